@@ -1,0 +1,1 @@
+"""Regression benchmarks of FGSM adversarial training across releases of its libraries."""

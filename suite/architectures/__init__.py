@@ -1,0 +1,20 @@
+"""The architectures under measurement, each a function of Keras; one row and one module adds one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from suite.architectures import alexnet, lenet5, resnet50, vgg19
+from suite.types import Model
+
+ARCHITECTURES: Mapping[str, Callable[..., Model]] = MappingProxyType(
+    {
+        "lenet5": lenet5.build,
+        "alexnet": alexnet.build,
+        "vgg19": vgg19.build,
+        "resnet50": resnet50.build,
+    }
+)
+PRETRAINED = ("vgg19", "resnet50")
+"""Those whose base starts from pretrained weights, in the published problem as here."""

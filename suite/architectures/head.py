@@ -1,0 +1,16 @@
+"""The head the published problem puts on a convolutional base: Flatten, sigmoid layer, logits."""
+
+from __future__ import annotations
+
+from suite.types import Keras, Model, Tensor
+
+HIDDEN_UNITS = 1024
+HEAD_LAYERS = ("head_hidden", "head_logits")
+
+
+def with_head(keras: Keras, inputs: Tensor, features: Tensor, *, classes: int, width: float) -> Model:
+    """Return a model from `inputs` to logits over the ``(batch, h, w, channels)`` `features`."""
+    x = keras.layers.Flatten(name="head_flatten")(features)
+    units = round(HIDDEN_UNITS * width)
+    x = keras.layers.Dense(units, activation="sigmoid", name=HEAD_LAYERS[0])(x)
+    return keras.Model(inputs, keras.layers.Dense(classes, name=HEAD_LAYERS[1])(x))

@@ -1,0 +1,369 @@
+"""Baselines: what the stored records of a release lead one to expect of a new one."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from scipy.special import stdtrit
+
+from suite.cases import Band
+from suite.errors import RecordError
+from suite.records import Record, read_records, replace_records, stored_cases
+from suite.verdicts import (
+    NEW,
+    NOT_COMPARABLE,
+    PASS,
+    REGRESSION,
+    VANISHED,
+    Verdict,
+    judge,
+    shown,
+)
+
+REBASELINE = "nox -s rebaseline"
+MIN_SEEDS = 5
+LEVEL = 0.999
+"""Chance that one number of an unchanged suite lies in its band.
+
+It holds for each number by itself and is not corrected for how many are judged: the same number
+gets the same verdict whichever other seeds and cases ran beside it. With five seeds the band
+is already 9.4 standard deviations to each side; a corrected one would let faults through.
+"""
+
+# Resolution floors: a band is never narrower than what a metric can tell apart, since five seeds
+# can agree by chance.
+BINOMIAL_DEVIATIONS = 3.0  # of an accuracy over so many images; an unseen event has 3 / n (95 %)
+ACCURACY_FLOOR = 0.01  # where the number of images is not known
+NATS_FLOOR = 0.02  # a stalled branch lies within 0.002 of the entropy, one that learns 0.2 away
+COUNT_FLOOR = 2.0  # classes predicted: the rarest have about ten test images in a subset
+RATIO_FLOOR = 0.10  # of the mean; medians of step times on a shared machine move by this much
+TIME_FLOOR = 0.10  # as for ratios
+OTHER_FLOOR = 1e-6  # of the mean; a few roundings of float32, so that exact counts stay exact
+
+ACCURACIES = ("accuracy",)
+NATS = ("_gain", "cross_entropy", "entropy", "loss", "_ce", "_nats")
+COUNTS = ("classes_predicted", "_count")
+RATIOS = ("_ratio",)
+RATES = ("images_per_s",)
+TIMES = (*RATES, "_s", "peak_memory_bytes")
+"""How metrics of a kind end. `TIMES` belong to a machine; more is worse, of `RATES` less."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What the seeds of one case gave for one metric.
+
+    Attributes:
+        values: One number a seed.
+        band: Where the number of a new seed must lie; None if a value is not finite.
+    """
+
+    values: tuple[float, ...]
+    band: Band | None
+
+    @property
+    def mean(self) -> float:
+        """The mean over the seeds."""
+        return statistics.fmean(self.values)
+
+    def __str__(self) -> str:
+        """Return mean ± standard deviation (seeds); all values where one is not finite."""
+        if self.band is None:
+            return f"{', '.join(f'{value:.4g}' for value in self.values)} ({len(self.values)})"
+        return f"{self.mean:.4g} ± {statistics.stdev(self.values):.2g} ({len(self.values)})"
+
+
+def expected_band(metric: str, values: Sequence[float], *, test_images: int | None = None) -> Band:
+    """Return the prediction interval at `LEVEL` for one new run, given finite `values`.
+
+    Student's t over the seeds, widened to the metric's resolution floor. Times are bounded on
+    their slow side alone. Accuracies are judged on `test_images` images.
+
+    Raises:
+        ValueError: If there are fewer than two values.
+    """
+    if len(values) <= 1:
+        raise ValueError(f"values must hold at least 2 numbers. Received: {values}")
+    mean, count = statistics.fmean(values), len(values)
+    one_sided = metric.endswith(TIMES)
+    quantile = float(stdtrit(count - 1, LEVEL if one_sided else (1 + LEVEL) / 2))
+    spread = quantile * statistics.stdev(values) * math.sqrt(1 + 1 / count)
+    half = max(spread, _floor(metric, mean, test_images))
+    low = -math.inf if one_sided and not metric.endswith(RATES) else mean - half
+    high = math.inf if metric.endswith(RATES) else mean + half
+    if metric.endswith(ACCURACIES):  # no number but a wrong one lies outside of [0, 1]
+        low, high = max(low, min(mean, 0.0)), min(high, max(mean, 1.0))
+    return Band(low, high)
+
+
+def summarise(records: Iterable[Record]) -> dict[str, dict[str, Baseline]]:
+    """Return the baseline of every metric of every case.
+
+    Raises:
+        RecordError: If a case holds fewer than `MIN_SEEDS` seeds, or its records differ in what
+            must be one: settings, metrics, data, code, machine.
+    """
+    cases = _by_case(records)
+    for case, runs in cases.items():
+        _check_baseline(case, runs)
+    return {case: _baselines(runs) for case, runs in cases.items()}
+
+
+def compare(baseline: Sequence[Record], measured: Iterable[Record]) -> list[Verdict]:
+    """Return the verdicts on `measured`, each seed by itself, case by case.
+
+    Args:
+        baseline: Records of at least `MIN_SEEDS` seeds a case.
+        measured: Records of the same tier.
+
+    Raises:
+        RecordError: If the baseline cannot be used; see `summarise`.
+    """
+    expected, former, runs = summarise(baseline), _by_case(baseline), _by_case(measured)
+    verdicts = []
+    for case in sorted({*expected, *runs}):
+        for record in runs.get(case, []):
+            if case in expected:
+                verdicts += _judge_record(record, former[case][0], expected[case])
+            else:
+                verdicts += [_new(record, metric, "case") for metric in sorted(record.metrics)]
+        if case not in runs:
+            verdicts.append(_vanished(case, "", "all", "there is no record of this case"))
+    return verdicts
+
+
+def version_notes(baseline: Iterable[Record], measured: Iterable[Record]) -> list[str]:
+    """Return a line for each package whose versions are not those of the baseline."""
+    then, now = _versions(baseline), _versions(measured)
+    names = sorted({*then, *now}) if then and now else []
+    return [
+        f"{name} is {_listed(now[name])}, the baseline has {_listed(then[name])}"
+        for name in names
+        if now[name] != then[name]
+    ]
+
+
+def rebaseline(
+    records_root: Path,
+    baselines_root: Path,
+    *,
+    release: str,
+    tier: str,
+    removed: Collection[str] = (),
+) -> list[Record]:
+    """Make the records of a release and tier its baseline, and return them.
+
+    The set must be complete: every case the baseline holds has records, or is one of `removed`.
+
+    Raises:
+        RecordError: If a record is not valid, the set is not complete or the baseline
+            cannot be written; the baseline is then as before.
+    """
+    source, target = records_root / release / tier, baselines_root / release / tier
+    records = read_records(source)
+    if not records:
+        raise RecordError(f"{source} holds no records. Run `{REBASELINE}`, which makes them.")
+    summarise(records)
+    lost = sorted(stored_cases(target) - {record.case for record in records} - set(removed))
+    if lost:
+        raise RecordError(
+            f"{source} holds no record of {', '.join(lost)}, of which {target} does. Run "
+            f"`{REBASELINE}` for all cases, or name those that are gone with --removed CASE."
+        )
+    replace_records(records, target)
+    return records
+
+
+def _floor(metric: str, mean: float, test_images: int | None) -> float:
+    """Return half the width of the narrowest band a metric may have."""
+    if metric.endswith(ACCURACIES):
+        return _accuracy_floor(mean, test_images)
+    if metric.endswith(NATS):
+        return NATS_FLOOR
+    if metric.endswith(COUNTS):
+        return COUNT_FLOOR
+    relative = TIME_FLOOR if metric.endswith(TIMES) else OTHER_FLOOR
+    return abs(mean) * (RATIO_FLOOR if metric.endswith(RATIOS) else relative)
+
+
+def _accuracy_floor(mean: float, images: int | None) -> float:
+    """Return some binomial standard deviations, and no less than what one sees of no event."""
+    if not images:
+        return ACCURACY_FLOOR
+    variance = max(mean * (1 - mean), 0.0) / images
+    return max(BINOMIAL_DEVIATIONS * math.sqrt(variance), 3 / images)
+
+
+def _by_case(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Return the records of each case, by seed."""
+    cases = defaultdict(list)
+    for record in sorted(records, key=lambda record: (record.case, record.seed)):
+        cases[record.case].append(record)
+    return dict(cases)
+
+
+def _check_baseline(case: str, runs: Sequence[Record]) -> None:
+    """Raise RecordError unless the records of one case can serve as its baseline."""
+    if len(runs) < MIN_SEEDS:
+        raise RecordError(
+            f"baseline of case {case} holds {len(runs)} seeds, expected at least {MIN_SEEDS}: "
+            f"run `{REBASELINE}`"
+        )
+    for what, value in _must_agree(runs[0]).items():
+        for run in runs:
+            other = _must_agree(run)[what]
+            if other != value:
+                raise RecordError(
+                    f"baseline of case {case} mixes {what}: {value} of seed {runs[0].seed}, "
+                    f"{other} of seed {run.seed}, expected one: run `{REBASELINE}`"
+                )
+
+
+def _must_agree(record: Record) -> dict[str, Any]:
+    """Return what must be the same in all seeds of a baseline."""
+    environment = record.environment
+    return {
+        "settings": record.settings,
+        "metrics": sorted(record.metrics),
+        "data digests": environment["data_digest"],
+        "code digests": environment["code_digest"],
+        "machines": _machine(record),
+    }
+
+
+def _baselines(runs: Sequence[Record]) -> dict[str, Baseline]:
+    """Return the baseline of each metric of one case."""
+    images = runs[0].settings.get("test_images")
+    found = {}
+    for metric in sorted(runs[0].metrics):
+        values = tuple(run.metrics[metric] for run in runs)
+        finite = all(map(math.isfinite, values))
+        band = expected_band(metric, values, test_images=images) if finite else None
+        found[metric] = Baseline(values, band)
+    return found
+
+
+def _judge_record(
+    record: Record, former: Record, expected: Mapping[str, Baseline]
+) -> list[Verdict]:
+    """Return the verdicts on one record of a case that has a baseline."""
+    obstacles = _other_settings(record, former) + _other_data(record, former)
+    if obstacles:
+        return obstacles
+    verdicts = []
+    for metric in sorted({*expected, *record.metrics}):
+        if metric not in expected:
+            verdicts.append(_new(record, metric, "metric"))
+        elif metric not in record.metrics:
+            reason = f"{metric} is in the baseline and was not measured"
+            verdicts.append(_vanished(record.case, _seed(record), metric, reason))
+        elif metric.endswith(TIMES) and _machine(record) != _machine(former):
+            verdicts.append(_other_machine(record, former, metric, expected[metric]))
+        else:
+            verdicts.append(_judge_metric(record, metric, expected[metric]))
+    return verdicts
+
+
+def _judge_metric(record: Record, metric: str, expected: Baseline) -> Verdict:
+    """Return the verdict on one number."""
+    value, seed = record.metrics[metric], _seed(record)
+    if expected.band is None:
+        known = str(value) in {str(v) for v in expected.values if not math.isfinite(v)}
+        reason = (
+            f"{metric} is {shown(value)}, the baseline holds {expected}: of such a one, only "
+            "what is not finite in it passes"
+        )
+        outcome = PASS if known else REGRESSION
+        return Verdict(record.case, seed, metric, value, None, str(expected), outcome, reason)
+    verdict = judge(record.case, metric, value, expected.band, seed=seed, baseline=str(expected))
+    note = f"{verdict.reason} (baseline {expected}{_speed(metric, value, expected)})"
+    return replace(verdict, reason=note)
+
+
+def _speed(metric: str, value: float, expected: Baseline) -> str:
+    """Return the slowdown of a time against its baseline, in words; nothing for another metric."""
+    if not metric.endswith(TIMES) or not value or not expected.mean:
+        return ""
+    slowdown = expected.mean / value if metric.endswith(RATES) else value / expected.mean
+    mirrored = 2 * expected.mean - value
+    faster = "" if expected.band is None or mirrored in expected.band else ", better than the band"
+    return f", slowdown {slowdown:.3g}{faster if slowdown < 1 else ''}"
+
+
+def _other_settings(record: Record, former: Record) -> list[Verdict]:
+    """Return a regression if the case is no longer the one the baseline measured."""
+    then, now = former.settings, record.settings
+    changed = [
+        f"{name} is {now.get(name, 'absent')}, the baseline has {then.get(name, 'absent')}"
+        for name in sorted({*then, *now})
+        if then.get(name, "absent") != now.get(name, "absent")
+    ]
+    if not changed:
+        return []
+    reason = (
+        f"the case is not the one the baseline measured: {'; '.join(changed)}. If that is meant, "
+        f"run `{REBASELINE}`"
+    )
+    return [Verdict(record.case, _seed(record), "settings", None, None, "", REGRESSION, reason)]
+
+
+def _other_data(record: Record, former: Record) -> list[Verdict]:
+    """Return a blocking "not comparable" if the data are not those of the baseline."""
+    now, then = record.environment["data_digest"], former.environment["data_digest"]
+    if now == then:
+        return []
+    reason = (
+        "the data are not those of the baseline, so nothing was judged: data_digest is "
+        f"{now}, expected {then}"
+    )
+    verdict = Verdict(
+        record.case, _seed(record), "data_digest", None, None, "", NOT_COMPARABLE, reason, True
+    )
+    return [verdict]
+
+
+def _other_machine(record: Record, former: Record, metric: str, expected: Baseline) -> Verdict:
+    """Return that a time was not judged."""
+    value = record.metrics[metric]
+    reason = f"times of machine {_machine(record)} are not held against those of {_machine(former)}"
+    return Verdict(
+        record.case, _seed(record), metric, value, None, str(expected), NOT_COMPARABLE, reason
+    )
+
+
+def _new(record: Record, metric: str, what: str) -> Verdict:
+    """Return that a metric has no baseline, because the `what` ("case" or "metric") is new."""
+    value, reason = record.metrics[metric], f"there is no baseline of this {what}"
+    return Verdict(record.case, _seed(record), metric, value, None, "", NEW, reason)
+
+
+def _vanished(case: str, seed: str, metric: str, reason: str) -> Verdict:
+    """Return that the baseline holds what was not measured."""
+    return Verdict(case, seed, metric, None, None, "", VANISHED, reason)
+
+
+def _seed(record: Record) -> str:
+    return f"seed {record.seed}"
+
+
+def _machine(record: Record) -> str:
+    return str(record.environment["machine"]["fingerprint"])
+
+
+def _versions(records: Iterable[Record]) -> dict[str, set[str]]:
+    """Return the versions of each package that the records name."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        for name, version in record.environment["versions"].items():
+            found[name].add(str(version))
+    return found
+
+
+def _listed(versions: Collection[str]) -> str:
+    return ", ".join(sorted(versions)) or "absent"

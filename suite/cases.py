@@ -1,0 +1,268 @@
+"""The cases: what is trained, under which loss, phases and fix, and in which bands it must end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
+
+from suite.architectures import ARCHITECTURES, PRETRAINED, resnet50
+from suite.bands import Band, bands_of
+from suite.fixes import FIXES
+
+DATA = ("gtsrb", "synthetic")
+
+
+INFERENCE = "inference"
+TRAINING = "training"
+
+
+class Phases(NamedTuple):
+    """The phase each pass of the adversarial loss runs in: ``"training"`` or ``"inference"``."""
+
+    clean: str
+    attack: str
+    adversarial: str
+
+
+PHASES = {
+    "literal": Phases(INFERENCE, INFERENCE, INFERENCE),
+    "intended": Phases(TRAINING, INFERENCE, INFERENCE),
+}
+
+
+PLAIN = "plain"
+"""The plain cross-entropy, where the other losses carry the name of their phase policy."""
+
+QUESTIONS = ("training", "attack", "step-time")
+"""What is done with the model: train and evaluate it, attack it untrained, or time its steps."""
+
+@dataclass(frozen=True)
+class Case:
+    """One row: a model, a loss and a fix on some data, and the bands it must end in.
+
+    Attributes:
+        architecture: A key of `suite.architectures.ARCHITECTURES`.
+        loss: ``"plain"``, or the policy of `PHASES` the adversarial loss runs under.
+        fix: A key of `suite.fixes.FIXES`; "none" is the control.
+        question: One of `QUESTIONS`.
+        epsilon: FGSM step in the max norm; pixels are in [0, 1].
+        learning_rate: Of the first ten epochs; the published schedule lowers it.
+        batch_size: Images a step.
+        epochs: Passes over the training images.
+        train_images: Size of the seeded training subset; None takes all.
+        test_images: Size of the seeded test subset; None takes all.
+        size_px: Side of the square images, in pixels.
+        width: Multiplies channels and hidden units; 1 is the published size.
+        blocks: Bottleneck blocks of ResNet-50's four stages.
+        weights: "random", "imagenet", "surrogate", or the path of a weights file.
+        pretraining_steps: Steps of the surrogate's pretraining.
+        data: "gtsrb" or "synthetic".
+        bands: Metrics and the bands they must lie in; not part of the run itself.
+
+    Raises:
+        ValueError: If a field is outside its range or names no row.
+    """
+
+    architecture: str
+    loss: str = "intended"
+    fix: str = "none"
+    question: str = "training"
+    epsilon: float = 0.01
+    learning_rate: float = 0.001
+    batch_size: int = 32
+    epochs: int = 10
+    train_images: int | None = None
+    test_images: int | None = None
+    size_px: int = 64
+    width: float = 1.0
+    blocks: tuple[int, ...] = resnet50.BLOCKS
+    weights: str = "random"
+    pretraining_steps: int = 0
+    data: str = "gtsrb"
+    bands: tuple[tuple[str, Band], ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        require("architecture", self.architecture, self.architecture in ARCHITECTURES, ARCHITECTURES)
+        require("loss", self.loss, self.loss == PLAIN or self.loss in PHASES, (PLAIN, *PHASES))
+        require("fix", self.fix, self.fix in FIXES, FIXES)
+        require("question", self.question, self.question in QUESTIONS, QUESTIONS)
+        require("data", self.data, self.data in DATA, DATA)
+        for name in ("batch_size", "epochs", "size_px", "width", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive. Received: {getattr(self, name)}")
+        if not 0 <= self.epsilon <= 1:
+            raise ValueError(f"epsilon must be in [0, 1]. Received: {self.epsilon}")
+        if self.weights == "imagenet" and (self.width != 1 or self.blocks != resnet50.BLOCKS):
+            raise ValueError(f"weights must not be 'imagenet' at width {self.width} and {self.blocks}")
+
+    def __str__(self) -> str:
+        reduced = "" if self.width == 1 else f"-w{self.width:g}"
+        if self.question != "training":
+            return f"{self.question}-{self.architecture}{reduced}"
+        fix = "" if self.loss == PLAIN and self.fix == "none" else f"-{self.fix}"
+        return f"{self.architecture}{reduced}-{self.loss}{fix}"
+
+    @property
+    def phases(self) -> Phases | None:
+        """The phases of the adversarial loss; None under the plain loss."""
+        return None if self.loss == PLAIN else PHASES[self.loss]
+
+    def settings(self) -> dict[str, Any]:
+        """Return every field that decides the run, as JSON values."""
+        fields = asdict(self)
+        del fields["bands"]
+        phases = self.phases and list(self.phases)
+        return {**fields, "blocks": list(self.blocks), "phases": phases}
+
+
+def require(name: str, value: str, holds: bool, rows: Iterable[str]) -> None:
+    """Raise a ValueError that lists the `rows` unless `value` is one of them."""
+    if not holds:
+        raise ValueError(f"{name} must be one of {', '.join(rows)}. Received: {value}")
+
+
+ACCURACY = tuple(
+    Case(architecture, loss=loss) for architecture in ARCHITECTURES for loss in (PLAIN, "intended")
+)
+STALL = tuple(
+    Case("resnet50", loss=loss, fix=fix)
+    for loss in PHASES
+    for fix in ("none", "bn-momentum-0.5", "imagenet-inputs")
+)
+NO_STALL = tuple(
+    Case(architecture) for architecture in ARCHITECTURES if architecture != "resnet50"
+)
+ATTACK = tuple(Case(architecture, question="attack") for architecture in ARCHITECTURES)
+STEP_TIME = tuple(Case(architecture, question="step-time") for architecture in ARCHITECTURES)
+
+TABLES: Mapping[str, tuple[Case, ...]] = {
+    "accuracy": ACCURACY,
+    "stall": STALL,
+    "no-stall": NO_STALL,
+    "attack": ATTACK,
+    "step-time": STEP_TIME,
+    "full-size": tuple(case for case in STEP_TIME if case.architecture in PRETRAINED),
+}
+"""The rows of each question at their published settings; tiers override fields."""
+
+
+class Tier(NamedTuple):
+    """The fields in which a size of the benchmarks differs from the published settings.
+
+    Attributes:
+        common: Fields of every case.
+        architectures: Fields by architecture; those not named are not part of the tier.
+        tables: Fields by table of `TABLES`; those not named are not part of the tier.
+    """
+
+    common: Mapping[str, Any]
+    architectures: Mapping[str, Mapping[str, Any]]
+    tables: Mapping[str, Mapping[str, Any]]
+
+
+UNTRAINED = {"weights": "random", "pretraining_steps": 0, "epochs": 1}
+ATTACKED = {**UNTRAINED, "train_images": 64, "test_images": 256}
+TIMED = {**UNTRAINED, "train_images": 22 * 32, "test_images": 64}  # 2 steps warm up, 20 count
+FEW_STEPS = {**UNTRAINED, "train_images": 5 * 32, "test_images": 64}  # of a full-size network
+REDUCED_RESNET = {
+    "width": 0.25,
+    "blocks": (1, 1, 1, 1),
+    "weights": "surrogate",
+    "pretraining_steps": 900,
+    "train_images": 6400,
+    "epochs": 1,
+}
+SMALL_RATE = 0.01  # ten times the published one: the small tier has a hundredth of its steps
+
+TIERS: Mapping[str, Tier] = {
+    "quickstart": Tier(
+        common={
+            "data": "synthetic",
+            "size_px": 32,
+            "learning_rate": SMALL_RATE,
+            "test_images": 1000,
+        },
+        architectures={
+            "lenet5": {"train_images": 8000, "epochs": 3},
+            "resnet50": REDUCED_RESNET,
+        },
+        tables={
+            "accuracy": {},
+            "stall": {},
+            "no-stall": {},
+            "attack": ATTACKED,
+            "step-time": TIMED,
+        },
+    ),
+    "small": Tier(
+        common={"size_px": 32, "learning_rate": SMALL_RATE, "test_images": 2000},
+        architectures={
+            "lenet5": {"train_images": 9600, "epochs": 4},
+            "alexnet": {"train_images": 9600, "epochs": 3, "learning_rate": 2 * SMALL_RATE},
+            "vgg19": {
+                "width": 0.25,
+                "weights": "surrogate",
+                "pretraining_steps": 1200,
+                "train_images": 9600,
+                "epochs": 1,
+            },
+            "resnet50": REDUCED_RESNET,
+        },
+        tables={
+            "accuracy": {},
+            "stall": {},
+            "no-stall": {},
+            "attack": ATTACKED,
+            "step-time": TIMED,
+            "full-size": {"width": 1.0, "blocks": resnet50.BLOCKS, **FEW_STEPS},
+        },
+    ),
+    "full": Tier(
+        common={},
+        architectures={
+            "lenet5": {},
+            "alexnet": {},
+            "vgg19": {"weights": "imagenet"},
+            "resnet50": {"weights": "imagenet"},
+        },
+        tables={
+            "accuracy": {},
+            "stall": {},
+            "no-stall": {},
+            "attack": ATTACKED,
+            "step-time": TIMED,
+        },
+    ),
+}
+"""The same cases in three sizes."""
+
+
+def table(name: str, *, tier: str, weights: str | None = None) -> tuple[Case, ...]:
+    """Return the rows of one table of `TABLES` in the size of one tier, with their bands.
+
+    Args:
+        name: A key of `TABLES`.
+        tier: A key of `TIERS`.
+        weights: Replaces ImageNet's weights: the path of a file.
+
+    Raises:
+        ValueError: If a name is no key.
+    """
+    require("name", name, name in TABLES, TABLES)
+    require("tier", tier, tier in TIERS, TIERS)
+    size = TIERS[tier]
+    if name not in size.tables:
+        return ()
+    rows = (row for row in TABLES[name] if row.architecture in size.architectures)
+    return tuple(_resized(row, name, tier, weights) for row in rows)
+
+
+def _resized(row: Case, name: str, tier: str, weights: str | None) -> Case:
+    """Return `row` with the fields of a tier and its bands."""
+    size = TIERS[tier]
+    fields = {**size.common, **size.architectures[row.architecture], **size.tables[name]}
+    if weights and fields.get("weights") == "imagenet":
+        fields["weights"] = weights
+    case = replace(row, **fields)
+    return replace(case, bands=bands_of(str(case), tier=tier))

@@ -1,0 +1,159 @@
+"""Decoded data sets kept as memory-mapped arrays: decoded once, shared by every process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pooch
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from suite.data.split import Dataset, Split
+from suite.errors import DataError
+
+MANIFEST = "manifest.json"
+DIGESTED = ("train-images", "train-labels", "test-images", "test-labels")
+
+
+def cache_root() -> Path:
+    """Return the folder of everything the suite keeps: SUITE_CACHE, else the user's cache."""
+    return Path(
+        os.environ.get("SUITE_CACHE") or pooch.os_cache("adversarial-training-regression")
+    ).absolute()
+
+
+def cached_dataset(
+    name: str, key: Mapping[str, object], make: Callable[[], tuple[Split, Split]]
+) -> Dataset:
+    """Return the data set of `key`, its arrays mapped read-only from the cache.
+
+    Args:
+        name: Name of the data set.
+        key: All that decides the arrays; JSON values.
+        make: Decodes the data set into (train, test); called when the cache does not hold it.
+
+    Raises:
+        DataError: If the cache cannot be written, or what it holds is damaged.
+    """
+    text = json.dumps({"name": name, **key}, sort_keys=True)
+    folder = cache_root() / "data" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    if not folder.is_dir():
+        _build(folder, make)
+    return _load(name, folder)
+
+
+@contextmanager
+def writable(folder: Path, *, needed: str) -> Iterator[None]:
+    """Turn an operating system's refusal to write into `folder` into a `DataError`.
+
+    Args:
+        folder: Where the body of the ``with`` statement writes.
+        needed: What has to fit or be possible there, for the message.
+
+    Raises:
+        DataError: If the body raises `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot be written ({error}). Expected: {needed}. "
+            "Free some space, or set SUITE_CACHE to a folder on another disk."
+        ) from error
+
+
+def _build(folder: Path, make: Callable[[], tuple[Split, Split]]) -> None:
+    """Decode into `folder`, unless another process did so while this one waited."""
+    with writable(folder.parent, needed="a writable folder"):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(folder.parent / "build.lock").acquire()
+    with held:
+        if not folder.is_dir():
+            _store(folder, *make())
+
+
+def _store(folder: Path, train: Split, test: Split) -> None:
+    """Write both splits beside `folder`, then give them its name in one step."""
+    arrays = {f"train-{field}": array for field, array in train._asdict().items()}
+    arrays |= {f"test-{field}": array for field, array in test._asdict().items()}
+    for stale in folder.parent.glob("*.partial"):  # killed builds: the lock says none is alive
+        shutil.rmtree(stale)
+    partial = folder.with_name(f"{folder.name}.partial")
+    needed = f"room for {sum(array.nbytes for array in arrays.values()):,} bytes"
+    try:
+        with writable(partial, needed=needed):
+            _write(partial, arrays)
+            partial.replace(folder)
+    except DataError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _write(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    folder.mkdir()
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    digests = {name: _digest(array) for name, array in arrays.items()}
+    (folder / MANIFEST).write_text(json.dumps(digests, indent=2), encoding="utf-8")
+
+
+def _load(name: str, folder: Path) -> Dataset:
+    """Return the data set in `folder` after its digests have been compared."""
+    arrays, digests = {}, {}
+    for array_name, expected in _manifest(folder).items():
+        path = folder / f"{array_name}.npy"
+        arrays[array_name] = _mapped(path)
+        digests[array_name] = _digest(arrays[array_name])
+        if digests[array_name] != expected:
+            raise _damaged(path, f"sha256 {digests[array_name]}", f"sha256 {expected}")
+    train, test = (
+        Split(*(arrays[f"{part}-{field}"] for field in Split._fields)) for part in ("train", "test")
+    )
+    return Dataset(name, train, test, _combined(digests))
+
+
+def _manifest(folder: Path) -> dict[str, str]:
+    """Return the digest that was stored with each array of `folder`."""
+    path = folder / MANIFEST
+    try:
+        digests = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, str(error), "the digests of the arrays beside it") from error
+    names = {f"{part}-{field}" for part in ("train", "test") for field in Split._fields}
+    if not isinstance(digests, dict) or digests.keys() != names:
+        raise _damaged(path, f"{digests!r:.200}", f"a digest for each of {sorted(names)}")
+    return digests
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    try:
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise _damaged(path, str(error), "a whole .npy file") from error
+
+
+def _damaged(path: Path, found: str, expected: str) -> DataError:
+    return DataError(
+        f"{path}: damaged cache. Found: {found}. Expected: {expected}. "
+        f"Delete it with `rm -r '{path.parent}'`; the next run decodes it again."
+    )
+
+
+def _digest(array: NDArray[Any]) -> str:
+    """Return the SHA-256 of an array: kind, shape and bytes."""
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape}\n".encode())
+    digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _combined(digests: Mapping[str, str]) -> str:
+    text = " ".join(digests[name] for name in DIGESTED)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

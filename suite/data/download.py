@@ -1,0 +1,160 @@
+"""The official GTSRB archives, fetched into the cache; an interrupted transfer is resumed."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+import zlib
+from pathlib import Path
+
+import pooch
+import requests
+from filelock import FileLock
+from tqdm import tqdm
+
+from suite.data.cache import cache_root, writable
+from suite.errors import DataError
+
+BASE_URL = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/"
+TRAINING_ARCHIVE = "GTSRB_Final_Training_Images.zip"
+TEST_ARCHIVE = "GTSRB_Final_Test_Images.zip"
+TRUTH_ARCHIVE = "GTSRB_Final_Test_GT.zip"
+CHECKSUMS: dict[str, str | None] = {
+    TRAINING_ARCHIVE: None,  # no md5 is published; its own CRCs and the image counts are checked
+    TEST_ARCHIVE: "md5:c7e4e6327067d32654124b0fe9e82185",
+    TRUTH_ARCHIVE: "md5:fe31e9c9270bbcd7b84b7f21a9d9d9e5",
+}
+MEND = (
+    "`nox -s data` downloads the official archives again (leave GTSRB_ROOT unset then); or set "
+    "GTSRB_ROOT / --gtsrb-root to a folder that holds the three archives or their extracted tree."
+)
+NOTICE = """\
+Downloading the German Traffic Sign Recognition Benchmark (GTSRB)
+  from    {url}
+  to      {folder}
+  source  Institut fuer Neuroinformatik, Ruhr-Universitaet Bochum, https://benchmark.ini.rub.de
+  terms   free to use for research; cite Stallkamp, Schlipsing, Salmen and Igel, "Man vs. computer:
+          Benchmarking machine learning algorithms for traffic sign recognition", Neural Networks
+          32 (2012). The archives are not part of this package and not under its licence.
+"""
+TIMEOUT_S = (15, 60)
+CHUNK_BYTES = 1 << 18
+
+
+def archive_folder() -> Path:
+    """Return the folder of the cache where downloaded archives lie, present or not."""
+    return cache_root() / "gtsrb"
+
+
+def download_gtsrb(
+    *, base_url: str = BASE_URL, checksums: dict[str, str | None] | None = None
+) -> Path:
+    """Return the folder that holds the three archives, after fetching what is missing or damaged.
+
+    Args:
+        base_url: Address of the folder of the archives.
+        checksums: "md5:..." of each archive or None; `CHECKSUMS` unless given.
+
+    Raises:
+        DataError: If an archive cannot be fetched, is not the official one, or does not fit.
+    """
+    folder, known = archive_folder(), CHECKSUMS if checksums is None else checksums
+    with writable(folder, needed="a writable folder"):
+        folder.mkdir(parents=True, exist_ok=True)
+        held = FileLock(folder / "download.lock").acquire()
+    with held:
+        url = base_url.rstrip("/") + "/"
+        store = pooch.create(path=folder, base_url=url, registry=known)
+        damaged = [path for path in map(folder.joinpath, known) if path.exists() and _fault(path)]
+        for path in damaged:
+            path.unlink()
+        if not all((folder / name).exists() for name in known):
+            sys.stderr.write(NOTICE.format(url=url, folder=folder))
+        for name in known:
+            _fetch(store, name)
+    return folder
+
+
+def _fetch(store: pooch.Pooch, name: str) -> None:
+    """Bring one archive into the store and check it."""
+    path, url = Path(store.path, name), store.get_url(name)
+    try:
+        store.fetch(name, downloader=resume)
+    except requests.RequestException as error:
+        raise _failed(url, str(error)) from error
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be written ({error}) while downloading {url}. Expected: room for the "
+            "archives (0.4 GB). Free some space, or set SUITE_CACHE to a folder on another disk."
+        ) from error
+    except ValueError as error:  # pooch's word for a wrong checksum
+        raise _failed(url, str(error)) from error
+    if fault := _fault(path):
+        path.unlink()
+        raise _failed(url, f"what came is not a whole zip archive ({fault})")
+
+
+def _failed(url: str, cause: str) -> DataError:
+    return DataError(f"{url}: download failed. Found: {cause}. Expected: the archive. {MEND}")
+
+
+def _fault(path: Path) -> str:
+    """Return what is wrong with the zip archive at `path`, or an empty string."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        return str(error)
+    return f"CRC of {bad}" if bad else ""
+
+
+def resume(url: str, output_file: str | Path, store: pooch.Pooch) -> None:
+    """Download `url` to `output_file`, going on where an interrupted transfer stopped.
+
+    The unfinished part lies beside the archive as ``<archive>.part``. A server that ignores the
+    HTTP range sends the whole file again. A pooch downloader.
+
+    Args:
+        url: Address of the archive.
+        output_file: Where pooch wants the whole file.
+        store: The pooch whose folder keeps the unfinished part.
+
+    Raises:
+        requests.RequestException: If the transfer fails; the part stays for the next call.
+    """
+    part = Path(store.path, f"{url.rsplit('/', 1)[-1]}.part")
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            _check_size(part, response.headers.get("Content-Range", ""))
+        else:
+            response.raise_for_status()
+            resumed = response.status_code == requests.codes.partial_content
+            _receive(response, part, have=have if resumed else 0)
+    part.replace(output_file)
+
+
+def _check_size(part: Path, content_range: str) -> None:
+    """Let a part pass that is as long as the server's whole file; throw any other away."""
+    size = part.stat().st_size if part.exists() else 0
+    if size == 0 or content_range != f"bytes */{size}":
+        part.unlink(missing_ok=True)
+        raise requests.ConnectionError(
+            f"{part.name} of {size:,} bytes does not belong to the server's file "
+            f"({content_range or 'size not told'}); it was deleted"
+        )
+
+
+def _receive(response: requests.Response, part: Path, *, have: int) -> None:
+    """Append the body of `response` to the first `have` bytes of `part`."""
+    length = response.headers.get("Content-Length")
+    total = have + int(length) if length else None
+    progress = tqdm(desc=part.stem, initial=have, total=total, unit="B", unit_scale=True)
+    with progress, part.open("ab" if have else "wb") as file:
+        for chunk in response.iter_content(CHUNK_BYTES):
+            progress.update(file.write(chunk))
+    if total is not None and part.stat().st_size != total:
+        raise requests.ConnectionError(
+            f"{part.stat().st_size:,} of {total:,} bytes came before the connection closed"
+        )

@@ -1,0 +1,191 @@
+"""Where the GTSRB files lie, archive or extracted tree, and how one of them is read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from suite.data.download import MEND, TEST_ARCHIVE, TRAINING_ARCHIVE, TRUTH_ARCHIVE
+from suite.errors import DataError
+
+TRAINING_FOLDER = "GTSRB/Final_Training/Images"
+TEST_FOLDER = "GTSRB/Final_Test/Images"
+TRUTH_NAME = "GT-final_test.csv"
+COMPETITION_IMAGES = 26_640
+COMPETITION_FOLDER = "GTSRB/Training/"
+COMPETITION = (
+    "the training set of the 2011 competition (GTSRB-Training_fixed.zip, 26,640 images), a known "
+    "mix-up: https://github.com/openai/CLIP/issues/156"
+)
+
+
+class Source(NamedTuple):
+    """One archive, or one folder of the extracted tree.
+
+    Attributes:
+        path: The zip archive, the folder or the csv file.
+        folder: Where in the archive the files lie; "" for a folder.
+        names: Files below it, relative to it, sorted.
+        read: Returns the content of one of `names`.
+    """
+
+    path: Path
+    folder: str
+    names: list[str]
+    read: Callable[[str], bytes]
+
+
+def locate(root: Path) -> tuple[Path, Path, Path]:
+    """Return (training, test, truth): each the archive, else what was extracted from it.
+
+    Raises:
+        DataError: If `root` is no folder or one of the three is not there.
+    """
+    if not root.is_dir():
+        found = "a file" if root.exists() else "nothing"
+        raise DataError(f"{root}: no GTSRB there. Found: {found}. Expected: a folder. {MEND}")
+    images = (_extracted(root, folder) for folder in (TRAINING_FOLDER, TEST_FOLDER))
+    truths = [root, root / "GTSRB", *_extracted(root, TEST_FOLDER)]
+    candidates = zip(
+        (TRAINING_ARCHIVE, TEST_ARCHIVE, TRUTH_ARCHIVE),
+        (*images, [folder / TRUTH_NAME for folder in truths]),
+        strict=True,
+    )
+    training, test, truth = (
+        _first_present(root, archive, extracted) for archive, extracted in candidates
+    )
+    return training, test, truth
+
+
+def _extracted(root: Path, folder: str) -> list[Path]:
+    """Return where `folder` lies when `root` holds the tree, or is its top folder."""
+    return [root / folder, root / folder.removeprefix("GTSRB/")]
+
+
+def _first_present(root: Path, archive: str, extracted: Iterable[Path]) -> Path:
+    candidates = [root / archive, *extracted]
+    for path in candidates:
+        if path.exists():
+            return path.resolve()
+    present = sorted(path.name for path in root.iterdir())
+    competition = (root / COMPETITION_FOLDER).exists() or "GTSRB-Training_fixed.zip" in present
+    found = COMPETITION if competition else ", ".join(present[:8]) or "an empty folder"
+    raise DataError(
+        f"{root}: {archive} is missing. Found: {found}. Expected one of: "
+        f"{', '.join(str(path) for path in candidates)}. {MEND}"
+    )
+
+
+def fingerprint(path: Path) -> list[str | int]:
+    """Return what changes when the files at `path` do: names, sizes, times of change in ns."""
+    if path.is_file():
+        status = path.stat()
+        return [str(path), status.st_size, status.st_mtime_ns]
+    digest = hashlib.sha256()
+    for entry in _files(path):
+        status = entry.stat()
+        digest.update(f"{entry.path} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return [str(path), digest.hexdigest()]
+
+
+def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Yield every file below `folder`, in the order of the names."""
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.is_dir():
+                yield from _files(Path(entry.path))
+            else:
+                yield entry
+
+
+@contextmanager
+def opened(path: Path, folder: str) -> Iterator[Source]:
+    """Open the archive, folder or csv file at `path`.
+
+    Args:
+        path: As `locate` returned it.
+        folder: Only what lies below it in an archive; "" for everything.
+
+    Raises:
+        DataError: If `path` is not a whole archive, or holds nothing below `folder`.
+    """
+    if path.is_dir():
+        names = [os.path.relpath(entry.path, path).replace(os.sep, "/") for entry in _files(path)]
+        yield Source(path, "", names, lambda name: (path / name).read_bytes())
+    elif path.suffix == ".csv":
+        yield Source(path.parent, "", [path.name], lambda name: path.with_name(name).read_bytes())
+    else:
+        with _zip(path) as archive:
+            everything = archive.namelist()
+            prefix = f"{folder}/" if folder else ""
+            names = [name.removeprefix(prefix) for name in everything if name.startswith(prefix)]
+            if not any(name.endswith((".ppm", ".csv")) for name in names):
+                raise unexpected(path, everything, f"files below {folder or 'its top'}")
+            yield Source(path, prefix, sorted(names), lambda name: archive.read(prefix + name))
+
+
+def _zip(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error}). Expected: an archive. {MEND}"
+        ) from error
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise DataError(
+            f"{path}: {error}. Found: {_first_look(path)}. Expected: a whole zip archive, so it is "
+            f"truncated or something else. Delete it (`rm '{path}'`); {MEND}"
+        ) from error
+
+
+def _first_look(path: Path) -> str:
+    """Return size and kind of a file that should have been an archive."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    size = f"{path.stat().st_size:,} bytes"
+    if head.startswith(b"PK"):
+        return f"{size}, the beginning of a zip archive"
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        return f"{size} of HTML: a web page was saved in its place"
+    return f"{size} that begin with {head[:16]!r}"
+
+
+def unexpected(path: Path, names: list[str], expected: str) -> DataError:
+    """Return the error that says that `names` are not the official files."""
+    images = sum(name.endswith(".ppm") for name in names)
+    is_competition = images == COMPETITION_IMAGES or any(
+        name.startswith(COMPETITION_FOLDER) for name in names
+    )
+    found = f"{images:,} images" + (f": {COMPETITION}" if is_competition else "")
+    return DataError(f"{path}: not the official set. Found: {found}. Expected: {expected}. {MEND}")
+
+
+def wrong(source: Source, name: str, found: str, expected: str) -> DataError:
+    """Return the error that says what is wrong with one file of `source`."""
+    return DataError(
+        f"{source.path}: {source.folder}{name} is damaged or not the official file. "
+        f"Found: {found}. Expected: {expected}. {MEND}"
+    )
+
+
+def content(source: Source, name: str) -> bytes:
+    """Return what the file `name` of `source` holds.
+
+    Raises:
+        DataError: If it cannot be read or its checksum is wrong.
+    """
+    try:
+        return source.read(name)
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+        raise wrong(source, name, str(error), "a whole file") from error
+    except (
+        RuntimeError,
+        NotImplementedError,
+    ) as error:  # a damaged header looks like encryption
+        raise wrong(source, name, str(error), "a plain zip member") from error

@@ -1,0 +1,162 @@
+"""What BatchNorm's statistics did, layer by layer, and in which phases a training step really ran."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+
+from suite.cases import INFERENCE, TRAINING, Phases
+from suite.fixes import batch_norms
+from suite.stacks import Images, Labels, Network, TrainStep
+from suite.training import cross_entropy
+from suite.types import Model
+
+Moments = tuple[np.ndarray, np.ndarray]
+"""Mean and variance of each channel, ``(channels,)`` both."""
+
+AGREEMENT = 1e-4  # relative; float32 kernels of two graphs differ by about 1e-6
+
+
+class LayerStatistics(NamedTuple):
+    """How far one BatchNorm's moving statistics are from those of a batch.
+
+    Attributes:
+        layer: Name of the layer.
+        mean_shift: Root mean square over the channels of (moving mean - batch mean) / batch
+            standard deviation; 0 when they fit.
+        log_variance_ratio: Mean over the channels of ln(moving variance / batch variance).
+    """
+
+    layer: str
+    mean_shift: float
+    log_variance_ratio: float
+
+
+@contextmanager
+def state_kept(model: Model) -> Iterator[None]:
+    """Put every weight and statistic of `model` back on leaving."""
+    state = model.get_weights()
+    try:
+        yield
+    finally:
+        model.set_weights(state)
+
+
+def moving_moments(model: Model) -> dict[str, Moments]:
+    """Return the moving mean and variance of every BatchNorm layer, by layer name."""
+    return {
+        layer.name: (np.asarray(layer.moving_mean), np.asarray(layer.moving_variance))
+        for layer in batch_norms(model)
+    }
+
+
+def batch_moments(model: Model, images: Images) -> dict[str, Moments]:
+    """Return the mean and variance that `images` have at the input of every BatchNorm layer.
+
+    Each layer is asked itself: with momentum 0 its moving statistics become the batch's. The
+    model is left as it was.
+    """
+    layers = list(batch_norms(model))
+    momenta = [layer.momentum for layer in layers]
+    with state_kept(model):
+        for layer in layers:
+            layer.momentum = 0.0
+        model(images, training=True)
+        found = moving_moments(model)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+    return found
+
+
+def compare_moments(name: str, moving: Moments, batch: Moments, epsilon: float) -> LayerStatistics:
+    """Return the distance of `moving` from `batch`; `epsilon` keeps dead channels finite."""
+    (moving_mean, moving_variance), (mean, variance) = moving, batch
+    shift = (moving_mean - mean) / np.sqrt(variance + epsilon)
+    ratio = np.log((moving_variance + epsilon) / (variance + epsilon))
+    return LayerStatistics(name, float(np.sqrt(np.mean(shift**2))), float(np.mean(ratio)))
+
+
+def statistics(model: Model, images: Images) -> list[LayerStatistics]:
+    """Return the distance of the moving statistics from those of `images`, layer by layer."""
+    moving, batch = moving_moments(model), batch_moments(model, images)
+    return [
+        compare_moments(layer.name, moving[layer.name], batch[layer.name], float(layer.epsilon))
+        for layer in batch_norms(model)
+    ]
+
+
+def statistics_moved(before: dict[str, Moments], after: dict[str, Moments]) -> float:
+    """Return the largest change of any moving statistic; exactly 0 if none was ever updated."""
+    changes = [
+        float(np.max(np.abs(new - old)))
+        for name in before
+        for old, new in zip(before[name], after[name], strict=True)
+    ]
+    return max(changes, default=0.0)
+
+
+def observed_phases(
+    network: Network, step: TrainStep, images: Images, labels: Labels, *, epsilon: float
+) -> list[Phases]:
+    """Return every choice of phases under which `step` would report what it does report.
+
+    The step is run with learning rate 0, and all eight choices are tried beside it with the
+    suite's own forward passes, each from the same state, which is put back. So a step that runs
+    in other phases than it was told, or on other perturbed images, is found out. Phases that
+    the network cannot tell apart (no BatchNorm, no dropout) are all returned; under the plain
+    loss only the clean pass counts.
+    """
+    with state_kept(network.model):
+        result = step(images, labels, 0.0)
+    reported = (result.clean_ce, result.adversarial_ce)
+    choices = itertools.starmap(Phases, itertools.product((TRAINING, INFERENCE), repeat=3))
+    return [
+        phases
+        for phases in choices
+        if _agree(
+            [_try(network, images, labels, phases, epsilon=epsilon) for _ in range(2)], reported
+        )
+    ]
+
+
+def _agree(tries: Sequence[Sequence[float]], reported: Sequence[float]) -> bool:
+    """Return whether each reported value is that of the tries, or varies from try to try.
+
+    Dropout makes a pass vary: no two draws are the same to the last bit. The plain loss reports
+    no adversarial cross-entropy: None is not compared.
+    """
+    return all(
+        measured is None or first != second or _close(first, measured)
+        for first, second, measured in zip(*tries, reported, strict=True)
+    )
+
+
+def _try(
+    network: Network, images: Images, labels: Labels, phases: Phases, *, epsilon: float
+) -> Sequence[float]:
+    """Return the clean and the adversarial cross-entropy of a step under `phases`."""
+    clean, attack, adversarial = (phase == TRAINING for phase in phases)
+    with state_kept(network.model):
+        clean_ce = cross_entropy(network.logits(images, training=clean), labels)
+        perturbed = network.craft(images, epsilon=epsilon, training=attack)
+        logits = network.logits(perturbed, training=adversarial)
+        return clean_ce, cross_entropy(logits, labels)
+
+
+def _close(first: float, second: float) -> bool:
+    """Return whether two cross-entropies are the same but for rounding."""
+    return bool(np.isclose(first, second, rtol=AGREEMENT, atol=1e-5, equal_nan=True))
+
+
+def summary(layers: Sequence[LayerStatistics]) -> dict[str, float]:
+    """Return the worst layer's distances; nothing for a network without BatchNorm."""
+    if not layers:
+        return {}
+    return {
+        "statistics_mean_shift": max(layer.mean_shift for layer in layers),
+        "statistics_log_variance_ratio": max(abs(layer.log_variance_ratio) for layer in layers),
+    }

@@ -1,0 +1,19 @@
+"""Every exception the suite raises on its own account; bad arguments are plain ``ValueError``."""
+
+from __future__ import annotations
+
+
+class SuiteError(Exception):
+    """Something the user can mend; the message says what was wrong, what was expected, what to do."""
+
+
+class DataError(SuiteError):
+    """A data set is missing, damaged or not the one expected."""
+
+
+class RecordError(SuiteError):
+    """A record or baseline cannot be read, written or trusted."""
+
+
+class WeightsError(SuiteError):
+    """Initial weights are missing or do not fit the architecture."""

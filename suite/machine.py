@@ -1,0 +1,52 @@
+"""The machine a record was made on, and the memory this process used on it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import cpuinfo
+
+GIB = 2**30
+
+
+@functools.cache
+def cpu_name() -> str:
+    """Return the processor's brand as it names itself."""
+    return str(cpuinfo.get_cpu_info().get("brand_raw", platform.processor()))
+
+
+def describe(gpus: Sequence[str]) -> dict[str, str | int | float | list[str]]:
+    """Return what decides how fast this machine is, with a ``fingerprint`` over it.
+
+    Args:
+        gpus: Names of the GPUs the framework uses.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    parts: dict[str, str | int | float | list[str]] = {
+        "cpu": cpu_name(),
+        "cores": os.cpu_count() or 1,
+        "gpus": list(gpus),
+        "memory_gib": round(memory / GIB),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    digest = hashlib.sha256(repr(sorted(parts.items())).encode()).hexdigest()
+    return {**parts, "fingerprint": digest[:16]}
+
+
+def reset_peak_memory() -> None:
+    """Start a new measurement of this process's peak memory (Linux only)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_bytes() -> int:
+    """Return the peak resident memory of this process since the reset, in bytes (Linux only)."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    if found is None:
+        raise OSError("/proc/self/status does not state VmHWM, the peak resident memory")
+    return int(found[1]) * 1024

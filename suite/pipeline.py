@@ -1,0 +1,282 @@
+"""The flow on one page: a case and a seed become a record."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from suite import diagnosis, machine
+from suite.attack import attack_metrics
+from suite.cases import PLAIN, Case
+from suite.data import Dataset, Split, label_entropy, stratified_subset, without_leaked
+from suite.fixes import FIXES
+from suite.records import SCHEMA_VERSION, Record, record_key
+from suite.stacks import Images, Labels, Network, Stack, TrainStep
+from suite.training import TimedStep, batches, clock_s, evaluate, pixels, timed, train
+from suite.types import Model
+from suite.weights import initial_model
+
+TAIL = 4  # end-of-training means are taken over the last 1/4 of the steps
+PROBE_IMAGES = 256  # whose batch statistics the moving ones are compared with
+WARMUP_STEPS = 2  # dropped from every timing: they compile and allocate
+
+Pedantic = Callable[..., Any]
+"""The signature of pytest-benchmark's `benchmark.pedantic`."""
+
+
+class Run(NamedTuple):
+    """What a case runs with.
+
+    Attributes:
+        case: The row.
+        seed: Of the subsets, the weights and the order of the batches.
+        stack: The framework under measurement.
+        train: The images it trains on.
+        test: The images it is judged on.
+        environment: Versions, digests and machine.
+    """
+
+    case: Case
+    seed: int
+    stack: Stack
+    train: Split
+    test: Split
+    environment: Mapping[str, Any]
+
+
+class Measured(NamedTuple):
+    """What a run found out; the fields are those of `Record`."""
+
+    metrics: dict[str, float]
+    curves: dict[str, list[float]]
+    statistics: list[dict[str, Any]]
+    timing: dict[str, Any]
+
+
+def run_case(
+    case: Case,
+    *,
+    seed: int,
+    release: str,
+    tier: str,
+    stack: Stack,
+    dataset: Dataset,
+    environment: Mapping[str, Any],
+    pedantic: Pedantic | None = None,
+) -> Record:
+    """Return the record of one case and seed.
+
+    Args:
+        case: The row to run.
+        seed: Of the subsets, the weights and the order of the batches.
+        release: Name of the release that is installed.
+        tier: Name of the tier the case belongs to.
+        stack: The framework under measurement.
+        dataset: What ``case.data`` names.
+        environment: Versions, digests and machine; with the case, they make the record's key.
+        pedantic: pytest-benchmark's; a step-time case needs it.
+
+    Raises:
+        SuiteError: If the case's weights cannot be had.
+    """
+    started_at, start_s = datetime.now(timezone.utc).isoformat(), clock_s()
+    run = Run(case, seed, stack, *subsets(case, dataset, seed=seed), environment)
+    if pedantic is not None:
+        measured = time_steps(run, pedantic)
+    else:
+        measured = {"training": train_and_evaluate, "attack": attack}[case.question](run)
+    return Record(
+        schema=SCHEMA_VERSION,
+        release=release,
+        tier=tier,
+        question=case.question,
+        case=str(case),
+        seed=seed,
+        key=record_key(case.settings(), environment),
+        settings=case.settings(),
+        environment=environment,
+        started_at=started_at,
+        wall_s=clock_s() - start_s,
+        **measured._asdict(),
+    )
+
+
+def subsets(case: Case, dataset: Dataset, *, seed: int) -> tuple[Split, Split]:
+    """Return the training and test images of `case`, without the test images that leaked."""
+    test = without_leaked(dataset.test)
+    return (
+        stratified_subset(
+            dataset.train, case.train_images or len(dataset.train.labels), seed=seed
+        ),
+        stratified_subset(test, case.test_images or len(test.labels), seed=seed),
+    )
+
+
+def fixed_model(run: Run) -> Model:
+    """Return the model the run starts from: initial weights, then the fix."""
+    model = initial_model(run.stack, run.case, seed=run.seed, environment=run.environment)
+    return FIXES[run.case.fix](run.stack.keras, model)
+
+
+def probe(split: Split, count: int) -> tuple[Images, Labels]:
+    """Return the first `count` images of `split`, which is in random order, and their labels."""
+    return pixels(split.images[:count]), split.labels[:count].astype(np.int64)
+
+
+def train_and_evaluate(run: Run) -> Measured:
+    """Return what training the case's model did, step by step and epoch by epoch."""
+    case, model = run.case, fixed_model(run)
+    network = run.stack.network(model)
+    step = run.stack.train_step(model, phases=case.phases, epsilon=case.epsilon)
+    before = diagnosis.moving_moments(model)
+    phases = observed_phases(run, network, step)
+    done, epochs = train_epochs(run, network, step)
+    layers = diagnosis.statistics(model, probe(run.train, PROBE_IMAGES)[0])
+    curves = {**step_curves(done), **epoch_curves(epochs)}
+    metrics = {
+        **{name: values[-1] for name, values in epoch_curves(epochs).items()},
+        **tail_metrics(curves, entropy=label_entropy(run.train.labels)),
+        "parameters": float(model.count_params()),
+        "phases_agree": float(phases),
+        "statistics_moved": diagnosis.statistics_moved(before, diagnosis.moving_moments(model)),
+        **diagnosis.summary(layers),
+    }
+    return Measured(
+        metrics, curves, [layer._asdict() for layer in layers], step_timing(done, case.batch_size)
+    )
+
+
+def observed_phases(run: Run, network: Network, step: TrainStep) -> bool:
+    """Return whether a first step really runs in the phases that the case tells."""
+    images, labels = probe(run.train, run.case.batch_size)
+    observed = diagnosis.observed_phases(
+        network, step, images, labels, epsilon=run.case.epsilon
+    )
+    if run.case.phases is None:
+        return any(phases.clean == diagnosis.TRAINING for phases in observed)
+    return run.case.phases in observed
+
+
+def train_epochs(
+    run: Run, network: Network, step: TrainStep
+) -> tuple[list[TimedStep], list[dict[str, float]]]:
+    """Train to the end and return every step and, for every epoch, its evaluation."""
+    case, done, epochs = run.case, list[TimedStep](), list[dict[str, float]]()
+    source = batches(run.train, batch_size=case.batch_size, epochs=case.epochs, seed=run.seed)
+    per_epoch = len(run.train.labels) // case.batch_size
+    title, steps = f"{case} seed {run.seed}", case.epochs * per_epoch
+    for made in train(step, source, steps=steps, base_rate=case.learning_rate, title=title):
+        done.append(made)
+        if len(done) % per_epoch == 0:
+            epochs.append(evaluate_both(network, run.test, epsilon=case.epsilon))
+    return done, epochs
+
+
+def evaluate_both(network: Network, test: Split, *, epsilon: float) -> dict[str, float]:
+    """Return the evaluation in the inference phase, and in the training phase with that prefix."""
+    inference = evaluate(network, test, epsilon=epsilon, training=False)
+    training = evaluate(network, test, epsilon=epsilon, training=True)
+    return {**inference, **{f"training_phase_{name}": value for name, value in training.items()}}
+
+
+def step_curves(done: Sequence[TimedStep]) -> dict[str, list[float]]:
+    """Return one curve a step for each field of the results, and for the step's duration."""
+    results = [made.result._asdict() for made in done]
+    names = [name for name, value in results[0].items() if value is not None]
+    curves = {f"step_{name}": [result[name] for result in results] for name in names}
+    return {**curves, "step_s": [made.step_s for made in done]}
+
+
+def epoch_curves(epochs: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    """Return one curve an epoch for each evaluated metric."""
+    return {name: [epoch[name] for epoch in epochs] for name in epochs[0]}
+
+
+def tail_metrics(curves: Mapping[str, Sequence[float]], *, entropy: float) -> dict[str, float]:
+    """Return the means of the last steps: training accuracy, information gain of each branch."""
+
+    def tail(name: str) -> float:
+        values = curves[name]
+        return float(np.mean(values[-max(1, len(values) // TAIL) :]))
+
+    metrics = {
+        "train_accuracy": tail("step_clean_accuracy"),
+        "clean_branch_gain": entropy - tail("step_clean_ce"),
+    }
+    if "step_adversarial_ce" in curves:
+        metrics["adversarial_branch_gain"] = entropy - tail("step_adversarial_ce")
+    return metrics
+
+
+def step_timing(done: Sequence[TimedStep], batch_size: int) -> dict[str, Any]:
+    """Return the median step and what the first one cost above it, in seconds."""
+    median_s = statistics.median(made.step_s for made in done[WARMUP_STEPS:] or done)
+    return {
+        "step_s": median_s,
+        "compile_s": max(0.0, done[0].step_s - median_s),
+        "images_per_s": batch_size / median_s,
+    }
+
+
+def attack(run: Run) -> Measured:
+    """Return what CleverHans' attack does to the case's untrained model."""
+    model = fixed_model(run)
+    images, labels = probe(run.test, len(run.test.labels))
+    metrics = attack_metrics(run.stack, model, images, labels, epsilon=run.case.epsilon)
+    return Measured({**metrics, "parameters": float(model.count_params())}, {}, [], {})
+
+
+def time_steps(run: Run, pedantic: Pedantic) -> Measured:
+    """Return the times of plain and adversarial steps, taken in turns in one process.
+
+    Args:
+        run: Its training images give as many timed pairs of steps as they fill batches, less
+            the warm-up.
+        pedantic: Times the adversarial step; the plain one is its set-up.
+    """
+    case, model = run.case, fixed_model(run)
+    steps = {
+        loss: run.stack.train_step(model, phases=phases, epsilon=case.epsilon)
+        for loss, phases in ((PLAIN, None), ("adversarial", case.phases))
+    }
+    made: dict[str, list[TimedStep]] = {loss: [] for loss in steps}
+    source = batches(run.train, batch_size=case.batch_size, epochs=1, seed=run.seed)
+
+    def plain_first() -> tuple[tuple[Any, ...], dict[str, Any]]:
+        batch = next(source)
+        made[PLAIN].append(timed(steps[PLAIN], batch, base_rate=case.learning_rate))
+        return (batch,), {}
+
+    def adversarial(batch: Any) -> None:
+        made["adversarial"].append(timed(steps["adversarial"], batch, base_rate=case.learning_rate))
+
+    machine.reset_peak_memory()
+    run.stack.peak_device_bytes()
+    rounds = len(run.train.labels) // case.batch_size - WARMUP_STEPS
+    pedantic(
+        adversarial, setup=plain_first, rounds=rounds, iterations=1, warmup_rounds=WARMUP_STEPS
+    )
+    return timed_pairs(run, model, made)
+
+
+def timed_pairs(run: Run, model: Model, made: Mapping[str, Sequence[TimedStep]]) -> Measured:
+    """Return the metrics of the timed steps; the ratio is that of the medians."""
+    timing = {loss: step_timing(done, run.case.batch_size) for loss, done in made.items()}
+    named = {f"{loss}_{key}": value for loss, times in timing.items() for key, value in times.items()}
+    device_bytes = run.stack.peak_device_bytes()
+    metrics = {
+        **named,
+        "adversarial_plain_ratio": named["adversarial_step_s"] / named["plain_step_s"],
+        "peak_memory_bytes": float(device_bytes or machine.peak_memory_bytes()),
+        "parameters": float(model.count_params()),
+        "last_loss": made["adversarial"][-1].result.loss,
+    }
+    curves = {
+        f"{loss}_step_s": [step.step_s for step in done[WARMUP_STEPS:]]
+        for loss, done in made.items()
+    }
+    return Measured(metrics, curves, [], {"memory_of": "device" if device_bytes else "process"})

@@ -1,0 +1,92 @@
+"""The table of verdicts, for a terminal, a log or Markdown, and its summary in plain words."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from suite.verdicts import NEW, NOT_COMPARABLE, PASS, REGRESSION, VANISHED, Verdict, shown
+
+COLUMNS = ("case", "metric", "baseline", "measured", "band", "verdict")
+UNLIMITED = 10_000  # characters a line, where nothing wraps: a pipe, a file, a log
+STYLES = {PASS: "green", REGRESSION: "bold red", NEW: "yellow", VANISHED: "yellow"}
+
+
+def text_table(
+    verdicts: Iterable[Verdict], *, width: int | None = None, colour: bool = False
+) -> str:
+    """Return the verdicts as a table at most `width` characters wide; None is as wide as needed.
+
+    A baseline reads mean ± standard deviation (seeds). Where the table is too wide, names are
+    folded; nothing is cut off.
+    """
+    table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
+    for name in COLUMNS:
+        table.add_column(name, overflow="fold", no_wrap=name in ("measured", "verdict"))
+    for verdict in verdicts:
+        style = STYLES.get(verdict.outcome, "")
+        table.add_row(*map(Text, _cells(verdict)[:-1]), Text(_cells(verdict)[-1], style=style))
+    text = io.StringIO()
+    Console(file=text, width=width or UNLIMITED, force_terminal=colour).print(table)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip("\n")
+
+
+def markdown_table(verdicts: Iterable[Verdict]) -> str:
+    """Return the verdicts as a Markdown table with the same rows."""
+    rows = [COLUMNS, ("---",) * len(COLUMNS), *map(_cells, verdicts)]
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows
+    )
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """Return in plain words how many checks passed, what failed, and what was not judged."""
+    failed = [verdict for verdict in verdicts if verdict.failed]
+    passed = sum(verdict.outcome == PASS for verdict in verdicts)
+    lines = [_headline(passed, failed), *(f"  {verdict}" for verdict in failed)]
+    waived = [v.reason for v in verdicts if v.outcome == NOT_COMPARABLE and not v.failed]
+    lines += [f"not comparable: {waived.count(r)} ({r})" for r in dict.fromkeys(waived)]
+    for outcome in (NEW, VANISHED):
+        names = _names(verdicts, outcome)
+        lines += [f"{outcome}: {', '.join(names)}"] if names else []
+    return "\n".join(lines)
+
+
+def terminal_width() -> int | None:
+    """Return the width of the terminal that standard output is; None if it is none."""
+    return Console().width if sys.stdout.isatty() else None
+
+
+def _headline(passed: int, failed: Sequence[Verdict]) -> str:
+    """Return the first line of the summary."""
+    checks = passed + len(failed)
+    if not checks:
+        return "Nothing was judged."
+    text = f"{passed} of {checks} checks passed"
+    count = f"{len(failed)} regression{'s' if len(failed) > 1 else ''}"
+    return f"{text}; {count}:" if failed else f"{text}."
+
+
+def _cells(verdict: Verdict) -> tuple[str, ...]:
+    """Return the cells of a row."""
+    band = verdict.expected
+    measured = "-" if verdict.measured is None else shown(verdict.measured, band)
+    cells = verdict.subject, verdict.metric, verdict.baseline or "-", measured
+    return *cells, "-" if band is None else str(band), verdict.outcome
+
+
+def _names(verdicts: Sequence[Verdict], outcome: str) -> list[str]:
+    """Return the cases with this outcome alone, and the metrics of the others that have it."""
+    judged = {verdict.case for verdict in verdicts if verdict.outcome != outcome}
+    names = [
+        f"{verdict.metric} of {verdict.case}" if verdict.case in judged else verdict.case
+        for verdict in verdicts
+        if verdict.outcome == outcome
+    ]
+    return list(dict.fromkeys(names))

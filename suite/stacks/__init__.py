@@ -1,0 +1,84 @@
+"""The generations of the training and attack API; nothing else looks at a framework or a version."""
+
+from __future__ import annotations
+
+import importlib
+from typing import NamedTuple, Protocol, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suite.cases import Phases
+from suite.types import Keras, Model
+
+Images: TypeAlias = NDArray[np.float32]
+"""RGB images ``(batch, height, width, 3)`` in [0, 1]."""
+
+Labels: TypeAlias = NDArray[np.int64]
+"""Class indices ``(batch,)``."""
+
+Logits: TypeAlias = NDArray[np.float32]
+"""Unnormalised scores ``(batch, classes)``."""
+
+
+class StepResult(NamedTuple):
+    """What one training step measured, before its update.
+
+    Attributes:
+        loss: What was minimised, in nats.
+        clean_ce: Cross-entropy of the clean images, in nats.
+        clean_accuracy: Fraction of the clean images classified rightly.
+        adversarial_ce: Cross-entropy of the perturbed images, in nats; None under the plain loss.
+        adversarial_accuracy: Fraction of the perturbed ones; None under the plain loss.
+    """
+
+    loss: float
+    clean_ce: float
+    clean_accuracy: float
+    adversarial_ce: float | None = None
+    adversarial_accuracy: float | None = None
+
+
+class TrainStep(Protocol):
+    """One update of the model; returns when the device has finished."""
+
+    def __call__(self, images: Images, labels: Labels, learning_rate: float) -> StepResult: ...
+
+
+class Network(Protocol):
+    """A model and its compiled forward passes."""
+
+    model: Model
+
+    def logits(self, images: Images, *, training: bool) -> Logits: ...
+
+    def craft(self, images: Images, *, epsilon: float, training: bool) -> Images: ...
+
+
+class Stack(Protocol):
+    """What a generation of the API offers to the rest of the suite."""
+
+    keras: Keras
+
+    def versions(self) -> dict[str, str]: ...
+
+    def gpus(self) -> list[str]: ...
+
+    def seed(self, seed: int) -> None: ...
+
+    def network(self, model: Model) -> Network: ...
+
+    def train_step(
+        self, model: Model, *, phases: Phases | None, epsilon: float, optimizer: str = "sgd"
+    ) -> TrainStep: ...
+
+    def peak_device_bytes(self) -> int | None: ...
+
+
+def load() -> Stack:
+    """Return the stack of the framework that is installed.
+
+    Raises:
+        ModuleNotFoundError: If no framework of any stack is installed.
+    """
+    return cast(Stack, importlib.import_module("suite.stacks.eager"))

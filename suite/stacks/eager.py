@@ -1,0 +1,153 @@
+"""The stack of TensorFlow 2 with CleverHans 4, under Keras 2 and Keras 3."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
+from tensorflow import keras
+
+from suite.cases import TRAINING, Phases
+from suite.stacks import Images, Labels, Logits, StepResult, TrainStep
+from suite.types import Model
+
+OPTIMIZERS = {  # SGD with Nesterov's momentum as published; Adam for the suite's own pretraining
+    "sgd": lambda: keras.optimizers.SGD(learning_rate=0.0, momentum=0.9, nesterov=True),
+    "adam": lambda: keras.optimizers.Adam(learning_rate=0.0),
+}
+DISTRIBUTIONS = ("cleverhans", "keras", "numpy", "h5py", "ml-dtypes")
+TENSORFLOW_DISTRIBUTIONS = ("tensorflow", "tensorflow-cpu")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, TensorFlow, Keras, CleverHans and NumPy that are running."""
+    installed = {dist.metadata["Name"].lower(): dist.version for dist in metadata.distributions()}
+    found = {name: installed[name] for name in DISTRIBUTIONS if name in installed}
+    return {"python": platform.python_version(), "tensorflow": tf.__version__, **found}
+
+
+def gpus() -> list[str]:
+    """Return the names of the GPUs TensorFlow sees."""
+    devices = tf.config.list_physical_devices("GPU")
+    return [tf.config.experimental.get_device_details(d)["device_name"] for d in devices]
+
+
+def seed(seed: int) -> None:
+    """Seed `random`, NumPy and TensorFlow, and make TensorFlow's kernels deterministic."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def peak_device_bytes() -> int | None:
+    """Return the peak memory of the first GPU since the last call, in bytes; None without one."""
+    if not gpus():
+        return None
+    peak = int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+    tf.config.experimental.reset_memory_stats("GPU:0")
+    return peak
+
+
+class network:
+    """A Keras model with a compiled forward pass and attack for each phase."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._passes = {phase: _pass(model, phase) for phase in (False, True)}
+        self._attacks = {phase: tf.function(_attack(self._passes[phase])) for phase in (False, True)}
+
+    def logits(self, images: Images, *, training: bool) -> Logits:
+        """Return the logits ``(batch, classes)`` of `images` in the phase `training`."""
+        return np.asarray(self._passes[training](tf.constant(images)))
+
+    def craft(self, images: Images, *, epsilon: float, training: bool) -> Images:
+        """Return CleverHans' FGSM images, crafted in the phase `training`."""
+        return np.asarray(self._attacks[training](tf.constant(images), epsilon))
+
+
+def _pass(model: Model, training: bool) -> Any:
+    """Return the compiled forward pass of `model` in one phase."""
+    return tf.function(lambda images: model(images, training=training))
+
+
+def _attack(model_fn: Any) -> Any:
+    """Return CleverHans' fast gradient method on `model_fn`, labels its own predictions.
+
+    One `model_fn` must be kept for all calls: a new one at each call would retrace the graph.
+    """
+
+    def attack(images: tf.Tensor, epsilon: float) -> tf.Tensor:
+        return fast_gradient_method(
+            model_fn, images, epsilon, np.inf, clip_min=0.0, clip_max=1.0
+        )
+
+    return attack
+
+
+def train_step(
+    model: Model, *, phases: Phases | None, epsilon: float, optimizer: str = "sgd"
+) -> TrainStep:
+    """Return one update of `model` under the plain or the adversarial loss.
+
+    Args:
+        model: Ends in logits.
+        phases: The phase of each pass of the adversarial loss; None takes the plain loss, in the
+            training phase.
+        epsilon: FGSM step in the max norm; pixels are in [0, 1].
+        optimizer: A key of `OPTIMIZERS`.
+    """
+    losses = _plain(model) if phases is None else _adversarial(model, phases, epsilon)
+    variables, descent = model.trainable_variables, OPTIMIZERS[optimizer]()
+    descent.build(variables)
+
+    @tf.function
+    def update(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss, measured = losses(images, labels)
+        gradients = tape.gradient(loss, variables)
+        descent.apply_gradients(zip(gradients, variables))
+        return tf.stack([loss, *measured])
+
+    def step(images: Images, labels: Labels, learning_rate: float) -> StepResult:
+        descent.learning_rate.assign(learning_rate)
+        return StepResult(*map(float, update(tf.constant(images), tf.constant(labels)).numpy()))
+
+    return step
+
+
+def _plain(model: Model) -> Any:
+    """Return the plain loss: the mean cross-entropy of the clean images, in the training phase."""
+
+    def losses(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        ce, accuracy = _measure(labels, model(images, training=True))
+        return ce, [ce, accuracy]
+
+    return losses
+
+
+def _adversarial(model: Model, phases: Phases, epsilon: float) -> Any:
+    """Return the loss 0.5 CE(clean) + 0.5 CE(perturbed), each pass in its phase.
+
+    The perturbed images are held constant, as published.
+    """
+    clean, attack, adversarial = (phase == TRAINING for phase in phases)
+    attacked = _attack(lambda images: model(images, training=attack))
+
+    def losses(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        clean_ce, clean_accuracy = _measure(labels, model(images, training=clean))
+        perturbed = tf.stop_gradient(attacked(images, epsilon))
+        ce, accuracy = _measure(labels, model(perturbed, training=adversarial))
+        return 0.5 * clean_ce + 0.5 * ce, [clean_ce, clean_accuracy, ce, accuracy]
+
+    return losses
+
+
+def _measure(labels: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the mean cross-entropy in nats and the accuracy of `logits`."""
+    ce = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    right = tf.equal(tf.argmax(logits, axis=1, output_type=labels.dtype), labels)
+    return tf.reduce_mean(ce), tf.reduce_mean(tf.cast(right, tf.float32))

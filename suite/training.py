@@ -1,0 +1,142 @@
+"""The training loop, the seeds of its batches, its schedule, its evaluation, and the only clock."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from suite.data import CLASSES, Split, label_entropy
+from suite.stacks import Images, Labels, Logits, Network, StepResult, TrainStep
+
+DECAY = 1e-6  # of the learning rate, a step, as published
+DROP_EPOCHS = 10  # epochs after which the learning rate falls tenfold, as published
+EVALUATION_BATCH = 32  # as in training, since a batch is its own statistics in the training phase
+
+
+class Batch(NamedTuple):
+    """One training batch and its place: ``step`` over the whole run, ``epoch`` from 0."""
+
+    step: int
+    epoch: int
+    images: Images
+    labels: Labels
+
+
+class TimedStep(NamedTuple):
+    """What a step measured and how long it took, in seconds."""
+
+    batch: Batch
+    result: StepResult
+    step_s: float
+
+
+def clock_s() -> float:
+    """Return the time of the only clock, in seconds from an arbitrary origin."""
+    return time.perf_counter()
+
+
+def pixels(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Images:
+    """Return uint8 images ``(batch, height, width, 3)`` as float32 in [0, 1]."""
+    return images.astype(np.float32) / np.float32(255)
+
+
+def learning_rate(base: float, *, step: int, epoch: int) -> float:
+    """Return the published schedule: tenfold drops every 10 epochs and a decay of 1e-6 a step."""
+    return base * 0.1 ** (epoch // DROP_EPOCHS) / (1 + DECAY * step)
+
+
+def batches(split: Split, *, batch_size: int, epochs: int, seed: int) -> Iterator[Batch]:
+    """Yield full batches of `split`, reshuffled every epoch by `seed`.
+
+    Raises:
+        ValueError: If a batch is larger than the split.
+    """
+    per_epoch = len(split.labels) // batch_size
+    if not per_epoch:
+        raise ValueError(
+            f"batch_size must be at most {len(split.labels)}, the images. Received: {batch_size}"
+        )
+    for epoch in range(epochs):
+        order = np.random.default_rng([seed, epoch]).permutation(len(split.labels))
+        for index in range(per_epoch):
+            chosen = np.sort(order[index * batch_size : (index + 1) * batch_size])
+            yield Batch(
+                epoch * per_epoch + index,
+                epoch,
+                pixels(split.images[chosen]),
+                split.labels[chosen].astype(np.int64),
+            )
+
+
+def timed(step: TrainStep, batch: Batch, *, base_rate: float) -> TimedStep:
+    """Return the result and the duration of one step; the step itself waits for the device."""
+    rate = learning_rate(base_rate, step=batch.step, epoch=batch.epoch)
+    start_s = clock_s()
+    result = step(batch.images, batch.labels, rate)
+    return TimedStep(batch, result, clock_s() - start_s)
+
+
+def train(
+    step: TrainStep, source: Iterable[Batch], *, steps: int, base_rate: float, title: str
+) -> Iterator[TimedStep]:
+    """Yield each step of the training after it was made, and show the progress on the terminal."""
+    with tqdm(total=steps, desc=title, unit="step", file=sys.__stderr__, **_pace()) as bar:
+        for batch in source:
+            done = timed(step, batch, base_rate=base_rate)
+            bar.set_postfix(loss=f"{done.result.loss:.3f}", refresh=False)
+            bar.update()
+            yield done
+
+
+def _pace() -> dict[str, float]:
+    """Return tqdm's refresh interval in seconds: short on a terminal, long in a log file."""
+    interval_s = 0.5 if sys.__stderr__ and sys.__stderr__.isatty() else 20.0
+    return {"mininterval": interval_s, "maxinterval": interval_s}
+
+
+def cross_entropy(logits: Logits, labels: Labels) -> float:
+    """Return the mean cross-entropy of `logits`, in nats; NaN where a logit is not finite."""
+    scores = logits.astype(np.float64)
+    scores -= scores.max(axis=1, keepdims=True)
+    log_sum = np.log(np.exp(scores).sum(axis=1))
+    return float((log_sum - scores[np.arange(len(labels)), labels]).mean())
+
+
+def evaluate(network: Network, split: Split, *, epsilon: float, training: bool) -> dict[str, float]:
+    """Return clean and FGSM accuracy, information gain and classes predicted in one phase.
+
+    In the training phase every batch is normalised by itself and would move the moving
+    statistics; they are put back, so that evaluating leaves the model as it was.
+    """
+    labels = split.labels.astype(np.int64)
+    state = network.model.get_weights() if training else None
+    clean = _logits(split, lambda x: network.logits(x, training=training))
+
+    def attacked(images: Images) -> Logits:
+        perturbed = network.craft(images, epsilon=epsilon, training=training)
+        return network.logits(perturbed, training=training)
+
+    perturbed = _logits(split, attacked)
+    if state is not None:
+        network.model.set_weights(state)
+    predicted = clean.argmax(axis=1)
+    return {
+        "clean_accuracy": float((predicted == labels).mean()),
+        "adversarial_accuracy": float((perturbed.argmax(axis=1) == labels).mean()),
+        "information_gain": label_entropy(labels) - cross_entropy(clean, labels),
+        "adversarial_information_gain": label_entropy(labels) - cross_entropy(perturbed, labels),
+        "classes_predicted": float(np.count_nonzero(np.bincount(predicted, minlength=CLASSES))),
+    }
+
+
+def _logits(split: Split, forward: Callable[[Images], Logits]) -> Logits:
+    """Return `forward` of all images; the last batch is filled up from the first images."""
+    count = len(split.labels)
+    starts = range(0, count, EVALUATION_BATCH)
+    chosen = [np.arange(start, start + EVALUATION_BATCH) % count for start in starts]
+    return np.concatenate([forward(pixels(split.images[indices])) for indices in chosen])[:count]

@@ -1,0 +1,186 @@
+"""Models with their initial weights: ImageNet's, a file's, random, or the suite's own surrogate."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from suite.architectures import ARCHITECTURES, PRETRAINED
+from suite.architectures.head import HEAD_LAYERS
+from suite.cases import Case
+from suite.data import CLASSES, cache_root, load_synthetic
+from suite.errors import WeightsError
+from suite.fixes import batch_norms, imagenet_inputs
+from suite.stacks import Stack
+from suite.training import batches, train
+from suite.types import Model
+
+SURROGATE_RATE = 6e-4  # learning rate of the pretraining, by Adam
+INPUT_SCALE = 100.0  # of ImageNet-style inputs, which lie within about 128 of 0
+SURROGATE_MOMENTUM = 0.9  # of BatchNorm while pretraining, so that its statistics have settled
+SYNTHETIC_SEED = 0
+
+Weights = list[np.ndarray]
+
+
+def initial_model(stack: Stack, case: Case, *, seed: int, environment: Mapping[str, Any]) -> Model:
+    """Return the model of `case` with the weights it starts from.
+
+    Args:
+        stack: The framework under measurement.
+        case: Its ``weights`` say where they come from.
+        seed: Of the random weights, and of the surrogate's pretraining.
+        environment: Versions and code digest; part of the surrogate's key.
+
+    Raises:
+        WeightsError: If the weights cannot be had, or do not fit.
+    """
+    if case.weights != "surrogate":
+        stack.seed(seed)
+        return published_model(stack, case)
+    pretrained = surrogate(stack, case, seed=seed, environment=environment)
+    stack.seed(seed)
+    model = build(stack, case)
+    set_base_weights(model, pretrained)
+    return model
+
+
+def build(stack: Stack, case: Case, *, base_weights: str | None = None) -> Model:
+    """Return the untrained model of `case`; `base_weights` goes to `keras.applications`."""
+    options: dict[str, Any] = {}
+    if case.architecture == "resnet50":
+        options["blocks"] = case.blocks
+    if case.architecture in PRETRAINED:
+        options["base_weights"] = base_weights
+    return ARCHITECTURES[case.architecture](
+        stack.keras, size_px=case.size_px, classes=CLASSES, width=case.width, **options
+    )
+
+
+def published_model(stack: Stack, case: Case) -> Model:
+    """Return the model of `case` with random weights, ImageNet's, or those of a file.
+
+    Raises:
+        WeightsError: If the file is missing or does not fit, or the download fails.
+    """
+    source = None if case.weights == "random" else case.weights
+    try:
+        return build(stack, case, base_weights=source)
+    except (OSError, ValueError) as error:
+        if source is None:
+            raise
+        raise WeightsError(
+            f"the weights {source!r} of {case.architecture} cannot be used: {error}. Expected "
+            "'imagenet' and a network, or the path of a file of `keras.applications` without top "
+            "(its name ends in _notop.h5): give that with `-- --weights PATH`."
+        ) from error
+
+
+def base_weights(model: Model) -> Weights:
+    """Return the weights and statistics of every layer below the head, in order."""
+    layers = (layer for layer in model.layers if layer.name not in HEAD_LAYERS)
+    return [np.asarray(array) for layer in layers for array in layer.get_weights()]
+
+
+def set_base_weights(model: Model, weights: Weights) -> None:
+    """Set every weight and statistic below the head.
+
+    Raises:
+        WeightsError: If the shapes are not those of `model`.
+    """
+    expected = [array.shape for array in base_weights(model)]
+    if [array.shape for array in weights] != expected:
+        raise WeightsError(
+            f"surrogate weights of other shapes than {model.name}'s: delete the cached file under "
+            f"{cache_root() / 'surrogates'} and run again"
+        )
+    remaining = iter(weights)
+    for layer in model.layers:
+        if layer.name not in HEAD_LAYERS:
+            layer.set_weights(list(itertools.islice(remaining, len(layer.get_weights()))))
+
+
+def surrogate(
+    stack: Stack, case: Case, *, seed: int, environment: Mapping[str, Any]
+) -> Weights:
+    """Return base weights pretrained on synthetic signs with ImageNet-style inputs.
+
+    They stand in for ImageNet's where these cannot be had: BatchNorm statistics that belong to
+    other data and another input scale, which is the cause of the stall. Cached by a key of
+    everything that made them.
+    """
+    made_by = {
+        "architecture": [case.architecture, case.width, list(case.blocks), case.size_px],
+        "pretraining": [case.pretraining_steps, case.batch_size, SURROGATE_RATE, seed],
+        "versions": environment["versions"],
+        "code": environment["code_digest"],
+    }
+    key = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()
+    path = cache_root() / "surrogates" / f"{case.architecture}-{key[:16]}.npz"
+    if not path.exists():
+        save_weights(path, pretrain(stack, case, seed=seed))
+    return load_weights(path)
+
+
+def pretrain(stack: Stack, case: Case, *, seed: int) -> Weights:
+    """Return the base weights after pretraining on synthetic signs."""
+    stack.seed(seed)
+    model = build(stack, case)
+    model.trainable = True
+    for layer in batch_norms(model):
+        layer.momentum = SURROGATE_MOMENTUM
+    if not any(batch_norms(model)):
+        rescale_kernels(model)
+    network = imagenet_inputs(stack.keras, model)
+    step = stack.train_step(network, phases=None, epsilon=0.0, optimizer="adam")
+    signs = load_synthetic(size_px=case.size_px, seed=SYNTHETIC_SEED).train
+    steps = case.pretraining_steps
+    endless = batches(signs, batch_size=case.batch_size, epochs=steps, seed=seed)
+    source = itertools.islice(endless, steps)
+    title = f"pretraining {case.architecture}"
+    for _ in train(step, source, steps=steps, base_rate=SURROGATE_RATE, title=title):
+        pass
+    return base_weights(model)
+
+
+def rescale_kernels(model: Model) -> None:
+    """Give the convolutions He's variance (He et al. 2015), the first for ImageNet-style inputs.
+
+    Without it, VGG19 with few channels stays at the entropy for thousands of steps.
+    """
+    kernels = [layer.kernel for layer in model.layers if "conv" in layer.name]
+    for kernel in kernels:
+        kernel.assign(kernel * 2**0.5)  # Glorot's 1 / fan becomes He's 2 / fan
+    kernels[0].assign(kernels[0] / INPUT_SCALE)
+
+
+def save_weights(path: Path, weights: Weights) -> None:
+    """Write `weights` as an ``.npz`` in one atomic step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
+        np.savez(file, *weights)
+    os.replace(file.name, path)
+
+
+def load_weights(path: Path) -> Weights:
+    """Return the weights in `path`, in their order.
+
+    Raises:
+        WeightsError: If the file is damaged.
+    """
+    try:
+        with np.load(path) as arrays:
+            return [arrays[f"arr_{index}"] for index in range(len(arrays.files))]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise WeightsError(
+            f"{path} is damaged: {error}. Delete it (`rm {path}`); the next run makes it anew."
+        ) from error

@@ -1,0 +1,416 @@
+"""GTSRB is decoded right, from archives and tree alike, and anything unofficial is refused."""
+
+from __future__ import annotations
+
+import math
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from suite.data import (
+    CLASSES,
+    LEAKED_TEST_IMAGES,
+    TEST_COUNTS,
+    TRAIN_COUNTS,
+    Dataset,
+    gtsrb,
+    label_entropy,
+    load_gtsrb,
+)
+from suite.data.cache import cache_root
+from suite.data.download import TEST_ARCHIVE, TRAINING_ARCHIVE, TRUTH_ARCHIVE
+from suite.data.gtsrb import Expected, load_verified
+from suite.data.sources import TEST_FOLDER, TRAINING_FOLDER
+from suite.errors import DataError
+
+Forged = dict[str, dict[str, bytes]]
+Write = Callable[[Forged], Path]
+
+CLASS_0 = f"{TRAINING_FOLDER}/00000"
+TRUTH = "GT-final_test.csv"
+
+
+@pytest.fixture
+def load(expected: Expected, write_archives: Write) -> Callable[[Forged], Dataset]:
+    """Return a function that writes the archives and loads them at 4x4 pixels."""
+    return lambda forged: load_verified(write_archives(forged), size_px=4, expected=expected)
+
+
+Load = Callable[[Forged], Dataset]
+
+
+def test_images_labels_tracks_and_names_belong_together(forged: Forged, load: Load) -> None:
+    train, test = load(forged)[1:3]
+    assert train.labels.tolist() == [0, 0, 0, 0, 1, 2]
+    assert train.tracks.tolist() == [0, 0, 1, 1, 2, 3]
+    assert train.names[[0, 3, 5]].tolist() == [
+        "00000/00000_00000",
+        "00000/00001_00001",
+        "00002/00000_00000",
+    ]
+    assert test.labels.tolist() == [1, 0, 1]
+    assert test.tracks.tolist() == [-1, -1, -1]
+    assert test.names.tolist() == ["00000", "00001", "00002"]
+    assert (str(train.images.dtype), str(train.labels.dtype)) == ("uint8", "int64")
+
+
+def test_colours_come_out_as_red_green_blue(forged: Forged, load: Load) -> None:
+    train, test = load(forged)[1:3]
+    assert train.images.shape == (6, 4, 4, 3)
+    assert (train.images[3] == (200, 1, 1)).all()
+    assert (test.images[2] == (100, 2, 7)).all()
+
+
+def test_an_image_is_resized_whole_and_upright(
+    forged: Forged, expected: Expected, write_archives: Write
+) -> None:
+    rows = np.zeros((4, 6, 3), np.uint8)
+    rows[:2, 3:] = 255  # upper right quarter
+    content = b"P6\n6 4\n255\n" + rows.tobytes()
+    forged[TRAINING_ARCHIVE][f"{CLASS_0}/00000_00000.ppm"] = content
+    root = write_archives(forged)
+    image = load_verified(root, size_px=2, expected=expected).train.images[0, ..., 0]
+    assert image[0, 1] > 180
+    assert max(image[0, 0], image[1, 0], image[1, 1]) < 75
+
+
+def test_an_image_of_the_wanted_size_keeps_every_pixel(forged: Forged, load: Load) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    content = b"P6\n4 4\n255\n" + pixels.tobytes()
+    forged[TRAINING_ARCHIVE][f"{CLASS_0}/00000_00000.ppm"] = content
+    _edit(forged[TRAINING_ARCHIVE], f"{CLASS_0}/GT-00000.csv", b"0.ppm;6;4", b"0.ppm;4;4")
+    assert (load(forged).train.images[0] == pixels).all()
+
+
+def test_the_extracted_tree_gives_what_the_archives_give(
+    forged: Forged, load: Load, expected: Expected, write_tree: Write
+) -> None:
+    digest, root = load(forged).digest, write_tree(forged)
+    assert load_verified(root, size_px=4, expected=expected).digest == digest
+    truth = root / TRUTH
+    for folder in (root / "GTSRB", root / TEST_FOLDER):
+        truth = truth.rename(folder / TRUTH)
+        assert load_verified(root, size_px=4, expected=expected).digest == digest
+    assert load_verified(root / "GTSRB", size_px=4, expected=expected).digest == digest
+
+
+def test_every_size_is_decoded_on_its_own(
+    forged: Forged, load: Load, expected: Expected, tmp_path: Path
+) -> None:
+    assert load(forged).train.images.shape == (6, 4, 4, 3)
+    larger = load_verified(tmp_path / "archives", size_px=9, expected=expected)
+    assert larger.train.images.shape == (6, 9, 9, 3)
+
+
+def test_archives_and_extracted_folders_may_be_mixed(
+    forged: Forged, load: Load, expected: Expected, write_tree: Write, tmp_path: Path
+) -> None:
+    digest, root = load(forged).digest, write_tree(forged)
+    (tmp_path / "archives" / TRAINING_ARCHIVE).rename(root / TRAINING_ARCHIVE)
+    assert load_verified(root, size_px=4, expected=expected).digest == digest
+
+
+def test_a_changed_file_in_the_tree_is_decoded_again(
+    forged: Forged, expected: Expected, write_tree: Write
+) -> None:
+    root = write_tree(forged)
+    before = load_verified(root, size_px=4, expected=expected)
+    image = root / TEST_FOLDER / "00000.ppm"
+    image.write_bytes(image.read_bytes()[:-1] + b"\xff")
+    os.utime(image, ns=(0, image.stat().st_mtime_ns + 1))
+    assert load_verified(root, size_px=4, expected=expected).digest != before.digest
+
+
+def test_the_size_has_to_be_positive(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"size_px must be at least 1. Received: 0"):
+        load_gtsrb(tmp_path, size_px=0)
+
+
+def test_without_a_root_the_missing_archives_are_downloaded(
+    monkeypatch: pytest.MonkeyPatch, forged: Forged, write_archives: Write, expected: Expected
+) -> None:
+    calls = []
+
+    def download() -> None:
+        calls.append(1)
+        write_archives(forged).rename(cache_root() / "gtsrb")
+
+    cache_root().mkdir(parents=True)
+    monkeypatch.setattr(gtsrb, "download_gtsrb", download)
+    monkeypatch.setattr(gtsrb, "OFFICIAL", expected)
+    first, second = load_gtsrb(None, size_px=4), load_gtsrb(None, size_px=4)
+    assert first.digest == second.digest
+    assert calls == [1]
+
+
+def test_a_root_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere: no GTSRB there. Found: nothing.*nox -s data"):
+        load_gtsrb(tmp_path / "nowhere", size_px=4)
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"file: no GTSRB there. Found: a file.*GTSRB_ROOT"):
+        load_gtsrb(tmp_path / "file", size_px=4)
+
+
+@pytest.mark.parametrize("name", [TRAINING_ARCHIVE, TEST_ARCHIVE, TRUTH_ARCHIVE])
+def test_a_missing_archive_is_named(name: str, forged: Forged, load: Load) -> None:
+    del forged[name]
+    with pytest.raises(DataError, match=rf"{name} is missing. Found: GTSRB_Final.*nox -s data"):
+        load(forged)
+
+
+def test_the_competition_archive_in_place_of_the_training_archive_is_recognised(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "GTSRB-Training_fixed.zip").touch()
+    with pytest.raises(DataError, match=r"2011 competition.*26,640.*CLIP/issues/156"):
+        load_gtsrb(tmp_path, size_px=4)
+
+
+def test_the_competition_archive_under_the_official_name_is_recognised(
+    forged: Forged, load: Load
+) -> None:
+    forged[TRAINING_ARCHIVE] = {"GTSRB/Training/00000/00000_00000.ppm": b""}
+    with pytest.raises(DataError, match=rf"{TRAINING_ARCHIVE}: not the official set.*2011 compet"):
+        load(forged)
+
+
+def test_the_competition_images_in_the_official_folders_are_recognised(
+    forged: Forged, load: Load
+) -> None:
+    names = (f"{CLASS_0}/{n // 30:05d}_{n % 30:05d}.ppm" for n in range(26_640))
+    forged[TRAINING_ARCHIVE] = dict.fromkeys(names, b"")
+    with pytest.raises(DataError, match=r"26,640 images: the training set of the 2011 compet"):
+        load(forged)
+
+
+def test_forged_data_is_not_official(forged: Forged, write_archives: Write) -> None:
+    with pytest.raises(DataError, match=r"Found: 6 images. Expected: 39,209 images"):
+        load_gtsrb(write_archives(forged), size_px=4)
+
+
+def test_a_cached_small_set_does_not_pass_for_the_official_one(
+    forged: Forged, load: Load, tmp_path: Path
+) -> None:
+    load(forged)
+    with pytest.raises(DataError, match=r"39,209"):
+        load_gtsrb(tmp_path / "archives", size_px=4)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (None, "bytes, the beginning of a zip archive"),
+        (b"<!DOCTYPE html><html>404</html>", "31 bytes of HTML: a web page"),
+        (b"", "0 bytes that begin with b''"),
+    ],
+)
+@pytest.mark.parametrize("name", [TRAINING_ARCHIVE, TEST_ARCHIVE, TRUTH_ARCHIVE])
+def test_a_file_that_is_no_whole_zip_is_named_with_what_it_is(  # noqa: PLR0917 - fixtures
+    name: str,
+    content: bytes | None,
+    found: str,
+    forged: Forged,
+    write_archives: Write,
+    expected: Expected,
+) -> None:
+    path = write_archives(forged) / name
+    path.write_bytes(path.read_bytes()[:-30] if content is None else content)
+    with pytest.raises(DataError, match=rf"{name}: .*{found}.*truncated.*rm '.*{name}'.*nox"):
+        load_verified(path.parent, size_px=4, expected=expected)
+
+
+def test_a_flipped_bit_in_an_image_fails_its_crc(
+    forged: Forged, write_archives: Write, expected: Expected
+) -> None:
+    path = write_archives(forged) / TEST_ARCHIVE
+    content = bytearray(path.read_bytes())
+    content[content.index(b"255\n") + 10] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"{TEST_ARCHIVE}: .*00000.ppm is damaged.*Bad CRC-32"):
+        load_verified(path.parent, size_px=4, expected=expected)
+
+
+def test_a_damaged_header_that_looks_like_encryption_is_damage(
+    forged: Forged, write_archives: Write, expected: Expected
+) -> None:
+    path = write_archives(forged) / TEST_ARCHIVE
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"{TEST_ARCHIVE}: .*00000.ppm is damaged.*encrypted"):
+        load_verified(path.parent, size_px=4, expected=expected)
+
+
+def test_no_damaged_byte_gives_wrong_data_or_a_foreign_error(
+    forged: Forged, load: Load, expected: Expected, tmp_path: Path
+) -> None:
+    digest, rng = load(forged).digest, np.random.default_rng(0)
+    path = tmp_path / "archives" / TRAINING_ARCHIVE
+    whole = path.read_bytes()
+    outcomes = set()
+    for position in rng.choice(len(whole), 150, replace=False):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            found = load_verified(path.parent, size_px=4, expected=expected).digest
+        except DataError:
+            outcomes.add("refused")
+        else:
+            assert found == digest
+            outcomes.add("harmless")
+    assert outcomes == {"refused", "harmless"}
+
+
+def _edit(members: dict[str, bytes], name: str, old: bytes, new: bytes) -> None:
+    assert old in members[name]
+    members[name] = members[name].replace(old, new, 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"P6\n6 4\n255\n" + bytes(71), "truncated|not enough"),
+        (b"P6\n6 x\n255\n" + bytes(72), "invalid literal"),
+        (b"\x89PNG\r\n", "cannot identify"),
+        (b"", "cannot identify"),
+        (b"P6\n4 6\n255\n" + bytes(72), r"\(4, 6, 'RGB'\). Expected: \(6, 4, 'RGB'\)"),
+        (b"P5\n6 4\n255\n" + bytes(24), r"\(6, 4, 'L'\)"),
+        (b"P6\n60000 60000\n255\n", "exceeds limit"),
+    ],
+    ids=["short", "no number", "png", "empty", "turned", "grey", "huge"],
+)
+def test_a_corrupt_image_is_named(content: bytes, found: str, forged: Forged, load: Load) -> None:
+    forged[TRAINING_ARCHIVE][f"{CLASS_0}/00001_00000.ppm"] = content
+    with pytest.raises(DataError, match=rf"00000/00001_00000.ppm is damaged.*({found})"):
+        load(forged)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        (b"00000_00001.ppm;6;4;0;0;5;3;0\r\n", b"", "00000_00001.ppm .* without a csv row"),
+        (b"00000_00001.ppm", b"00000_00009.ppm", "00000_0000.*(without|image)"),
+        (b"0_00001.ppm;6;4;0;0;5;3;0", b"0_00001.ppm;6;4;0;0;5;3;1", "line 3.*the last one 0"),
+        (b"0_00001.ppm;6;4;0;0;5;3;0", b"0_00001.ppm;6;4;0;0;5;3;x", "line 3.*seven whole"),
+        (b"0_00001.ppm;6;4;0;0;5;3;0", b"0_00001.ppm;6;4;0;0.5;5;3;0", "line 3.*seven whole"),
+        (b"0_00001.ppm;6;4;0;0;5;3;0", b"0_00001.ppm;6;4;0;0;5;3;-1", "line 3.*seven whole"),
+        (b"0_00001.ppm;6;4;0;0;5;3;0", b"0_00001.ppm;6;4;0", "line 3.*seven whole"),
+        (b"00000_00001.ppm", b"00000_00000.ppm", "line 3.*a new file name"),
+        (b"00001.ppm;6;4", b"00001.ppm;6;5", r"\(6, 4, 'RGB'\). Expected: \(6, 5, 'RGB'\)"),
+        (b"Width;Height", b"Height;Width", "header"),
+        (b"ClassId\r\n", b"ClassId\r\n\xff\r\n", "line 2"),
+    ],
+)
+def test_a_wrong_line_of_a_csv_file_is_named(
+    old: bytes, new: bytes, found: str, forged: Forged, load: Load
+) -> None:
+    _edit(forged[TRAINING_ARCHIVE], f"{CLASS_0}/GT-00000.csv", old, new)
+    with pytest.raises(DataError, match=rf"{TRAINING_ARCHIVE}: .*{found}"):
+        load(forged)
+
+
+def test_a_missing_csv_file_is_named(forged: Forged, load: Load) -> None:
+    del forged[TRAINING_ARCHIVE][f"{CLASS_0}/GT-00000.csv"]
+    with pytest.raises(DataError, match=r"00000/GT-00000.csv is damaged.*no such file"):
+        load(forged)
+
+
+def test_an_image_too_many_or_too_few_is_refused(
+    forged: Forged, load: Load, expected: Expected, write_tree: Write
+) -> None:
+    del forged[TEST_ARCHIVE][f"{TEST_FOLDER}/00001.ppm"]
+    with pytest.raises(DataError, match=rf"{TEST_ARCHIVE}.*Found: 2 images. Expected: 3 images"):
+        load(forged)
+    forged[TEST_ARCHIVE] |= {f"{TEST_FOLDER}/0000{n}.ppm": b"" for n in (1, 3)}
+    with pytest.raises(DataError, match=r"Found: 4 images. Expected: 3 images"):
+        load_verified(write_tree(forged), size_px=4, expected=expected)
+
+
+def test_an_image_under_another_name_is_refused(forged: Forged, load: Load) -> None:
+    images = forged[TRAINING_ARCHIVE]
+    images[f"{CLASS_0}/copy.ppm"] = images.pop(f"{CLASS_0}/00000_00001.ppm")
+    with pytest.raises(DataError, match=r"00000/copy.ppm is damaged or not the official file"):
+        load(forged)
+
+
+def test_a_wrong_count_of_a_class_is_refused(forged: Forged, load: Load) -> None:
+    images = forged[TRAINING_ARCHIVE]
+    moved = images.pop(f"{CLASS_0}/00000_00001.ppm")
+    images[f"{TRAINING_FOLDER}/00001/00000_00001.ppm"] = moved
+    with pytest.raises(DataError, match=r"Found: 3 images of class 0. Expected: 4 of this class"):
+        load(forged)
+
+
+def test_a_wrong_count_of_tracks_is_refused(forged: Forged, load: Load) -> None:
+    images = forged[TRAINING_ARCHIVE]
+    for frame in ("00000", "00001"):
+        images[f"{CLASS_0}/00000_1{frame[1:]}.ppm"] = images.pop(f"{CLASS_0}/00001_{frame}.ppm")
+        _edit(
+            images,
+            f"{CLASS_0}/GT-00000.csv",
+            f"00001_{frame}".encode(),
+            b"00000_1" + frame[1:].encode(),
+        )
+    with pytest.raises(DataError, match=r"Found: 3 tracks. Expected: 4 tracks"):
+        load(forged)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        (b"00001.ppm;6;4;0;0;5;3;0\n", b"", "0 images of class 0"),
+        (b"00001.ppm;6;4;0;0;5;3;0", b"00001.ppm;6;4;0;0;5;3;1", "0 images of class 0"),
+        (b"00001.ppm;6;4;0;0;5;3;0", b"00001.ppm;6;4;0;0;5;3;q", "line 3"),
+        (b"00001.ppm", b"00007.ppm", "00001.ppm is .* without a csv row"),
+    ],
+)
+def test_a_wrong_line_of_the_ground_truth_is_named(
+    old: bytes, new: bytes, found: str, forged: Forged, load: Load
+) -> None:
+    _edit(forged[TRUTH_ARCHIVE], TRUTH, old, new)
+    with pytest.raises(DataError, match=found):
+        load(forged)
+
+
+def test_test_labels_in_another_order_are_refused(
+    forged: Forged, write_archives: Write, expected: Expected
+) -> None:
+    root = write_archives(forged)
+    with pytest.raises(DataError, match=rf"{TRUTH} is damaged.*another order"):
+        load_verified(root, size_px=4, expected=expected._replace(test_labels_sha256="0" * 64))
+
+
+def test_an_unreadable_archive_kind_is_refused(
+    forged: Forged, load: Load, expected: Expected, tmp_path: Path
+) -> None:
+    load(forged)
+    path = tmp_path / "archives" / TRAINING_ARCHIVE
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "nothing here")
+    with pytest.raises(DataError, match=r"Found: 0 images. Expected: files below GTSRB/Final_Tr"):
+        load_verified(path.parent, size_px=4, expected=expected)
+
+
+needs_gtsrb = pytest.mark.skipif(
+    "GTSRB_ROOT" not in os.environ, reason="GTSRB_ROOT does not name the real data"
+)
+
+
+@needs_gtsrb
+def test_the_real_data_is_the_official_set_with_its_eight_leaked_images() -> None:
+    data = load_gtsrb(Path(os.environ["GTSRB_ROOT"]), size_px=32)
+    assert data.train.images.shape == (39_209, 32, 32, 3)
+    assert tuple(np.bincount(data.train.labels)) == TRAIN_COUNTS
+    assert tuple(np.bincount(data.test.labels, minlength=CLASSES)) == TEST_COUNTS
+    assert len(np.unique(data.train.tracks)) == 1_307
+    assert math.isclose(label_entropy(data.train.labels), 3.4854, abs_tol=5e-5)
+    track = np.char.startswith(data.train.names, "00014/00023_")
+    sign = {image.tobytes() for image in data.train.images[track]}
+    leaked = data.test.images[np.isin(data.test.names, LEAKED_TEST_IMAGES)]
+    assert len(leaked) == 8
+    assert all(image.tobytes() in sign for image in leaked)

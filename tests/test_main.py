@@ -1,0 +1,198 @@
+"""Tests of the command line: what it prints and the status it ends with."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from suite.__main__ import main
+from suite.errors import DataError
+from suite.records import Record, read_records, store
+
+MakeRecord = Callable[..., Record]
+VALUES = [0.80, 0.82, 0.79, 0.81, 0.83]
+
+
+@pytest.fixture
+def fill(
+    tmp_path: Path, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., None]:
+    """Return a function that stores one record a value; the working directory is empty."""
+    monkeypatch.chdir(tmp_path)
+
+    def fill(root: str, values: list[float] = VALUES, **changes: Any) -> None:
+        for seed, value in enumerate(values):
+            metrics = {"clean_accuracy": value}
+            store(make_record(seed=seed, metrics=metrics, **changes), Path(root))
+
+    return fill
+
+
+Fill = Callable[..., None]
+Output = pytest.CaptureFixture[str]
+
+
+def test_compare_passes_what_agrees(fill: Fill, capsys: Output) -> None:
+    fill("baselines")
+    fill("records", [0.815])
+    assert main(["compare"]) == 0
+    output = capsys.readouterr().out
+    assert "tf-2.21 small: 1 records against 5 of the baseline of tf-2.21" in output
+    assert "1 of 1 checks passed." in output
+
+
+def test_compare_fails_on_a_regression(fill: Fill, capsys: Output) -> None:
+    fill("baselines")
+    fill("records", [0.815, 0.1])
+    assert main(["compare"]) == 1
+    assert "1 of 2 checks passed; 1 regression:" in capsys.readouterr().out
+
+
+def test_compare_fails_on_other_data(fill: Fill) -> None:
+    fill("baselines")
+    fill("records", [0.815], environment={"data_digest": "sha256:9"})
+    assert main(["compare"]) == 1
+
+
+def test_compare_without_records_names_the_command_that_makes_them(
+    fill: Fill, capsys: Output
+) -> None:
+    del fill
+    assert main(["compare", "--release", "tf-2.15"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: records/tf-2.15/* holds no records")
+    assert 'nox -s "benchmarks(tf-2.15)"' in captured.err
+
+
+def test_compare_says_loudly_that_there_is_no_baseline(fill: Fill, capsys: Output) -> None:
+    fill("records")
+    assert main(["compare"]) == 0
+    output = capsys.readouterr().out
+    assert "tf-2.21 small: NO BASELINE of tf-2.21 small, so nothing is judged" in output
+    assert "new: lenet5-plain" in output
+
+
+def test_compare_judges_every_release_and_tier_that_has_records(fill: Fill, capsys: Output) -> None:
+    for release, tier in (("tf-2.15", "small"), ("tf-2.21", "small"), ("tf-2.21", "full")):
+        fill("records", [0.8], release=release, tier=tier)
+        fill("baselines", release=release, tier=tier)
+    assert main(["compare"]) == 0
+    assert capsys.readouterr().out.count("1 of 1 checks passed.") == 3
+    assert main(["compare", "--release", "tf-2.21", "--tier", "full"]) == 0
+    assert capsys.readouterr().out.count("checks passed.") == 1
+
+
+def test_compare_against_another_release_judges_by_its_baseline(fill: Fill, capsys: Output) -> None:
+    fill("baselines", [0.3, 0.31, 0.29, 0.3, 0.3], release="tf-2.15")
+    fill("baselines")
+    fill("records", [0.815], environment={"versions": {"numpy": "9"}})
+    assert main(["compare"]) == 0
+    assert "note: numpy is 9, the baseline has 2.0.0" in capsys.readouterr().out
+    assert main(["compare", "--against", "tf-2.15"]) == 1
+    output = capsys.readouterr().out
+    assert "against 5 of the baseline of tf-2.15" in output
+    assert "note:" not in output
+
+
+def test_compare_against_a_release_without_baseline_is_an_error(fill: Fill, capsys: Output) -> None:
+    fill("records")
+    assert main(["compare", "--against", "tf-2.51"]) == 2
+    assert "baselines holds no baseline of tf-2.51" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("root", ["records", "baselines"])
+def test_a_damaged_file_is_an_error_that_names_it(fill: Fill, capsys: Output, root: str) -> None:
+    fill("baselines")
+    fill("records")
+    path = Path(root, "tf-2.21", "small", "lenet5-plain-seed3.json")
+    path.write_text(path.read_text()[:-50])
+    assert main(["compare"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {path} is not JSON")
+
+
+def test_compare_writes_the_same_report_as_markdown(fill: Fill) -> None:
+    fill("baselines")
+    fill("records", [0.1])
+    assert main(["compare", "--markdown", "report.md"]) == 1
+    text = Path("report.md").read_text()
+    assert text.startswith("## tf-2.21 small: 1 records against 5 of the baseline of tf-2.21\n")
+    assert "| lenet5-plain (seed 0) | clean_accuracy | 0.81 ± 0.016 (5) | 0.1 |" in text
+    assert "- 0 of 1 checks passed; 1 regression:" in text
+
+
+def test_a_report_that_cannot_be_written_is_an_error(fill: Fill, capsys: Output) -> None:
+    fill("records")
+    assert main(["compare", "--markdown", "absent/report.md"]) == 2
+    assert "absent/report.md cannot be written" in capsys.readouterr().err
+
+
+def test_rebaseline_makes_the_records_the_baseline(fill: Fill, capsys: Output) -> None:
+    fill("records")
+    assert main(["rebaseline", "--release", "tf-2.21", "--tier", "small"]) == 0
+    output = capsys.readouterr().out
+    assert "baselines/tf-2.21/small: 5 records of 1 cases\nnew: lenet5-plain\n" in output
+    assert "CHANGELOG.md" in output
+    assert len(read_records(Path("baselines/tf-2.21/small"))) == 5
+    assert main(["compare"]) == 0
+
+
+def test_rebaseline_names_the_cases_it_removed(fill: Fill, capsys: Output) -> None:
+    fill("records")
+    fill("baselines", case="vgg19")
+    command = ["rebaseline", "--release", "tf-2.21", "--tier", "small"]
+    assert main(command) == 2
+    assert main([*command, "--removed", "vgg19"]) == 0
+    assert "removed: vgg19\n" in capsys.readouterr().out
+
+
+def test_rebaseline_of_too_few_seeds_is_an_error(fill: Fill, capsys: Output) -> None:
+    fill("records", [0.8, 0.9])
+    assert main(["rebaseline", "--release", "tf-2.21", "--tier", "small"]) == 2
+    assert "holds 2 seeds, expected at least 5" in capsys.readouterr().err
+    assert not Path("baselines").exists()
+
+
+def test_download_tells_where_the_archives_lie(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    data = SimpleNamespace(download_gtsrb=lambda: Path("cache/gtsrb"))
+    monkeypatch.setitem(sys.modules, "suite.data", data)
+    assert main(["download"]) == 0
+    assert capsys.readouterr().out == "cache/gtsrb\n"
+
+
+def test_a_download_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    def fail() -> Path:
+        raise DataError("no route to the archive")
+
+    monkeypatch.setitem(sys.modules, "suite.data", SimpleNamespace(download_gtsrb=fail))
+    assert main(["download"]) == 2
+    assert capsys.readouterr().err == "error: no route to the archive\n"
+
+
+def test_the_command_line_loads_no_framework_and_ends_with_its_status(fill: Fill) -> None:
+    del fill
+    script = (
+        "import runpy, sys\n"
+        "sys.argv = ['suite', 'compare']\n"
+        "try:\n"
+        "    runpy.run_module('suite', run_name='__main__')\n"
+        "finally:\n"
+        "    assert not {'tensorflow', 'keras', 'cleverhans', 'torch', 'jax'} & set(sys.modules)\n"
+    )
+    home = Path(sys.modules["suite"].__path__[0]).parent
+    command = [sys.executable, "-W", "error", "-c", script]
+    environment = {**os.environ, "PYTHONPATH": str(home)}
+    done = subprocess.run(  # noqa: S603 - our own code
+        command, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
