@@ -12,8 +12,7 @@ import pytest
 from filelock import FileLock
 
 from suite.cases import TIERS, Case, table
-from suite.errors import SuiteError
-from suite.records import Record, code_digest, file_digest, find, read_records, record_key, store
+from suite.records import Record, code_digest, file_digest, find, record_key, store
 from suite.report.benchmark import write_benchmark_json
 from suite.report.table import summary, terminal_width, text_table
 from suite.verdicts import Verdict, judge

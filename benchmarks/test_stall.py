@@ -33,4 +33,8 @@ def test_control_stalls_and_its_fix_does_not(
 def test_networks_without_batch_norm_do_not_stall(
     case: Case, seed: int, measure: Measure, check: Check
 ) -> None:
-    check(case, seed, chosen(measure(case, seed).metrics, ("information_gain", "adversarial_branch_gain")))
+    check(
+        case,
+        seed,
+        chosen(measure(case, seed).metrics, ("information_gain", "adversarial_branch_gain")),
+    )

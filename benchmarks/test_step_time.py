@@ -16,3 +16,11 @@ def test_adversarial_step_costs_its_ratio(
 ) -> None:
     record = measure(case, seed, lambda: request.getfixturevalue("benchmark").pedantic)
     check(case, seed, chosen(record.metrics, METRICS))
+
+
+@pytest.mark.table("full-size")
+def test_full_size_networks_make_real_steps(
+    case: Case, seed: int, measure: Measure, check: Check, request: pytest.FixtureRequest
+) -> None:
+    record = measure(case, seed, lambda: request.getfixturevalue("benchmark").pedantic)
+    check(case, seed, chosen(record.metrics, METRICS))

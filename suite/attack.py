@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import softmax
 
-from suite.stacks import Images, Labels, Logits, Stack
-from suite.training import cross_entropy
+from suite.stacks import Images, Labels, Stack
+from suite.training import Floats, log_likelihood
 from suite.types import Model
 
 LINEAR_SIDE_PX = 8
@@ -30,25 +31,19 @@ def attack_metrics(
     clean = network.logits(images, training=False)
     predicted = clean.argmax(axis=1)
     attacked = network.logits(perturbed, training=False)
+    before = log_likelihood(clean, predicted)
     change = np.abs(perturbed.astype(np.float64) - images)
     return {
         "perturbation_max": float(change.max()),
         "perturbed_fraction": float((change > 0).mean()),
         "pixel_min": float(perturbed.min()),
         "pixel_max": float(perturbed.max()),
-        "loss_rise": cross_entropy(attacked, predicted) - cross_entropy(clean, predicted),
-        "raised_fraction": float((margins(attacked, predicted) < margins(clean, predicted)).mean()),
+        "loss_rise": float((before - log_likelihood(attacked, predicted)).mean()),
+        "raised_fraction": float((log_likelihood(attacked, predicted) < before).mean()),
         "true_label_accuracy": float((predicted == labels).mean()),
         "state_change": state_change(state, model.get_weights()),
         **linear_errors(stack, epsilon=epsilon),
     }
-
-
-def margins(logits: Logits, labels: Labels) -> np.ndarray:
-    """Return each image's log probability of its label, ``(batch,)`` in nats."""
-    scores = logits.astype(np.float64)
-    scores -= scores.max(axis=1, keepdims=True)
-    return scores[np.arange(len(labels)), labels] - np.log(np.exp(scores).sum(axis=1))
 
 
 def state_change(before: list[np.ndarray], after: list[np.ndarray]) -> float:
@@ -65,7 +60,7 @@ def linear_errors(stack: Stack, *, epsilon: float) -> dict[str, float]:
     rng = np.random.default_rng(0)
     shape = (LINEAR_IMAGES, LINEAR_SIDE_PX, LINEAR_SIDE_PX, 3)
     images = rng.random(shape, dtype=np.float32)
-    kernel = rng.normal(size=(LINEAR_SIDE_PX**2 * 3, LINEAR_CLASSES)).astype(np.float32)
+    kernel = rng.normal(scale=0.1, size=(LINEAR_SIDE_PX**2 * 3, LINEAR_CLASSES)).astype(np.float32)
     keras = stack.keras
     inputs = keras.Input(shape[1:])
     dense = keras.layers.Dense(LINEAR_CLASSES, use_bias=False)
@@ -81,16 +76,14 @@ def linear_errors(stack: Stack, *, epsilon: float) -> dict[str, float]:
     }
 
 
-def fgsm_by_hand(
-    images: Images, kernel: np.ndarray, labels: Labels, epsilon: float
-) -> np.ndarray:
+def fgsm_by_hand(images: Images, kernel: np.ndarray, labels: Labels, epsilon: float) -> Floats:
     """Return x + epsilon sign(dCE/dx), clipped to [0, 1], for logits = flat(x) @ kernel.
 
     Goodfellow et al. 2015; the gradient of softmax cross-entropy is (p - onehot(y)) @ kernel.T.
     """
     logits = images.reshape(len(images), -1).astype(np.float64) @ kernel
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = odds / odds.sum(axis=1, keepdims=True)
+    probabilities: Floats = softmax(logits, axis=1)
     probabilities[np.arange(len(labels)), labels] -= 1
-    gradient = (probabilities @ kernel.T).reshape(images.shape)
-    return np.clip(images + epsilon * np.sign(gradient), 0, 1)
+    gradient: Floats = (probabilities @ kernel.T).reshape(images.shape)
+    perturbed: Floats = np.clip(images + epsilon * np.sign(gradient), 0, 1)
+    return perturbed

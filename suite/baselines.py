@@ -12,7 +12,7 @@ from typing import Any
 
 from scipy.special import stdtrit
 
-from suite.cases import Band
+from suite.bands import Band
 from suite.errors import RecordError
 from suite.records import Record, read_records, replace_records, stored_cases
 from suite.verdicts import (

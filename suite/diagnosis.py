@@ -1,4 +1,4 @@
-"""What BatchNorm's statistics did, layer by layer, and in which phases a training step really ran."""
+"""What BatchNorm's statistics did, layer by layer, and in which phases a step really ran."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def observed_phases(
     ]
 
 
-def _agree(tries: Sequence[Sequence[float]], reported: Sequence[float]) -> bool:
+def _agree(tries: Sequence[Sequence[float]], reported: Sequence[float | None]) -> bool:
     """Return whether each reported value is that of the tries, or varies from try to try.
 
     Dropout makes a pass vary: no two draws are the same to the last bit. The plain loss reports

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class SuiteError(Exception):
-    """Something the user can mend; the message says what was wrong, what was expected, what to do."""
+    """Something the user can mend: the message says what was wrong, what to do instead."""
 
 
 class DataError(SuiteError):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from suite import diagnosis, machine
 from suite.attack import attack_metrics
-from suite.cases import PLAIN, Case
+from suite.cases import PLAIN, TRAINING, Case
 from suite.data import Dataset, Split, label_entropy, stratified_subset, without_leaked
 from suite.fixes import FIXES
 from suite.records import SCHEMA_VERSION, Record, record_key
@@ -83,7 +83,7 @@ def run_case(
     Raises:
         SuiteError: If the case's weights cannot be had.
     """
-    started_at, start_s = datetime.now(timezone.utc).isoformat(), clock_s()
+    started_at, start_s = datetime.now(UTC).isoformat(), clock_s()
     run = Run(case, seed, stack, *subsets(case, dataset, seed=seed), environment)
     if pedantic is not None:
         measured = time_steps(run, pedantic)
@@ -109,9 +109,7 @@ def subsets(case: Case, dataset: Dataset, *, seed: int) -> tuple[Split, Split]:
     """Return the training and test images of `case`, without the test images that leaked."""
     test = without_leaked(dataset.test)
     return (
-        stratified_subset(
-            dataset.train, case.train_images or len(dataset.train.labels), seed=seed
-        ),
+        stratified_subset(dataset.train, case.train_images or len(dataset.train.labels), seed=seed),
         stratified_subset(test, case.test_images or len(test.labels), seed=seed),
     )
 
@@ -153,11 +151,9 @@ def train_and_evaluate(run: Run) -> Measured:
 def observed_phases(run: Run, network: Network, step: TrainStep) -> bool:
     """Return whether a first step really runs in the phases that the case tells."""
     images, labels = probe(run.train, run.case.batch_size)
-    observed = diagnosis.observed_phases(
-        network, step, images, labels, epsilon=run.case.epsilon
-    )
+    observed = diagnosis.observed_phases(network, step, images, labels, epsilon=run.case.epsilon)
     if run.case.phases is None:
-        return any(phases.clean == diagnosis.TRAINING for phases in observed)
+        return any(phases.clean == TRAINING for phases in observed)
     return run.case.phases in observed
 
 
@@ -265,8 +261,11 @@ def time_steps(run: Run, pedantic: Pedantic) -> Measured:
 
 def timed_pairs(run: Run, model: Model, made: Mapping[str, Sequence[TimedStep]]) -> Measured:
     """Return the metrics of the timed steps; the ratio is that of the medians."""
-    timing = {loss: step_timing(done, run.case.batch_size) for loss, done in made.items()}
-    named = {f"{loss}_{key}": value for loss, times in timing.items() for key, value in times.items()}
+    named = {
+        f"{loss}_{key}": value
+        for loss, done in made.items()
+        for key, value in step_timing(done, run.case.batch_size).items()
+    }
     device_bytes = run.stack.peak_device_bytes()
     metrics = {
         **named,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax
 from tqdm import tqdm
 
 from suite.data import CLASSES, Split, label_entropy
@@ -16,6 +18,8 @@ from suite.stacks import Images, Labels, Logits, Network, StepResult, TrainStep
 DECAY = 1e-6  # of the learning rate, a step, as published
 DROP_EPOCHS = 10  # epochs after which the learning rate falls tenfold, as published
 EVALUATION_BATCH = 32  # as in training, since a batch is its own statistics in the training phase
+
+Floats: TypeAlias = NDArray[np.float64]
 
 
 class Batch(NamedTuple):
@@ -40,7 +44,7 @@ def clock_s() -> float:
     return time.perf_counter()
 
 
-def pixels(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Images:
+def pixels(images: NDArray[np.uint8]) -> Images:
     """Return uint8 images ``(batch, height, width, 3)`` as float32 in [0, 1]."""
     return images.astype(np.float32) / np.float32(255)
 
@@ -85,7 +89,11 @@ def train(
     step: TrainStep, source: Iterable[Batch], *, steps: int, base_rate: float, title: str
 ) -> Iterator[TimedStep]:
     """Yield each step of the training after it was made, and show the progress on the terminal."""
-    with tqdm(total=steps, desc=title, unit="step", file=sys.__stderr__, **_pace()) as bar:
+    pace_s = _pace_s()
+    with tqdm(
+        total=steps, desc=title, unit="step", file=sys.__stderr__,
+        mininterval=pace_s, maxinterval=pace_s,
+    ) as bar:  # fmt: skip
         for batch in source:
             done = timed(step, batch, base_rate=base_rate)
             bar.set_postfix(loss=f"{done.result.loss:.3f}", refresh=False)
@@ -93,18 +101,20 @@ def train(
             yield done
 
 
-def _pace() -> dict[str, float]:
-    """Return tqdm's refresh interval in seconds: short on a terminal, long in a log file."""
-    interval_s = 0.5 if sys.__stderr__ and sys.__stderr__.isatty() else 20.0
-    return {"mininterval": interval_s, "maxinterval": interval_s}
+def _pace_s() -> float:
+    """Return the seconds between two signs of progress: few on a terminal, many in a log file."""
+    return 0.5 if sys.__stderr__ and sys.__stderr__.isatty() else 20.0
+
+
+def log_likelihood(logits: Logits, labels: Labels) -> Floats:
+    """Return the log probability of each image's label, ``(batch,)`` in nats."""
+    scores: Floats = log_softmax(logits.astype(np.float64), axis=1)
+    return scores[np.arange(len(labels)), labels]
 
 
 def cross_entropy(logits: Logits, labels: Labels) -> float:
-    """Return the mean cross-entropy of `logits`, in nats; NaN where a logit is not finite."""
-    scores = logits.astype(np.float64)
-    scores -= scores.max(axis=1, keepdims=True)
-    log_sum = np.log(np.exp(scores).sum(axis=1))
-    return float((log_sum - scores[np.arange(len(labels)), labels]).mean())
+    """Return the mean cross-entropy of `logits`, in nats; NaN where a logit is NaN."""
+    return -float(log_likelihood(logits, labels).mean())
 
 
 def evaluate(network: Network, split: Split, *, epsilon: float, training: bool) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from suite.cases import Band
+from suite.bands import Band
 
 PASS: Final = "pass"  # noqa: S105 - no password
 REGRESSION: Final = "regression"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -25,7 +24,6 @@ from suite.training import batches, train
 from suite.types import Model
 
 SURROGATE_RATE = 6e-4  # learning rate of the pretraining, by Adam
-INPUT_SCALE = 100.0  # of ImageNet-style inputs, which lie within about 128 of 0
 SURROGATE_MOMENTUM = 0.9  # of BatchNorm while pretraining, so that its statistics have settled
 SYNTHETIC_SEED = 0
 
@@ -109,14 +107,14 @@ def set_base_weights(model: Model, weights: Weights) -> None:
             layer.set_weights(list(itertools.islice(remaining, len(layer.get_weights()))))
 
 
-def surrogate(
-    stack: Stack, case: Case, *, seed: int, environment: Mapping[str, Any]
-) -> Weights:
-    """Return base weights pretrained on synthetic signs with ImageNet-style inputs.
+def surrogate(stack: Stack, case: Case, *, seed: int, environment: Mapping[str, Any]) -> Weights:
+    """Return base weights pretrained on synthetic signs, which stand in for ImageNet's.
 
-    They stand in for ImageNet's where these cannot be had: BatchNorm statistics that belong to
-    other data and another input scale, which is the cause of the stall. Cached by a key of
-    everything that made them.
+    A network with BatchNorm learns from ImageNet-style inputs (0 to 255, BGR, mean subtracted),
+    so that its statistics belong to other data and another scale: the cause of the stall. One
+    without has no statistics to be wrong, and learns from pixels in [0, 1]: scaled down 255-fold
+    its few channels would show nothing but their biases, which ImageNet's weights do not suffer
+    from. Cached by a key of everything that made them.
     """
     made_by = {
         "architecture": [case.architecture, case.width, list(case.blocks), case.size_px],
@@ -138,9 +136,10 @@ def pretrain(stack: Stack, case: Case, *, seed: int) -> Weights:
     model.trainable = True
     for layer in batch_norms(model):
         layer.momentum = SURROGATE_MOMENTUM
-    if not any(batch_norms(model)):
-        rescale_kernels(model)
-    network = imagenet_inputs(stack.keras, model)
+    if any(batch_norms(model)):
+        network = imagenet_inputs(stack.keras, model)
+    else:
+        network = with_he_variance(model)
     step = stack.train_step(network, phases=None, epsilon=0.0, optimizer="adam")
     signs = load_synthetic(size_px=case.size_px, seed=SYNTHETIC_SEED).train
     steps = case.pretraining_steps
@@ -152,15 +151,15 @@ def pretrain(stack: Stack, case: Case, *, seed: int) -> Weights:
     return base_weights(model)
 
 
-def rescale_kernels(model: Model) -> None:
-    """Give the convolutions He's variance (He et al. 2015), the first for ImageNet-style inputs.
+def with_he_variance(model: Model) -> Model:
+    """Return `model`, its convolutions rescaled from Glorot's variance to He's (He et al. 2015).
 
     Without it, VGG19 with few channels stays at the entropy for thousands of steps.
     """
-    kernels = [layer.kernel for layer in model.layers if "conv" in layer.name]
-    for kernel in kernels:
-        kernel.assign(kernel * 2**0.5)  # Glorot's 1 / fan becomes He's 2 / fan
-    kernels[0].assign(kernels[0] / INPUT_SCALE)
+    for layer in model.layers:
+        if "conv" in layer.name:
+            layer.kernel.assign(layer.kernel * 2**0.5)  # 1 / fan becomes 2 / fan
+    return model
 
 
 def save_weights(path: Path, weights: Weights) -> None:
@@ -168,7 +167,7 @@ def save_weights(path: Path, weights: Weights) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
         np.savez(file, *weights)
-    os.replace(file.name, path)
+    Path(file.name).replace(path)
 
 
 def load_weights(path: Path) -> Weights:

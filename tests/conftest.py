@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
+from suite.data import CLASSES, Dataset, Split
 from suite.records import SCHEMA_VERSION, Record, record_key
+from suite.stacks import Stack
+from suite.types import Model
 
 MakeRecord = Callable[..., Record]
 
@@ -49,3 +53,34 @@ def _environment(**changes: Any) -> dict[str, Any]:
         "machine": machine,
     }
     return {**content, **changes}
+
+
+@pytest.fixture(scope="session")
+def noise() -> Dataset:
+    """Return three images a class of coloured noise, 32 pixels a side, as both splits."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(3 * CLASSES, dtype=np.int64) % CLASSES
+    colours = rng.integers(0, 200, (CLASSES, 1, 1, 3))
+    images = (colours[labels] + rng.integers(0, 56, (len(labels), 32, 32, 3))).astype(np.uint8)
+    names = np.array([f"{index:05}" for index in range(len(labels))])
+    split = Split(images, labels, np.full(len(labels), -1), names)
+    return Dataset("synthetic", split, split, "sha256:0")
+
+
+@pytest.fixture
+def foreign_model(stack: Stack) -> Model:
+    """Return a small BatchNorm network whose moving statistics belong to other data."""
+    stack.seed(3)
+    layers = stack.keras.layers
+    inputs = stack.keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, name="conv")(inputs)
+    x = layers.BatchNormalization(name="bn")(x)
+    x = layers.Activation("relu")(x)
+    outputs = layers.Dense(5, name="logits")(layers.Flatten()(x))
+    model = stack.keras.Model(inputs, outputs)
+    gamma, beta, mean, variance = model.get_layer("bn").get_weights()
+    rng = np.random.default_rng(1)
+    mean = rng.normal(0, 0.5, mean.shape)
+    variance = rng.uniform(0.5, 3, variance.shape)
+    model.get_layer("bn").set_weights([gamma + 0.3, beta - 0.2, mean, variance])
+    return model

@@ -1,4 +1,4 @@
-"""The architectures under measurement, each a function of Keras; one row and one module adds one."""
+"""The architectures under measurement, each a function of Keras: one row and one module a net."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The "AlexNet" of the published problem: six 3x3 convolutions with dropout, not Krizhevsky's net."""
+"""The "AlexNet" of the published problem: six 3x3 convolutions with dropout, not Krizhevsky's."""
 
 from __future__ import annotations
 

@@ -8,7 +8,9 @@ HIDDEN_UNITS = 1024
 HEAD_LAYERS = ("head_hidden", "head_logits")
 
 
-def with_head(keras: Keras, inputs: Tensor, features: Tensor, *, classes: int, width: float) -> Model:
+def with_head(
+    keras: Keras, inputs: Tensor, features: Tensor, *, classes: int, width: float
+) -> Model:
     """Return a model from `inputs` to logits over the ``(batch, h, w, channels)`` `features`."""
     x = keras.layers.Flatten(name="head_flatten")(features)
     units = round(HIDDEN_UNITS * width)

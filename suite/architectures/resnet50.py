@@ -8,6 +8,7 @@ from suite.types import Keras, Model, Tensor
 BLOCKS = (3, 4, 6, 3)
 CHANNELS = (64, 128, 256, 512)
 EXPANSION = 4
+FIRST_STAGE = 2  # the stem counts as the first
 EPSILON = 1.001e-5  # of every BatchNorm, as in `keras.applications`; TF 1.14 had 1e-3
 
 
@@ -43,7 +44,7 @@ def build(
 
 
 def convolutions(keras: Keras, x: Tensor, *, width: float, blocks: tuple[int, ...]) -> Tensor:
-    """Return the features of the stem and the stages, with the layer names of `keras.applications`."""
+    """Return the features of stem and stages, with the layer names of `keras.applications`."""
     layers = keras.layers
     x = layers.ZeroPadding2D(3, name="conv1_pad")(x)
     x = layers.Conv2D(round(64 * width), 7, strides=2, name="conv1_conv")(x)
@@ -51,9 +52,9 @@ def convolutions(keras: Keras, x: Tensor, *, width: float, blocks: tuple[int, ..
     x = layers.Activation("relu", name="conv1_relu")(x)
     x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
     x = layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
-    for stage, (count, channels) in enumerate(zip(blocks, CHANNELS, strict=True), 2):
+    for stage, (count, channels) in enumerate(zip(blocks, CHANNELS, strict=True), FIRST_STAGE):
         for index in range(1, count + 1):
-            stride = 2 if index == 1 and stage > 2 else 1
+            stride = 2 if index == 1 and stage > FIRST_STAGE else 1
             name = f"conv{stage}_block{index}"
             x = bottleneck(
                 keras, x, round(channels * width), stride=stride, project=index == 1, name=name

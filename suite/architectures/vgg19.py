@@ -1,4 +1,4 @@
-"""VGG19 (Simonyan & Zisserman 2015) without its top, first layers frozen, under the sigmoid head."""
+"""VGG19 (Simonyan & Zisserman 2015) without its top, first layers frozen, under a sigmoid head."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Step times of the stored records in pytest-benchmark's JSON, so that its own `compare` reads it."""
+"""Step times of the stored records in pytest-benchmark's JSON, which its own `compare` reads."""
 
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -63,5 +62,5 @@ def write_benchmark_json(folder: Path) -> Path | None:
     path.parent.mkdir(exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".partial", delete=False) as file:
         json.dump(content, file, indent=1)
-    os.replace(file.name, path)
+    Path(file.name).replace(path)
     return path

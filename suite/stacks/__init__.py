@@ -1,4 +1,4 @@
-"""The generations of the training and attack API; nothing else looks at a framework or a version."""
+"""The generations of the training and attack API: nothing else looks at a framework's version."""
 
 from __future__ import annotations
 
@@ -42,17 +42,22 @@ class StepResult(NamedTuple):
 class TrainStep(Protocol):
     """One update of the model; returns when the device has finished."""
 
-    def __call__(self, images: Images, labels: Labels, learning_rate: float) -> StepResult: ...
+    def __call__(self, images: Images, labels: Labels, learning_rate: float) -> StepResult:
+        """Return what the step measured."""
 
 
 class Network(Protocol):
     """A model and its compiled forward passes."""
 
-    model: Model
+    @property
+    def model(self) -> Model:
+        """The Keras model."""
 
-    def logits(self, images: Images, *, training: bool) -> Logits: ...
+    def logits(self, images: Images, *, training: bool) -> Logits:
+        """Return the logits ``(batch, classes)`` of `images` in the phase `training`."""
 
-    def craft(self, images: Images, *, epsilon: float, training: bool) -> Images: ...
+    def craft(self, images: Images, *, epsilon: float, training: bool) -> Images:
+        """Return CleverHans' FGSM images, crafted in the phase `training`."""
 
 
 class Stack(Protocol):
@@ -60,19 +65,25 @@ class Stack(Protocol):
 
     keras: Keras
 
-    def versions(self) -> dict[str, str]: ...
+    def versions(self) -> dict[str, str]:
+        """Return the versions of all that decides a result."""
 
-    def gpus(self) -> list[str]: ...
+    def gpus(self) -> list[str]:
+        """Return the names of the GPUs the framework sees."""
 
-    def seed(self, seed: int) -> None: ...
+    def seed(self, seed: int) -> None:
+        """Seed `random`, NumPy and the framework, and ask for deterministic kernels."""
 
-    def network(self, model: Model) -> Network: ...
+    def network(self, model: Model) -> Network:
+        """Return `model` with its compiled passes."""
 
     def train_step(
         self, model: Model, *, phases: Phases | None, epsilon: float, optimizer: str = "sgd"
-    ) -> TrainStep: ...
+    ) -> TrainStep:
+        """Return one update of `model`, under the plain loss where `phases` is None."""
 
-    def peak_device_bytes(self) -> int | None: ...
+    def peak_device_bytes(self) -> int | None:
+        """Return the peak memory of the first GPU since the last call; None without one."""
 
 
 def load() -> Stack:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -52,21 +53,27 @@ def peak_device_bytes() -> int | None:
     return peak
 
 
-class network:
+class EagerNetwork(NamedTuple):
     """A Keras model with a compiled forward pass and attack for each phase."""
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self._passes = {phase: _pass(model, phase) for phase in (False, True)}
-        self._attacks = {phase: tf.function(_attack(self._passes[phase])) for phase in (False, True)}
+    model: Model
+    passes: Mapping[bool, Any]
+    attacks: Mapping[bool, Any]
 
     def logits(self, images: Images, *, training: bool) -> Logits:
         """Return the logits ``(batch, classes)`` of `images` in the phase `training`."""
-        return np.asarray(self._passes[training](tf.constant(images)))
+        return np.asarray(self.passes[training](tf.constant(images)))
 
     def craft(self, images: Images, *, epsilon: float, training: bool) -> Images:
         """Return CleverHans' FGSM images, crafted in the phase `training`."""
-        return np.asarray(self._attacks[training](tf.constant(images), epsilon))
+        return np.asarray(self.attacks[training](tf.constant(images), epsilon))
+
+
+def network(model: Model) -> EagerNetwork:
+    """Return `model` with its compiled passes and attacks."""
+    passes = {phase: _pass(model, phase) for phase in (False, True)}
+    attacks = {phase: tf.function(_attack(forward)) for phase, forward in passes.items()}
+    return EagerNetwork(model, passes, attacks)
 
 
 def _pass(model: Model, training: bool) -> Any:
@@ -81,9 +88,7 @@ def _attack(model_fn: Any) -> Any:
     """
 
     def attack(images: tf.Tensor, epsilon: float) -> tf.Tensor:
-        return fast_gradient_method(
-            model_fn, images, epsilon, np.inf, clip_min=0.0, clip_max=1.0
-        )
+        return fast_gradient_method(model_fn, images, epsilon, np.inf, clip_min=0.0, clip_max=1.0)
 
     return attack
 
@@ -109,7 +114,7 @@ def train_step(
         with tf.GradientTape() as tape:
             loss, measured = losses(images, labels)
         gradients = tape.gradient(loss, variables)
-        descent.apply_gradients(zip(gradients, variables))
+        descent.apply_gradients(zip(gradients, variables, strict=True))
         return tf.stack([loss, *measured])
 
     def step(images: Images, labels: Labels, learning_rate: float) -> StepResult:

@@ -1,0 +1,197 @@
+"""Tests of suite.diagnosis: the statistics are NumPy's, and a step in other phases is found out."""
+
+from __future__ import annotations
+
+import itertools
+from importlib import metadata
+
+import numpy as np
+import pytest
+
+from suite import diagnosis
+from suite.cases import PHASES, Phases
+from suite.diagnosis import LayerStatistics
+from suite.stacks import Images, Labels, Stack
+from suite.types import Model
+
+EPSILON = 0.05
+KERAS_2 = metadata.version("keras").startswith("2")
+
+
+@pytest.fixture
+def images() -> Images:
+    return np.random.default_rng(0).random((8, 8, 8, 3), dtype=np.float32)
+
+
+@pytest.fixture
+def labels() -> Labels:
+    return np.arange(8) % 5
+
+
+@pytest.fixture
+def deep(stack: Stack) -> Model:
+    """Return a network with a nested BatchNorm on images and another one on vectors."""
+    stack.seed(0)
+    layers, keras = stack.keras.layers, stack.keras
+    inner_inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, activation="relu")(inner_inputs)
+    inner = keras.Model(inner_inputs, layers.BatchNormalization(name="inside")(x))
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Dense(6)(layers.Flatten()(inner(inputs)))
+    x = layers.BatchNormalization(name="outside", momentum=0.7)(x)
+    return keras.Model(inputs, layers.Dense(5)(x))
+
+
+def assert_same(first: list[np.ndarray], second: list[np.ndarray]) -> None:
+    for old, new in zip(first, second, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_batch_moments_are_those_of_the_layers_input(foreign_model: Model, images: Images) -> None:
+    kernel, bias = foreign_model.get_layer("conv").get_weights()
+    windows = np.lib.stride_tricks.sliding_window_view(images, (3, 3), axis=(1, 2))
+    features = np.einsum("nhwcij,ijco->nhwo", windows, kernel) + bias
+    [(mean, variance)] = diagnosis.batch_moments(foreign_model, images).values()
+    ddof = 1 if KERAS_2 else 0  # the fused kernel of Keras 2 divides by n - 1
+    np.testing.assert_allclose(mean, features.mean(axis=(0, 1, 2)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(variance, features.var(axis=(0, 1, 2), ddof=ddof), rtol=2e-4)
+
+
+def test_batch_moments_reach_nested_and_vector_layers(deep: Model, images: Images) -> None:
+    found = diagnosis.batch_moments(deep, images)
+    assert list(found) == ["inside", "outside"]
+    inner = next(layer for layer in deep.layers if hasattr(layer, "layers"))
+    features = np.asarray(inner(images, training=True)).reshape(len(images), -1)
+    dense = next(layer for layer in deep.layers if type(layer).__name__ == "Dense")
+    kernel, bias = dense.get_weights()
+    vectors = features @ kernel + bias
+    np.testing.assert_allclose(found["outside"][0], vectors.mean(axis=0), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(found["outside"][1], vectors.var(axis=0), rtol=1e-3)
+
+
+def test_batch_moments_leave_the_model_as_it_was(deep: Model, images: Images) -> None:
+    before = deep.get_weights()
+    diagnosis.batch_moments(deep, images)
+    assert_same(before, deep.get_weights())
+    momenta = [layer.momentum for layer in diagnosis.batch_norms(deep)]
+    assert momenta == pytest.approx([0.99, 0.7])
+
+
+def test_state_is_put_back_even_after_an_error(foreign_model: Model) -> None:
+    before = foreign_model.get_weights()
+    with pytest.raises(RuntimeError), diagnosis.state_kept(foreign_model):
+        foreign_model.set_weights([2 * array + 1 for array in before])
+        raise RuntimeError
+    assert_same(before, foreign_model.get_weights())
+
+
+def test_moving_moments_are_the_layers_own(foreign_model: Model) -> None:
+    *_, mean, variance = foreign_model.get_layer("bn").get_weights()
+    found = diagnosis.moving_moments(foreign_model)
+    np.testing.assert_array_equal(found["bn"], (mean, variance))
+
+
+def test_distance_of_moments_by_hand() -> None:
+    moving = np.array([3.0, -1.0]), np.array([9.0, 1.0])
+    batch = np.array([1.0, 0.0]), np.array([4.0, 1.0])
+    found = diagnosis.compare_moments("bn", moving, batch, 0.0)
+    assert found.layer == "bn"
+    assert found.mean_shift == pytest.approx(1.0)  # (3 - 1) / 2 and (-1 - 0) / 1
+    assert found.log_variance_ratio == pytest.approx(np.log(9 / 4) / 2)
+
+
+def test_dead_channels_have_a_finite_distance() -> None:
+    zeros = np.zeros(2), np.zeros(2)
+    found = diagnosis.compare_moments("bn", (np.ones(2), np.zeros(2)), zeros, 1e-4)
+    assert found.mean_shift == pytest.approx(100)
+    assert found.log_variance_ratio == 0
+
+
+def test_statistics_are_foreign_at_first_and_fit_after_enough_steps(
+    stack: Stack, foreign_model: Model, images: Images, labels: Labels
+) -> None:
+    [before] = diagnosis.statistics(foreign_model, images)
+    assert before.mean_shift > 0.3
+    foreign_model.get_layer("bn").momentum = 0.5
+    step = stack.train_step(foreign_model, phases=None, epsilon=0.0)
+    for _ in range(25):
+        step(images, labels, 0.0)
+    [after] = diagnosis.statistics(foreign_model, images)
+    assert after.mean_shift < 1e-3
+    assert abs(after.log_variance_ratio) < 1e-3
+
+
+def test_the_largest_move_of_any_statistic_is_told() -> None:
+    before = {"a": (np.zeros(2), np.ones(2)), "b": (np.zeros(1), np.ones(1))}
+    after = {"a": (np.array([0.0, 0.1]), np.ones(2)), "b": (np.zeros(1), np.array([0.25]))}
+    assert diagnosis.statistics_moved(before, after) == 0.75
+    assert diagnosis.statistics_moved(before, before) == 0
+    assert diagnosis.statistics_moved({}, {}) == 0
+
+
+def test_summary_is_the_worst_layer() -> None:
+    layers = [LayerStatistics("a", 0.5, -3.0), LayerStatistics("b", 2.0, 1.0)]
+    assert diagnosis.summary(layers) == {
+        "statistics_mean_shift": 2.0,
+        "statistics_log_variance_ratio": 3.0,
+    }
+    assert diagnosis.summary([]) == {}
+
+
+def observed(
+    stack: Stack, model: Model, images: Images, labels: Labels, phases: Phases | None
+) -> list[Phases]:
+    step = stack.train_step(model, phases=phases, epsilon=EPSILON)
+    network = stack.network(model)
+    return diagnosis.observed_phases(network, step, images, labels, epsilon=EPSILON)
+
+
+@pytest.mark.parametrize(
+    "phases",
+    [*PHASES.values(), Phases("training", "training", "inference"), Phases(*["training"] * 3)],
+    ids=lambda phases: "-".join(phases),
+)
+def test_the_phases_a_step_runs_in_are_told_apart(
+    stack: Stack, foreign_model: Model, images: Images, labels: Labels, phases: Phases
+) -> None:
+    before = foreign_model.get_weights()
+    assert observed(stack, foreign_model, images, labels, phases) == [phases]
+    assert_same(before, foreign_model.get_weights())
+
+
+def test_a_plain_step_tells_its_clean_phase_alone(
+    stack: Stack, foreign_model: Model, images: Images, labels: Labels
+) -> None:
+    found = observed(stack, foreign_model, images, labels, None)
+    assert len(found) == 4
+    assert {phases.clean for phases in found} == {"training"}
+
+
+def test_phases_that_a_network_cannot_tell_apart_are_all_returned(
+    stack: Stack, images: Images, labels: Labels
+) -> None:
+    keras = stack.keras
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, keras.layers.Dense(5)(keras.layers.Flatten()(inputs)))
+    found = observed(stack, model, images, labels, PHASES["literal"])
+    assert found == [
+        Phases(*choice) for choice in itertools.product(("training", "inference"), repeat=3)
+    ]
+
+
+def test_dropout_is_told_from_inference(stack: Stack, images: Images, labels: Labels) -> None:
+    keras, layers = stack.keras, stack.keras.layers
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Dropout(0.5)(layers.Flatten()(inputs))
+    model = keras.Model(inputs, layers.Dense(5)(x))
+    found = observed(stack, model, images, labels, PHASES["intended"])
+    assert PHASES["intended"] in found
+    assert PHASES["literal"] not in found
+
+
+def test_a_step_with_another_epsilon_agrees_with_no_phases(
+    stack: Stack, foreign_model: Model, images: Images, labels: Labels
+) -> None:
+    step = stack.train_step(foreign_model, phases=PHASES["intended"], epsilon=2 * EPSILON)
+    network = stack.network(foreign_model)
+    assert not diagnosis.observed_phases(network, step, images, labels, epsilon=EPSILON)
