@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from suite.cases import TIERS, Case, table
+from suite.errors import RecordError, SuiteError
 from suite.records import Record, code_digest, file_digest, find, record_key, store
 from suite.report.benchmark import write_benchmark_json
 from suite.report.table import summary, terminal_width, text_table
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from suite.stacks import Stack
 
 ROOT = Path(__file__).parent
-BENCHMARKS = ROOT / "benchmarks"
+ERROR_STATUS = 2
 VERDICTS = pytest.StashKey[list[Verdict]]()
 
 SYNTHETIC = (
@@ -45,6 +48,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--records", type=Path, default=ROOT / "records", help="where records go")
 
 
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Return what is measured, on what data and where records go, before the first case."""
+    option = config.option
+    if not option.release:
+        return []
+    notice = [SYNTHETIC] if option.tier == "quickstart" else []
+    return [*notice, f"{option.release}, {option.tier} tier, records in {option.records}"]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare the list of verdicts that the summary shows."""
     config.stash[VERDICTS] = []
@@ -56,6 +68,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if marker is None:
         return
     option = metafunc.config.option
+    if not option.release or not option.lock:
+        raise pytest.UsageError(
+            "benchmarks need --release and --lock, which tell what is installed: run them with "
+            '`nox -s quickstart` or `nox -s "benchmarks(tf-2.21)"`, which give both'
+        )
     rows = table(marker.args[0], tier=option.tier, weights=option.weights)
     metafunc.parametrize("case", rows, ids=str)
     metafunc.parametrize("seed", seeds(metafunc.config), ids=lambda seed: f"seed{seed}")
@@ -68,24 +85,18 @@ def chosen(metrics: Mapping[str, float], names: Iterable[str]) -> dict[str, floa
 
 def seeds(config: pytest.Config) -> list[int]:
     """Return the seeds of ``--seeds``."""
-    try:
-        return [int(text) for text in config.option.seeds.split(",")]
-    except ValueError as error:
+    texts = config.option.seeds.split(",")
+    if not all(text.isdecimal() for text in texts):
         raise pytest.UsageError(
             f"--seeds must be numbers with commas, such as 0,1,2. Received: {config.option.seeds}"
-        ) from error
+        )
+    return [int(text) for text in texts]
 
 
 @pytest.fixture(scope="session")
 def installed(pytestconfig: pytest.Config) -> tuple[str, str]:
     """Return the name of the release under measurement and the digest of its lock."""
-    option = pytestconfig.option
-    if not option.release or not option.lock:
-        raise pytest.UsageError(
-            "benchmarks need --release and --lock, which tell what is installed: run them with "
-            '`nox -s quickstart` or `nox -s "benchmarks(tf-2.21)"`, which give both'
-        )
-    return option.release, file_digest(option.lock)
+    return pytestconfig.option.release, file_digest(pytestconfig.option.lock)
 
 
 @pytest.fixture(scope="session")
@@ -135,12 +146,10 @@ def measure(
     }
 
     def record_of(case: Case, seed: int, pedantic: Callable[[], Any] | None = None) -> Record:
-        data = dataset(case)
-        environment = {**common, "data_digest": data.digest}
         place = {"release": release, "tier": tier, "seed": seed}
-        folder = root / release / tier
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{case}-seed{seed}.lock"):
+        with stopping(), claimed(root / release / tier / f".{case}-seed{seed}.lock"):
+            data = dataset(case)
+            environment = {**common, "data_digest": data.digest}
             key = record_key(case.settings(), environment)
             found = find(root, case=str(case), key=key, **place)
             if found is not None:
@@ -159,6 +168,41 @@ def measure(
     return record_of
 
 
+@contextmanager
+def stopping() -> Iterator[None]:
+    """End the session on what only the user can mend: no later case would fare better."""
+    try:
+        yield
+    except SuiteError as error:
+        pytest.exit(f"{error}", returncode=ERROR_STATUS)
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Hold the lock file of a case, telling so if another run has it.
+
+    Raises:
+        RecordError: If the folder of the records cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"waiting for another run to finish {path.name}", file=sys.__stderr__)
+            lock.acquire()
+    except OSError as error:
+        raise RecordError(
+            f"{path} cannot be written: {error}. Expected a writable folder with free space for "
+            "the records: free some, or name another with `-- --records DIR`."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 @pytest.fixture
 def check(pytestconfig: pytest.Config) -> Check:
     """Return a function that judges values by their bands, notes the verdicts and fails on them."""
@@ -171,7 +215,8 @@ def check(pytestconfig: pytest.Config) -> Check:
         ]
         pytestconfig.stash[VERDICTS] += verdicts
         failed = [str(verdict) for verdict in verdicts if verdict.failed]
-        assert not failed, "\n".join(failed)
+        if failed:
+            pytest.fail("\n".join(failed), pytrace=False)
 
     return judged
 
@@ -180,7 +225,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the step times of all records in pytest-benchmark's own format."""
     option = session.config.option
     if session.config.stash[VERDICTS] and option.release:
-        write_benchmark_json(option.records / option.release / option.tier)
+        with stopping():
+            write_benchmark_json(option.records / option.release / option.tier)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

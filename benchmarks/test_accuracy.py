@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from conftest import Check, Measure, chosen
-from suite.cases import Case
+from suite.cases import PLAIN, Case
 
 METRICS = (
     "clean_accuracy",
@@ -21,3 +23,12 @@ METRICS = (
 @pytest.mark.table("accuracy")
 def test_accuracy_lies_in_its_band(case: Case, seed: int, measure: Measure, check: Check) -> None:
     check(case, seed, chosen(measure(case, seed).metrics, METRICS))
+
+
+@pytest.mark.table("no-stall")
+def test_adversarial_loss_costs_no_more_than_stated(
+    case: Case, seed: int, measure: Measure, check: Check
+) -> None:
+    plain = measure(replace(case, loss=PLAIN), seed).metrics["clean_accuracy"]
+    adversarial = measure(case, seed).metrics["clean_accuracy"]
+    check(case, seed, {"clean_accuracy_cost": plain - adversarial})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from conftest import Check, Measure, chosen
@@ -38,3 +41,13 @@ def test_networks_without_batch_norm_do_not_stall(
         seed,
         chosen(measure(case, seed).metrics, ("information_gain", "adversarial_branch_gain")),
     )
+
+
+@pytest.mark.table("no-change")
+def test_momentum_changes_nothing_where_statistics_are_never_updated(
+    case: Case, seed: int, measure: Measure, check: Check
+) -> None:
+    control = measure(replace(case, fix="none"), seed).curves["step_loss"]
+    treated = measure(case, seed).curves["step_loss"]
+    difference = float(np.max(np.abs(np.subtract(control, treated))))
+    check(case, seed, {"difference_from_control": difference})

@@ -143,6 +143,9 @@ TABLES: Mapping[str, tuple[Case, ...]] = {
     "no-stall": NO_STALL,
     "attack": ATTACK,
     "step-time": STEP_TIME,
+    "no-change": tuple(
+        case for case in STALL if case.loss == "literal" and case.fix == "bn-momentum-0.5"
+    ),
     "full-size": tuple(case for case in STEP_TIME if case.architecture in PRETRAINED),
 }
 """The rows of each question at their published settings; tiers override fields."""
@@ -192,6 +195,7 @@ TIERS: Mapping[str, Tier] = {
             "accuracy": {},
             "stall": {},
             "no-stall": {},
+            "no-change": {},
             "attack": ATTACKED,
             "step-time": TIMED,
         },
@@ -214,6 +218,7 @@ TIERS: Mapping[str, Tier] = {
             "accuracy": {},
             "stall": {},
             "no-stall": {},
+            "no-change": {},
             "attack": ATTACKED,
             "step-time": TIMED,
             "full-size": {"width": 1.0, "blocks": resnet50.BLOCKS, **FEW_STEPS},
@@ -231,6 +236,7 @@ TIERS: Mapping[str, Tier] = {
             "accuracy": {},
             "stall": {},
             "no-stall": {},
+            "no-change": {},
             "attack": ATTACKED,
             "step-time": TIMED,
         },

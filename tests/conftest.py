@@ -29,7 +29,7 @@ def _record(case: str = "lenet5-plain", seed: int = 0, **changes: Any) -> Record
         "schema": SCHEMA_VERSION,
         "release": "tf-2.21",
         "tier": "small",
-        "question": "accuracy",
+        "question": "training",
         "key": record_key(settings, environment),
         "metrics": {"clean_accuracy": 0.8},
         "curves": {"loss": [3.4, 2.1, 1.0]},

@@ -50,19 +50,19 @@ def _judged(
 
 def test_a_band_is_students_prediction_interval_for_one_new_run() -> None:
     values = [2.0, 2.5, 1.5, 3.0, 1.0]
-    half = t.ppf(0.9995, 4) * stdev(values) * math.sqrt(1 + 1 / 5)
+    half = t.ppf(0.99995, 4) * stdev(values) * math.sqrt(1 + 1 / 5)
     band = expected_band("information_gain", values)
     assert (band.low, band.high) == pytest.approx((2 - half, 2 + half))
 
 
 def test_unchanged_runs_lie_in_their_band_as_often_as_promised() -> None:
     draw = random.Random(0).gauss  # noqa: S311 - no secret
-    trials = 20_000
+    trials = 60_000
     outside = 0
     for _ in range(trials):
         band = expected_band("loss", [draw(0, 1) for _ in range(5)])
         outside += draw(0, 1) not in band
-    assert 0.0005 < outside / trials < 0.0017
+    assert 0 < outside / trials < 0.0003
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_shift_beyond_the_band_is_a_regression_on_either_side(
 def test_a_verdict_tells_measured_band_and_baseline(seeds: MakeSeeds) -> None:
     verdict = _judged(seeds, "clean_accuracy", VALUES, 0.5)
     assert str(verdict) == (
-        "lenet5-plain (seed 0): clean_accuracy is 0.5, expected 0.6609 to 0.9591 "
+        "lenet5-plain (seed 0): clean_accuracy is 0.5, expected 0.5408 to 1 "
         "(baseline 0.81 ± 0.016 (5))"
     )
 

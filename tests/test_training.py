@@ -20,6 +20,7 @@ from suite.training import (
     cross_entropy,
     evaluate,
     learning_rate,
+    log_likelihood,
     pixels,
     timed,
     train,
@@ -144,6 +145,12 @@ def test_cross_entropy_is_scipys() -> None:
     assert cross_entropy(logits, labels) == pytest.approx(expected, rel=1e-12)
     huge = np.array([[1e30, 0], [0, 1e4]], np.float32)
     assert cross_entropy(huge, np.array([0, 0])) == pytest.approx(5e3)
+
+
+def test_log_likelihoods_are_those_of_each_images_label() -> None:
+    logits = (np.log([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]) + 100).astype(np.float32)
+    found = log_likelihood(logits, np.array([1, 2]))
+    np.testing.assert_allclose(found, np.log([0.3, 0.8]), rtol=1e-5)
 
 
 def test_cross_entropy_of_a_constant_predictor_is_the_entropy_of_the_labels() -> None:
