@@ -100,11 +100,18 @@ def installed(pytestconfig: pytest.Config) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="session")
-def stack() -> Stack:
-    """Return the framework that is installed."""
+def stack(pytestconfig: pytest.Config) -> Stack:
+    """Return the framework that is installed; the full tier needs it to see a GPU."""
     from suite import stacks  # noqa: PLC0415  importing a framework takes seconds
 
-    return stacks.load()
+    loaded = stacks.load()
+    if pytestconfig.option.tier == "full" and not loaded.gpus():
+        pytest.exit(
+            "the full tier needs a CUDA GPU, and the framework sees none: it would take weeks. "
+            'Check the driver with `nvidia-smi`, or run `nox -s "benchmarks(tf-2.21)"` on the CPU.',
+            returncode=ERROR_STATUS,
+        )
+    return loaded
 
 
 @pytest.fixture(scope="session")

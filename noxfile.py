@@ -33,7 +33,7 @@ def benchmark(session: nox.Session, *, release: str, lock: str, tier: str) -> No
     install(session, lock)
     arguments = ["--release", release, "--lock", f"locks/{lock}.txt", "--tier", tier]
     session.run(
-        "python", "-m", "pytest", "benchmarks", *arguments, *session.posargs, env=ENVIRONMENT
+        "python", "-m", "pytest", "-v", "benchmarks", *arguments, *session.posargs, env=ENVIRONMENT
     )
 
 

@@ -168,6 +168,14 @@ class Tier(NamedTuple):
 UNTRAINED = {"weights": "random", "pretraining_steps": 0, "epochs": 1}
 ATTACKED = {**UNTRAINED, "train_images": 64, "test_images": 256}
 TIMED = {**UNTRAINED, "train_images": 22 * 32, "test_images": 64}  # 2 steps warm up, 20 count
+QUESTIONED: Mapping[str, Mapping[str, Any]] = {
+    "accuracy": {},
+    "stall": {},
+    "no-stall": {},
+    "no-change": {},
+    "attack": ATTACKED,
+    "step-time": TIMED,
+}
 FEW_STEPS = {**UNTRAINED, "train_images": 4 * 32, "test_images": 64}  # of a full-size network
 REDUCED_RESNET = {
     "width": 0.25,
@@ -191,14 +199,7 @@ TIERS: Mapping[str, Tier] = {
             "lenet5": {"train_images": 8000, "epochs": 3},
             "resnet50": REDUCED_RESNET,
         },
-        tables={
-            "accuracy": {},
-            "stall": {},
-            "no-stall": {},
-            "no-change": {},
-            "attack": ATTACKED,
-            "step-time": TIMED,
-        },
+        tables=QUESTIONED,
     ),
     "small": Tier(
         common={"size_px": 32, "learning_rate": SMALL_RATE, "test_images": 1000},
@@ -215,12 +216,7 @@ TIERS: Mapping[str, Tier] = {
             "resnet50": REDUCED_RESNET,
         },
         tables={
-            "accuracy": {},
-            "stall": {},
-            "no-stall": {},
-            "no-change": {},
-            "attack": ATTACKED,
-            "step-time": TIMED,
+            **QUESTIONED,
             "full-size": {"width": 1.0, "blocks": resnet50.BLOCKS, **FEW_STEPS},
         },
     ),
@@ -232,14 +228,7 @@ TIERS: Mapping[str, Tier] = {
             "vgg19": {"weights": "imagenet"},
             "resnet50": {"weights": "imagenet"},
         },
-        tables={
-            "accuracy": {},
-            "stall": {},
-            "no-stall": {},
-            "no-change": {},
-            "attack": ATTACKED,
-            "step-time": TIMED,
-        },
+        tables=QUESTIONED,
     ),
 }
 """The same cases in three sizes."""

@@ -75,11 +75,17 @@ def test_lenet5_is_the_published_one(stack: Stack) -> None:
 def test_alexnet_is_the_published_one(stack: Stack) -> None:
     model = built(stack, "alexnet", size_px=64)
     pairs = [
-        [conv(n, padding="same"), conv(n), pool("Max"), ("Dropout", {"rate": 0.2})]
-        for n in (32, 64, 128)
+        layer
+        for filters in (32, 64, 128)
+        for layer in (
+            conv(filters, padding="same"),
+            conv(filters),
+            pool("Max"),
+            ("Dropout", {"rate": 0.2}),
+        )
     ]
     head = [FLATTEN, dense(512, "relu"), ("Dropout", {"rate": 0.5}), dense(CLASSES, "linear")]
-    assert plan(model) == [*sum(pairs, []), *head]
+    assert plan(model) == [*pairs, *head]
     assert model.count_params() == 2_668_875
 
 

@@ -39,7 +39,9 @@ def linear(stack: Stack) -> Model:
     keras = stack.keras
     stack.seed(0)
     inputs = keras.Input((8, 8, 3))
-    return keras.Model(inputs, keras.layers.Dense(5, use_bias=False)(keras.layers.Flatten()(inputs)))
+    return keras.Model(
+        inputs, keras.layers.Dense(5, use_bias=False)(keras.layers.Flatten()(inputs))
+    )
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -259,7 +261,7 @@ def test_one_seed_governs_python_numpy_and_initial_weights(stack: Stack) -> None
         noise = stack.keras.layers.Dropout(0.5)(np.ones((1, 64), np.float32), training=True)
         return [
             random.random(),  # noqa: S311
-            np.random.random(),  # noqa: NPY002
+            np.random.random(),
             float(np.asarray(kernel.kernel)[0, 0]),
             *np.asarray(noise).ravel().tolist(),
         ]

@@ -1,0 +1,43 @@
+"""Tests of suite.bands: a band is a closed interval and says so in words."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from suite.bands import Band
+
+
+def test_a_band_holds_its_bounds_and_what_lies_between() -> None:
+    band = Band(0.25, 0.5)
+    assert all(value in band for value in (0.25, 0.3, 0.5))
+    assert all(value not in band for value in (0.2499, 0.5001, -0.3, math.inf))
+
+
+@pytest.mark.parametrize("band", [Band(0, 1), Band(-math.inf, 1), Band(0, math.inf)], ids=str)
+def test_nan_lies_in_no_band(band: Band) -> None:
+    assert band.__contains__(math.nan) is False
+
+
+def test_a_band_of_one_value_holds_it_alone() -> None:
+    assert 3.0 in Band(3, 3)
+    assert 3.001 not in Band(3, 3)
+
+
+@pytest.mark.parametrize(("low", "high"), [(1, 0), (math.nan, 1), (0, math.nan)])
+def test_bounds_that_are_no_interval_are_refused(low: float, high: float) -> None:
+    with pytest.raises(ValueError, match=f"low must be at most high. Received: {low} and {high}"):
+        Band(low, high)
+
+
+@pytest.mark.parametrize(
+    ("band", "words"),
+    [
+        (Band(0.25, 0.5), "0.25 to 0.5"),
+        (Band(0.25, math.inf), "at least 0.25"),
+        (Band(-math.inf, 0.123456), "at most 0.1235"),
+    ],
+)
+def test_a_band_says_what_it_allows(band: Band, words: str) -> None:
+    assert str(band) == words

@@ -1,0 +1,173 @@
+"""Tests of suite.cases: every row of every table and tier is valid, named once and judged."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from dataclasses import FrozenInstanceError, replace
+from typing import Any
+
+import pytest
+
+from suite.architectures import ARCHITECTURES
+from suite.cases import PHASES, TABLES, TIERS, Case, Phases, table
+
+ROWS = [
+    pytest.param(tier, name, id=f"{tier}-{name}")
+    for tier, size in TIERS.items()
+    for name in size.tables
+]
+
+
+def rows(tier: str) -> list[Case]:
+    """Return the rows of all tables of a tier."""
+    return [case for name in TIERS[tier].tables for case in table(name, tier=tier)]
+
+
+def test_the_policies_are_those_of_the_published_problem() -> None:
+    assert PHASES == {
+        "literal": ("inference", "inference", "inference"),
+        "intended": ("training", "inference", "inference"),
+    }
+    assert Phases._fields == ("clean", "attack", "adversarial")
+
+
+def test_the_defaults_are_the_published_setting() -> None:
+    case = Case("resnet50")
+    assert (case.epsilon, case.learning_rate, case.batch_size, case.epochs) == (0.01, 0.001, 32, 10)
+    assert (case.size_px, case.width, case.blocks) == (64, 1, (3, 4, 6, 3))
+    assert case.train_images is None
+    assert case.test_images is None
+    assert case.phases == PHASES["intended"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("architecture", "resnet51"), ("loss", "adversarial"), ("fix", "all"), ("data", "cifar")),
+        *(("question", "why"), ("batch_size", 0), ("epochs", -1), ("size_px", 0), ("width", 0.0)),
+        *(("learning_rate", -0.1), ("learning_rate", math.nan), ("width", math.nan)),
+        *(("epsilon", -0.01), ("epsilon", 1.5), ("epsilon", math.nan)),
+    ],
+)
+def test_an_invalid_field_is_refused_by_name(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"^{field} must .*Received: {value}"):
+        Case(**{"architecture": "lenet5", field: value})
+
+
+def test_rows_are_frozen_and_their_bands_are_no_part_of_them() -> None:
+    case = Case("lenet5")
+    with pytest.raises(FrozenInstanceError):
+        case.epochs = 3  # type: ignore[misc]
+    assert hash(case) == hash(Case("lenet5"))
+    [judged, *_] = table("accuracy", tier="small")
+    assert judged == replace(judged, bands=())
+    assert judged.settings() == replace(judged, bands=()).settings()
+
+
+def test_every_field_but_the_bands_decides_the_run() -> None:
+    changes: dict[str, Any] = {
+        "architecture": "vgg19", "loss": "literal", "fix": "bn-momentum-0.5", "question": "attack",
+        "epsilon": 0.02, "learning_rate": 0.1, "batch_size": 16, "epochs": 2, "train_images": 5,
+        "test_images": 5, "size_px": 32, "width": 0.5, "blocks": (1, 1, 1, 1), "data": "synthetic",
+    }  # fmt: skip
+    case = Case("resnet50", weights="surrogate", pretraining_steps=3)
+    others = [replace(case, **{name: value}) for name, value in changes.items()]
+    others += [
+        replace(case, pretraining_steps=5),
+        replace(case, weights="random", pretraining_steps=0),
+    ]
+    texts = {json.dumps(row.settings(), sort_keys=True) for row in (case, *others)}
+    assert len(texts) == len(changes) + 3
+
+
+def test_settings_hold_the_phases_themselves() -> None:
+    assert Case("lenet5").settings()["phases"] == ["training", "inference", "inference"]
+    assert Case("lenet5", loss="plain").settings()["phases"] is None
+
+
+def test_names_tell_architecture_width_loss_and_fix() -> None:
+    assert str(Case("lenet5", loss="plain")) == "lenet5-plain"
+    assert str(Case("lenet5")) == "lenet5-intended-none"
+    reduced = Case("resnet50", loss="literal", fix="imagenet-inputs", width=0.25)
+    assert str(reduced) == "resnet50-w0.25-literal-imagenet-inputs"
+    assert str(Case("vgg19", question="step-time", width=0.5)) == "step-time-vgg19-w0.5"
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_one_name_in_a_tier_is_one_case(tier: str) -> None:
+    by_name = itertools.groupby(sorted(rows(tier), key=str), key=str)
+    for name, same in by_name:
+        assert len({json.dumps(case.settings()) for case in same}) == 1, name
+
+
+@pytest.mark.parametrize(("tier", "name"), ROWS)
+def test_every_table_has_rows_of_different_names(tier: str, name: str) -> None:
+    names = [str(case) for case in table(name, tier=tier)]
+    assert names
+    assert len(set(names)) == len(names)
+
+
+def test_every_table_is_part_of_a_tier_and_every_tiers_table_exists() -> None:
+    used = {name for size in TIERS.values() for name in size.tables}
+    assert used == set(TABLES)
+
+
+def test_the_small_tier_asks_every_question_of_every_architecture() -> None:
+    for name in ("accuracy", "attack", "step-time"):
+        assert {case.architecture for case in table(name, tier="small")} == set(ARCHITECTURES)
+    losses = [(case.architecture, case.loss) for case in table("accuracy", tier="small")]
+    assert set(losses) == set(itertools.product(ARCHITECTURES, ("plain", "intended")))
+    stall = {(case.loss, case.fix) for case in table("stall", tier="small")}
+    fixes = ("none", "bn-momentum-0.5", "imagenet-inputs")
+    assert stall == set(itertools.product(PHASES, fixes))
+    unstalled = {case.architecture for case in table("no-stall", tier="small")}
+    assert unstalled == set(ARCHITECTURES) - {"resnet50"}
+
+
+def test_the_stall_tables_rows_differ_in_loss_and_fix_alone() -> None:
+    for tier in TIERS:
+        bare = {replace(case, loss="plain", fix="none") for case in table("stall", tier=tier)}
+        assert len(bare) == 1
+
+
+def test_the_full_tier_is_the_published_setting() -> None:
+    for case in rows("full"):
+        weights = "imagenet" if case.architecture in ("vgg19", "resnet50") else "random"
+        assert (case.size_px, case.width, case.epsilon, case.batch_size) == (64, 1, 0.01, 32)
+        if case.question == "training":
+            assert (case.weights, case.epochs, case.learning_rate) == (weights, 10, 0.001)
+            assert case.train_images is case.test_images is None
+
+
+def test_only_the_quickstart_needs_no_gtsrb() -> None:
+    assert {case.data for case in rows("quickstart")} == {"synthetic"}
+    assert {case.data for case in rows("small") + rows("full")} == {"gtsrb"}
+
+
+def test_full_size_networks_make_steps_at_the_published_size() -> None:
+    for case in table("full-size", tier="small"):
+        assert (case.width, case.blocks, case.question) == (1, (3, 4, 6, 3), "step-time")
+
+
+def test_a_weights_file_takes_the_place_of_imagenets_alone() -> None:
+    given = table("accuracy", tier="full", weights="/base_notop.h5")
+    assert {case.weights for case in given} == {"random", "/base_notop.h5"}
+    assert table("accuracy", tier="small", weights="/x") == table("accuracy", tier="small")
+
+
+def test_a_table_that_a_tier_lacks_is_empty_and_an_unknown_one_an_error() -> None:
+    assert table("full-size", tier="full") == ()
+    with pytest.raises(ValueError, match=r"name must be one of accuracy, .* Received: speed"):
+        table("speed", tier="small")
+    with pytest.raises(ValueError, match=r"tier must be one of .* Received: huge"):
+        table("accuracy", tier="huge")
+
+
+@pytest.mark.parametrize("tier", ["quickstart", "small"])
+def test_every_row_is_judged_by_bands_with_a_finite_side(tier: str) -> None:
+    for case in rows(tier):
+        assert case.bands, str(case)
+        for metric, band in case.bands:
+            assert math.isfinite(band.low) or math.isfinite(band.high), f"{case} {metric}"

@@ -1,0 +1,119 @@
+"""Whole benchmark sessions in a process of their own, as nox starts them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from suite.records import read_record
+
+ROOT = Path(__file__).parents[1]
+CASE = "attack-lenet5"
+RECORD = Path("tf-2.21", "quickstart", f"{CASE}-seed0.json")
+
+Session = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def arguments(records: Path, *extra: str) -> list[str]:
+    lock = ROOT / "locks" / "tf-2.21.txt"
+    options = ["--release", "tf-2.21", "--lock", str(lock), "--tier", "quickstart"]
+    command = [sys.executable, "-m", "pytest", "benchmarks", *options, "--records", str(records)]
+    return [*command, "-k", f"{CASE}-", *extra]
+
+
+def run(records: Path, *extra: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        arguments(records, *extra),
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of records after one green session."""
+    folder = tmp_path_factory.mktemp("records")
+    finished = run(folder)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "SYNTHETIC SIGNS" in finished.stdout
+    assert f"records: {folder / 'tf-2.21' / 'quickstart'}" in finished.stdout
+    assert "10 of 10 checks passed." in finished.stdout
+    return folder
+
+
+def test_a_finished_case_is_not_run_again(records: Path) -> None:
+    before = (records / RECORD).stat().st_mtime_ns
+    assert run(records).returncode == 0
+    assert (records / RECORD).stat().st_mtime_ns == before
+
+
+def test_a_case_whose_lock_changed_is_run_again_and_the_old_record_kept(
+    records: Path, tmp_path: Path
+) -> None:
+    old = read_record(records / RECORD)
+    other = tmp_path / "other.txt"
+    other.write_text("numpy==0\n")
+    assert run(records, "--lock", str(other)).returncode == 0
+    assert read_record(records / RECORD).key != old.key
+    kept = records / RECORD.parent / "superseded" / f"{old.name}-{old.key[:8]}.json"
+    assert kept.exists()
+    assert run(records).returncode == 0
+
+
+def test_a_damaged_record_ends_the_session_and_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / RECORD
+    path.parent.mkdir(parents=True)
+    path.write_text('{"schema": 1')
+    finished = run(tmp_path)
+    assert finished.returncode == 2
+    assert str(path) in finished.stdout
+    assert path.read_text() == '{"schema": 1'
+
+
+def test_missing_data_ends_the_session_with_the_command_that_gets_it(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    finished = run(tmp_path, "--tier", "small", "--gtsrb-root", str(nowhere))
+    assert finished.returncode == 2
+    assert str(nowhere) in finished.stdout
+    assert "nox -s data" in finished.stdout
+
+
+def test_unknown_release_options_are_asked_for(tmp_path: Path) -> None:
+    finished = run(tmp_path, "--release", "")
+    assert finished.returncode != 0
+    assert "nox -s quickstart" in finished.stdout
+
+
+def test_a_failing_check_names_case_metric_value_and_band(tmp_path: Path) -> None:
+    plugin = tmp_path / "planted.py"
+    plugin.write_text(
+        "import suite.attack\n"
+        "real = suite.attack.fgsm_by_hand\n"
+        "suite.attack.fgsm_by_hand = lambda *args: real(*args) + 0.005\n"
+    )
+    finished = run(tmp_path, "-p", "planted", PYTHONPATH=str(tmp_path))
+    assert finished.returncode == 1
+    assert f"{CASE} (seed 0): linear_error is 0.005, expected 0 to 1e-06" in finished.stdout
+
+
+def test_a_killed_session_leaves_nothing_half_written(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        arguments(tmp_path), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / RECORD.parent).exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert run(tmp_path).returncode == 0
+    assert read_record(tmp_path / RECORD).case == CASE
