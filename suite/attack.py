@@ -48,7 +48,8 @@ def attack_metrics(
 
 def state_change(before: list[np.ndarray], after: list[np.ndarray]) -> float:
     """Return the largest change of any weight or statistic."""
-    return max(float(np.max(np.abs(b - a))) for b, a in zip(before, after, strict=True))
+    changes = [np.max(np.abs(old - new)) for old, new in zip(before, after, strict=True)]
+    return float(np.max(changes))
 
 
 def linear_errors(stack: Stack, *, epsilon: float) -> dict[str, float]:

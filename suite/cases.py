@@ -94,9 +94,31 @@ class Case:
                 raise ValueError(f"{name} must be positive. Received: {getattr(self, name)}")
         if not 0 <= self.epsilon <= 1:
             raise ValueError(f"epsilon must be in [0, 1]. Received: {self.epsilon}")
-        if self.weights == "imagenet" and (self.width != 1 or self.blocks != resnet50.BLOCKS):
+        self._check_counts()
+        self._check_weights()
+
+    def _check_counts(self) -> None:
+        for name in ("train_images", "test_images"):
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise ValueError(f"{name} must be positive, or None for all. Received: {count}")
+        if len(self.blocks) != len(resnet50.BLOCKS) or min(self.blocks) < 1:
+            raise ValueError(f"blocks must be four positive numbers. Received: {self.blocks}")
+
+    def _check_weights(self) -> None:
+        """Refuse weights that the architecture could not take and would silently do without."""
+        published = self.width == 1 and self.blocks == resnet50.BLOCKS
+        if self.weights not in ("random", "surrogate") and not (
+            self.architecture in PRETRAINED and published
+        ):
             raise ValueError(
-                f"weights must not be imagenet's at width {self.width} with blocks {self.blocks}"
+                "weights must be 'random' or 'surrogate' but for VGG19 and ResNet-50 at their "
+                f"published size. Received: {self.weights}"
+            )
+        if (self.weights == "surrogate") != (self.pretraining_steps > 0):
+            raise ValueError(
+                "pretraining_steps must be positive for surrogate weights and 0 for others. "
+                f"Received: {self.pretraining_steps}"
             )
 
     def __str__(self) -> str:

@@ -90,13 +90,13 @@ def statistics(model: Model, images: Images) -> list[LayerStatistics]:
 
 
 def statistics_moved(before: dict[str, Moments], after: dict[str, Moments]) -> float:
-    """Return the largest change of any moving statistic; exactly 0 if none was ever updated."""
+    """Return the largest change of any moving statistic, NaN if any is; 0 if none was updated."""
     changes = [
         float(np.max(np.abs(new - old)))
         for name in before
         for old, new in zip(before[name], after[name], strict=True)
     ]
-    return max(changes, default=0.0)
+    return float(np.max(changes, initial=0.0))
 
 
 def observed_phases(
@@ -130,7 +130,7 @@ def _agree(tries: Sequence[Sequence[float]], reported: Sequence[float | None]) -
     no adversarial cross-entropy: None is not compared.
     """
     return all(
-        measured is None or first != second or _close(first, measured)
+        measured is None or not _same(first, second) or _close(first, measured)
         for first, second, measured in zip(*tries, reported, strict=True)
     )
 
@@ -147,16 +147,23 @@ def _try(
         return clean_ce, cross_entropy(logits, labels)
 
 
+def _same(first: float, second: float) -> bool:
+    """Return whether two cross-entropies are the same to the last bit, NaN included."""
+    return bool(np.array_equal(first, second, equal_nan=True))
+
+
 def _close(first: float, second: float) -> bool:
     """Return whether two cross-entropies are the same but for rounding."""
     return bool(np.isclose(first, second, rtol=AGREEMENT, atol=1e-5, equal_nan=True))
 
 
 def summary(layers: Sequence[LayerStatistics]) -> dict[str, float]:
-    """Return the worst layer's distances; nothing for a network without BatchNorm."""
+    """Return the worst layer's distances, NaN if any is; nothing without BatchNorm."""
     if not layers:
         return {}
     return {
-        "statistics_mean_shift": max(layer.mean_shift for layer in layers),
-        "statistics_log_variance_ratio": max(abs(layer.log_variance_ratio) for layer in layers),
+        "statistics_mean_shift": float(np.max([layer.mean_shift for layer in layers])),
+        "statistics_log_variance_ratio": float(
+            np.max([abs(layer.log_variance_ratio) for layer in layers])
+        ),
     }

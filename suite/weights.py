@@ -177,9 +177,9 @@ def load_weights(path: Path) -> Weights:
         WeightsError: If the file is damaged.
     """
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             return [arrays[f"arr_{index}"] for index in range(len(arrays.files))]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise WeightsError(
             f"{path} is damaged: {error}. Delete it (`rm {path}`); the next run makes it anew."
         ) from error

@@ -153,3 +153,4 @@ def test_state_change_is_the_largest_of_any_array() -> None:
     after = [np.array([0.0, -0.3]), np.ones((2, 2)) * 1.2]
     assert attack.state_change(before, after) == pytest.approx(0.3)
     assert attack.state_change(before, before) == 0
+    assert np.isnan(attack.state_change(before, [before[0], before[1] * np.nan]))

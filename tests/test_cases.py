@@ -48,6 +48,12 @@ def test_the_defaults_are_the_published_setting() -> None:
         *(("architecture", "resnet51"), ("loss", "adversarial"), ("fix", "all"), ("data", "cifar")),
         *(("question", "why"), ("batch_size", 0), ("epochs", -1), ("size_px", 0), ("width", 0.0)),
         *(("learning_rate", -0.1), ("learning_rate", math.nan), ("width", math.nan)),
+        *(
+            ("train_images", 0),
+            ("test_images", -4),
+            ("pretraining_steps", 3),
+            ("weights", "imagenet"),
+        ),
         *(("epsilon", -0.01), ("epsilon", 1.5), ("epsilon", math.nan)),
     ],
 )

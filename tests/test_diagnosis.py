@@ -138,6 +138,23 @@ def test_summary_is_the_worst_layer() -> None:
     assert diagnosis.summary([]) == {}
 
 
+def test_a_layer_of_nan_is_not_lost_among_others() -> None:
+    layers = [LayerStatistics("a", 0.5, 0.5), LayerStatistics("b", np.nan, np.nan)]
+    assert np.isnan(list(diagnosis.summary(layers).values())).all()
+    before = {"a": (np.zeros(1), np.ones(1)), "b": (np.zeros(1), np.ones(1))}
+    after = {**before, "b": (np.full(1, np.nan), np.ones(1))}
+    assert np.isnan(diagnosis.statistics_moved(before, after))
+
+
+def test_a_branch_of_nan_agrees_with_nan_alone(
+    stack: Stack, foreign_model: Model, images: Images, labels: Labels
+) -> None:
+    *rest, variance = foreign_model.get_layer("bn").get_weights()
+    foreign_model.get_layer("bn").set_weights([*rest, variance * np.nan])
+    found = observed(stack, foreign_model, images, labels, PHASES["literal"])
+    assert {phases.clean for phases in found} == {"inference"}
+
+
 def observed(
     stack: Stack, model: Model, images: Images, labels: Labels, phases: Phases | None
 ) -> list[Phases]:

@@ -159,9 +159,10 @@ def test_cross_entropy_of_a_constant_predictor_is_the_entropy_of_the_labels() ->
     assert cross_entropy(logits, labels) == pytest.approx(entropy([5, 3, 2]), rel=1e-6)
 
 
-def test_cross_entropy_of_nan_is_nan() -> None:
-    logits = np.array([[1.0, np.nan], [0.0, 1.0]], np.float32)
-    assert np.isnan(cross_entropy(logits, np.array([0, 1])))
+@pytest.mark.parametrize("score", [np.nan, np.inf])
+def test_cross_entropy_of_a_score_that_is_not_finite_is_not_finite(score: float) -> None:
+    logits = np.array([[1.0, score], [0.0, 1.0]], np.float32)
+    assert not np.isfinite(cross_entropy(logits, np.array([0, 1])))
 
 
 class Colours:

@@ -51,7 +51,7 @@ def test_saved_weights_come_back_in_their_order(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["weights.npz"]
 
 
-@pytest.mark.parametrize("content", [b"not a zip at all", b"PK\x03\x04 broken"])
+@pytest.mark.parametrize("content", [b"", b"not a zip at all", b"PK\x03\x04 broken"])
 def test_a_damaged_file_is_named_with_the_command_that_mends_it(
     tmp_path: Path, content: bytes
 ) -> None:
@@ -231,8 +231,12 @@ def test_a_weights_file_that_is_none_is_an_error(stack: Stack, tmp_path: Path) -
         start(stack, Case("vgg19", size_px=32, weights=str(path)))
 
 
-def test_imagenets_weights_need_the_published_size() -> None:
-    with pytest.raises(ValueError, match=r"weights must not be imagenet's at width 0.5"):
-        Case("resnet50", width=0.5, weights="imagenet")
-    with pytest.raises(ValueError, match="weights must not be imagenet's"):
-        Case("resnet50", blocks=(1, 1, 1, 1), weights="imagenet")
+def test_published_weights_need_the_published_size() -> None:
+    for weights_of_others in ("imagenet", "/base_notop.h5"):
+        for row in (
+            {"architecture": "resnet50", "width": 0.5},
+            {"architecture": "resnet50", "blocks": (1, 1, 1, 1)},
+            {"architecture": "alexnet"},
+        ):
+            with pytest.raises(ValueError, match=r"^weights must be 'random' or 'surrogate' but"):
+                Case(**row, weights=weights_of_others)
