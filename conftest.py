@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import os
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from filelock import FileLock, Timeout
 
+from suite.architectures import PRETRAINED
 from suite.cases import TIERS, Case, table
 from suite.errors import RecordError, SuiteError
 from suite.records import Record, code_digest, file_digest, find, record_key, store
@@ -42,9 +44,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--release", help="name of the installed row of the release table")
     group.addoption("--lock", type=Path, help="lock file the environment was installed from")
     group.addoption("--tier", choices=TIERS, default="small", help="size of the cases")
-    group.addoption("--seeds", default="0", help="seeds of every case, such as 0,1,2")
+    group.addoption("--seeds", type=seeds, default=[0], help="seeds of all cases, such as 0,1,2")
     group.addoption("--gtsrb-root", type=Path, help="folder of GTSRB's archives; else GTSRB_ROOT")
-    group.addoption("--weights", help="weights file of a pretrained base, for the full tier")
+    group.addoption(
+        "--weights", type=weights_file, action="append", default=[], metavar="NET=FILE",
+        help="file of vgg19's or resnet50's ImageNet weights, where they cannot be downloaded",
+    )  # fmt: skip
     group.addoption("--records", type=Path, default=ROOT / "records", help="where records go")
 
 
@@ -58,8 +63,14 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Prepare the list of verdicts that the summary shows."""
+    """Prepare the list of verdicts, and refuse benchmarks that know not what is installed."""
     config.stash[VERDICTS] = []
+    benchmarks = any(Path(argument).name.startswith("benchmarks") for argument in config.args)
+    if benchmarks and not (config.option.release and config.option.lock):
+        raise pytest.UsageError(
+            "benchmarks need --release and --lock, which tell what is installed: run them with "
+            '`nox -s quickstart` or `nox -s "benchmarks(tf-2.21)"`, which give both'
+        )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -68,14 +79,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if marker is None:
         return
     option = metafunc.config.option
-    if not option.release or not option.lock:
-        raise pytest.UsageError(
-            "benchmarks need --release and --lock, which tell what is installed: run them with "
-            '`nox -s quickstart` or `nox -s "benchmarks(tf-2.21)"`, which give both'
-        )
-    rows = table(marker.args[0], tier=option.tier, weights=option.weights)
+    rows = table(marker.args[0], tier=option.tier, weights=dict(option.weights))
     metafunc.parametrize("case", rows, ids=str)
-    metafunc.parametrize("seed", seeds(metafunc.config), ids=lambda seed: f"seed{seed}")
+    metafunc.parametrize("seed", option.seeds, ids=lambda seed: f"seed{seed}")
 
 
 def chosen(metrics: Mapping[str, float], names: Iterable[str]) -> dict[str, float]:
@@ -83,20 +89,21 @@ def chosen(metrics: Mapping[str, float], names: Iterable[str]) -> dict[str, floa
     return {name: metrics[name] for name in names}
 
 
-def seeds(config: pytest.Config) -> list[int]:
-    """Return the seeds of ``--seeds``."""
-    texts = config.option.seeds.split(",")
-    if not all(text.isdecimal() for text in texts):
-        raise pytest.UsageError(
-            f"--seeds must be numbers with commas, such as 0,1,2. Received: {config.option.seeds}"
-        )
-    return [int(text) for text in texts]
+def seeds(text: str) -> list[int]:
+    """Return the seeds that ``--seeds`` names."""
+    numbers = text.split(",")
+    if not all(number.isdecimal() for number in numbers):
+        raise argparse.ArgumentTypeError(f"must be numbers, such as 0,1,2. Received: {text}")
+    return [int(number) for number in numbers]
 
 
-@pytest.fixture(scope="session")
-def installed(pytestconfig: pytest.Config) -> tuple[str, str]:
-    """Return the name of the release under measurement and the digest of its lock."""
-    return pytestconfig.option.release, file_digest(pytestconfig.option.lock)
+def weights_file(text: str) -> tuple[str, str]:
+    """Return the architecture and the file that ``--weights`` names."""
+    architecture, separator, path = text.partition("=")
+    if not separator or architecture not in PRETRAINED or not Path(path).is_file():
+        names = " or ".join(f"{name}=FILE" for name in PRETRAINED)
+        raise argparse.ArgumentTypeError(f"must be {names}, of a file there is. Received: {text}")
+    return architecture, path
 
 
 @pytest.fixture(scope="session")
@@ -131,48 +138,58 @@ def dataset(pytestconfig: pytest.Config) -> Callable[[Case], Dataset]:
 
 
 @pytest.fixture(scope="session")
+def environment(pytestconfig: pytest.Config, stack: Stack) -> Mapping[str, Any]:
+    """Return what is installed and where it runs: all of a record's environment but the data."""
+    from suite import machine  # noqa: PLC0415
+
+    return {
+        "versions": stack.versions(),
+        "lock_digest": file_digest(pytestconfig.option.lock),
+        "code_digest": code_digest(ROOT / "suite"),
+        "library_digest": stack.library_digest(),
+        "machine": machine.describe(stack.gpus()),
+    }
+
+
+@pytest.fixture(scope="session")
 def measure(
     pytestconfig: pytest.Config,
-    installed: tuple[str, str],
     stack: Stack,
+    environment: Mapping[str, Any],
     dataset: Callable[[Case], Dataset],
 ) -> Measure:
     """Return a function that gives the record of a case and seed, running it only if it must.
 
     Two runs at once do each case once: the second waits for the first one's record.
     """
-    from suite import machine, pipeline  # noqa: PLC0415
+    from suite.pipeline import run_case  # noqa: PLC0415
 
-    release, lock_digest = installed
-    tier, root = pytestconfig.option.tier, pytestconfig.option.records
-    common = {
-        "versions": stack.versions(),
-        "lock_digest": lock_digest,
-        "code_digest": code_digest(ROOT / "suite"),
-        "machine": machine.describe(stack.gpus()),
-    }
+    option = pytestconfig.option
 
     def record_of(case: Case, seed: int, pedantic: Callable[[], Any] | None = None) -> Record:
-        place = {"release": release, "tier": tier, "seed": seed}
-        with stopping(), claimed(root / release / tier / f".{case}-seed{seed}.lock"):
+        place = {"release": option.release, "tier": option.tier, "seed": seed}
+        folder = option.records / option.release / option.tier
+        with stopping(), claimed(folder / f".{case}-seed{seed}.lock"):
             data = dataset(case)
-            environment = {**common, "data_digest": data.digest}
-            key = record_key(case.settings(), environment)
-            found = find(root, case=str(case), key=key, **place)
-            if found is not None:
-                return found
-            record = pipeline.run_case(
-                case,
-                **place,
-                stack=stack,
-                dataset=data,
-                environment=environment,
-                pedantic=pedantic() if pedantic else None,
-            )
-            store(record, root)
+            around = {**environment, "data_digest": data.digest, **weights_digest(case)}
+            key = record_key(case.settings(), around)
+            record = find(option.records, case=str(case), key=key, **place)
+            if record is None:
+                timer = pedantic() if pedantic else None
+                record = run_case(
+                    case, **place, stack=stack, dataset=data, environment=around, pedantic=timer
+                )
+                store(record, option.records)
             return record
 
     return record_of
+
+
+def weights_digest(case: Case) -> dict[str, str]:
+    """Return the digest of the case's weights file, if it starts from one."""
+    if case.weights in ("random", "imagenet", "surrogate"):
+        return {}
+    return {"weights_digest": file_digest(Path(case.weights))}
 
 
 @contextmanager

@@ -52,17 +52,18 @@ def _parser() -> argparse.ArgumentParser:
 def _compare(options: argparse.Namespace) -> int:
     """Judge every release and tier that has records, print the reports, return the status."""
     folders = _measured(options.records, release=options.release, tier=options.tier)
-    if options.against and not (options.baselines / options.against).is_dir():
-        raise SuiteError(
-            f"{options.baselines} holds no baseline of {options.against}, expected one. "
-            f"Run `{REBASELINE}` for that release."
-        )
     verdicts: list[Verdict] = []
     pages: list[str] = []
     for folder in folders:
         measured = read_records(folder)
         against = options.against or folder.parent.name
         baseline = read_records(options.baselines / against / folder.name)
+        if not baseline:
+            raise SuiteError(
+                f"{options.baselines / against / folder.name} holds no baseline, so nothing can be "
+                f"judged. Restore it from version control, judge by another release's with "
+                f"--against RELEASE, or make one with `{REBASELINE}`."
+            )
         heading = _heading(measured, baseline, against)
         found = compare(baseline, measured)
         table = text_table(found, width=terminal_width(), colour=sys.stdout.isatty())
@@ -92,11 +93,6 @@ def _measured(records: Path, *, release: str | None, tier: str | None) -> list[P
 def _heading(measured: Sequence[Record], baseline: Sequence[Record], against: str) -> list[str]:
     """Return what is held against what, and which versions differ within one release."""
     release, tier = measured[0].release, measured[0].tier
-    if not baseline:
-        return [
-            f"{release} {tier}: NO BASELINE of {against} {tier}, so nothing is judged. "
-            f"`{REBASELINE}` makes one."
-        ]
     counts = f"{len(measured)} records against {len(baseline)} of the baseline of {against}"
     notes = version_notes(baseline, measured) if release == against else []
     return [f"{release} {tier}: {counts}", *(f"note: {note}" for note in notes)]

@@ -12,7 +12,7 @@ from typing import Any
 
 from scipy.special import stdtrit
 
-from suite.bands import Band
+from suite.bands import Band, bands_of
 from suite.errors import RecordError
 from suite.records import Record, read_records, replace_records, stored_cases
 from suite.verdicts import (
@@ -26,7 +26,8 @@ from suite.verdicts import (
     shown,
 )
 
-REBASELINE = "nox -s rebaseline"
+REBASELINE = "nox -s rebaseline -- --release RELEASE --tier TIER"
+MEASURE = 'nox -s "benchmarks(RELEASE)" -- --seeds 0,1,2,3,4'
 MIN_SEEDS = 5
 LEVEL = 0.9999
 """Chance that one number of an unchanged suite lies in its band.
@@ -43,11 +44,13 @@ BINOMIAL_DEVIATIONS = 3.0  # of an accuracy over so many images; an unseen event
 ACCURACY_FLOOR = 0.01  # where the number of images is not known
 NATS_FLOOR = 0.02  # a stalled branch lies within 0.002 of the entropy, one that learns 0.2 away
 COUNT_FLOOR = 2.0  # classes predicted: the rarest have about ten test images in a subset
+PIXEL_FLOOR = 0.05  # the darkest and brightest pixel of other test images
 RATIO_FLOOR = 0.10  # of the mean; medians of step times on a shared machine move by this much
 TIME_FLOOR = 0.10  # as for ratios
 OTHER_FLOOR = 1e-6  # of the mean; a few roundings of float32, so that exact counts stay exact
 
-ACCURACIES = ("accuracy",)
+ACCURACIES = ("accuracy", "_fraction")
+PIXELS = ("pixel_min", "pixel_max")
 NATS = ("_gain", "cross_entropy", "entropy", "loss", "_ce", "_nats")
 COUNTS = ("classes_predicted", "_count")
 RATIOS = ("_ratio",)
@@ -108,7 +111,8 @@ def summarise(records: Iterable[Record]) -> dict[str, dict[str, Baseline]]:
 
     Raises:
         RecordError: If a case holds fewer than `MIN_SEEDS` seeds, or its records differ in what
-            must be one: settings, metrics, data, code, machine.
+            must be one (settings, metrics, data, code, lock, versions, machine), or one of them
+            is outside the bands of its case.
     """
     cases = _by_case(records)
     for case, runs in cases.items():
@@ -169,13 +173,13 @@ def rebaseline(
     source, target = records_root / release / tier, baselines_root / release / tier
     records = read_records(source)
     if not records:
-        raise RecordError(f"{source} holds no records. Run `{REBASELINE}`, which makes them.")
+        raise RecordError(f"{source} holds no records. Make them with `{MEASURE}`.")
     summarise(records)
     lost = sorted(stored_cases(target) - {record.case for record in records} - set(removed))
     if lost:
         raise RecordError(
             f"{source} holds no record of {', '.join(lost)}, of which {target} does. Run "
-            f"`{REBASELINE}` for all cases, or name those that are gone with --removed CASE."
+            f"`{MEASURE}` for all cases, or name those that are gone with --removed CASE."
         )
     replace_records(records, target)
     return records
@@ -189,6 +193,8 @@ def _floor(metric: str, mean: float, test_images: int | None) -> float:
         return NATS_FLOOR
     if metric.endswith(COUNTS):
         return COUNT_FLOOR
+    if metric.endswith(PIXELS):
+        return PIXEL_FLOOR
     relative = TIME_FLOOR if metric.endswith(TIMES) else OTHER_FLOOR
     return abs(mean) * (RATIO_FLOOR if metric.endswith(RATIOS) else relative)
 
@@ -214,16 +220,30 @@ def _check_baseline(case: str, runs: Sequence[Record]) -> None:
     if len(runs) < MIN_SEEDS:
         raise RecordError(
             f"baseline of case {case} holds {len(runs)} seeds, expected at least {MIN_SEEDS}: "
-            f"run `{REBASELINE}`"
+            f"run `{MEASURE}`, then `{REBASELINE}`"
         )
+    for run in runs:
+        _check_bands(run)
     for what, value in _must_agree(runs[0]).items():
         for run in runs:
             other = _must_agree(run)[what]
             if other != value:
                 raise RecordError(
                     f"baseline of case {case} mixes {what}: {value} of seed {runs[0].seed}, "
-                    f"{other} of seed {run.seed}, expected one: run `{REBASELINE}`"
+                    f"{other} of seed {run.seed}, expected one: run `{MEASURE}`, "
+                    f"then `{REBASELINE}`"
                 )
+
+
+def _check_bands(record: Record) -> None:
+    """Raise RecordError if a record that is to serve as baseline is itself outside its bands."""
+    for metric, band in bands_of(record.case, tier=record.tier):
+        if metric in record.metrics and record.metrics[metric] not in band:
+            raise RecordError(
+                f"baseline of case {record.case}, seed {record.seed}: {metric} is "
+                f"{shown(record.metrics[metric], band)}, expected {band}. A run that failed is no "
+                f"baseline: restore it from version control, or find out why and `{MEASURE}`"
+            )
 
 
 def _must_agree(record: Record) -> dict[str, Any]:
@@ -234,6 +254,8 @@ def _must_agree(record: Record) -> dict[str, Any]:
         "metrics": sorted(record.metrics),
         "data digests": environment["data_digest"],
         "code digests": environment["code_digest"],
+        "lock digests": environment["lock_digest"],
+        "versions": environment["versions"],
         "machines": _machine(record),
     }
 
@@ -282,9 +304,17 @@ def _judge_metric(record: Record, metric: str, expected: Baseline) -> Verdict:
         )
         outcome = PASS if known else REGRESSION
         return Verdict(record.case, seed, metric, value, None, str(expected), outcome, reason)
-    verdict = judge(record.case, metric, value, expected.band, seed=seed, baseline=str(expected))
+    band = _narrowed(expected.band, dict(bands_of(record.case, tier=record.tier)).get(metric))
+    verdict = judge(record.case, metric, value, band, seed=seed, baseline=str(expected))
     note = f"{verdict.reason} (baseline {expected}{_speed(metric, value, expected)})"
     return replace(verdict, reason=note)
+
+
+def _narrowed(band: Band, absolute: Band | None) -> Band:
+    """Return the part of a baseline's `band` that lies in the case's `absolute` one."""
+    if absolute is None:
+        return band
+    return Band(max(band.low, absolute.low), min(band.high, absolute.high))
 
 
 def _speed(metric: str, value: float, expected: Baseline) -> str:

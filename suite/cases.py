@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from suite.architectures import ARCHITECTURES, PRETRAINED, resnet50
@@ -255,14 +256,16 @@ TIERS: Mapping[str, Tier] = {
 }
 """The same cases in three sizes."""
 
+NO_FILES: Mapping[str, str] = MappingProxyType({})
 
-def table(name: str, *, tier: str, weights: str | None = None) -> tuple[Case, ...]:
+
+def table(name: str, *, tier: str, weights: Mapping[str, str] = NO_FILES) -> tuple[Case, ...]:
     """Return the rows of one table of `TABLES` in the size of one tier, with their bands.
 
     Args:
         name: A key of `TABLES`.
         tier: A key of `TIERS`.
-        weights: Replaces ImageNet's weights: the path of a file.
+        weights: Files that replace the download of ImageNet's weights, by architecture.
 
     Raises:
         ValueError: If a name is no key.
@@ -276,11 +279,11 @@ def table(name: str, *, tier: str, weights: str | None = None) -> tuple[Case, ..
     return tuple(_resized(row, name, tier, weights) for row in rows)
 
 
-def _resized(row: Case, name: str, tier: str, weights: str | None) -> Case:
+def _resized(row: Case, name: str, tier: str, weights: Mapping[str, str]) -> Case:
     """Return `row` with the fields of a tier and its bands."""
     size = TIERS[tier]
     fields = {**size.common, **size.architectures[row.architecture], **size.tables[name]}
-    if weights and fields.get("weights") == "imagenet":
-        fields["weights"] = weights
+    if fields.get("weights") == "imagenet":
+        fields["weights"] = weights.get(row.architecture, "imagenet")
     case = replace(row, **fields)
     return replace(case, bands=bands_of(str(case), tier=tier))

@@ -30,7 +30,7 @@ def describe(gpus: Sequence[str]) -> dict[str, str | int | float | list[str]]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     parts: dict[str, str | int | float | list[str]] = {
         "cpu": cpu_name(),
-        "cores": os.cpu_count() or 1,
+        "cores": len(os.sched_getaffinity(0)),
         "gpus": list(gpus),
         "memory_gib": round(memory / GIB),
         "system": f"{platform.system()} {platform.machine()}",
@@ -39,9 +39,13 @@ def describe(gpus: Sequence[str]) -> dict[str, str | int | float | list[str]]:
     return {**parts, "fingerprint": digest[:16]}
 
 
-def reset_peak_memory() -> None:
-    """Start a new measurement of this process's peak memory (Linux only)."""
-    Path("/proc/self/clear_refs").write_text("5")
+def reset_peak_memory() -> bool:
+    """Start a new measurement of this process's peak memory; False where the system forbids it."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
 
 
 def peak_memory_bytes() -> int:

@@ -209,11 +209,10 @@ def tail_metrics(curves: Mapping[str, Sequence[float]], *, entropy: float) -> di
 
 
 def step_timing(done: Sequence[TimedStep], batch_size: int) -> dict[str, Any]:
-    """Return the median step and what the first one cost above it, in seconds."""
+    """Return the median step after the warm-up, in seconds, and the images a second it makes."""
     median_s = statistics.median(made.step_s for made in done[WARMUP_STEPS:] or done)
     return {
         "step_s": median_s,
-        "compile_s": max(0.0, done[0].step_s - median_s),
         "images_per_s": batch_size / median_s,
     }
 
@@ -250,13 +249,33 @@ def time_steps(run: Run, pedantic: Pedantic) -> Measured:
     def adversarial(batch: Any) -> None:
         made["adversarial"].append(timed(steps["adversarial"], batch, base_rate=case.learning_rate))
 
-    machine.reset_peak_memory()
-    run.stack.peak_device_bytes()
+    memory = memory_meter(run.stack)
     rounds = len(run.train.labels) // case.batch_size - WARMUP_STEPS
     pedantic(
         adversarial, setup=plain_first, rounds=rounds, iterations=1, warmup_rounds=WARMUP_STEPS
     )
-    return timed_pairs(run, model, made)
+    measured = timed_pairs(run, model, made)
+    measured.metrics.update(memory())
+    return measured
+
+
+def memory_meter(stack: Stack) -> Callable[[], dict[str, float]]:
+    """Return a function that tells the peak memory taken since now, in bytes.
+
+    It is the device's where there is one, else the growth of this process; nothing where the
+    system does not let a process measure it anew.
+    """
+    stack.peak_device_bytes()
+    measurable, resident = machine.reset_peak_memory(), machine.peak_memory_bytes()
+
+    def taken() -> dict[str, float]:
+        device_bytes = stack.peak_device_bytes()
+        if device_bytes is None and not measurable:
+            return {}
+        peak = machine.peak_memory_bytes() - resident if device_bytes is None else device_bytes
+        return {"peak_memory_bytes": float(peak)}
+
+    return taken
 
 
 def timed_pairs(run: Run, model: Model, made: Mapping[str, Sequence[TimedStep]]) -> Measured:
@@ -266,11 +285,14 @@ def timed_pairs(run: Run, model: Model, made: Mapping[str, Sequence[TimedStep]])
         for loss, done in made.items()
         for key, value in step_timing(done, run.case.batch_size).items()
     }
-    device_bytes = run.stack.peak_device_bytes()
+    compiling = {
+        f"{loss}_compile_s": max(0.0, done[0].step_s - named[f"{loss}_step_s"])
+        for loss, done in made.items()
+    }
     metrics = {
         **named,
+        **compiling,
         "adversarial_plain_ratio": named["adversarial_step_s"] / named["plain_step_s"],
-        "peak_memory_bytes": float(device_bytes or machine.peak_memory_bytes()),
         "parameters": float(model.count_params()),
         "last_loss": made["adversarial"][-1].result.loss,
     }
@@ -278,4 +300,4 @@ def timed_pairs(run: Run, model: Model, made: Mapping[str, Sequence[TimedStep]])
         f"{loss}_step_s": [step.step_s for step in done[WARMUP_STEPS:]]
         for loss, done in made.items()
     }
-    return Measured(metrics, curves, [], {"memory_of": "device" if device_bytes else "process"})
+    return Measured(metrics, curves, [], {})

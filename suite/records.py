@@ -140,11 +140,20 @@ def write_record(record: Record, path: Path) -> None:
     """
     content = _encoded({field.name: getattr(record, field.name) for field in fields(record)})
     text = _layout({**content, "sha256": _digest(content)}) + "\n"
+    write_atomically(path, text.encode())
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` to `path` as a whole or not at all; folders are made as needed.
+
+    Raises:
+        RecordError: If it cannot be written; the file that was there before is unchanged.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _write_through(temporary, text.encode())
+            _write_through(temporary, content)
             temporary.replace(path)
             _sync_folder(path.parent)
         finally:
@@ -421,7 +430,7 @@ def _check_identity(record: Record) -> None:
     schema, seed, key = record.schema, record.seed, record.key
     valid = type(schema) is int and schema == SCHEMA_VERSION
     _check(valid, "schema", f"be {SCHEMA_VERSION}", schema)
-    _check(record.tier in TIERS, "tier", f"be one of {TIERS}", record.tier)
+    _check(record.tier in TIERS, "tier", f"be one of {', '.join(TIERS)}", record.tier)
     _check(record.question in QUESTIONS, "question", f"be one of {QUESTIONS}", record.question)
     for name in ("release", "case"):
         text = getattr(record, name)

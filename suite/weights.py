@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
 import json
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +16,10 @@ import numpy as np
 from suite.architectures import ARCHITECTURES, PRETRAINED
 from suite.architectures.head import HEAD_LAYERS
 from suite.cases import Case
-from suite.data import CLASSES, cache_root, load_synthetic
+from suite.data import CLASSES, Split, cache_root, load_synthetic
 from suite.errors import WeightsError
 from suite.fixes import batch_norms, imagenet_inputs
+from suite.records import write_atomically
 from suite.stacks import Stack
 from suite.training import batches, train
 from suite.types import Model
@@ -116,21 +117,25 @@ def surrogate(stack: Stack, case: Case, *, seed: int, environment: Mapping[str, 
     its few channels would show nothing but their biases, which ImageNet's weights do not suffer
     from. Cached by a key of everything that made them.
     """
+    signs = load_synthetic(size_px=case.size_px, seed=SYNTHETIC_SEED)
     made_by = {
         "architecture": [case.architecture, case.width, list(case.blocks), case.size_px],
         "pretraining": [case.pretraining_steps, case.batch_size, SURROGATE_RATE, seed],
+        "signs": signs.digest,
         "versions": environment["versions"],
+        "lock": environment["lock_digest"],
         "code": environment["code_digest"],
+        "machine": environment["machine"]["fingerprint"],
     }
     key = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()
     path = cache_root() / "surrogates" / f"{case.architecture}-{key[:16]}.npz"
     if not path.exists():
-        save_weights(path, pretrain(stack, case, seed=seed))
+        save_weights(path, pretrain(stack, case, signs.train, seed=seed))
     return load_weights(path)
 
 
-def pretrain(stack: Stack, case: Case, *, seed: int) -> Weights:
-    """Return the base weights after pretraining on synthetic signs."""
+def pretrain(stack: Stack, case: Case, signs: Split, *, seed: int) -> Weights:
+    """Return the base weights after pretraining on synthetic `signs`."""
     stack.seed(seed)
     model = build(stack, case)
     model.trainable = True
@@ -141,7 +146,6 @@ def pretrain(stack: Stack, case: Case, *, seed: int) -> Weights:
     else:
         network = with_he_variance(model)
     step = stack.train_step(network, phases=None, epsilon=0.0, optimizer="adam")
-    signs = load_synthetic(size_px=case.size_px, seed=SYNTHETIC_SEED).train
     steps = case.pretraining_steps
     endless = batches(signs, batch_size=case.batch_size, epochs=steps, seed=seed)
     source = itertools.islice(endless, steps)
@@ -164,10 +168,9 @@ def with_he_variance(model: Model) -> Model:
 
 def save_weights(path: Path, weights: Weights) -> None:
     """Write `weights` as an ``.npz`` in one atomic step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
-        np.savez(file, *weights)
-    Path(file.name).replace(path)
+    file = io.BytesIO()
+    np.savez(file, *weights)
+    write_atomically(path, file.getvalue())
 
 
 def load_weights(path: Path) -> Weights:
@@ -179,7 +182,7 @@ def load_weights(path: Path) -> Weights:
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             return [arrays[f"arr_{index}"] for index in range(len(arrays.files))]
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         raise WeightsError(
             f"{path} is damaged: {error}. Delete it (`rm {path}`); the next run makes it anew."
         ) from error

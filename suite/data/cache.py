@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pooch
 from filelock import FileLock
 from numpy.typing import NDArray
 
 from suite.data.split import Dataset, Split
 from suite.errors import DataError
+from suite.records import code_digest
 
 MANIFEST = "manifest.json"
 DIGESTED = ("train-images", "train-labels", "test-images", "test-labels")
@@ -43,7 +45,8 @@ def cached_dataset(
     Raises:
         DataError: If the cache cannot be written, or what it holds is damaged.
     """
-    text = json.dumps({"name": name, **key}, sort_keys=True)
+    made_by = {"code": code_digest(Path(__file__).parent), "pillow": PIL.__version__}
+    text = json.dumps({"name": name, **made_by, **key}, sort_keys=True)
     folder = cache_root() / "data" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     if not folder.is_dir():
         _build(folder, make)

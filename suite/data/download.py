@@ -103,8 +103,8 @@ def _fault(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             bad = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        return str(error)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
+        return str(error)  # RuntimeError: encrypted, or a compression that zipfile has not
     return f"CRC of {bad}" if bad else ""
 
 

@@ -31,9 +31,6 @@ from suite.data.sources import (
 )
 from suite.data.split import TEST_COUNTS, TRAIN_COUNTS, Dataset, Split
 
-DECODER_VERSION = 1
-"""To be raised whenever the same archives come to give other arrays."""
-
 COLUMNS = ["Filename", "Width", "Height", "Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2", "ClassId"]
 TRAINING_IMAGE = re.compile(r"(\d{5})/(\d{5})_\d{5}\.ppm")
 TEST_IMAGE = re.compile(r"\d{5}\.ppm")
@@ -104,7 +101,6 @@ def load_verified(root: Path, *, size_px: int, expected: Expected) -> Dataset:
         raise ValueError(f"size_px must be at least 1. Received: {size_px}")
     training, test, truth = locate(root)
     key = {
-        "decoder": DECODER_VERSION,
         "expected": expected,
         "size_px": size_px,
         "sources": [fingerprint(path) for path in (training, test, truth)],

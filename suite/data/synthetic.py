@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -20,9 +19,6 @@ from suite.data.split import (
     Split,
     class_shares,
 )
-
-RENDERER_VERSION = 1
-"""To be raised whenever the same arguments come to give other images."""
 
 FRAMES_PER_TRACK = 30
 """As in GTSRB: one sign seen about 30 times, on one background in one light."""
@@ -80,7 +76,6 @@ def load_synthetic(
         if count < CLASSES:
             raise ValueError(f"{name} must be at least {CLASSES}. Received: {count}")
     key = {
-        "renderer": [RENDERER_VERSION, PIL.__version__],
         "arguments": [size_px, seed, train_count, test_count],
     }
 

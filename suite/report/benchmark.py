@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest_benchmark
 from pytest_benchmark.stats import Stats
 
-from suite.records import Record, read_records
+from suite.records import Record, read_records, write_atomically
 
 SUFFIX = "_step_s"
 
@@ -46,7 +45,7 @@ def write_benchmark_json(folder: Path) -> Path | None:
     """Write the step times of all records in `folder` beside them; nothing if there are none.
 
     Raises:
-        RecordError: If a record in `folder` is damaged.
+        RecordError: If a record in `folder` is damaged, or the disk is full.
     """
     records = [record for record in read_records(folder) if record.question == "step-time"]
     if not records:
@@ -59,8 +58,5 @@ def write_benchmark_json(folder: Path) -> Path | None:
         "version": pytest_benchmark.__version__,
     }
     path = folder / "timing" / "step-times.json"
-    path.parent.mkdir(exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".partial", delete=False) as file:
-        json.dump(content, file, indent=1)
-    Path(file.name).replace(path)
+    write_atomically(path, json.dumps(content, indent=1).encode())
     return path

@@ -68,6 +68,9 @@ class Stack(Protocol):
     def versions(self) -> dict[str, str]:
         """Return the versions of all that decides a result."""
 
+    def library_digest(self) -> str:
+        """Return the digest of the libraries' sources that are under measurement."""
+
     def gpus(self) -> list[str]:
         """Return the names of the GPUs the framework sees."""
 

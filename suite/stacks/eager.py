@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import platform
 from collections.abc import Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import cleverhans
 import numpy as np
 import tensorflow as tf
 from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 from tensorflow import keras
 
 from suite.cases import TRAINING, Phases
+from suite.records import code_digest, file_digest
 from suite.stacks import Images, Labels, Logits, StepResult, TrainStep
 from suite.types import Model
 
@@ -29,6 +33,16 @@ def versions() -> dict[str, str]:
     installed = {dist.metadata["Name"].lower(): dist.version for dist in metadata.distributions()}
     found = {name: installed[name] for name in DISTRIBUTIONS if name in installed}
     return {"python": platform.python_version(), "tensorflow": tf.__version__, **found}
+
+
+def library_digest() -> str:
+    """Return the digest of the sources under measurement: CleverHans, and Keras' BatchNorm.
+
+    A version number alone would not tell a patched or half-installed library.
+    """
+    batch_norm = inspect.getsourcefile(keras.layers.BatchNormalization)
+    attack = code_digest(Path(cleverhans.__file__).parent)
+    return f"{attack} {file_digest(Path(str(batch_norm)))}"
 
 
 def gpus() -> list[str]:
