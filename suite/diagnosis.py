@@ -62,14 +62,15 @@ def batch_moments(model: Model, images: Images) -> dict[str, Moments]:
     """
     layers = list(batch_norms(model))
     momenta = [layer.momentum for layer in layers]
-    with state_kept(model):
-        for layer in layers:
-            layer.momentum = 0.0
-        model(images, training=True)
-        found = moving_moments(model)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-    return found
+    try:
+        with state_kept(model):
+            for layer in layers:
+                layer.momentum = 0.0
+            model(images, training=True)
+            return moving_moments(model)
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
 
 
 def compare_moments(name: str, moving: Moments, batch: Moments, epsilon: float) -> LayerStatistics:

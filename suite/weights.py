@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pooch
 
 from suite.architectures import ARCHITECTURES, PRETRAINED
 from suite.architectures.head import HEAD_LAYERS
 from suite.cases import Case
 from suite.data import CLASSES, Split, cache_root, load_synthetic
+from suite.data.download import resume
 from suite.errors import WeightsError
 from suite.fixes import batch_norms, imagenet_inputs
 from suite.records import write_atomically
@@ -27,6 +29,19 @@ from suite.types import Model
 SURROGATE_RATE = 6e-4  # learning rate of the pretraining, by Adam
 SURROGATE_MOMENTUM = 0.9  # of BatchNorm while pretraining, so that its statistics have settled
 SYNTHETIC_SEED = 0
+
+IMAGENET_URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
+IMAGENET_FILES = {
+    "vgg19": (
+        "vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "md5:253f8cb515780f3b799900260a226db6",
+    ),
+    "resnet50": (
+        "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "md5:4d473c1dd8becc155b73f8504c6f6626",
+    ),
+}
+"""The files of `keras.applications` without top, with the checksums it states for them."""
 
 Weights = list[np.ndarray]
 
@@ -72,15 +87,37 @@ def published_model(stack: Stack, case: Case) -> Model:
         WeightsError: If the file is missing or does not fit, or the download fails.
     """
     source = None if case.weights == "random" else case.weights
+    if source == "imagenet":
+        source = str(imagenet_weights(case.architecture))
     try:
         return build(stack, case, base_weights=source)
     except (OSError, ValueError) as error:
         if source is None:
             raise
         raise WeightsError(
-            f"the weights {source!r} of {case.architecture} cannot be used: {error}. Expected "
-            "'imagenet' and a network, or the path of a file of `keras.applications` without top "
-            "(its name ends in _notop.h5): give that with `-- --weights PATH`."
+            f"{source} cannot be used as weights of {case.architecture}: {error}. Expected: "
+            f"{IMAGENET_FILES[case.architecture][0]} of `keras.applications`. Give its path with "
+            f"`-- --weights {case.architecture}=FILE`."
+        ) from error
+
+
+def imagenet_weights(architecture: str, *, base_url: str = IMAGENET_URL) -> Path:
+    """Return the file of ImageNet's weights without top, downloaded into the cache if need be.
+
+    Raises:
+        WeightsError: If the download fails or its checksum is wrong.
+    """
+    name, checksum = IMAGENET_FILES[architecture]
+    store = pooch.create(
+        path=cache_root() / "imagenet", base_url=base_url, registry={name: checksum}
+    )
+    try:
+        return Path(store.fetch(name, downloader=resume))
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"{base_url}{name}: download failed. Found: {error}. Expected: ImageNet's weights of "
+            f"{architecture}, {checksum}. Try again, or fetch the file elsewhere and give its path "
+            f"with `-- --weights {architecture}=FILE`."
         ) from error
 
 

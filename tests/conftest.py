@@ -22,7 +22,7 @@ def make_record() -> MakeRecord:
     return _record
 
 
-def _record(case: str = "lenet5-plain", seed: int = 0, **changes: Any) -> Record:
+def _record(case: str = "net-plain", seed: int = 0, **changes: Any) -> Record:
     settings = changes.pop("settings", {"architecture": "lenet5", "steps": 3, "test_images": 1000})
     environment = _environment(**changes.pop("environment", {}))
     content = {

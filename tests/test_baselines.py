@@ -117,7 +117,7 @@ def test_a_shift_beyond_the_band_is_a_regression_on_either_side(
 def test_a_verdict_tells_measured_band_and_baseline(seeds: MakeSeeds) -> None:
     verdict = _judged(seeds, "clean_accuracy", VALUES, 0.5)
     assert str(verdict) == (
-        "lenet5-plain (seed 0): clean_accuracy is 0.5, expected 0.5408 to 1 "
+        "net-plain (seed 0): clean_accuracy is 0.5, expected 0.5408 to 1 "
         "(baseline 0.81 ± 0.016 (5))"
     )
 
@@ -216,9 +216,7 @@ def test_without_a_baseline_every_number_is_new(seeds: MakeSeeds) -> None:
 
 
 def test_a_baseline_of_too_few_seeds_is_an_error(seeds: MakeSeeds) -> None:
-    message = (
-        "baseline of case lenet5-plain holds 3 seeds, expected at least 5: run `nox -s rebaseline`"
-    )
+    message = "baseline of case net-plain holds 3 seeds, expected at least 5: run "
     with pytest.raises(RecordError, match=message):
         compare(seeds("loss", VALUES[:3]), [])
 
@@ -237,7 +235,7 @@ def test_a_baseline_that_mixes_what_must_be_one_is_an_error(
     seeds: MakeSeeds, make_record: MakeRecord, change: dict[str, Any], what: str
 ) -> None:
     odd = make_record(seed=4, **{"metrics": {"loss": 1.0}, **change})
-    with pytest.raises(RecordError, match=f"case lenet5-plain mixes {what}"):
+    with pytest.raises(RecordError, match=f"case net-plain mixes {what}"):
         summarise([*seeds("loss", VALUES[:4]), odd])
 
 
@@ -289,7 +287,7 @@ def test_a_case_leaves_the_baseline_only_when_it_is_named(
         _rebaseline(roots)
     assert len(read_records(_folder(roots[1]))) == 10
     _rebaseline(roots, removed=["vgg19"])
-    assert {record.case for record in read_records(_folder(roots[1]))} == {"lenet5-plain"}
+    assert {record.case for record in read_records(_folder(roots[1]))} == {"net-plain"}
 
 
 def test_an_incomplete_set_leaves_the_baseline_as_it_was(
@@ -303,7 +301,7 @@ def test_an_incomplete_set_leaves_the_baseline_as_it_was(
 
 
 def test_a_damaged_record_never_becomes_a_baseline(roots: tuple[Path, Path]) -> None:
-    path = _folder(roots[0]) / "lenet5-plain-seed2.json"
+    path = _folder(roots[0]) / "net-plain-seed2.json"
     path.write_text(path.read_text()[:-30])
     with pytest.raises(RecordError, match="is not JSON"):
         _rebaseline(roots)
@@ -331,13 +329,13 @@ def test_a_disk_that_fills_up_leaves_the_baseline_as_it_was(
 
 
 def test_a_damaged_baseline_can_be_replaced(roots: tuple[Path, Path]) -> None:
-    path = _folder(roots[1]) / "lenet5-plain-seed0.json"
+    path = _folder(roots[1]) / "net-plain-seed0.json"
     path.write_text("{")
     _rebaseline(roots)
     assert read_record(path).metrics == {"loss": VALUES[0]}
 
 
 def test_a_baseline_cannot_be_made_of_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match=r"holds no records\. Run `nox -s rebaseline`"):
+    with pytest.raises(RecordError, match=r"holds no records\. Make them with `nox -s .benchmarks"):
         _rebaseline((tmp_path / "records", tmp_path / "baselines"))
     assert list(tmp_path.iterdir()) == []

@@ -158,9 +158,13 @@ def test_full_size_networks_make_steps_at_the_published_size() -> None:
 
 
 def test_a_weights_file_takes_the_place_of_imagenets_alone() -> None:
-    given = table("accuracy", tier="full", weights="/base_notop.h5")
-    assert {case.weights for case in given} == {"random", "/base_notop.h5"}
-    assert table("accuracy", tier="small", weights="/x") == table("accuracy", tier="small")
+    given = table("accuracy", tier="full", weights={"vgg19": "/base_notop.h5"})
+    found = {case.architecture: case.weights for case in given}
+    assert found["vgg19"] == "/base_notop.h5"
+    assert found["resnet50"] == "imagenet"
+    assert found["lenet5"] == "random"
+    small = table("accuracy", tier="small", weights={"vgg19": "/x"})
+    assert small == table("accuracy", tier="small")
 
 
 def test_a_table_that_a_tier_lacks_is_empty_and_an_unknown_one_an_error() -> None:

@@ -72,12 +72,15 @@ def test_compare_without_records_names_the_command_that_makes_them(
     assert 'nox -s "benchmarks(tf-2.15)"' in captured.err
 
 
-def test_compare_says_loudly_that_there_is_no_baseline(fill: Fill, capsys: Output) -> None:
+def test_compare_without_a_baseline_is_an_error_that_tells_the_ways_out(
+    fill: Fill, capsys: Output
+) -> None:
     fill("records")
-    assert main(["compare"]) == 0
-    output = capsys.readouterr().out
-    assert "tf-2.21 small: NO BASELINE of tf-2.21 small, so nothing is judged" in output
-    assert "new: lenet5-plain" in output
+    assert main(["compare"]) == 2
+    error = capsys.readouterr().err
+    assert "baselines/tf-2.21/small holds no baseline, so nothing can be judged" in error
+    assert "--against RELEASE" in error
+    assert "nox -s rebaseline" in error
 
 
 def test_compare_judges_every_release_and_tier_that_has_records(fill: Fill, capsys: Output) -> None:
@@ -105,14 +108,14 @@ def test_compare_against_another_release_judges_by_its_baseline(fill: Fill, caps
 def test_compare_against_a_release_without_baseline_is_an_error(fill: Fill, capsys: Output) -> None:
     fill("records")
     assert main(["compare", "--against", "tf-2.51"]) == 2
-    assert "baselines holds no baseline of tf-2.51" in capsys.readouterr().err
+    assert "baselines/tf-2.51/small holds no baseline" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("root", ["records", "baselines"])
 def test_a_damaged_file_is_an_error_that_names_it(fill: Fill, capsys: Output, root: str) -> None:
     fill("baselines")
     fill("records")
-    path = Path(root, "tf-2.21", "small", "lenet5-plain-seed3.json")
+    path = Path(root, "tf-2.21", "small", "net-plain-seed3.json")
     path.write_text(path.read_text()[:-50])
     assert main(["compare"]) == 2
     assert capsys.readouterr().err.startswith(f"error: {path} is not JSON")
@@ -124,12 +127,13 @@ def test_compare_writes_the_same_report_as_markdown(fill: Fill) -> None:
     assert main(["compare", "--markdown", "report.md"]) == 1
     text = Path("report.md").read_text()
     assert text.startswith("## tf-2.21 small: 1 records against 5 of the baseline of tf-2.21\n")
-    assert "| lenet5-plain (seed 0) | clean_accuracy | 0.81 ± 0.016 (5) | 0.1 |" in text
+    assert "| net-plain (seed 0) | clean_accuracy | 0.81 ± 0.016 (5) | 0.1 |" in text
     assert "- 0 of 1 checks passed; 1 regression:" in text
 
 
 def test_a_report_that_cannot_be_written_is_an_error(fill: Fill, capsys: Output) -> None:
     fill("records")
+    fill("baselines")
     assert main(["compare", "--markdown", "absent/report.md"]) == 2
     assert "absent/report.md cannot be written" in capsys.readouterr().err
 
@@ -138,7 +142,7 @@ def test_rebaseline_makes_the_records_the_baseline(fill: Fill, capsys: Output) -
     fill("records")
     assert main(["rebaseline", "--release", "tf-2.21", "--tier", "small"]) == 0
     output = capsys.readouterr().out
-    assert "baselines/tf-2.21/small: 5 records of 1 cases\nnew: lenet5-plain\n" in output
+    assert "baselines/tf-2.21/small: 5 records of 1 cases\nnew: net-plain\n" in output
     assert "CHANGELOG.md" in output
     assert len(read_records(Path("baselines/tf-2.21/small"))) == 5
     assert main(["compare"]) == 0

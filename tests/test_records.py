@@ -160,7 +160,7 @@ def _truncate(path: Path) -> None:
 
 
 def _rename(path: Path) -> None:
-    path.replace(path.with_name("lenet5-plain-seed1.json"))
+    path.replace(path.with_name("net-plain-seed1.json"))
 
 
 def _turn_into_folder(path: Path) -> None:
@@ -188,8 +188,8 @@ DAMAGE: list[tuple[Callable[[Path], object], str]] = [
     (lambda path: _edit(path, lambda c: c.update(mood=1)), "fields are unknown: mood"),
     (lambda path: _edit(path, lambda c: c.update(seed="0")), "seed must be an integer"),
     (lambda path: _edit(path, lambda c: c.update(environment=None)), "environment must be"),
-    (lambda path: _edit(path, lambda c: c.update(seed=7)), "holds the record lenet5-plain-seed7"),
-    (_rename, "expected lenet5-plain-seed1"),
+    (lambda path: _edit(path, lambda c: c.update(seed=7)), "holds the record net-plain-seed7"),
+    (_rename, "expected net-plain-seed1"),
     (lambda path: _edit(path, lambda c: c.update(tier="full")), "belongs to tf-2.21/full"),
     (_turn_into_folder, "cannot be read"),
 ]
@@ -246,10 +246,8 @@ def test_a_record_with_the_same_key_is_replaced(path: Path, make_record: MakeRec
 
 
 def test_records_lie_by_release_tier_case_and_seed(path: Path, tmp_path: Path) -> None:
-    assert path == tmp_path / HOME / "lenet5-plain-seed0.json"
-    assert path == record_path(
-        tmp_path, release="tf-2.21", tier="small", case="lenet5-plain", seed=0
-    )
+    assert path == tmp_path / HOME / "net-plain-seed0.json"
+    assert path == record_path(tmp_path, release="tf-2.21", tier="small", case="net-plain", seed=0)
 
 
 def test_an_absent_folder_holds_no_records(tmp_path: Path) -> None:
@@ -315,7 +313,7 @@ def test_a_killed_writer_leaves_a_whole_record(path: Path, delay_s: float) -> No
         assert writer.stdout.readline() == b"ready\n"
         time.sleep(delay_s)
         writer.send_signal(signal.SIGKILL)
-    assert [record.name for record in read_records(path.parent)] == ["lenet5-plain-seed0"]
+    assert [record.name for record in read_records(path.parent)] == ["net-plain-seed0"]
 
 
 def test_replaced_records_are_exactly_the_new_ones(path: Path, make_record: MakeRecord) -> None:
@@ -355,7 +353,7 @@ def test_a_replacement_killed_between_its_renames_is_an_error_that_names_the_rem
 def test_stored_cases_are_read_from_the_names_alone(path: Path, make_record: MakeRecord) -> None:
     store(make_record(case="vgg19-seedless", seed=12), path.parents[2])
     _truncate(path)
-    assert stored_cases(path.parent) == {"lenet5-plain", "vgg19-seedless"}
+    assert stored_cases(path.parent) == {"net-plain", "vgg19-seedless"}
 
 
 def test_the_digest_of_the_code_follows_what_measures_and_no_other_file(tmp_path: Path) -> None:

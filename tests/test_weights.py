@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import itertools
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +18,17 @@ import pytest
 
 from suite import weights
 from suite.cases import Case
-from suite.data import Dataset
+from suite.data import Dataset, Split
 from suite.errors import WeightsError
 from suite.stacks import Stack
 from suite.types import Model
 
-ENVIRONMENT: dict[str, Any] = {"versions": {"numpy": "1"}, "code_digest": "sha256:1"}
+ENVIRONMENT: dict[str, Any] = {
+    "versions": {"numpy": "1"},
+    "code_digest": "sha256:1",
+    "lock_digest": "sha256:2",
+    "machine": {"fingerprint": "a"},
+}
 RESNET = Case(
     "resnet50", width=0.0625, blocks=(1, 1, 1, 1), size_px=32, batch_size=8, weights="surrogate",
     pretraining_steps=1,
@@ -130,10 +139,18 @@ def test_a_surrogate_is_pretrained_once_and_gives_the_base_alone(
         loaded.append((size_px, seed))
         return noise
 
+    def pretrain(stack: Stack, case: Case, images: Split, *, seed: int) -> weights.Weights:
+        pretrained.append(case)
+        return real(stack, case, images, seed=seed)
+
+    real = weights.pretrain
+    pretrained: list[Case] = []
     monkeypatch.setattr(weights, "load_synthetic", signs)
+    monkeypatch.setattr(weights, "pretrain", pretrain)
     first, again = start(stack, RESNET), start(stack, RESNET)
     untrained = start(stack, replace(RESNET, weights="random", pretraining_steps=0))
-    assert loaded == [(32, 0)]
+    assert set(loaded) == {(32, 0)}
+    assert pretrained == [RESNET]
     assert_same(first.get_weights(), again.get_weights())
     for name in weights.HEAD_LAYERS:
         assert_same(first.get_layer(name).get_weights(), untrained.get_layer(name).get_weights())
@@ -220,7 +237,7 @@ def test_a_missing_weights_file_is_an_error_that_tells_the_option(
     stack: Stack, tmp_path: Path
 ) -> None:
     path = tmp_path / "none_notop.h5"
-    with pytest.raises(WeightsError, match=rf"'{path}' of vgg19 cannot be used.*--weights PATH"):
+    with pytest.raises(WeightsError, match=rf"{path} cannot be used as weights of vgg19.*vgg19=F"):
         start(stack, Case("vgg19", size_px=32, weights=str(path)))
 
 
@@ -229,6 +246,42 @@ def test_a_weights_file_that_is_none_is_an_error(stack: Stack, tmp_path: Path) -
     path.write_text("nothing of the kind")
     with pytest.raises(WeightsError, match="cannot be used"):
         start(stack, Case("vgg19", size_px=32, weights=str(path)))
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """Return the address of a server of ``tmp_path / "served"`` on this machine."""
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def test_imagenets_weights_are_downloaded_once_and_checked(
+    cache: Path, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served = cache / "served" / "vgg19" / "weights.h5"
+    served.parent.mkdir(parents=True)
+    served.write_bytes(b"not really weights")
+    checksum = f"md5:{hashlib.md5(served.read_bytes(), usedforsecurity=False).hexdigest()}"
+    monkeypatch.setitem(weights.IMAGENET_FILES, "vgg19", ("vgg19/weights.h5", checksum))
+    path = weights.imagenet_weights("vgg19", base_url=address)
+    assert path.read_bytes() == served.read_bytes()
+    served.unlink()
+    assert weights.imagenet_weights("vgg19", base_url=address) == path
+    capsys.readouterr()
+
+
+def test_a_download_of_other_weights_is_an_error_that_names_the_way_out(
+    cache: Path, address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served = cache / "served" / weights.IMAGENET_FILES["vgg19"][0]
+    served.parent.mkdir(parents=True)
+    served.write_bytes(b"other weights")
+    with pytest.raises(WeightsError, match=r"notop.h5: download failed.*--weights vgg19=FILE"):
+        weights.imagenet_weights("vgg19", base_url=address)
+    capsys.readouterr()
 
 
 def test_published_weights_need_the_published_size() -> None:

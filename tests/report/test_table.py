@@ -14,7 +14,7 @@ LONG = "resnet50-w0.25-adversarial-intended-bn-momentum-0.5"
 METRIC = "adversarial_inference_information_gain"
 BAND = Band(0.3123, 0.5812)
 GOOD = judge(LONG, METRIC, 0.4123, BAND, seed="seed 0", baseline="0.4467 ± 0.014 (5)")
-BAD = judge("lenet5-plain", "clean_accuracy", 0.2, BAND, seed="seed 1")
+BAD = judge("net-plain", "clean_accuracy", 0.2, BAND, seed="seed 1")
 NEW = Verdict("vgg19", "seed 0", "loss", 1.5, None, "", "new", "there is no baseline")
 GONE = Verdict("alexnet", "", "all", None, None, "", "vanished", "there is no record")
 OTHER = Verdict("vgg19-x", "", "step_s", 1.0, None, "1 ± 0 (5)", "not comparable", "times of b")
@@ -56,7 +56,7 @@ def test_markdown_holds_the_same_rows() -> None:
     assert head == "| case | metric | baseline | measured | band | verdict |"
     assert rule.count("---") == 6
     assert rows[1] == (
-        "| lenet5-plain (seed 1) | clean_accuracy | - | 0.2 | 0.3123 to 0.5812 | regression |"
+        "| net-plain (seed 1) | clean_accuracy | - | 0.2 | 0.3123 to 0.5812 | regression |"
     )
     assert len(rows) == len(ALL)
 
@@ -64,7 +64,7 @@ def test_markdown_holds_the_same_rows() -> None:
 def test_the_summary_counts_and_names_in_plain_words() -> None:
     assert summary(ALL).splitlines() == [
         "1 of 2 checks passed; 1 regression:",
-        "  lenet5-plain (seed 1): clean_accuracy is 0.2, expected 0.3123 to 0.5812",
+        "  net-plain (seed 1): clean_accuracy is 0.2, expected 0.3123 to 0.5812",
         "not comparable: 1 (times of b)",
         "new: vgg19",
         "vanished: alexnet",
