@@ -46,7 +46,8 @@ NATS_FLOOR = 0.02  # a stalled branch lies within 0.002 of the entropy, one that
 COUNT_FLOOR = 2.0  # classes predicted: the rarest have about ten test images in a subset
 PIXEL_FLOOR = 0.05  # the darkest and brightest pixel of other test images
 RATIO_FLOOR = 0.10  # of the mean; medians of step times on a shared machine move by this much
-TIME_FLOOR = 0.10  # as for ratios
+TIME_FLOOR = 2.0  # thrice the mean: on shared cores one step took 0.17 s and, an hour later, 0.51 s
+MEMORY_FLOOR = 0.5  # allocators keep what earlier cases freed, or not
 OTHER_FLOOR = 1e-6  # of the mean; a few roundings of float32, so that exact counts stay exact
 
 ACCURACIES = ("accuracy", "_fraction")
@@ -55,7 +56,8 @@ NATS = ("_gain", "cross_entropy", "entropy", "loss", "_ce", "_nats")
 COUNTS = ("classes_predicted", "_count")
 RATIOS = ("_ratio",)
 RATES = ("images_per_s",)
-TIMES = (*RATES, "_s", "peak_memory_bytes")
+MEMORY = ("peak_memory_bytes",)
+TIMES = (*RATES, "_s", *MEMORY)
 """How metrics of a kind end. `TIMES` belong to a machine; more is worse, of `RATES` less."""
 
 
@@ -195,8 +197,18 @@ def _floor(metric: str, mean: float, test_images: int | None) -> float:
         return COUNT_FLOOR
     if metric.endswith(PIXELS):
         return PIXEL_FLOOR
-    relative = TIME_FLOOR if metric.endswith(TIMES) else OTHER_FLOOR
-    return abs(mean) * (RATIO_FLOOR if metric.endswith(RATIOS) else relative)
+    return abs(mean) * _relative_floor(metric)
+
+
+def _relative_floor(metric: str) -> float:
+    """Return the same as a fraction of the mean, for metrics whose size has no scale of its own."""
+    if metric.endswith(RATIOS):
+        return RATIO_FLOOR
+    if metric.endswith(RATES):
+        return TIME_FLOOR / (1 + TIME_FLOOR)  # as many times fewer as a time may be longer
+    if metric.endswith(MEMORY):
+        return MEMORY_FLOOR
+    return TIME_FLOOR if metric.endswith(TIMES) else OTHER_FLOOR
 
 
 def _accuracy_floor(mean: float, images: int | None) -> float:
@@ -321,10 +333,10 @@ def _speed(metric: str, value: float, expected: Baseline) -> str:
     """Return the slowdown of a time against its baseline, in words; nothing for another metric."""
     if not metric.endswith(TIMES) or not value or not expected.mean:
         return ""
-    slowdown = expected.mean / value if metric.endswith(RATES) else value / expected.mean
-    mirrored = 2 * expected.mean - value
-    faster = "" if expected.band is None or mirrored in expected.band else ", better than the band"
-    return f", slowdown {slowdown:.3g}{faster if slowdown < 1 else ''}"
+    rate, band = metric.endswith(RATES), expected.band or Band(-math.inf, math.inf)
+    slowdown = expected.mean / value if rate else value / expected.mean
+    allowed = expected.mean / band.low if rate else band.high / expected.mean
+    return f", slowdown {slowdown:.3g}{', better than the band' if slowdown * allowed < 1 else ''}"
 
 
 def _other_settings(record: Record, former: Record) -> list[Verdict]:
