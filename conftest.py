@@ -84,6 +84,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("seed", option.seeds, ids=lambda seed: f"seed{seed}")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the questions that the tier does not ask."""
+    tier = config.option.tier
+    markers = {item: item.get_closest_marker("table") for item in items}
+    absent = [item for item, mark in markers.items() if mark and not table(*mark.args, tier=tier)]
+    config.hook.pytest_deselected(items=absent)
+    items[:] = [item for item in items if item not in absent]
+
+
 def chosen(metrics: Mapping[str, float], names: Iterable[str]) -> dict[str, float]:
     """Return the named metrics."""
     return {name: metrics[name] for name in names}

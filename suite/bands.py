@@ -64,47 +64,163 @@ def exactly(value: float) -> tuple[float, float]:
 
 BANDS: Mapping[str, Mapping[str, Bands]] = {
     "quickstart": {
+        "attack-lenet5": {
+            "parameters": exactly(84107),
+        },
+        "attack-resnet50-w0.25": {
+            "parameters": exactly(656011),
+        },
         "lenet5-intended-none": {
-            "clean_accuracy": (0.37, 1),  # 0.725 ± 0.050 (1)
-            "adversarial_accuracy": (0.25, 0.96),  # 0.603 ± 0.050 (1)
-            "training_phase_clean_accuracy": (0.37, 1),  # 0.725 ± 0.050 (1)
-            "training_phase_adversarial_accuracy": (0.25, 0.96),  # 0.603 ± 0.050 (1)
-            "train_accuracy": (0.45, 1),  # 0.801 ± 0.050 (1)
-            "information_gain": (2.2, 2.95),  # 2.584 ± 0.050 (1)
-            "adversarial_branch_gain": (2.3, 3.05),  # 2.694 ± 0.050 (1)
-            "clean_accuracy_cost": (-math.inf, 0.30),  # -0.058 ± 0.050 (1)
+            "clean_accuracy": (0.55, 0.87),  # 0.710 ± 0.022 (2)
+            "adversarial_accuracy": (0.45, 0.76),  # 0.603 ± 0.000 (2)
+            "training_phase_clean_accuracy": (0.55, 0.87),  # 0.710 ± 0.022 (2)
+            "training_phase_adversarial_accuracy": (0.45, 0.76),  # 0.603 ± 0.000 (2)
+            "train_accuracy": (0.63, 0.94),  # 0.789 ± 0.017 (2)
+            "information_gain": (1.8, 3.25),  # 2.524 ± 0.085 (2)
+            "adversarial_branch_gain": (1.95, 3.4),  # 2.667 ± 0.037 (2)
+            "clean_accuracy_cost": (-math.inf, 0.06),  # -0.048 ± 0.013 (2)
             "phases_agree": (1, 1),
             "parameters": exactly(84107),
         },
         "lenet5-plain": {
-            "clean_accuracy": (0.31, 1),  # 0.667 ± 0.050 (1)
-            "adversarial_accuracy": (0.21, 0.92),  # 0.562 ± 0.050 (1)
-            "training_phase_clean_accuracy": (0.31, 1),  # 0.667 ± 0.050 (1)
-            "training_phase_adversarial_accuracy": (0.21, 0.92),  # 0.562 ± 0.050 (1)
-            "train_accuracy": (0.44, 1),  # 0.792 ± 0.050 (1)
+            "clean_accuracy": (0.51, 0.82),  # 0.661 ± 0.008 (2)
+            "adversarial_accuracy": (0.39, 0.7),  # 0.548 ± 0.020 (2)
+            "training_phase_clean_accuracy": (0.51, 0.82),  # 0.661 ± 0.008 (2)
+            "training_phase_adversarial_accuracy": (0.39, 0.7),  # 0.548 ± 0.020 (2)
+            "train_accuracy": (0.63, 0.94),  # 0.782 ± 0.015 (2)
             "phases_agree": (1, 1),
             "parameters": exactly(84107),
+        },
+        "resnet50-w0.25-intended-bn-momentum-0.5": {
+            "clean_accuracy": (0.37, 0.68),  # 0.525 ± 0.013 (2)
+            "adversarial_accuracy": (0.18, 0.75),  # 0.463 ± 0.040 (2)
+            "training_phase_clean_accuracy": (0.36, 0.71),  # 0.536 ± 0.024 (2)
+            "training_phase_adversarial_accuracy": (0.3, 0.61),  # 0.454 ± 0.015 (2)
+            "train_accuracy": (0.57, 0.88),  # 0.727 ± 0.002 (2)
+            "information_gain": (1.15, 2.6),  # 1.878 ± 0.005 (2)
+            "adversarial_branch_gain": (1.65, 3.1),  # 2.363 ± 0.026 (2)
+            "classes_predicted": (25, 43),  # 35.500 ± 0.707 (2)
+            "statistics_moved": (100, math.inf),  # 8482.141 ± 3147.649 (2)
+            "statistics_mean_shift": (0, 0.4),  # 0.193 ± 0.001 (2)
+            "statistics_log_variance_ratio": (0, 0.4),  # 0.139 ± 0.016 (2)
+            "phases_agree": (1, 1),
+            "parameters": exactly(656011),
+        },
+        "resnet50-w0.25-intended-imagenet-inputs": {
+            "clean_accuracy": (0.27, 0.86),  # 0.568 ± 0.042 (2)
+            "adversarial_accuracy": (0.33, 0.64),  # 0.484 ± 0.014 (2)
+            "training_phase_clean_accuracy": (0.4, 0.8),  # 0.599 ± 0.028 (2)
+            "training_phase_adversarial_accuracy": (0.34, 0.65),  # 0.497 ± 0.011 (2)
+            "train_accuracy": (0.68, 0.99),  # 0.839 ± 0.000 (2)
+            "information_gain": (1.25, 2.7),  # 1.997 ± 0.061 (2)
+            "adversarial_branch_gain": (1.85, 3.3),  # 2.575 ± 0.036 (2)
+            "classes_predicted": (23, 43),  # 38.500 ± 2.121 (2)
+            "statistics_moved": (100, math.inf),  # 17593.874 ± 1493.566 (2)
+            "statistics_mean_shift": (0, 0.6),  # 0.182 ± 0.006 (2)
+            "statistics_log_variance_ratio": (0, 1.2),  # 0.318 ± 0.093 (2)
+            "phases_agree": (1, 1),
+            "parameters": exactly(656023),
+        },
+        "resnet50-w0.25-intended-none": {
+            "clean_accuracy": (0, 0.44),  # 0.091 ± 0.049 (2)
+            "adversarial_accuracy": (0, 0.36),  # 0.086 ± 0.038 (2)
+            "training_phase_clean_accuracy": (0.39, 0.8),  # 0.595 ± 0.029 (2)
+            "training_phase_adversarial_accuracy": (0.27, 0.58),  # 0.427 ± 0.014 (2)
+            "train_accuracy": (0.61, 0.92),  # 0.767 ± 0.001 (2)
+            "information_gain": (-0.6, 0.6),  # 0.075 ± 0.115 (2)
+            "adversarial_branch_gain": (-0.4, STALLED),  # -0.037 ± 0.018 (2)
+            "classes_predicted": (1, 14),  # 3.500 ± 0.707 (2)
+            "statistics_moved": (100, math.inf),  # 7345.727 ± 2726.015 (2)
+            "statistics_mean_shift": (0.5, 6),  # 2.701 ± 0.059 (2)
+            "statistics_log_variance_ratio": (5, 10),  # 7.309 ± 0.026 (2)
+            "phases_agree": (1, 1),
+            "parameters": exactly(656011),
+        },
+        "resnet50-w0.25-literal-bn-momentum-0.5": {
+            "difference_from_control": (0, 1e-6),
+            "clean_accuracy": (0, 0.1),  # 0.058 ± 0.002 (2)
+            "adversarial_accuracy": (0, 0.21),  # 0.058 ± 0.002 (2)
+            "training_phase_clean_accuracy": (0, 0.3),  # 0.142 ± 0.012 (2)
+            "training_phase_adversarial_accuracy": (0, 0.25),  # 0.091 ± 0.014 (2)
+            "train_accuracy": (0, 0.12),  # 0.053 ± 0.004 (2)
+            "information_gain": (-0.4, STALLED),  # -0.050 ± 0.006 (2)
+            "adversarial_branch_gain": (-0.4, STALLED),  # -0.077 ± 0.014 (2)
+            "classes_predicted": (1, 11),  # 1.000 ± 0.000 (2)
+            "statistics_moved": exactly(0),  # 0.000 ± 0.000 (2)
+            "statistics_mean_shift": (10, 100),  # 33.657 ± 5.562 (2)
+            "statistics_log_variance_ratio": (8, 14),  # 10.839 ± 0.085 (2)
+            "phases_agree": (1, 1),
+            "parameters": exactly(656011),
+        },
+        "resnet50-w0.25-literal-imagenet-inputs": {
+            "clean_accuracy": (0.45, 0.76),  # 0.605 ± 0.004 (2)
+            "adversarial_accuracy": (0.15, 0.84),  # 0.496 ± 0.048 (2)
+            "training_phase_clean_accuracy": (0.38, 0.69),  # 0.535 ± 0.016 (2)
+            "training_phase_adversarial_accuracy": (0.27, 0.58),  # 0.427 ± 0.005 (2)
+            "train_accuracy": (0.64, 0.95),  # 0.796 ± 0.000 (2)
+            "information_gain": (1.35, 2.8),  # 2.094 ± 0.056 (2)
+            "adversarial_branch_gain": (1.8, 3.25),  # 2.516 ± 0.003 (2)
+            "classes_predicted": (25, 43),  # 40.500 ± 2.121 (2)
+            "statistics_moved": exactly(0),  # 0.000 ± 0.000 (2)
+            "statistics_mean_shift": (0, 1.5),  # 0.597 ± 0.076 (2)
+            "statistics_log_variance_ratio": (0, 3.5),  # 1.856 ± 0.041 (2)
+            "phases_agree": (1, 1),
+            "parameters": exactly(656023),
+        },
+        "resnet50-w0.25-literal-none": {
+            "clean_accuracy": (0, 0.1),  # 0.058 ± 0.002 (2)
+            "adversarial_accuracy": (0, 0.21),  # 0.058 ± 0.002 (2)
+            "training_phase_clean_accuracy": (0, 0.3),  # 0.142 ± 0.012 (2)
+            "training_phase_adversarial_accuracy": (0, 0.25),  # 0.091 ± 0.014 (2)
+            "train_accuracy": (0, 0.12),  # 0.053 ± 0.004 (2)
+            "information_gain": (-0.4, STALLED),  # -0.050 ± 0.006 (2)
+            "adversarial_branch_gain": (-0.4, STALLED),  # -0.077 ± 0.014 (2)
+            "classes_predicted": (1, 11),  # 1.000 ± 0.000 (2)
+            "statistics_moved": exactly(0),  # 0.000 ± 0.000 (2)
+            "statistics_mean_shift": (10, 100),  # 33.657 ± 5.562 (2)
+            "statistics_log_variance_ratio": (8, 14),  # 10.839 ± 0.085 (2)
+            "phases_agree": (1, 1),
+            "parameters": exactly(656011),
+        },
+        "resnet50-w0.25-plain": {
+            "clean_accuracy": (0, 0.57),  # 0.071 ± 0.070 (2)
+            "adversarial_accuracy": (0, 0.51),  # 0.066 ± 0.063 (2)
+            "training_phase_clean_accuracy": (0.43, 0.74),  # 0.581 ± 0.016 (2)
+            "training_phase_adversarial_accuracy": (0.28, 0.59),  # 0.432 ± 0.007 (2)
+            "train_accuracy": (0.63, 0.94),  # 0.784 ± 0.004 (2)
+            "phases_agree": (1, 1),
+            "parameters": exactly(656011),
+        },
+        "step-time-lenet5": {
+            "adversarial_plain_ratio": (1.3, 3),  # 2.119 ± 0.019 (2)
+            "last_loss": (2.25, 4.45),  # 3.358 ± 0.154 (2)
+            "parameters": exactly(84107),
+        },
+        "step-time-resnet50-w0.25": {
+            "adversarial_plain_ratio": (1.5, 3.2),  # 2.339 ± 0.051 (2)
+            "last_loss": (1.5, 4.65),  # 3.086 ± 0.223 (2)
+            "parameters": exactly(656011),
         },
     },
     "small": {
         "alexnet-intended-none": {
-            "clean_accuracy": (0.8, 1),  # 0.911 ± 0.016 (9)
-            "adversarial_accuracy": (0.62, 0.84),  # 0.731 ± 0.015 (9)
-            "training_phase_clean_accuracy": (0.7, 0.99),  # 0.844 ± 0.020 (9)
-            "training_phase_adversarial_accuracy": (0.63, 0.83),  # 0.726 ± 0.013 (9)
-            "train_accuracy": (0.7, 1),  # 0.849 ± 0.021 (9)
-            "information_gain": (2.7, 3.55),  # 3.121 ± 0.055 (9)
-            "adversarial_branch_gain": (2.35, 3.15),  # 2.749 ± 0.054 (9)
-            "clean_accuracy_cost": (-math.inf, 0.14),  # -0.125 ± 0.037 (9)
+            "clean_accuracy": (0.8, 1),  # 0.911 ± 0.015 (10)
+            "adversarial_accuracy": (0.63, 0.84),  # 0.731 ± 0.014 (10)
+            "training_phase_clean_accuracy": (0.7, 0.98),  # 0.844 ± 0.019 (10)
+            "training_phase_adversarial_accuracy": (0.62, 0.83),  # 0.728 ± 0.014 (10)
+            "train_accuracy": (0.71, 0.99),  # 0.850 ± 0.020 (10)
+            "information_gain": (2.7, 3.5),  # 3.119 ± 0.053 (10)
+            "adversarial_branch_gain": (2.35, 3.15),  # 2.754 ± 0.053 (10)
+            "clean_accuracy_cost": (-math.inf, 0.14),  # -0.130 ± 0.038 (10)
             "phases_agree": (1, 1),
             "parameters": exactly(571723),
         },
         "alexnet-plain": {
-            "clean_accuracy": (0.61, 0.96),  # 0.785 ± 0.024 (9)
-            "adversarial_accuracy": (0.28, 0.65),  # 0.465 ± 0.026 (9)
-            "training_phase_clean_accuracy": (0.49, 0.91),  # 0.702 ± 0.029 (9)
-            "training_phase_adversarial_accuracy": (0.35, 0.64),  # 0.493 ± 0.020 (9)
-            "train_accuracy": (0.42, 0.92),  # 0.667 ± 0.035 (9)
+            "clean_accuracy": (0.59, 0.97),  # 0.781 ± 0.026 (10)
+            "adversarial_accuracy": (0.28, 0.66),  # 0.467 ± 0.026 (10)
+            "training_phase_clean_accuracy": (0.5, 0.9),  # 0.699 ± 0.028 (10)
+            "training_phase_adversarial_accuracy": (0.34, 0.65),  # 0.496 ± 0.021 (10)
+            "train_accuracy": (0.43, 0.9),  # 0.667 ± 0.033 (10)
             "phases_agree": (1, 1),
             "parameters": exactly(571723),
         },
@@ -142,113 +258,109 @@ BANDS: Mapping[str, Mapping[str, Bands]] = {
             "parameters": exactly(84107),
         },
         "resnet50-w0.25-intended-bn-momentum-0.5": {
-            "clean_accuracy": (0.29, 0.75),  # 0.521 ± 0.032 (9)
-            "adversarial_accuracy": (0.32, 0.51),  # 0.413 ± 0.013 (9)
-            "training_phase_clean_accuracy": (0.39, 0.66),  # 0.524 ± 0.018 (9)
-            "training_phase_adversarial_accuracy": (0.32, 0.49),  # 0.406 ± 0.011 (9)
-            "train_accuracy": (0.37, 0.67),  # 0.518 ± 0.020 (9)
-            "information_gain": (1.25, 2.5),  # 1.882 ± 0.087 (9)
-            "adversarial_branch_gain": (1.2, 1.85),  # 1.528 ± 0.042 (9)
-            "classes_predicted": (18, 39),  # 28.444 ± 1.424 (9)
-            "statistics_moved": (100, math.inf),  # 6556.755 ± 2708.959 (9)
-            "statistics_mean_shift": (0, 0.4),  # 0.106 ± 0.016 (9)
-            "statistics_log_variance_ratio": (0, 0.4),  # 0.073 ± 0.028 (9)
+            "clean_accuracy": (0.29, 0.74),  # 0.518 ± 0.032 (10)
+            "adversarial_accuracy": (0.31, 0.51),  # 0.411 ± 0.013 (10)
+            "training_phase_clean_accuracy": (0.4, 0.65),  # 0.523 ± 0.017 (10)
+            "training_phase_adversarial_accuracy": (0.32, 0.49),  # 0.405 ± 0.012 (10)
+            "train_accuracy": (0.38, 0.66),  # 0.518 ± 0.019 (10)
+            "information_gain": (1.3, 2.5),  # 1.882 ± 0.082 (10)
+            "adversarial_branch_gain": (1.25, 1.85),  # 1.528 ± 0.040 (10)
+            "classes_predicted": (17, 40),  # 28.700 ± 1.567 (10)
+            "statistics_moved": (100, math.inf),  # 6656.762 ± 2573.536 (10)
+            "statistics_mean_shift": (0, 0.4),  # 0.113 ± 0.026 (10)
+            "statistics_log_variance_ratio": (0, 0.4),  # 0.071 ± 0.027 (10)
             "phases_agree": (1, 1),
             "parameters": exactly(656011),
         },
         "resnet50-w0.25-intended-imagenet-inputs": {
-            "clean_accuracy": (0.42, 0.72),  # 0.571 ± 0.021 (9)
-            "adversarial_accuracy": (0.28, 0.61),  # 0.445 ± 0.023 (9)
-            "training_phase_clean_accuracy": (0.46, 0.74),  # 0.599 ± 0.020 (9)
-            "training_phase_adversarial_accuracy": (0.3, 0.57),  # 0.437 ± 0.019 (9)
-            "train_accuracy": (0.47, 0.74),  # 0.607 ± 0.018 (9)
-            "information_gain": (1.55, 2.65),  # 2.081 ± 0.075 (9)
-            "adversarial_branch_gain": (1.3, 2.15),  # 1.723 ± 0.059 (9)
-            "classes_predicted": (24, 43),  # 33.556 ± 1.236 (9)
-            "statistics_moved": (100, math.inf),  # 18462.907 ± 4034.475 (9)
-            "statistics_mean_shift": (0, 0.6),  # 0.248 ± 0.024 (9)
-            "statistics_log_variance_ratio": (0, 1.2),  # 0.330 ± 0.087 (9)
+            "clean_accuracy": (0.42, 0.72),  # 0.573 ± 0.021 (10)
+            "adversarial_accuracy": (0.29, 0.6),  # 0.445 ± 0.022 (10)
+            "training_phase_clean_accuracy": (0.44, 0.76),  # 0.603 ± 0.022 (10)
+            "training_phase_adversarial_accuracy": (0.31, 0.57),  # 0.437 ± 0.018 (10)
+            "train_accuracy": (0.47, 0.75),  # 0.609 ± 0.019 (10)
+            "information_gain": (1.55, 2.65),  # 2.089 ± 0.075 (10)
+            "adversarial_branch_gain": (1.3, 2.15),  # 1.726 ± 0.056 (10)
+            "classes_predicted": (25, 42),  # 33.600 ± 1.174 (10)
+            "statistics_moved": (100, math.inf),  # 18608.120 ± 3831.358 (10)
+            "statistics_mean_shift": (0, 0.6),  # 0.246 ± 0.023 (10)
+            "statistics_log_variance_ratio": (0, 1.2),  # 0.316 ± 0.094 (10)
             "phases_agree": (1, 1),
             "parameters": exactly(656023),
         },
         "resnet50-w0.25-intended-none": {
-            "clean_accuracy": (0, 0.28),  # 0.072 ± 0.028 (9)
-            "adversarial_accuracy": (0, 0.25),  # 0.071 ± 0.025 (9)
-            "training_phase_clean_accuracy": (0.36, 0.71),  # 0.535 ± 0.025 (9)
-            "training_phase_adversarial_accuracy": (0.22, 0.48),  # 0.348 ± 0.018 (9)
-            "train_accuracy": (0.4, 0.68),  # 0.540 ± 0.019 (9)
-            "information_gain": (-0.6, 0.6),  # -0.003 ± 0.077 (9)
-            "adversarial_branch_gain": (-0.4, STALLED),  # -0.048 ± 0.015 (9)
-            "classes_predicted": (1, 24),  # 3.111 ± 2.848 (9)
-            "statistics_moved": (100, math.inf),  # 5678.584 ± 2346.215 (9)
-            "statistics_mean_shift": (0.5, 6),  # 2.322 ± 0.466 (9)
-            "statistics_log_variance_ratio": (5, 10),  # 7.275 ± 0.124 (9)
+            "clean_accuracy": (0, 0.27),  # 0.071 ± 0.027 (10)
+            "adversarial_accuracy": (0, 0.24),  # 0.070 ± 0.024 (10)
+            "training_phase_clean_accuracy": (0.37, 0.71),  # 0.536 ± 0.023 (10)
+            "training_phase_adversarial_accuracy": (0.2, 0.49),  # 0.344 ± 0.020 (10)
+            "train_accuracy": (0.41, 0.68),  # 0.541 ± 0.019 (10)
+            "information_gain": (-0.6, 0.6),  # -0.004 ± 0.073 (10)
+            "adversarial_branch_gain": (-0.4, STALLED),  # -0.050 ± 0.015 (10)
+            "classes_predicted": (1, 23),  # 2.900 ± 2.767 (10)
+            "statistics_moved": (100, math.inf),  # 5765.196 ± 2228.925 (10)
+            "statistics_mean_shift": (0.5, 6),  # 2.352 ± 0.450 (10)
+            "statistics_log_variance_ratio": (5, 10),  # 7.282 ± 0.118 (10)
             "phases_agree": (1, 1),
             "parameters": exactly(656011),
         },
         "resnet50-w0.25-literal-bn-momentum-0.5": {
             "difference_from_control": (0, 1e-6),
-            "clean_accuracy": (0, 0.1),  # 0.056 ± 0.004 (9)
-            "adversarial_accuracy": (0, 0.11),  # 0.056 ± 0.004 (9)
-            "training_phase_clean_accuracy": (0, 0.14),  # 0.068 ± 0.010 (9)
-            "training_phase_adversarial_accuracy": (0, 0.13),  # 0.057 ± 0.010 (9)
-            "train_accuracy": (0, 0.12),  # 0.050 ± 0.009 (9)
-            "information_gain": (-0.4, STALLED),  # -0.063 ± 0.014 (9)
-            "adversarial_branch_gain": (-0.4, STALLED),  # -0.067 ± 0.014 (9)
-            "classes_predicted": (1, 5),  # 1.000 ± 0.000 (9)
-            "statistics_moved": exactly(0),  # 0.000 ± 0.000 (9)
-            "statistics_mean_shift": (10, 100),  # 34.473 ± 5.222 (9)
-            "statistics_log_variance_ratio": (8, 14),  # 10.924 ± 0.098 (9)
+            "clean_accuracy": (0, 0.1),  # 0.056 ± 0.004 (10)
+            "adversarial_accuracy": (0, 0.11),  # 0.056 ± 0.004 (10)
+            "training_phase_clean_accuracy": (0, 0.14),  # 0.070 ± 0.010 (10)
+            "training_phase_adversarial_accuracy": (0, 0.14),  # 0.054 ± 0.012 (10)
+            "train_accuracy": (0, 0.12),  # 0.050 ± 0.009 (10)
+            "information_gain": (-0.4, STALLED),  # -0.063 ± 0.013 (10)
+            "adversarial_branch_gain": (-0.4, STALLED),  # -0.068 ± 0.015 (10)
+            "classes_predicted": (1, 5),  # 1.000 ± 0.000 (10)
+            "statistics_moved": exactly(0),  # 0.000 ± 0.000 (10)
+            "statistics_mean_shift": (10, 100),  # 35.508 ± 5.912 (10)
+            "statistics_log_variance_ratio": (8, 14),  # 10.931 ± 0.095 (10)
             "phases_agree": (1, 1),
             "parameters": exactly(656011),
         },
         "resnet50-w0.25-literal-imagenet-inputs": {
-            "clean_accuracy": (0.41, 0.62),  # 0.512 ± 0.014 (9)
-            "adversarial_accuracy": (0.28, 0.52),  # 0.402 ± 0.017 (9)
-            "training_phase_clean_accuracy": (0.22, 0.67),  # 0.448 ± 0.032 (9)
-            "training_phase_adversarial_accuracy": (0.14, 0.51),  # 0.326 ± 0.025 (9)
-            "train_accuracy": (0.35, 0.7),  # 0.525 ± 0.024 (9)
-            "information_gain": (1.25, 2.4),  # 1.842 ± 0.079 (9)
-            "adversarial_branch_gain": (0.95, 2.2),  # 1.573 ± 0.085 (9)
-            "classes_predicted": (15, 43),  # 32.111 ± 2.421 (9)
-            "statistics_moved": exactly(0),  # 0.000 ± 0.000 (9)
-            "statistics_mean_shift": (0, 1.5),  # 0.652 ± 0.070 (9)
-            "statistics_log_variance_ratio": (0, 3.5),  # 1.764 ± 0.199 (9)
+            "clean_accuracy": (0.33, 0.71),  # 0.519 ± 0.026 (10)
+            "adversarial_accuracy": (0.28, 0.52),  # 0.403 ± 0.016 (10)
+            "training_phase_clean_accuracy": (0.23, 0.67),  # 0.451 ± 0.031 (10)
+            "training_phase_adversarial_accuracy": (0.15, 0.5),  # 0.327 ± 0.024 (10)
+            "train_accuracy": (0.31, 0.75),  # 0.532 ± 0.030 (10)
+            "information_gain": (1.15, 2.6),  # 1.864 ± 0.101 (10)
+            "adversarial_branch_gain": (0.95, 2.2),  # 1.581 ± 0.084 (10)
+            "classes_predicted": (16, 43),  # 32.100 ± 2.283 (10)
+            "statistics_moved": exactly(0),  # 0.000 ± 0.000 (10)
+            "statistics_mean_shift": (0, 1.5),  # 0.643 ± 0.071 (10)
+            "statistics_log_variance_ratio": (0, 3.5),  # 1.745 ± 0.198 (10)
             "phases_agree": (1, 1),
             "parameters": exactly(656023),
         },
         "resnet50-w0.25-literal-none": {
-            "clean_accuracy": (0, 0.1),  # 0.056 ± 0.004 (9)
-            "adversarial_accuracy": (0, 0.11),  # 0.056 ± 0.004 (9)
-            "training_phase_clean_accuracy": (0, 0.14),  # 0.068 ± 0.010 (9)
-            "training_phase_adversarial_accuracy": (0, 0.13),  # 0.057 ± 0.010 (9)
-            "train_accuracy": (0, 0.12),  # 0.050 ± 0.009 (9)
-            "information_gain": (-0.4, STALLED),  # -0.063 ± 0.014 (9)
-            "adversarial_branch_gain": (-0.4, STALLED),  # -0.067 ± 0.014 (9)
-            "classes_predicted": (1, 5),  # 1.000 ± 0.000 (9)
-            "statistics_moved": exactly(0),  # 0.000 ± 0.000 (9)
-            "statistics_mean_shift": (10, 100),  # 34.473 ± 5.222 (9)
-            "statistics_log_variance_ratio": (8, 14),  # 10.924 ± 0.098 (9)
+            "clean_accuracy": (0, 0.1),  # 0.056 ± 0.004 (10)
+            "adversarial_accuracy": (0, 0.11),  # 0.056 ± 0.004 (10)
+            "training_phase_clean_accuracy": (0, 0.14),  # 0.070 ± 0.010 (10)
+            "training_phase_adversarial_accuracy": (0, 0.14),  # 0.054 ± 0.012 (10)
+            "train_accuracy": (0, 0.12),  # 0.050 ± 0.009 (10)
+            "information_gain": (-0.4, STALLED),  # -0.063 ± 0.013 (10)
+            "adversarial_branch_gain": (-0.4, STALLED),  # -0.068 ± 0.015 (10)
+            "classes_predicted": (1, 5),  # 1.000 ± 0.000 (10)
+            "statistics_moved": exactly(0),  # 0.000 ± 0.000 (10)
+            "statistics_mean_shift": (10, 100),  # 35.508 ± 5.912 (10)
+            "statistics_log_variance_ratio": (8, 14),  # 10.931 ± 0.095 (10)
             "phases_agree": (1, 1),
             "parameters": exactly(656011),
         },
         "resnet50-w0.25-plain": {
-            "clean_accuracy": (0, 0.19),  # 0.064 ± 0.018 (9)
-            "adversarial_accuracy": (0, 0.16),  # 0.064 ± 0.013 (9)
-            "training_phase_clean_accuracy": (0.3, 0.8),  # 0.550 ± 0.035 (9)
-            "training_phase_adversarial_accuracy": (0.21, 0.51),  # 0.359 ± 0.021 (9)
-            "train_accuracy": (0.33, 0.77),  # 0.552 ± 0.030 (9)
+            "clean_accuracy": (0, 0.19),  # 0.064 ± 0.017 (10)
+            "adversarial_accuracy": (0, 0.16),  # 0.064 ± 0.013 (10)
+            "training_phase_clean_accuracy": (0.31, 0.79),  # 0.552 ± 0.034 (10)
+            "training_phase_adversarial_accuracy": (0.21, 0.5),  # 0.359 ± 0.020 (10)
+            "train_accuracy": (0.33, 0.78),  # 0.556 ± 0.031 (10)
             "phases_agree": (1, 1),
             "parameters": exactly(656011),
         },
-        "vgg19-w0.25-plain": {
-            "clean_accuracy": (0, 0.55),  # 0.195 ± 0.050 (1)
-            "adversarial_accuracy": (0, 0.5),  # 0.143 ± 0.050 (1)
-            "training_phase_clean_accuracy": (0, 0.55),  # 0.195 ± 0.050 (1)
-            "training_phase_adversarial_accuracy": (0, 0.5),  # 0.143 ± 0.050 (1)
-            "train_accuracy": (0, 0.59),  # 0.237 ± 0.050 (1)
-            "phases_agree": (1, 1),
-            "parameters": exactly(1296955),
+        "step-time-lenet5": {
+            "adversarial_plain_ratio": (1.2, 2.9),  # 2.087 ± 0.050 (1)
+            "last_loss": (3.25, 4),  # 3.619 ± 0.050 (1)
+            "parameters": exactly(84107),
         },
     },
     "full": {  # not measured: set from the published results, and wide
