@@ -16,6 +16,7 @@ from suite.verdicts import Verdict
 
 REGRESSION_STATUS = 1
 ERROR_STATUS = 2
+QUICKSTART = "quickstart"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,9 +77,15 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _measured(records: Path, *, release: str | None, tier: str | None) -> list[Path]:
-    """Return the folders of records, by release and tier, or raise SuiteError if there is none."""
+    """Return the folders of records, by release and tier, or raise SuiteError if there is none.
+
+    Those of the quickstart count only where `tier` names it: synthetic signs tell nothing of a
+    release.
+    """
     found = sorted(
-        path for path in records.glob(f"{release or '*'}/{tier or '*'}") if path.is_dir()
+        path
+        for path in records.glob(f"{release or '*'}/{tier or '*'}")
+        if path.is_dir() and (tier or path.name != QUICKSTART)
     )
     folders = [folder for folder in found if stored_cases(folder)]
     if not folders:

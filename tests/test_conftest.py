@@ -91,7 +91,7 @@ def test_missing_data_ends_the_session_with_the_command_that_gets_it(tmp_path: P
 def test_unknown_release_options_are_asked_for(tmp_path: Path) -> None:
     finished = run(tmp_path, "--release", "")
     assert finished.returncode != 0
-    assert "nox -s quickstart" in finished.stdout
+    assert "nox -s quickstart" in finished.stderr
 
 
 def test_a_failing_check_names_case_metric_value_and_band(tmp_path: Path) -> None:

@@ -93,6 +93,16 @@ def test_compare_judges_every_release_and_tier_that_has_records(fill: Fill, caps
     assert capsys.readouterr().out.count("checks passed.") == 1
 
 
+def test_compare_leaves_out_the_quickstart_unless_asked_for_it(fill: Fill, capsys: Output) -> None:
+    fill("records", [0.1], tier="quickstart")
+    fill("records", [0.8])
+    for tier in ("quickstart", "small"):
+        fill("baselines", tier=tier)
+    assert main(["compare"]) == 0
+    assert "quickstart" not in capsys.readouterr().out
+    assert main(["compare", "--tier", "quickstart"]) == 1
+
+
 def test_compare_against_another_release_judges_by_its_baseline(fill: Fill, capsys: Output) -> None:
     fill("baselines", [0.3, 0.31, 0.29, 0.3, 0.3], release="tf-2.15")
     fill("baselines")
