@@ -232,9 +232,10 @@ TIERS: Mapping[str, Tier] = {
             "vgg19": {
                 "width": 0.25,
                 "weights": "surrogate",
-                "pretraining_steps": 900,
+                "pretraining_steps": 600,
                 "train_images": 9600,
                 "epochs": 1,
+                "learning_rate": 0.001,  # larger ones kill the units of so narrow a network
             },
             "resnet50": REDUCED_RESNET,
         },
