@@ -206,7 +206,7 @@ def standardised(keras: Keras, model: Model, images: Images) -> Model:
     for layer in model.layers:
         if "conv" in layer.name:
             activation, layer.activation = layer.activation, keras.activations.linear
-            outputs = np.asarray(keras.Model(model.inputs, layer.output)(images, training=False))
+            outputs = np.asarray(keras.Model(model.input, layer.output)(images, training=False))
             layer.activation = activation
             deviation = outputs.std(axis=(0, 1, 2)) + STANDARDISING_EPSILON
             layer.kernel.assign(layer.kernel / deviation)
