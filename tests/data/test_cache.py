@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -147,20 +148,24 @@ def test_a_build_killed_before_its_end_is_made_again_and_swept(tmp_path: Path) -
     assert not list((cache_root() / "data").glob("*.partial"))
 
 
-@pytest.fixture
-def _files_of_at_most_400_bytes() -> Iterator[None]:
-    """Let the system refuse to write more, as a full disk does."""
+@contextmanager
+def files_of_at_most_400_bytes() -> Iterator[None]:
+    """Let the system refuse to write more, as a full disk does; pytest's own log included."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (400, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("_files_of_at_most_400_bytes")
 def test_a_full_disk_names_the_path_the_bytes_and_the_way_out() -> None:
     large = _split(1)._replace(images=np.zeros((3, 32, 32, 3), np.uint8))
     needed = 2 * (3 * 32 * 32 * 3 + 2 * 3 * 8 + 3 * 4)
-    with pytest.raises(DataError, match=rf"cannot be written.*room for {needed:,} bytes.*SUITE_"):
+    refused = pytest.raises(
+        DataError, match=rf"cannot be written.*room for {needed:,} bytes.*SUITE_"
+    )
+    with refused, files_of_at_most_400_bytes():
         cached_dataset("forged", {}, lambda: (large, large))
     assert not list((cache_root() / "data").glob("*.partial"))
 
