@@ -275,8 +275,8 @@ def test_pytest_benchmarks_own_pedantic_times_the_adversarial_step(
     assert np.isfinite(record.metrics["last_loss"])
 
 
-def test_compile_time_is_the_first_step_above_the_median() -> None:
+def test_the_step_time_is_the_median_after_the_warm_up() -> None:
     batch = Batch(0, 0, np.zeros((1, 1, 1, 3), np.float32), np.zeros(1, np.int64))
     result = StepResult(1.0, 1.0, 0.0)
     done = [TimedStep(batch, result, step_s) for step_s in (5.0, 3.0, 0.25, 0.5, 1.0)]
-    assert pipeline.step_timing(done, 8) == {"step_s": 0.5, "compile_s": 4.5, "images_per_s": 16.0}
+    assert pipeline.step_timing(done, 8) == {"step_s": 0.5, "images_per_s": 16.0}

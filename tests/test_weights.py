@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -187,17 +186,23 @@ def test_random_weights_follow_the_seed(stack: Stack) -> None:
     assert (first[0] != other[0]).any()
 
 
-def test_he_variance_is_twice_glorots_on_the_convolutions_alone(stack: Stack) -> None:
+def test_standardised_convolutions_have_mean_0_and_variance_1_over_the_images(
+    stack: Stack, noise: Dataset
+) -> None:
     stack.seed(0)
     model = weights.build(stack, Case("vgg19", width=0.0625, size_px=32))
-    before = {layer.name: layer.get_weights() for layer in model.layers}
-    weights.with_he_variance(model)
-    for layer in model.layers:
-        scale = 2**0.5 if "conv" in layer.name else 1
-        for old, new in itertools.islice(
-            zip(before[layer.name], layer.get_weights(), strict=True), 1
-        ):
-            np.testing.assert_allclose(new, scale * old, rtol=1e-5)
+    images = noise.train.images[:32].astype(np.float32) / 255
+    head = model.get_layer(weights.HEAD_LAYERS[0]).get_weights()
+    weights.standardised(stack.keras, model, images)
+    for name in ("block1_conv1", "block3_conv2", "block4_conv4"):
+        layer = model.get_layer(name)
+        assert layer.activation.__name__ == "relu"
+        layer.activation = stack.keras.activations.linear
+        outputs = np.asarray(stack.keras.Model(model.input, layer.output)(images, training=False))
+        layer.activation = stack.keras.activations.relu
+        np.testing.assert_allclose(outputs.mean(axis=(0, 1, 2)), 0, atol=1e-3)
+        np.testing.assert_allclose(outputs.std(axis=(0, 1, 2)), 1, rtol=1e-2)
+    assert_same(model.get_layer(weights.HEAD_LAYERS[0]).get_weights(), head)
 
 
 def write_published_file(model: Model, path: Path) -> None:
