@@ -34,6 +34,8 @@ class Band:
             return f"at least {self.low:.4g}"
         if math.isinf(self.low):
             return f"at most {self.high:.4g}"
+        if self.low == self.high:
+            return f"exactly {self.low:.12g}"
         return f"{self.low:.4g} to {self.high:.4g}"
 
 
