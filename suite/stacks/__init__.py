@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import importlib
-from typing import NamedTuple, Protocol, TypeAlias, cast
+import os
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-import numpy as np
-from numpy.typing import NDArray
+from typing_extensions import Protocol
 
 from suite.cases import Phases
 from suite.types import Keras, Model
 
-Images: TypeAlias = NDArray[np.float32]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+Images: TypeAlias = "NDArray[np.float32]"
 """RGB images ``(batch, height, width, 3)`` in [0, 1]."""
 
-Labels: TypeAlias = NDArray[np.int64]
+Labels: TypeAlias = "NDArray[np.int64]"
 """Class indices ``(batch,)``."""
 
-Logits: TypeAlias = NDArray[np.float32]
+Logits: TypeAlias = "NDArray[np.float32]"
 """Unnormalised scores ``(batch, classes)``."""
+
+
+STACKS = {"jax": "jax", "torch": "torch"}
+"""Modules of the stacks, by Keras' backend; that of TensorFlow depends on its version."""
 
 
 class StepResult(NamedTuple):
@@ -65,6 +76,11 @@ class Stack(Protocol):
 
     keras: Keras
 
+    GRAPH: bool
+    """Whether a step is a graph of TensorFlow 1, where nothing orders the reads and the updates of
+    BatchNorm's statistics, the published code updates them twice, and a pass in the inference
+    phase on the CPU updates them by 0 times uninitialised memory, which may be NaN."""
+
     def versions(self) -> dict[str, str]:
         """Return the versions of all that decides a result."""
 
@@ -85,6 +101,14 @@ class Stack(Protocol):
     ) -> TrainStep:
         """Return one update of `model`, under the plain loss where `phases` is None."""
 
+    def gradients(
+        self, model: Model, *, phases: Phases | None, epsilon: float
+    ) -> Callable[[Images, Labels], list[np.ndarray]]:
+        """Return a function that gives the gradients of a step's loss, and moves no state.
+
+        They are those with respect to ``model.trainable_weights``, in that order.
+        """
+
     def peak_device_bytes(self) -> int | None:
         """Return the peak memory of the first GPU since the last call; None without one."""
 
@@ -92,7 +116,18 @@ class Stack(Protocol):
 def load() -> Stack:
     """Return the stack of the framework that is installed.
 
+    Keras 3 names its own backend in the environment; all else is TensorFlow, 1 or 2.
+
     Raises:
         ModuleNotFoundError: If no framework of any stack is installed.
     """
-    return cast(Stack, importlib.import_module("suite.stacks.eager"))
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    return cast(
+        "Stack", importlib.import_module(f"suite.stacks.{STACKS.get(backend) or _tensorflow()}")
+    )
+
+
+def _tensorflow() -> str:
+    """Return the module for the TensorFlow that is installed."""
+    tensorflow = importlib.import_module("tensorflow")
+    return "graph" if tensorflow.__version__.startswith("1.") else "eager"

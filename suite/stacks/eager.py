@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import platform
-from collections.abc import Mapping
-from importlib import metadata
+import os
+import random
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ import tensorflow as tf
 from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 from tensorflow import keras
 
+from suite import machine
 from suite.cases import TRAINING, Phases
 from suite.records import code_digest, file_digest
 from suite.stacks import Images, Labels, Logits, StepResult, TrainStep
@@ -24,15 +25,14 @@ OPTIMIZERS = {  # SGD with Nesterov's momentum as published; Adam for the suite'
     "sgd": lambda: keras.optimizers.SGD(learning_rate=0.0, momentum=0.9, nesterov=True),
     "adam": lambda: keras.optimizers.Adam(learning_rate=0.0),
 }
-DISTRIBUTIONS = ("cleverhans", "keras", "numpy", "h5py", "ml-dtypes")
-TENSORFLOW_DISTRIBUTIONS = ("tensorflow", "tensorflow-cpu")
+GRAPH = False
+DISTRIBUTIONS = ("cleverhans", "tf-keras", "numpy", "h5py", "ml-dtypes")
 
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, TensorFlow, Keras, CleverHans and NumPy that are running."""
-    installed = {dist.metadata["Name"].lower(): dist.version for dist in metadata.distributions()}
-    found = {name: installed[name] for name in DISTRIBUTIONS if name in installed}
-    return {"python": platform.python_version(), "tensorflow": tf.__version__, **found}
+    found = machine.versions(DISTRIBUTIONS)
+    return {**found, "tensorflow": tf.__version__, "keras": keras.__version__}
 
 
 def library_digest() -> str:
@@ -47,15 +47,22 @@ def library_digest() -> str:
 
 def gpus() -> list[str]:
     """Return the names of the GPUs TensorFlow sees."""
-    devices = tf.config.list_physical_devices("GPU")
+    devices = tf.config.experimental.list_physical_devices("GPU")
     return [tf.config.experimental.get_device_details(d)["device_name"] for d in devices]
 
 
 def seed(seed: int) -> None:
     """Seed `random`, NumPy and TensorFlow, and make TensorFlow's kernels deterministic."""
     keras.backend.clear_session()
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
+    random.seed(seed)
+    np.random.seed(seed)
+    tf.random.set_seed(seed)
+    if hasattr(keras.utils, "set_random_seed"):  # Keras 3 has a generator of its own
+        keras.utils.set_random_seed(seed)
+    if hasattr(tf.config.experimental, "enable_op_determinism"):
+        tf.config.experimental.enable_op_determinism()
+    else:  # before TensorFlow 2.9
+        os.environ["TF_DETERMINISTIC_OPS"] = "1"
 
 
 def peak_device_bytes() -> int | None:
@@ -119,23 +126,53 @@ def train_step(
         epsilon: FGSM step in the max norm; pixels are in [0, 1].
         optimizer: A key of `OPTIMIZERS`.
     """
-    losses = _plain(model) if phases is None else _adversarial(model, phases, epsilon)
+    losses = _losses(model, phases, epsilon)
     variables, descent = model.trainable_variables, OPTIMIZERS[optimizer]()
-    descent.build(variables)
+    if hasattr(descent, "build"):  # before Keras 2.11 the first update builds it
+        descent.build(variables)
 
     @tf.function
     def update(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             loss, measured = losses(images, labels)
         gradients = tape.gradient(loss, variables)
-        descent.apply_gradients(zip(gradients, variables, strict=True))
+        descent.apply_gradients(zip(gradients, variables))
         return tf.stack([loss, *measured])
 
     def step(images: Images, labels: Labels, learning_rate: float) -> StepResult:
-        descent.learning_rate.assign(learning_rate)
+        descent.learning_rate = learning_rate
         return StepResult(*map(float, update(tf.constant(images), tf.constant(labels)).numpy()))
 
     return step
+
+
+def gradients(
+    model: Model, *, phases: Phases | None, epsilon: float
+) -> Callable[[Images, Labels], list[np.ndarray]]:
+    """Return a function that gives the gradients of a step's loss, and moves no state.
+
+    They are those with respect to ``model.trainable_weights``, in that order.
+    """
+    losses, variables = _losses(model, phases, epsilon), model.trainable_variables
+
+    @tf.function
+    def differentiate(images: tf.Tensor, labels: tf.Tensor) -> Any:
+        with tf.GradientTape() as tape:
+            loss, _ = losses(images, labels)
+        return tape.gradient(loss, variables)
+
+    def stateless(images: Images, labels: Labels) -> list[np.ndarray]:
+        state = model.get_weights()
+        found = differentiate(tf.constant(images), tf.constant(labels))
+        model.set_weights(state)
+        return [gradient.numpy() for gradient in found]
+
+    return stateless
+
+
+def _losses(model: Model, phases: Phases | None, epsilon: float) -> Any:
+    """Return the loss of a step as a function of images and labels, with what it measured."""
+    return _plain(model) if phases is None else _adversarial(model, phases, epsilon)
 
 
 def _plain(model: Model) -> Any:

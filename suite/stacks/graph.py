@@ -1,0 +1,362 @@
+"""The stack of TensorFlow 1.14 and 1.15 (sessions, `tf.keras`) with CleverHans 3, as published."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import platform
+import random
+import sys
+import types
+import weakref
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import h5py
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+
+from suite.cases import PHASES, TRAINING, Phases
+from suite.records import code_digest, file_digest
+from suite.stacks import StepResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from suite.stacks import Images, Labels, Logits, TrainStep
+    from suite.types import Model
+
+
+@contextmanager
+def empty_module(name: str) -> Iterator[None]:
+    """Let `name` be imported as an empty module, for a while."""
+    sys.modules[name] = types.ModuleType(name)
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
+# CleverHans 3.1.0 imports tensorflow_addons for SPSA alone, which the suite does not use; no
+# release of tensorflow-addons imports on TensorFlow 1. CleverHans itself is unchanged.
+with empty_module("tensorflow_addons"):
+    import cleverhans
+    from cleverhans.attacks import FastGradientMethod
+    from cleverhans.model import CallableModelWrapper
+    from cleverhans.utils_keras import KerasModelWrapper
+
+K = keras.backend
+GRAPH = True
+
+OPTIMIZERS = {  # SGD with Nesterov's momentum as published; Adam for the suite's own pretraining
+    "sgd": lambda: keras.optimizers.SGD(0.0, momentum=0.9, nesterov=True),
+    "adam": lambda: keras.optimizers.Adam(0.0),
+}
+DETERMINISTIC = ("TF_DETERMINISTIC_OPS", "TF_CUDNN_DETERMINISTIC")
+"""Environment variables that ask for deterministic GPU kernels, where TensorFlow 1 knows them."""
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, TensorFlow, Keras, CleverHans and NumPy that are running."""
+    modules = {"tensorflow": tf, "cleverhans": cleverhans, "keras": keras, "numpy": np}
+    found = {name: module.__version__ for name, module in modules.items()}
+    release, _, _ = found["cleverhans"].partition("-")  # a digest of the sources follows
+    python = platform.python_version()
+    return {"python": python, **found, "cleverhans": release, "h5py": h5py.__version__}
+
+
+def library_digest() -> str:
+    """Return the digest of the sources under measurement: CleverHans, and Keras' BatchNorm.
+
+    A version number alone would not tell a patched or half-installed library.
+    """
+    batch_norm = inspect.getsourcefile(keras.layers.BatchNormalization)
+    attack = code_digest(Path(cleverhans.__file__).parent)
+    return f"{attack} {file_digest(Path(str(batch_norm)))}"
+
+
+def gpus() -> list[str]:
+    """Return the names of the GPUs TensorFlow sees."""
+    return [device.name for device in tf.config.experimental.list_physical_devices("GPU")]
+
+
+def seed(seed: int) -> None:
+    """Start a new graph and session, seed `random`, NumPy and TensorFlow.
+
+    Every operation's seed comes from its place in the graph: the same program draws the same
+    weights. Earlier models, networks and steps end with their session. On the CPU one thing stays
+    undetermined: in one run of the graph nothing orders the updates of the moving statistics
+    among themselves, nor before or after the passes that read these statistics. Nearly always
+    all read first; a single inter-op thread does not make it certain.
+    """
+    keras.backend.clear_session()
+    os.environ.update(dict.fromkeys(DETERMINISTIC, "1"))
+    random.seed(seed)
+    np.random.seed(seed)
+    tf.set_random_seed(seed)
+
+
+def peak_device_bytes() -> int | None:
+    """Return None: TensorFlow 1 cannot measure a device's peak memory anew."""
+    return None
+
+
+class GraphNetwork(NamedTuple):
+    """A Keras model with a forward pass and an attack for each phase, built when first asked for.
+
+    Attributes:
+        model: Ends in logits.
+        passes: Gives the forward pass of a phase; in training it runs the BatchNorm updates.
+        attacks: Gives the attack of a phase; it never updates anything.
+    """
+
+    model: Model
+    passes: Callable[[bool], Any]
+    attacks: Callable[[bool], Any]
+
+    def logits(self, images: Images, *, training: bool) -> Logits:
+        """Return the logits ``(batch, classes)`` of `images` in the phase `training`."""
+        return np.asarray(self.passes(training)([images])[0])
+
+    def craft(self, images: Images, *, epsilon: float, training: bool) -> Images:
+        """Return CleverHans' FGSM images, crafted in the phase `training`."""
+        return np.asarray(self.attacks(training)([images, epsilon])[0])
+
+
+def network(model: Model) -> GraphNetwork:
+    """Return `model` with its passes and attacks.
+
+    Each has a placeholder of its own: the updates that depend on it are those of that very call.
+    """
+
+    @functools.lru_cache(maxsize=None)
+    def forward(training: bool) -> Any:
+        images = _images(model)
+        logits = model(images, training=training)
+        return K.function([images], [logits], updates=model.get_updates_for([images]))
+
+    @functools.lru_cache(maxsize=None)
+    def attack(training: bool) -> Any:
+        images, epsilon = _images(model), tf.placeholder(tf.float32, ())
+        return K.function([images, epsilon], [_craft(model, images, epsilon, training=training)])
+
+    return GraphNetwork(model, forward, attack)
+
+
+def _images(model: Model) -> tf.Tensor:
+    """Return a new placeholder for the images `model` takes."""
+    return tf.placeholder(tf.float32, (None, *model.inputs[0].shape[1:]))
+
+
+def _craft(model: Model, images: tf.Tensor, epsilon: Any, *, training: bool) -> tf.Tensor:
+    """Return CleverHans' FGSM images, labels the model's own predictions, in an explicit phase."""
+    wrapped = CallableModelWrapper(lambda x: model(x, training=training), "logits")
+    attack = FastGradientMethod(wrapped, sess=K.get_session())
+    return attack.generate(images, eps=epsilon, clip_min=0.0, clip_max=1.0)
+
+
+def train_step(
+    model: Model, *, phases: Phases | None, epsilon: float, optimizer: str = "sgd"
+) -> TrainStep:
+    """Return one update of `model` under the plain or the adversarial loss.
+
+    The two policies of `PHASES` run the published code, the plain loss `model.fit` in the
+    training phase, which TensorFlow is fed. What the policies differ in is `SWITCHES`. Other
+    phases, which no published code has, run with an explicit ``training=`` in each pass; all
+    their training passes update the moving statistics, the attack's (a pass for its labels and
+    one for its gradient) included.
+
+    Args:
+        model: Ends in logits.
+        phases: The phase of each pass of the adversarial loss; None takes the plain loss, in the
+            training phase.
+        epsilon: FGSM step in the max norm; pixels are in [0, 1].
+        optimizer: A key of `OPTIMIZERS`.
+
+    Raises:
+        ValueError: If `model` already has a step of the published code.
+    """
+    descent = OPTIMIZERS[optimizer]()
+    if phases is None:
+        return _plain_step(model, descent)
+    if phases in SWITCHES:
+        return _published_step(model, phases, epsilon, descent)
+    return _explicit_step(model, phases, epsilon, descent)
+
+
+def _plain_step(model: Model, descent: Any) -> TrainStep:
+    """Return an update under the plain loss.
+
+    The model is called on an input of its own: `fit` runs all updates that depend on its input,
+    those of an adversarial step's passes would be among them.
+    """
+    images = keras.Input(model.inputs[0].shape[1:])
+    whole = keras.Model(images, keras.layers.Activation("softmax")(model(images)))
+    whole.compile(
+        descent, keras.losses.categorical_crossentropy, metrics=[clean_ce, clean_accuracy]
+    )
+    return _fitted(whole, nullcontext)
+
+
+@contextmanager
+def switched_globally() -> Iterator[None]:
+    """Build in the inference phase, as published.
+
+    What it leaves behind is an integer phase: Keras no longer feeds the phase's placeholder, the
+    default of which is inference, so that everything outside runs in the inference phase too.
+    """
+    K.set_learning_phase(False)
+    yield
+    K.set_learning_phase(True)
+
+
+@contextmanager
+def scoped() -> Iterator[None]:
+    """Build in the inference phase and put the fed phase back."""
+    with K.learning_phase_scope(0):
+        yield
+
+
+@contextmanager
+def phase_put_back() -> Iterator[None]:
+    """Have an integer phase, as `switched_globally` leaves it, and put the fed phase back.
+
+    The published program ends with its training; here other models follow in the same process.
+    """
+    with K.learning_phase_scope(1):
+        yield
+
+
+SWITCHES: dict[Phases, tuple[Any, Any]] = {
+    PHASES["literal"]: (switched_globally, phase_put_back),
+    PHASES["intended"]: (scoped, nullcontext),
+}
+"""How each policy builds the attack and the adversarial pass, and what its `fit` runs in."""
+
+PUBLISHED: weakref.WeakSet[Model] = weakref.WeakSet()
+"""The models that a step of the published code was made of."""
+
+
+def _published_step(model: Model, phases: Phases, epsilon: float, descent: Any) -> TrainStep:
+    """Return an update by the published code, which wants a model that ends in a softmax."""
+    if model in PUBLISHED:
+        raise ValueError(
+            "model must have no other adversarial step, since each would run the updates of both. "
+            f"Received: {model.name}, which has one"
+        )
+    PUBLISHED.add(model)
+    switched, fitting = SWITCHES[phases]
+    whole = keras.Model(model.inputs, keras.layers.Activation("softmax")(model.outputs[0]))
+    whole(whole.inputs[0])  # as published, against tensorflow#23769; doubles BatchNorm's updates
+    loss, metrics = _published_loss(whole, epsilon, switched)
+    with fitting():
+        whole.compile(descent, loss, metrics=[clean_ce, clean_accuracy, *metrics])
+    return _fitted(whole, fitting)
+
+
+def _published_loss(whole: Model, epsilon: float, switched: Any) -> tuple[Any, list[Any]]:
+    """Return the published loss, and the metrics of its adversarial branch.
+
+    Keras asks for the metrics before the loss; whichever comes first builds the branch.
+    """
+
+    @functools.lru_cache(maxsize=None)
+    def adversarial_predictions() -> tf.Tensor:
+        with switched():
+            attack = FastGradientMethod(KerasModelWrapper(whole), sess=K.get_session())
+            perturbed = attack.generate(whole.inputs[0], eps=epsilon, clip_min=0.0, clip_max=1.0)
+            return whole(tf.stop_gradient(perturbed))
+
+    def adversarial_ce(targets: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+        return keras.losses.categorical_crossentropy(targets, adversarial_predictions())
+
+    def adversarial_accuracy(targets: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+        return keras.metrics.categorical_accuracy(targets, adversarial_predictions())
+
+    def loss(targets: tf.Tensor, predictions: tf.Tensor) -> tf.Tensor:
+        clean = keras.losses.categorical_crossentropy(targets, predictions)
+        return 0.5 * clean + 0.5 * adversarial_ce(targets, predictions)
+
+    return loss, [adversarial_ce, adversarial_accuracy]
+
+
+def clean_ce(targets: tf.Tensor, predictions: tf.Tensor) -> tf.Tensor:
+    """Return the cross-entropy ``(batch,)`` of the clean images, in nats."""
+    return keras.losses.categorical_crossentropy(targets, predictions)
+
+
+def clean_accuracy(targets: tf.Tensor, predictions: tf.Tensor) -> tf.Tensor:
+    """Return 1.0 for each clean image classified rightly, else 0.0, ``(batch,)``."""
+    return keras.metrics.categorical_accuracy(targets, predictions)
+
+
+def _fitted(whole: Model, fitting: Any) -> TrainStep:
+    """Return an update by `fit` of the compiled model `whole`, one batch a call."""
+    classes = int(whole.outputs[0].shape[-1])
+
+    def step(images: Images, labels: Labels, learning_rate: float) -> StepResult:
+        K.set_value(whole.optimizer.lr, learning_rate)
+        targets = np.eye(classes, dtype=np.float32)[labels]
+        with fitting():
+            done = whole.fit(images, targets, batch_size=len(images), shuffle=False, verbose=0)
+        return StepResult(**{name: float(value) for name, (value,) in done.history.items()})
+
+    return step
+
+
+def _explicit_step(model: Model, phases: Phases, epsilon: float, descent: Any) -> TrainStep:
+    """Return an update whose every pass is told its phase."""
+    images, labels = _images(model), tf.placeholder(tf.int64, (None,))
+    measured = _losses(model, images, labels, phases, epsilon)
+    updates = descent.get_updates(params=model.trainable_weights, loss=measured[0])
+    updates += model.get_updates_for([images])
+    update = K.function([images, labels], measured, updates=updates)
+
+    def step(images: Images, labels: Labels, learning_rate: float) -> StepResult:
+        K.set_value(descent.lr, learning_rate)
+        return StepResult(*map(float, update([images, labels])))
+
+    return step
+
+
+def gradients(
+    model: Model, *, phases: Phases | None, epsilon: float
+) -> Callable[[Images, Labels], list[np.ndarray]]:
+    """Return the gradients of a step's loss to the trainable weights, in their order.
+
+    Every pass is told its phase, and nothing is updated. So all passes see the moving statistics
+    as they were before the step.
+
+    Args:
+        model: Ends in logits.
+        phases: As for `train_step`.
+        epsilon: FGSM step in the max norm; pixels are in [0, 1].
+    """
+    images, labels = _images(model), tf.placeholder(tf.int64, (None,))
+    loss, *_ = _losses(model, images, labels, phases, epsilon)
+    evaluate = K.function([images, labels], tf.gradients(loss, model.trainable_weights))
+    return lambda images, labels: [np.asarray(value) for value in evaluate([images, labels])]
+
+
+def _losses(
+    model: Model, images: tf.Tensor, labels: tf.Tensor, phases: Phases | None, epsilon: float
+) -> list[tf.Tensor]:
+    """Return the loss and what else a step measures, each pass in its explicit phase."""
+    if phases is None:
+        ce, accuracy = _measure(labels, model(images, training=True))
+        return [ce, ce, accuracy]
+    clean, attack, adversarial = (phase == TRAINING for phase in phases)
+    clean_measures = _measure(labels, model(images, training=clean))
+    perturbed = tf.stop_gradient(_craft(model, images, epsilon, training=attack))
+    measures = _measure(labels, model(perturbed, training=adversarial))
+    return [0.5 * clean_measures[0] + 0.5 * measures[0], *clean_measures, *measures]
+
+
+def _measure(labels: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the mean cross-entropy in nats and the accuracy of `logits`."""
+    ce = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    right = tf.equal(tf.argmax(logits, axis=1), labels)
+    return tf.reduce_mean(ce), tf.reduce_mean(tf.cast(right, tf.float32))

@@ -1,0 +1,194 @@
+"""The stack of Keras 3 on PyTorch with CleverHans 4's attacks for PyTorch."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cleverhans
+import keras
+import numpy as np
+import torch
+from cleverhans.torch.attacks.fast_gradient_method import fast_gradient_method
+
+from suite import machine
+from suite.cases import TRAINING, Phases
+from suite.records import code_digest, file_digest
+from suite.stacks import Images, Labels, Logits, StepResult, TrainStep
+from suite.types import Model
+
+OPTIMIZERS = {  # SGD with Nesterov's momentum as published; Adam for the suite's own pretraining
+    "sgd": lambda: keras.optimizers.SGD(learning_rate=0.0, momentum=0.9, nesterov=True),
+    "adam": lambda: keras.optimizers.Adam(learning_rate=0.0),
+}
+GRAPH = False
+DISTRIBUTIONS = ("torch", "cleverhans", "keras", "numpy", "h5py", "ml-dtypes")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, PyTorch, Keras, CleverHans and NumPy that are running."""
+    return machine.versions(DISTRIBUTIONS)
+
+
+def library_digest() -> str:
+    """Return the digest of the sources under measurement: CleverHans, and Keras' BatchNorm.
+
+    A version number alone would not tell a patched or half-installed library.
+    """
+    batch_norm = inspect.getsourcefile(keras.layers.BatchNormalization)
+    attack = code_digest(Path(cleverhans.__file__).parent)
+    return f"{attack} {file_digest(Path(str(batch_norm)))}"
+
+
+def gpus() -> list[str]:
+    """Return the names of the GPUs PyTorch sees."""
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+
+
+def seed(seed: int) -> None:
+    """Seed `random`, NumPy and PyTorch, and make PyTorch's kernels deterministic."""
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it, cuBLAS refuses the next line
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads such memory
+
+
+def peak_device_bytes() -> int | None:
+    """Return the peak memory of the first GPU since the last call, in bytes; None without one."""
+    if not gpus():
+        return None
+    peak = int(torch.cuda.max_memory_allocated(0))
+    torch.cuda.reset_peak_memory_stats(0)
+    return peak
+
+
+class TorchNetwork(NamedTuple):
+    """A Keras model, its forward pass and its attack; nothing is compiled."""
+
+    model: Model
+
+    def logits(self, images: Images, *, training: bool) -> Logits:
+        """Return the logits ``(batch, classes)`` of `images` in the phase `training`."""
+        with torch.no_grad():
+            return _array(self.model(_tensor(images), training=training))
+
+    def craft(self, images: Images, *, epsilon: float, training: bool) -> Images:
+        """Return CleverHans' FGSM images, crafted in the phase `training`."""
+        return _array(_perturbed(self.model, _tensor(images), epsilon, training=training))
+
+
+def network(model: Model) -> TorchNetwork:
+    """Return `model` with its passes and attack."""
+    return TorchNetwork(model)
+
+
+def _tensor(values: np.ndarray) -> torch.Tensor:
+    """Return `values` on the device that Keras keeps its weights on."""
+    tensor: torch.Tensor = keras.ops.convert_to_tensor(values)
+    return tensor
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    """Return `tensor` as an array."""
+    return np.asarray(tensor.detach().cpu().numpy())
+
+
+def _perturbed(
+    model: Model, images: torch.Tensor, epsilon: float, *, training: bool
+) -> torch.Tensor:
+    """Return CleverHans' fast gradient method on `images`, labels the model's own predictions.
+
+    CleverHans goes back to the images by ``backward``, which leaves gradients at the weights too,
+    a sum over all calls: they are dropped. The perturbed images are held constant, as published.
+    """
+    perturbed = fast_gradient_method(
+        lambda x: model(x, training=training), images, epsilon, np.inf, clip_min=0.0, clip_max=1.0
+    )
+    for variable in model.trainable_variables:
+        variable.value.grad = None
+    return perturbed.detach()
+
+
+def train_step(
+    model: Model, *, phases: Phases | None, epsilon: float, optimizer: str = "sgd"
+) -> TrainStep:
+    """Return one update of `model` under the plain or the adversarial loss.
+
+    Args:
+        model: Ends in logits.
+        phases: The phase of each pass of the adversarial loss; None takes the plain loss, in the
+            training phase.
+        epsilon: FGSM step in the max norm; pixels are in [0, 1].
+        optimizer: A key of `OPTIMIZERS`.
+    """
+    losses = _losses(model, phases, epsilon)
+    variables, descent = model.trainable_variables, OPTIMIZERS[optimizer]()
+    descent.build(variables)
+
+    def step(images: Images, labels: Labels, learning_rate: float) -> StepResult:
+        descent.learning_rate = learning_rate
+        loss, measured = losses(_tensor(images), _tensor(labels))
+        with torch.no_grad():
+            descent.apply(_gradients(loss, variables), variables)
+        return StepResult(*torch.stack([loss, *measured]).tolist())
+
+    return step
+
+
+def gradients(
+    model: Model, *, phases: Phases | None, epsilon: float
+) -> Callable[[Images, Labels], list[np.ndarray]]:
+    """Return the gradients of a step's loss to `model.trainable_weights`; no state is moved."""
+    losses, variables = _losses(model, phases, epsilon), model.trainable_variables
+
+    def of_batch(images: Images, labels: Labels) -> list[np.ndarray]:
+        state = model.get_weights()
+        loss, _ = losses(_tensor(images), _tensor(labels))
+        found = _gradients(loss, variables)
+        model.set_weights(state)
+        return [_array(gradient) for gradient in found]
+
+    return of_batch
+
+
+def _gradients(loss: torch.Tensor, variables: Any) -> Any:
+    """Return the gradients of `loss` to Keras' `variables`."""
+    return torch.autograd.grad(loss, [variable.value for variable in variables])
+
+
+def _losses(model: Model, phases: Phases | None, epsilon: float) -> Any:
+    """Return the loss that `phases` name, and what it measures."""
+    return _plain(model) if phases is None else _adversarial(model, phases, epsilon)
+
+
+def _plain(model: Model) -> Any:
+    """Return the plain loss: the mean cross-entropy of the clean images, in the training phase."""
+
+    def losses(images: torch.Tensor, labels: torch.Tensor) -> tuple[Any, list[Any]]:
+        ce, accuracy = _measure(labels, model(images, training=True))
+        return ce, [ce, accuracy]
+
+    return losses
+
+
+def _adversarial(model: Model, phases: Phases, epsilon: float) -> Any:
+    """Return the loss 0.5 CE(clean) + 0.5 CE(perturbed), each pass in its phase."""
+    clean, attack, adversarial = (phase == TRAINING for phase in phases)
+
+    def losses(images: torch.Tensor, labels: torch.Tensor) -> tuple[Any, list[Any]]:
+        clean_ce, clean_accuracy = _measure(labels, model(images, training=clean))
+        perturbed = _perturbed(model, images, epsilon, training=attack)
+        ce, accuracy = _measure(labels, model(perturbed, training=adversarial))
+        return 0.5 * clean_ce + 0.5 * ce, [clean_ce, clean_accuracy, ce, accuracy]
+
+    return losses
+
+
+def _measure(labels: torch.Tensor, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean cross-entropy in nats and the accuracy of `logits`."""
+    ce = torch.nn.functional.cross_entropy(logits, labels)
+    return ce, (logits.argmax(dim=1) == labels).float().mean()
