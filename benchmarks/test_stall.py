@@ -19,6 +19,7 @@ SYMPTOMS = (
 )
 MECHANISM = (
     "phases_agree",
+    "updates_per_step",
     "statistics_moved",
     "statistics_mean_shift",
     "statistics_log_variance_ratio",

@@ -48,7 +48,7 @@ def attack_metrics(
 
 def state_change(before: list[np.ndarray], after: list[np.ndarray]) -> float:
     """Return the largest change of any weight or statistic."""
-    changes = [np.max(np.abs(old - new)) for old, new in zip(before, after, strict=True)]
+    changes = [np.max(np.abs(old - new)) for old, new in zip(before, after)]
     return float(np.max(changes))
 
 

@@ -17,3 +17,7 @@ class RecordError(SuiteError):
 
 class WeightsError(SuiteError):
     """Initial weights are missing or do not fit the architecture."""
+
+
+class ReleaseError(SuiteError):
+    """A row of the release table is wrong, cannot be resolved, or its lock is stale."""

@@ -27,11 +27,20 @@ def unchanged(keras: Keras, model: Model) -> Model:
 
 
 def momentum_half(keras: Keras, model: Model) -> Model:
-    """Return `model` with BatchNorm momentum 0.5, so that its statistics follow in few steps."""
-    del keras
-    for layer in batch_norms(model):
+    """Return a copy of `model` with BatchNorm momentum 0.5: its statistics follow in few steps.
+
+    A copy with the same weights, as published: TensorFlow 1 takes the momentum into its graph
+    when a layer is called, and a change of the attribute would come too late.
+    """
+    layers = list(batch_norms(model))
+    former = [layer.momentum for layer in layers]
+    for layer in layers:
         layer.momentum = 0.5
-    return model
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    for layer, momentum in zip(layers, former):
+        layer.momentum = momentum
+    return copy
 
 
 def imagenet_inputs(keras: Keras, model: Model) -> Model:
@@ -44,9 +53,8 @@ def imagenet_inputs(keras: Keras, model: Model) -> Model:
     preprocess = keras.layers.Conv2D(3, 1, trainable=False, name="imagenet_preprocess")
     outputs = model(preprocess(inputs))
     swap = [[[[0.0, 0.0, 255.0], [0.0, 255.0, 0.0], [255.0, 0.0, 0.0]]]]
-    kernel, bias = preprocess.weights
-    kernel.assign(swap)
-    bias.assign([-mean for mean in IMAGENET_MEAN_BGR])
+    kernel, bias = preprocess.get_weights()
+    preprocess.set_weights([0 * kernel + swap, 0 * bias - IMAGENET_MEAN_BGR])
     return keras.Model(inputs, outputs)
 
 

@@ -7,15 +7,31 @@ import hashlib
 import os
 import platform
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cpuinfo
 
+if sys.version_info >= (3, 8):
+    from importlib import metadata
+else:
+    import importlib_metadata as metadata
+
 GIB = 2**30
 
 
-@functools.cache
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Return the versions of Python and of those of the named distributions that are installed."""
+    installed = {
+        dist.metadata["Name"].lower().replace("_", "-"): dist.version
+        for dist in metadata.distributions()
+    }
+    found = {name: installed[name] for name in names if name in installed}
+    return {"python": platform.python_version(), **found}
+
+
+@functools.lru_cache(maxsize=None)
 def cpu_name() -> str:
     """Return the processor's brand as it names itself."""
     return str(cpuinfo.get_cpu_info().get("brand_raw", platform.processor()))

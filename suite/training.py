@@ -5,21 +5,25 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import log_softmax
 from tqdm import tqdm
 
 from suite.data import CLASSES, Split, label_entropy
 from suite.stacks import Images, Labels, Logits, Network, StepResult, TrainStep
 
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from numpy.typing import NDArray
+
 DECAY = 1e-6  # of the learning rate, a step, as published
 DROP_EPOCHS = 10  # epochs after which the learning rate falls tenfold, as published
 EVALUATION_BATCH = 32  # as in training, since a batch is its own statistics in the training phase
 
-Floats: TypeAlias = NDArray[np.float64]
+Floats: TypeAlias = "NDArray[np.float64]"
 
 
 class Batch(NamedTuple):

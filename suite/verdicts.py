@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING
 
 from suite.bands import Band
+
+if TYPE_CHECKING:
+    from typing import Final
 
 PASS: Final = "pass"  # noqa: S105 - no password
 REGRESSION: Final = "regression"

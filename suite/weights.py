@@ -9,7 +9,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pooch
@@ -24,7 +24,10 @@ from suite.fixes import batch_norms, imagenet_inputs
 from suite.records import write_atomically
 from suite.stacks import Images, Stack
 from suite.training import batches, pixels, train
-from suite.types import Keras, Model
+from suite.types import Model
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
 SURROGATE_RATE = 6e-4  # learning rate of the pretraining, by Adam
 PLAIN_RATE = 1e-4  # the same without BatchNorm, where larger steps kill the units of deep layers
@@ -46,7 +49,7 @@ IMAGENET_FILES = {
 }
 """The files of `keras.applications` without top, with the checksums it states for them."""
 
-Weights = list[np.ndarray]
+Weights: TypeAlias = "list[np.ndarray]"
 
 
 def initial_model(stack: Stack, case: Case, *, seed: int, environment: Mapping[str, Any]) -> Model:
@@ -185,7 +188,7 @@ def pretrain(stack: Stack, case: Case, signs: Split, *, seed: int) -> Weights:
     if any(batch_norms(model)):
         network, rate = imagenet_inputs(stack.keras, model), SURROGATE_RATE
     else:
-        network = standardised(stack.keras, model, pixels(signs.images[::stride]))
+        network = standardised(stack, model, pixels(signs.images[::stride]))
         rate = PLAIN_RATE
     step = stack.train_step(network, phases=None, epsilon=0.0, optimizer="adam")
     steps = case.pretraining_steps
@@ -197,7 +200,7 @@ def pretrain(stack: Stack, case: Case, signs: Split, *, seed: int) -> Weights:
     return base_weights(model)
 
 
-def standardised(keras: Keras, model: Model, images: Images) -> Model:
+def standardised(stack: Stack, model: Model, images: Images) -> Model:
     """Return `model`, each convolution's output over `images` given mean 0 and variance 1.
 
     Salimans & Kingma 2016, section 3: what BatchNorm would do to the first batch, done once to
@@ -205,12 +208,13 @@ def standardised(keras: Keras, model: Model, images: Images) -> Model:
     """
     for layer in model.layers:
         if "conv" in layer.name:
-            activation, layer.activation = layer.activation, keras.activations.linear
-            outputs = np.asarray(keras.Model(model.input, layer.output)(images, training=False))
+            activation, layer.activation = layer.activation, stack.keras.activations.linear
+            below = stack.network(stack.keras.Model(model.input, layer.output))
+            outputs = below.logits(images, training=False)
             layer.activation = activation
             deviation = outputs.std(axis=(0, 1, 2)) + STANDARDISING_EPSILON
-            layer.kernel.assign(layer.kernel / deviation)
-            layer.bias.assign(-outputs.mean(axis=(0, 1, 2)) / deviation)
+            kernel, _ = layer.get_weights()
+            layer.set_weights([kernel / deviation, -outputs.mean(axis=(0, 1, 2)) / deviation])
     return model
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,7 +13,10 @@ from suite.records import SCHEMA_VERSION, Record, record_key
 from suite.stacks import Stack
 from suite.types import Model
 
-MakeRecord = Callable[..., Record]
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+MakeRecord: TypeAlias = "Callable[..., Record]"
 
 
 @pytest.fixture

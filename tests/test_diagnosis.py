@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from importlib import metadata
 
 import numpy as np
 import pytest
@@ -11,11 +10,10 @@ import pytest
 from suite import diagnosis
 from suite.cases import PHASES, Phases
 from suite.diagnosis import LayerStatistics
-from suite.stacks import Images, Labels, Stack
+from suite.stacks import Images, Labels, Stack, StepResult
 from suite.types import Model
 
 EPSILON = 0.05
-KERAS_2 = metadata.version("keras").startswith("2")
 
 
 @pytest.fixture
@@ -43,25 +41,32 @@ def deep(stack: Stack) -> Model:
 
 
 def assert_same(first: list[np.ndarray], second: list[np.ndarray]) -> None:
-    for old, new in zip(first, second, strict=True):
+    assert len(first) == len(second)
+    for old, new in zip(first, second):
         np.testing.assert_array_equal(old, new)
 
 
-def test_batch_moments_are_those_of_the_layers_input(foreign_model: Model, images: Images) -> None:
+def test_batch_moments_are_those_of_the_layers_input(
+    stack: Stack, foreign_model: Model, images: Images
+) -> None:
     kernel, bias = foreign_model.get_layer("conv").get_weights()
     windows = np.lib.stride_tricks.sliding_window_view(images, (3, 3), axis=(1, 2))
     features = np.einsum("nhwcij,ijco->nhwo", windows, kernel) + bias
-    [(mean, variance)] = diagnosis.batch_moments(foreign_model, images).values()
-    ddof = 1 if KERAS_2 else 0  # the fused kernel of Keras 2 divides by n - 1
+    [(mean, variance)] = diagnosis.batch_moments(stack, foreign_model, images).values()
+    ddof = (
+        1 if stack.keras.__version__.startswith("2") else 0
+    )  # the fused kernel of Keras 2 divides by n - 1
     np.testing.assert_allclose(mean, features.mean(axis=(0, 1, 2)), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(variance, features.var(axis=(0, 1, 2), ddof=ddof), rtol=2e-4)
 
 
-def test_batch_moments_reach_nested_and_vector_layers(deep: Model, images: Images) -> None:
-    found = diagnosis.batch_moments(deep, images)
+def test_batch_moments_reach_nested_and_vector_layers(
+    stack: Stack, deep: Model, images: Images
+) -> None:
+    found = diagnosis.batch_moments(stack, deep, images)
     assert list(found) == ["inside", "outside"]
     inner = next(layer for layer in deep.layers if hasattr(layer, "layers"))
-    features = np.asarray(inner(images, training=True)).reshape(len(images), -1)
+    features = stack.network(inner).logits(images, training=True).reshape(len(images), -1)
     dense = next(layer for layer in deep.layers if type(layer).__name__ == "Dense")
     kernel, bias = dense.get_weights()
     vectors = features @ kernel + bias
@@ -69,9 +74,9 @@ def test_batch_moments_reach_nested_and_vector_layers(deep: Model, images: Image
     np.testing.assert_allclose(found["outside"][1], vectors.var(axis=0), rtol=1e-3)
 
 
-def test_batch_moments_leave_the_model_as_it_was(deep: Model, images: Images) -> None:
+def test_batch_moments_leave_the_model_as_it_was(stack: Stack, deep: Model, images: Images) -> None:
     before = deep.get_weights()
-    diagnosis.batch_moments(deep, images)
+    diagnosis.batch_moments(stack, deep, images)
     assert_same(before, deep.get_weights())
     momenta = [layer.momentum for layer in diagnosis.batch_norms(deep)]
     assert momenta == pytest.approx([0.99, 0.7])
@@ -110,13 +115,13 @@ def test_dead_channels_have_a_finite_distance() -> None:
 def test_statistics_are_foreign_at_first_and_fit_after_enough_steps(
     stack: Stack, foreign_model: Model, images: Images, labels: Labels
 ) -> None:
-    [before] = diagnosis.statistics(foreign_model, images)
+    [before] = diagnosis.statistics(stack, foreign_model, images)
     assert before.mean_shift > 0.3
     foreign_model.get_layer("bn").momentum = 0.5
     step = stack.train_step(foreign_model, phases=None, epsilon=0.0)
     for _ in range(25):
         step(images, labels, 0.0)
-    [after] = diagnosis.statistics(foreign_model, images)
+    [after] = diagnosis.statistics(stack, foreign_model, images)
     assert after.mean_shift < 1e-3
     assert abs(after.log_variance_ratio) < 1e-3
 
@@ -160,7 +165,7 @@ def observed(
 ) -> list[Phases]:
     step = stack.train_step(model, phases=phases, epsilon=EPSILON)
     network = stack.network(model)
-    return diagnosis.observed_phases(network, step, images, labels, epsilon=EPSILON)
+    return diagnosis.observed_phases(stack, network, step, images, labels, epsilon=EPSILON)
 
 
 @pytest.mark.parametrize(
@@ -211,4 +216,42 @@ def test_a_step_with_another_epsilon_agrees_with_no_phases(
 ) -> None:
     step = stack.train_step(foreign_model, phases=PHASES["intended"], epsilon=2 * EPSILON)
     network = stack.network(foreign_model)
-    assert not diagnosis.observed_phases(network, step, images, labels, epsilon=EPSILON)
+    assert not diagnosis.observed_phases(stack, network, step, images, labels, epsilon=EPSILON)
+
+
+@pytest.mark.parametrize("loss", ["intended", "literal", "plain"])
+def test_updates_of_a_step_are_counted(
+    stack: Stack, deep: Model, images: Images, labels: Labels, loss: str
+) -> None:
+    before = deep.get_weights()
+    step = stack.train_step(deep, phases=PHASES.get(loss), epsilon=EPSILON)
+    found = diagnosis.updates_per_step(stack, deep, step, images, labels)
+    in_graph = stack.__name__ == "suite.stacks.graph"  # calls the model on its input once more
+    expected = {"intended": 2 if in_graph else 1, "literal": 0, "plain": 1}
+    assert found["updates_per_step"] == pytest.approx(expected[loss], abs=1e-2)
+    assert_same(before, deep.get_weights())
+
+
+def test_several_updates_of_a_step_are_told_from_one(
+    stack: Stack, deep: Model, images: Images, labels: Labels
+) -> None:
+    step = stack.train_step(deep, phases=PHASES["intended"], epsilon=EPSILON)
+
+    def thrice(images: Images, labels: Labels, learning_rate: float) -> StepResult:
+        for _ in range(2):
+            step(images, labels, learning_rate)
+        return step(images, labels, learning_rate)
+
+    once = diagnosis.updates_per_step(stack, deep, step, images, labels)["updates_per_step"]
+    found = diagnosis.updates_per_step(stack, deep, thrice, images, labels)
+    assert found["updates_per_step"] == pytest.approx(3 * once, rel=1e-2)
+
+
+def test_without_batch_norm_there_are_no_updates_to_tell(
+    stack: Stack, images: Images, labels: Labels
+) -> None:
+    inputs = stack.keras.Input((8, 8, 3))
+    outputs = stack.keras.layers.Dense(5)(stack.keras.layers.Flatten()(inputs))
+    model = stack.keras.Model(inputs, outputs)
+    step = stack.train_step(model, phases=None, epsilon=EPSILON)
+    assert diagnosis.updates_per_step(stack, model, step, images, labels) == {}

@@ -193,7 +193,7 @@ def test_standardised_convolutions_have_mean_0_and_variance_1_over_the_images(
     model = weights.build(stack, Case("vgg19", width=0.0625, size_px=32))
     images = noise.train.images[:32].astype(np.float32) / 255
     head = model.get_layer(weights.HEAD_LAYERS[0]).get_weights()
-    weights.standardised(stack.keras, model, images)
+    weights.standardised(stack, model, images)
     for name in ("block1_conv1", "block3_conv2", "block4_conv4"):
         layer = model.get_layer(name)
         assert layer.activation.__name__ == "relu"

@@ -52,7 +52,7 @@ def convolutions(keras: Keras, x: Tensor, *, width: float, blocks: tuple[int, ..
     x = layers.Activation("relu", name="conv1_relu")(x)
     x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
     x = layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
-    for stage, (count, channels) in enumerate(zip(blocks, CHANNELS, strict=True), FIRST_STAGE):
+    for stage, (count, channels) in enumerate(zip(blocks, CHANNELS), FIRST_STAGE):
         for index in range(1, count + 1):
             stride = 2 if index == 1 and stage > FIRST_STAGE else 1
             name = f"conv{stage}_block{index}"

@@ -9,17 +9,19 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL
 import pooch
 from filelock import FileLock
-from numpy.typing import NDArray
 
 from suite.data.split import Dataset, Split
 from suite.errors import DataError
 from suite.records import code_digest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MANIFEST = "manifest.json"
 DIGESTED = ("train-images", "train-labels", "test-images", "test-labels")
@@ -86,7 +88,7 @@ def _build(folder: Path, make: Callable[[], tuple[Split, Split]]) -> None:
 def _store(folder: Path, train: Split, test: Split) -> None:
     """Write both splits beside `folder`, then give them its name in one step."""
     arrays = {f"train-{field}": array for field, array in train._asdict().items()}
-    arrays |= {f"test-{field}": array for field, array in test._asdict().items()}
+    arrays.update({f"test-{field}": array for field, array in test._asdict().items()})
     for stale in folder.parent.glob("*.partial"):  # killed builds: the lock says none is alive
         shutil.rmtree(stale)
     partial = folder.with_name(f"{folder.name}.partial")

@@ -89,7 +89,8 @@ def _fetch(store: pooch.Pooch, name: str) -> None:
         ) from error
     except ValueError as error:  # pooch's word for a wrong checksum
         raise _failed(url, str(error)) from error
-    if fault := _fault(path):
+    fault = _fault(path)
+    if fault:
         path.unlink()
         raise _failed(url, f"what came is not a whole zip archive ({fault})")
 
@@ -139,7 +140,8 @@ def _check_size(part: Path, content_range: str) -> None:
     """Let a part pass that is as long as the server's whole file; throw any other away."""
     size = part.stat().st_size if part.exists() else 0
     if size == 0 or content_range != f"bytes */{size}":
-        part.unlink(missing_ok=True)
+        if part.exists():
+            part.unlink()
         raise requests.ConnectionError(
             f"{part.name} of {size:,} bytes does not belong to the server's file "
             f"({content_range or 'size not told'}); it was deleted"

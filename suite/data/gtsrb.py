@@ -8,10 +8,9 @@ import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
@@ -30,6 +29,9 @@ from suite.data.sources import (
     wrong,
 )
 from suite.data.split import TEST_COUNTS, TRAIN_COUNTS, Dataset, Split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 COLUMNS = ["Filename", "Width", "Height", "Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2", "ClassId"]
 TRAINING_IMAGE = re.compile(r"(\d{5})/(\d{5})_\d{5}\.ppm")
@@ -122,7 +124,7 @@ def _training_split(path: Path, *, size_px: int, expected: Expected) -> Split:
         rows: dict[str, Row] = {}
         for label in range(len(expected.train_counts)):
             csv_rows = _csv_rows(source, f"{label:05d}/GT-{label:05d}.csv", label=label)
-            rows |= {f"{label:05d}/{name}": row for name, row in csv_rows.items()}
+            rows.update({f"{label:05d}/{name}": row for name, row in csv_rows.items()})
         _check_pairs(source, names, rows)
         signs, tracks = np.unique([name[:11] for name in names], return_inverse=True)
         if len(signs) != expected.tracks:
@@ -153,7 +155,7 @@ def _split(
     tracks: NDArray[np.int64],
     files: list[str],
 ) -> Split:
-    names = np.array([name.removesuffix(".ppm") for name in files])
+    names = np.array([name[: -len(".ppm")] for name in files])
     return Split(images, labels.astype(np.int64), tracks.astype(np.int64), names)
 
 
@@ -171,7 +173,7 @@ def _images(source: Source, pattern: re.Pattern[str], count: int) -> list[str]:
 
 def _check_counts(source: Source, labels: NDArray[np.int64], expected: tuple[int, ...]) -> None:
     found = np.bincount(labels, minlength=len(expected)).tolist()
-    for label, (has, should) in enumerate(zip(found, expected, strict=False)):
+    for label, (has, should) in enumerate(zip(found, expected)):
         if has != should:
             raise wrong(source, "", f"{has} images of class {label}", f"{should} of this class")
     if len(found) > len(expected):

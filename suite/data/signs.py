@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
 from suite.data.split import CLASSES
 
-Points = tuple[tuple[float, float], ...]
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Points: TypeAlias = "tuple[tuple[float, float], ...]"
 
 RED, BLUE, YELLOW = (196, 24, 34), (0, 88, 168), (250, 190, 10)
 WHITE, BLACK, GREY, GREEN = (
@@ -310,9 +313,17 @@ def _draw(image: Image.Image, mark: Mark) -> None:
         canvas.ellipse((x - radius, y - radius, x + radius, y + radius), fill=mark.colour)
 
 
+def _font(size_px: float) -> Any:
+    """Return Pillow's own font; before Pillow 10.1 (Python 3.7) there is but one, of 11 pixels."""
+    try:
+        return ImageFont.load_default(size_px)
+    except TypeError:
+        return ImageFont.load_default()
+
+
 def _write(image: Image.Image, sign: Sign) -> None:
     """Stretch the text of `sign` over its box in the middle of `image`."""
-    font = ImageFont.load_default(image.width / 2)
+    font = _font(image.width / 2)
     left, top, right, bottom = font.getbbox(sign.text, stroke_width=image.width / 60)
     text = Image.new("L", (math.ceil(right - left), math.ceil(bottom - top)))
     ImageDraw.Draw(text).text(

@@ -55,7 +55,6 @@ def locate(root: Path) -> tuple[Path, Path, Path]:
     candidates = zip(
         (TRAINING_ARCHIVE, TEST_ARCHIVE, TRUTH_ARCHIVE),
         (*images, [folder / TRUTH_NAME for folder in truths]),
-        strict=True,
     )
     training, test, truth = (
         _first_present(root, archive, extracted) for archive, extracted in candidates
@@ -65,7 +64,7 @@ def locate(root: Path) -> tuple[Path, Path, Path]:
 
 def _extracted(root: Path, folder: str) -> list[Path]:
     """Return where `folder` lies when `root` holds the tree, or is its top folder."""
-    return [root / folder, root / folder.removeprefix("GTSRB/")]
+    return [root / folder, root / folder[len("GTSRB/") :]]
 
 
 def _first_present(root: Path, archive: str, extracted: Iterable[Path]) -> Path:
@@ -124,7 +123,7 @@ def opened(path: Path, folder: str) -> Iterator[Source]:
         with _zip(path) as archive:
             everything = archive.namelist()
             prefix = f"{folder}/" if folder else ""
-            names = [name.removeprefix(prefix) for name in everything if name.startswith(prefix)]
+            names = [name[len(prefix) :] for name in everything if name.startswith(prefix)]
             if not any(name.endswith((".ppm", ".csv")) for name in names):
                 raise unexpected(path, everything, f"files below {folder or 'its top'}")
             yield Source(path, prefix, sorted(names), lambda name: archive.read(prefix + name))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CLASSES = 43
 
@@ -75,7 +77,7 @@ def stratified_subset(split: Split, count: int, *, seed: int) -> Split:
     rng = np.random.default_rng(seed)
     shares = class_shares(np.bincount(split.labels, minlength=CLASSES), count)
     members = (np.flatnonzero(split.labels == label) for label in range(len(shares)))
-    chosen = [rng.permutation(rows)[:share] for rows, share in zip(members, shares, strict=True)]
+    chosen = [rng.permutation(rows)[:share] for rows, share in zip(members, shares)]
     return _take(split, rng.permutation(np.concatenate(chosen)))
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from suite.data.cache import cached_dataset
@@ -19,6 +18,9 @@ from suite.data.split import (
     Split,
     class_shares,
 )
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FRAMES_PER_TRACK = 30
 """As in GTSRB: one sign seen about 30 times, on one background in one light."""
@@ -107,7 +109,7 @@ def _render_split(counts: NDArray[np.int64], stream: tuple[int, int], size_px: i
         scene = _scene(rng, size_px)
         for row in rows:
             images[row] = _frame(rng, scene, int(labels[row]), size_px)
-    places = zip(labels, signs, frames % FRAMES_PER_TRACK, strict=True)
+    places = zip(labels, signs, frames % FRAMES_PER_TRACK)
     names = [f"synthetic/{label:05d}/{sign:05d}_{frame:05d}" for label, sign, frame in places]
     return Split(images, labels, tracks, np.array(names))
 

@@ -17,7 +17,7 @@ SUFFIX = "_step_s"
 def benchmark_entries(record: Record) -> list[dict[str, Any]]:
     """Return one pytest-benchmark entry for each series of step times in `record`."""
     return [
-        _entry(record, name.removesuffix(SUFFIX), list(times_s))
+        _entry(record, name[: -len(SUFFIX)], list(times_s))
         for name, times_s in record.curves.items()
         if name.endswith(SUFFIX)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from rich import box
 from rich.console import Console
@@ -26,12 +26,27 @@ def text_table(
     A baseline reads mean ± standard deviation (seeds). Where the table is too wide, names are
     folded; nothing is cut off.
     """
+    rows: list[list[str | Text]] = [
+        [*_cells(verdict)[:-1], Text(_cells(verdict)[-1], style=STYLES.get(verdict.outcome, ""))]
+        for verdict in verdicts
+    ]
+    return text_grid(COLUMNS, rows, whole=("measured", "verdict"), width=width, colour=colour)
+
+
+def text_grid(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str | Text]],
+    *,
+    whole: Collection[str] = (),
+    width: int | None = None,
+    colour: bool = False,
+) -> str:
+    """Return rows of cells as a table for a terminal or a log; the columns `whole` never fold."""
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
-    for name in COLUMNS:
-        table.add_column(name, overflow="fold", no_wrap=name in ("measured", "verdict"))
-    for verdict in verdicts:
-        style = STYLES.get(verdict.outcome, "")
-        table.add_row(*map(Text, _cells(verdict)[:-1]), Text(_cells(verdict)[-1], style=style))
+    for name in columns:
+        table.add_column(name, overflow="fold", no_wrap=name in whole)
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     text = io.StringIO()
     Console(file=text, width=width or UNLIMITED, force_terminal=colour).print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip("\n")
@@ -39,9 +54,14 @@ def text_table(
 
 def markdown_table(verdicts: Iterable[Verdict]) -> str:
     """Return the verdicts as a Markdown table with the same rows."""
-    rows = [COLUMNS, ("---",) * len(COLUMNS), *map(_cells, verdicts)]
+    return markdown_grid(COLUMNS, map(_cells, verdicts))
+
+
+def markdown_grid(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return rows of cells as a Markdown table."""
+    lines = [columns, ("---",) * len(columns), *rows]
     return "\n".join(
-        f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows
+        f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines
     )
 
 
@@ -78,7 +98,7 @@ def _cells(verdict: Verdict) -> tuple[str, ...]:
     band = verdict.expected
     measured = "-" if verdict.measured is None else shown(verdict.measured, band)
     cells = verdict.subject, verdict.metric, verdict.baseline or "-", measured
-    return *cells, "-" if band is None else str(band), verdict.outcome
+    return (*cells, "-" if band is None else str(band), verdict.outcome)
 
 
 def _names(verdicts: Sequence[Verdict], outcome: str) -> list[str]:
