@@ -1,0 +1,55 @@
+"""What each release does in each trap, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from suite.records import Record
+from suite.traps import TRAPS, Trap, expected, generation
+
+UNSEEN = "-"
+
+
+def traps_markdown(records: Iterable[Record]) -> str:
+    """Return a table of traps and releases, in the order the records come in.
+
+    A release's first record counts. What differs from the release before is bold, and what is
+    not as stated bears an exclamation mark.
+
+    Args:
+        records: Of the case ``traps``; others are passed over.
+    """
+    releases: dict[str, Record] = {}
+    for record in records:
+        if record.question == "traps":
+            releases.setdefault(record.release, record)
+    rows = [
+        ("trap", *releases),
+        ("---",) * (1 + len(releases)),
+        *(_row(trap, list(releases.values())) for trap in TRAPS),
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def _row(trap: Trap, records: Sequence[Record]) -> tuple[str, ...]:
+    """Return the cells of one trap."""
+    seen = [_seen(trap, record) for record in records]
+    cells = [
+        f"**{new}**" if old not in (new, UNSEEN) and new != UNSEEN else new
+        for old, new in zip([UNSEEN, *seen], seen)
+    ]
+    marks = [_mark(trap, record, outcome) for record, outcome in zip(records, seen)]
+    title = f"[{trap.question}]({trap.source})"
+    return (title, *(f"{cell}{mark}" for cell, mark in zip(cells, marks)))
+
+
+def _seen(trap: Trap, record: Record) -> str:
+    """Return what a release was seen to do."""
+    outcomes = [row["outcome"] for row in record.statistics if row["trap"] == trap.name]
+    return str(outcomes[0]) if outcomes else UNSEEN
+
+
+def _mark(trap: Trap, record: Record, outcome: str) -> str:
+    """Return an exclamation mark if an outcome is not as stated."""
+    stated = expected(trap, generation(record.environment["versions"]))
+    return "" if outcome in (stated, UNSEEN) else " !"
