@@ -161,6 +161,7 @@ def environment(pytestconfig: pytest.Config, stack: Stack) -> Mapping[str, Any]:
     from suite import machine  # noqa: PLC0415
 
     return {
+        "stack": stack.__name__.rpartition(".")[2],
         "versions": stack.versions(),
         "lock_digest": file_digest(pytestconfig.option.lock),
         "code_digest": code_digest(ROOT / "suite"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import nox
+from nox.virtualenv import VirtualEnv
 
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -13,35 +16,81 @@ nox.options.error_on_missing_interpreters = True
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["tests", "lint"]
 
+PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+PATHS = [os.environ["PATH"], *map(str, sorted(PYENV.glob("3.*/bin")))]
+os.environ["PATH"] = os.pathsep.join(PATHS)  # pyenv's shims hide the Pythons that are not active
+
 SETTINGS = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["suite"]
-RELEASES = [nox.param(row["name"], row["python"], id=row["name"]) for row in SETTINGS["releases"]]
-GPU_RELEASES = [
-    nox.param(row["name"], row["python"], id=row["name"]) for row in SETTINGS["gpu-releases"]
-]
-NEWEST = SETTINGS["releases"][0]["name"]
-ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONWARNINGS": "default"}
+RELEASES = [nox.param(row, row["python"], id=row["name"]) for row in SETTINGS["releases"]]
+GPU_RELEASES = [nox.param(row, row["python"], id=row["name"]) for row in SETTINGS["gpu-releases"]]
+DEFAULT = next(row for row in SETTINGS["releases"] if row["name"] == SETTINGS["default"])
+ENVIRONMENT = {  # the Keras that runs is the row's choice, not the user's
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "PYTHONWARNINGS": "default",
+    "KERAS_BACKEND": "tensorflow",
+    "TF_USE_LEGACY_KERAS": None,
+}
+STACK_TESTS = ["tests/stacks", "tests/architectures", "tests/test_diagnosis.py"]
+
+Row = dict[str, Any]
 
 
-def install(session: nox.Session, *locks: str) -> None:
+def install(session: nox.Session, *locks: str, find_links: str = "") -> None:
     """Install exactly what the lock files list, byte code compiled (imports take a third)."""
+    missing = [lock for lock in locks if not Path("locks", f"{lock}.txt").exists()]
+    if missing:
+        session.error(f"locks/{missing[0]}.txt is missing: make it with `nox -s lock -- NAME`")
     files = [argument for lock in locks for argument in ("-r", f"locks/{lock}.txt")]
-    session.install("--require-hashes", "--no-deps", *files, env={"UV_COMPILE_BYTECODE": "1"})
+    env = {"UV_COMPILE_BYTECODE": "1"}
+    if find_links:  # wheels that PyPI does not have: where this machine keeps its own goes first
+        own = os.environ.get("UV_FIND_LINKS") or os.environ.get("PIP_FIND_LINKS")
+        env["UV_FIND_LINKS"] = own or find_links
+    exact = ["--exact"] if session.venv_backend == "uv" else []  # removes what no lock lists
+    session.install("--require-hashes", "--no-deps", *exact, *files, env=env)
 
 
-def benchmark(session: nox.Session, *, release: str, lock: str, tier: str) -> None:
-    """Run the benchmarks of one tier in the environment of one release."""
-    install(session, lock)
-    arguments = ["--release", release, "--lock", f"locks/{lock}.txt", "--tier", tier]
-    session.run(
-        "python", "-m", "pytest", "-v", "benchmarks", *arguments, *session.posargs, env=ENVIRONMENT
-    )
+def renew_if_python_changed(session: nox.Session) -> None:
+    """Make the environment anew if it is of another Python: nox would reuse it all the same."""
+    place = session.virtualenv
+    if session.python and isinstance(place, VirtualEnv):
+        settings = Path(place.location, "pyvenv.cfg").read_text()
+        if f"version_info = {session.python}." not in settings:
+            place.reuse_existing = False
+            place.create()
+
+
+def install_release(session: nox.Session, row: Row, lock: str) -> dict[str, Any]:
+    """Install one row of the release table and return the environment variables it runs with."""
+    renew_if_python_changed(session)
+    if row.get("unpinned"):  # resolved anew each time; its lock is not committed
+        session.install("uv")
+        session.run_install("python", "-m", "suite.locks", "--upgrade", row["name"])
+    install(session, lock, find_links=row.get("find-links", ""))
+    return {**ENVIRONMENT, **row.get("env", {})}
+
+
+def benchmark(session: nox.Session, row: Row, *, lock: str, tier: str) -> None:
+    """Run the benchmarks of one tier in the environment of one release, whatever it warns of."""
+    environment = install_release(session, row, lock)
+    arguments = ["--release", row["name"], "--lock", f"locks/{lock}.txt", "--tier", tier]
+    options = ["-v", "-W", "default", "benchmarks", *arguments, *session.posargs]
+    session.run("python", "-m", "pytest", *options, env=environment)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Test the suite itself (minutes; no data set needed)."""
-    install(session, NEWEST, "tools")
+    install(session, DEFAULT["name"], "tools")
     session.run("python", "-m", "pytest", *session.posargs, env=ENVIRONMENT)
+
+
+@nox.session(name="stack-tests")
+@nox.parametrize(["row", "python"], RELEASES)
+def stack_tests(session: nox.Session, row: Row) -> None:
+    """Test in the environment of one release what works through its framework (a minute)."""
+    environment = install_release(session, row, row["name"])
+    options = ["-W", "default", *STACK_TESTS, *session.posargs]
+    session.run("python", "-m", "pytest", *options, env=environment)
 
 
 @nox.session
@@ -57,21 +106,28 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def quickstart(session: nox.Session) -> None:
     """Try the whole flow on synthetic signs (at most 10 minutes, no download but packages)."""
-    benchmark(session, release=NEWEST, lock=NEWEST, tier="quickstart")
+    benchmark(session, DEFAULT, lock=DEFAULT["name"], tier="quickstart")
 
 
 @nox.session
-@nox.parametrize(["release", "python"], RELEASES)
-def benchmarks(session: nox.Session, release: str) -> None:
+@nox.parametrize(["row", "python"], RELEASES)
+def benchmarks(session: nox.Session, row: Row) -> None:
     """Run the small tier on real GTSRB on the CPU (at most 25 minutes a release)."""
-    benchmark(session, release=release, lock=release, tier="small")
+    benchmark(session, row, lock=row["name"], tier="small")
 
 
 @nox.session(name="gpu-benchmarks")
-@nox.parametrize(["release", "python"], GPU_RELEASES)
-def gpu_benchmarks(session: nox.Session, release: str) -> None:
+@nox.parametrize(["row", "python"], GPU_RELEASES)
+def gpu_benchmarks(session: nox.Session, row: Row) -> None:
     """Run the full tier at the published sizes on a CUDA GPU (hours)."""
-    benchmark(session, release=release, lock=f"{release}-gpu", tier="full")
+    benchmark(session, row, lock=f"{row['name']}-gpu", tier="full")
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """Run the small tier on all releases, or -- --rows A,B, --jobs N at once; print one table."""
+    install(session, "tools")
+    session.run("python", "-m", "suite", "matrix", *session.posargs)
 
 
 @nox.session
@@ -79,6 +135,13 @@ def compare(session: nox.Session) -> None:
     """Compare the records with the stored baselines; fails on a regression."""
     install(session, "tools")
     session.run("python", "-m", "suite", "compare", *session.posargs)
+
+
+@nox.session
+def parity(session: nox.Session) -> None:
+    """Compare the first steps of every release that has records with the newest's."""
+    install(session, "tools")
+    session.run("python", "-m", "suite", "parity", *session.posargs)
 
 
 @nox.session
@@ -97,24 +160,6 @@ def data(session: nox.Session) -> None:
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Resolve the release table and the tools into locks/*.txt, with hashes."""
+    """Resolve the release table, or -- NAME alone, into locks/*.txt; -- --check for stale ones."""
     session.install("uv")
-    for suffix, table in (("", SETTINGS["releases"]), ("-gpu", SETTINGS["gpu-releases"])):
-        for row in table:
-            compile_lock(session, f"{row['name']}{suffix}", row["python"], row["pins"])
-    constraint = ["-c", f"locks/{NEWEST}.txt"]
-    compile_lock(session, "tools", "3.11", [], "--group", "tools", *constraint)
-
-
-def compile_lock(
-    session: nox.Session, name: str, python: str, pins: list[str], *arguments: str
-) -> None:
-    """Write locks/`name`.txt: the project's own dependencies and `pins`, resolved, with hashes."""
-    source = Path(session.create_tmp(), f"{name}.in")
-    source.write_text("\n".join(pins))
-    options = ["--universal", "--generate-hashes", "--no-annotate", "--no-emit-index-url"]
-    session.run(
-        "uv", "pip", "compile", "pyproject.toml", str(source), *arguments, *options,
-        "--python-version", python, "--custom-compile-command", "nox -s lock",
-        "--output-file", f"locks/{name}.txt", *session.posargs, silent=True,
-    )  # fmt: skip
+    session.run("python", "-m", "suite.locks", *session.posargs)

@@ -1,4 +1,4 @@
-"""The command line: ``compare``, ``rebaseline`` and ``download``."""
+"""The command line: ``compare``, ``rebaseline``, ``matrix``, ``parity`` and ``download``."""
 # ruff: noqa: T201 - to print is what a command line is for
 
 from __future__ import annotations
@@ -10,19 +10,34 @@ from pathlib import Path
 
 from suite.baselines import REBASELINE, compare, rebaseline, version_notes
 from suite.errors import SuiteError
+from suite.parity import compare_releases, traces
 from suite.records import Record, read_records, stored_cases
+from suite.report.compatibility import compatibility, markdown_report, text_report
+from suite.report.steps import parity_markdown, parity_text
 from suite.report.table import markdown_table, summary, terminal_width, text_table
 from suite.verdicts import Verdict
 
 REGRESSION_STATUS = 1
 ERROR_STATUS = 2
+INTERRUPTED_STATUS = 130  # what shells give for Ctrl-C
 QUICKSTART = "quickstart"
+NEWEST = "tf-2.21"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status: 0, 1 for a regression, 2 for an error."""
-    options = _parser().parse_args(arguments)
-    commands = {"compare": _compare, "rebaseline": _rebaseline, "download": _download}
+    parser = _parser()
+    options, more = parser.parse_known_args(arguments, argparse.Namespace())
+    options.more = more  # of `matrix`: what each row's benchmarks are given
+    if more and options.command != "matrix":
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    commands = {
+        "compare": _compare,
+        "rebaseline": _rebaseline,
+        "download": _download,
+        "matrix": _matrix,
+        "parity": _parity,
+    }
     try:
         return commands[options.command](options)
     except SuiteError as error:
@@ -46,8 +61,32 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--release", required=True)
     new.add_argument("--tier", required=True)
     new.add_argument("--removed", action="append", default=[], metavar="CASE", help="is gone")
+    steps = commands.add_parser(
+        "parity", parents=[folders], help="compare the first steps of the releases"
+    )
+    steps.add_argument("--reference", default=NEWEST, metavar="RELEASE", help="with this one")
+    steps.add_argument("--release", help="compare this release alone")
+    steps.add_argument("--tier", default="small")
+    steps.add_argument("--markdown", type=Path, metavar="FILE", help="write the report here too")
     commands.add_parser("download", help="download GTSRB's official archives")
+    matrix = commands.add_parser(
+        "matrix",
+        allow_abbrev=False,
+        help="run the small tier on all rows; further options are those of a benchmark run",
+    )
+    matrix.add_argument("--records", type=Path, default=Path("records"), metavar="DIR")
+    matrix.add_argument("--rows", metavar="A,B", help="these rows of the release table, in order")
+    matrix.add_argument("--jobs", type=_positive, default=1, metavar="N", help="rows at once")
+    matrix.add_argument("--table", action="store_true", help="print what is stored; run nothing")
+    matrix.add_argument("--readme", type=Path, metavar="FILE", help="put the table there too")
     return parser
+
+
+def _positive(text: str) -> int:
+    """Return the number of rows that ``--jobs`` names."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"must be a positive number. Received: {text}")
+    return int(text)
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -122,6 +161,27 @@ def _write_text(path: Path, text: str) -> None:
         ) from error
 
 
+def _parity(options: argparse.Namespace) -> int:
+    """Compare the first steps of every release that has traces with the reference's."""
+    reference = traces(read_records(options.records / options.reference / options.tier))
+    folders = sorted(options.records.glob(f"{options.release or '*'}/{options.tier}"))
+    rows = [folder for folder in folders if folder.parent.name != options.reference]
+    measured = [found for found in map(traces, map(read_records, rows)) if found]
+    for records, release in ((reference, options.reference), (measured, options.release)):
+        if not records:
+            name = release or "RELEASE"
+            raise SuiteError(
+                f"{options.records / name / options.tier} holds no traces of first steps. Make "
+                f'them with `nox -s "benchmarks({name})"`.'
+            )
+    found = [compare_releases(records, reference) for records in measured]
+    print("\n".join(f"{parity_text(comparisons)}\n" for comparisons in found))
+    if options.markdown:
+        _write_text(options.markdown, "\n".join(map(parity_markdown, found)))
+    agree = all(comparison.agrees for comparisons in found for comparison in comparisons)
+    return 0 if agree else REGRESSION_STATUS
+
+
 def _rebaseline(options: argparse.Namespace) -> int:
     """Make the records of one release and tier its baseline and say which cases it holds."""
     target = options.baselines / options.release / options.tier
@@ -140,6 +200,34 @@ def _rebaseline(options: argparse.Namespace) -> int:
             print(f"{word}: {', '.join(sorted(names))}")
     print("Commit the baseline alone, with a line in CHANGELOG.md that gives the reason.")
     return 0
+
+
+def _matrix(options: argparse.Namespace) -> int:
+    """Run the rows, print what they can do, and return whether one that is a gate failed."""
+    from suite import matrix  # noqa: PLC0415 - needs a newer Python than the oldest release's
+    from suite.releases import chosen, read_releases  # noqa: PLC0415
+
+    rows = chosen(read_releases(), options.rows)
+    outcomes = {}
+    try:
+        if not options.table:
+            outcomes = matrix.run_matrix(
+                rows, records=options.records, jobs=options.jobs, arguments=options.more
+            )
+    except KeyboardInterrupt:
+        return INTERRUPTED_STATUS
+    if outcomes:
+        print(matrix.disk_use(rows), end="\n\n")
+    found = [matrix.evidence(row, options.records) for row in rows]
+    lines = [compatibility(evidence) for evidence in found]
+    print(text_report(lines, width=terminal_width()))
+    if options.readme:
+        count = sum(len(evidence.records) for evidence in found)
+        matrix.write_section(options.readme, markdown_report(lines, records=count))
+    failed = [row for row in rows if row.name in outcomes and not outcomes[row.name].passed]
+    for row in failed:
+        print(f"{row} failed{', and is no gate' if row.unpinned else ''}")
+    return REGRESSION_STATUS if any(not row.unpinned for row in failed) else 0
 
 
 def _download(options: argparse.Namespace) -> int:

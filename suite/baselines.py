@@ -29,6 +29,8 @@ from suite.verdicts import (
 REBASELINE = "nox -s rebaseline -- --release RELEASE --tier TIER"
 MEASURE = 'nox -s "benchmarks(RELEASE)" -- --seeds 0,1,2,3,4'
 MIN_SEEDS = 5
+COMPARED = ("training", "attack", "step-time")
+"""The questions a baseline answers; traces and traps are judged by what they are, not by a band."""
 LEVEL = 0.9999
 """Chance that one number of an unchanged suite lies in its band.
 
@@ -173,7 +175,7 @@ def rebaseline(
             cannot be written; the baseline is then as before.
     """
     source, target = records_root / release / tier, baselines_root / release / tier
-    records = read_records(source)
+    records = [record for record in read_records(source) if record.question in COMPARED]
     if not records:
         raise RecordError(f"{source} holds no records. Make them with `{MEASURE}`.")
     summarise(records)
@@ -220,10 +222,11 @@ def _accuracy_floor(mean: float, images: int | None) -> float:
 
 
 def _by_case(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Return the records of each case, by seed."""
+    """Return the records of each case that is compared, by seed."""
     cases = defaultdict(list)
     for record in sorted(records, key=lambda record: (record.case, record.seed)):
-        cases[record.case].append(record)
+        if record.question in COMPARED:
+            cases[record.case].append(record)
     return dict(cases)
 
 

@@ -35,8 +35,9 @@ PHASES = {
 PLAIN = "plain"
 """The plain cross-entropy, where the other losses carry the name of their phase policy."""
 
-QUESTIONS = ("training", "attack", "step-time")
-"""What is done with the model: train and evaluate it, attack it untrained, or time its steps."""
+QUESTIONS = ("training", "attack", "step-time", "parity", "traps")
+"""What is done: train and evaluate a model, attack it untrained, time its steps, trace them, or
+observe what differs between releases."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,10 @@ class Case:
 
     def __str__(self) -> str:
         reduced = "" if self.width == 1 else f"-w{self.width:g}"
+        if self.question == "traps":
+            return self.question
+        if self.question == "parity":
+            return f"parity-{self.architecture}{reduced}-{self.loss}"
         if self.question != "training":
             return f"{self.question}-{self.architecture}{reduced}"
         fix = "" if self.loss == PLAIN and self.fix == "none" else f"-{self.fix}"
@@ -159,6 +164,10 @@ STALL = tuple(
 NO_STALL = tuple(Case(architecture) for architecture in ARCHITECTURES if architecture != "resnet50")
 ATTACK = tuple(Case(architecture, question="attack") for architecture in ARCHITECTURES)
 STEP_TIME = tuple(Case(architecture, question="step-time") for architecture in ARCHITECTURES)
+PARITY = (
+    *(Case("resnet50", loss=loss, question="parity") for loss in (*PHASES, PLAIN)),
+    Case("lenet5", question="parity"),
+)
 
 TABLES: Mapping[str, tuple[Case, ...]] = {
     "accuracy": ACCURACY,
@@ -166,6 +175,8 @@ TABLES: Mapping[str, tuple[Case, ...]] = {
     "no-stall": NO_STALL,
     "attack": ATTACK,
     "step-time": STEP_TIME,
+    "parity": PARITY,
+    "traps": (Case("resnet50", question="traps"),),
     "no-change": tuple(
         case for case in STALL if case.loss == "literal" and case.fix == "bn-momentum-0.5"
     ),
@@ -198,6 +209,13 @@ QUESTIONED: Mapping[str, Mapping[str, Any]] = {
     "no-change": {},
     "attack": ATTACKED,
     "step-time": TIMED,
+    "traps": {**UNTRAINED, "train_images": 64, "test_images": 64},
+}
+TRACED = {  # five steps at the published rate, at which rounding grows the least
+    **UNTRAINED,
+    "train_images": 5 * 32,
+    "test_images": 64,
+    "learning_rate": 0.001,
 }
 FEW_STEPS = {**UNTRAINED, "train_images": 4 * 32, "test_images": 64}  # of a full-size network
 REDUCED_RESNET = {
@@ -242,6 +260,7 @@ TIERS: Mapping[str, Tier] = {
         tables={
             **QUESTIONED,
             "full-size": {"width": 1.0, "blocks": resnet50.BLOCKS, **FEW_STEPS},
+            "parity": TRACED,
         },
     ),
     "full": Tier(

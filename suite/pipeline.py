@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,15 +16,20 @@ from suite.data import Dataset, Split, label_entropy, stratified_subset, without
 from suite.fixes import FIXES
 from suite.records import SCHEMA_VERSION, Record, record_key
 from suite.stacks import Images, Labels, Network, Stack, TrainStep
+from suite.trace import plant, trace_steps, traced_metrics
 from suite.training import TimedStep, batches, clock_s, evaluate, pixels, timed, train
+from suite.traps import OUTCOMES, TRAPS, news, observe
 from suite.types import Model
-from suite.weights import initial_model
+from suite.weights import build, initial_model
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
 TAIL = 4  # end-of-training means are taken over the last 1/4 of the steps
 PROBE_IMAGES = 256  # whose batch statistics the moving ones are compared with
 WARMUP_STEPS = 2  # dropped from every timing: they compile and allocate
 
-Pedantic = Callable[..., Any]
+Pedantic: TypeAlias = "Callable[..., Any]"
 """The signature of pytest-benchmark's `benchmark.pedantic`."""
 
 
@@ -83,12 +88,13 @@ def run_case(
     Raises:
         SuiteError: If the case's weights cannot be had.
     """
-    started_at, start_s = datetime.now(UTC).isoformat(), clock_s()
+    started_at, start_s = datetime.now(timezone.utc).isoformat(), clock_s()
     run = Run(case, seed, stack, *subsets(case, dataset, seed=seed), environment)
     if pedantic is not None:
         measured = time_steps(run, pedantic)
     else:
-        measured = {"training": train_and_evaluate, "attack": attack}[case.question](run)
+        ask = {"training": train_and_evaluate, "attack": attack, "parity": parity, "traps": traps}
+        measured = ask[case.question](run)
     return Record(
         schema=SCHEMA_VERSION,
         release=release,
@@ -131,15 +137,15 @@ def train_and_evaluate(run: Run) -> Measured:
     network = run.stack.network(model)
     step = run.stack.train_step(model, phases=case.phases, epsilon=case.epsilon)
     before = diagnosis.moving_moments(model)
-    phases = observed_phases(run, network, step)
+    first = first_step(run, network, step)
     done, epochs = train_epochs(run, network, step)
-    layers = diagnosis.statistics(model, probe(run.train, PROBE_IMAGES)[0])
+    layers = diagnosis.statistics(run.stack, model, probe(run.train, PROBE_IMAGES)[0])
     curves = {**step_curves(done), **epoch_curves(epochs)}
     metrics = {
         **{name: values[-1] for name, values in epoch_curves(epochs).items()},
         **tail_metrics(curves, entropy=label_entropy(run.train.labels)),
         "parameters": float(model.count_params()),
-        "phases_agree": float(phases),
+        **first,
         "statistics_moved": diagnosis.statistics_moved(before, diagnosis.moving_moments(model)),
         **diagnosis.summary(layers),
     }
@@ -148,20 +154,31 @@ def train_and_evaluate(run: Run) -> Measured:
     )
 
 
-def observed_phases(run: Run, network: Network, step: TrainStep) -> bool:
-    """Return whether a first step really runs in the phases that the case tells."""
+def first_step(run: Run, network: Network, step: TrainStep) -> dict[str, float]:
+    """Return what a first step does that its losses do not tell, and undo it.
+
+    ``phases_agree`` tells whether it really runs in the phases that the case tells.
+    """
     images, labels = probe(run.train, run.case.batch_size)
-    observed = diagnosis.observed_phases(network, step, images, labels, epsilon=run.case.epsilon)
+    epsilon = run.case.epsilon
+    observed = diagnosis.observed_phases(run.stack, network, step, images, labels, epsilon=epsilon)
     if run.case.phases is None:
-        return any(phases.clean == TRAINING for phases in observed)
-    return run.case.phases in observed
+        agree = any(phases.clean == TRAINING for phases in observed)
+    else:
+        agree = run.case.phases in observed
+    return {
+        "phases_agree": float(agree),
+        **diagnosis.updates_per_step(run.stack, network.model, step, images, labels),
+    }
 
 
 def train_epochs(
     run: Run, network: Network, step: TrainStep
 ) -> tuple[list[TimedStep], list[dict[str, float]]]:
     """Train to the end and return every step and, for every epoch, its evaluation."""
-    case, done, epochs = run.case, list[TimedStep](), list[dict[str, float]]()
+    case = run.case
+    done: list[TimedStep] = []
+    epochs: list[dict[str, float]] = []
     source = batches(run.train, batch_size=case.batch_size, epochs=case.epochs, seed=run.seed)
     per_epoch = len(run.train.labels) // case.batch_size
     title, steps = f"{case} seed {run.seed}", case.epochs * per_epoch
@@ -223,6 +240,31 @@ def attack(run: Run) -> Measured:
     images, labels = probe(run.test, len(run.test.labels))
     metrics = attack_metrics(run.stack, model, images, labels, epsilon=run.case.epsilon)
     return Measured({**metrics, "parameters": float(model.count_params())}, {}, [], {})
+
+
+def parity(run: Run) -> Measured:
+    """Return the trace of the first steps, from weights that are the same in every release."""
+    case, stack = run.case, run.stack
+    stack.seed(run.seed)
+    model = build(stack, case)
+    plant(model, seed=run.seed)
+    source = batches(run.train, batch_size=case.batch_size, epochs=case.epochs, seed=run.seed)
+    traced = trace_steps(
+        stack, model, source,
+        phases=case.phases, epsilon=case.epsilon, base_rate=case.learning_rate,
+    )  # fmt: skip
+    parameters = float(model.count_params())
+    return Measured({**traced_metrics(traced), "parameters": parameters}, {}, traced, {})
+
+
+def traps(run: Run) -> Measured:
+    """Return what the release does in each of `TRAPS`, as numbers and in words."""
+    seen = {trap.name: observe(run.stack, trap) for trap in TRAPS}
+    metrics = {name: float(OUTCOMES.index(outcome)) for name, (outcome, _) in seen.items()}
+    changed = [news(trap, *seen[trap.name], run.environment["versions"]) for trap in TRAPS]
+    metrics["unexpected"] = float(sum(map(bool, changed)))
+    words = [{"trap": name, **made._asdict()} for name, made in seen.items()]
+    return Measured(metrics, {}, words, {})
 
 
 def time_steps(run: Run, pedantic: Pedantic) -> Measured:

@@ -54,7 +54,7 @@ def test_batch_moments_are_those_of_the_layers_input(
     features = np.einsum("nhwcij,ijco->nhwo", windows, kernel) + bias
     [(mean, variance)] = diagnosis.batch_moments(stack, foreign_model, images).values()
     ddof = (
-        1 if stack.keras.__version__.startswith("2") else 0
+        1 if stack.versions()["keras"].startswith("2") else 0
     )  # the fused kernel of Keras 2 divides by n - 1
     np.testing.assert_allclose(mean, features.mean(axis=(0, 1, 2)), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(variance, features.var(axis=(0, 1, 2), ddof=ddof), rtol=2e-4)
@@ -233,18 +233,20 @@ def test_updates_of_a_step_are_counted(
 
 
 def test_several_updates_of_a_step_are_told_from_one(
-    stack: Stack, deep: Model, images: Images, labels: Labels
+    stack: Stack, foreign_model: Model, images: Images, labels: Labels
 ) -> None:
-    step = stack.train_step(deep, phases=PHASES["intended"], epsilon=EPSILON)
+    step = stack.train_step(foreign_model, phases=PHASES["intended"], epsilon=EPSILON)
 
     def thrice(images: Images, labels: Labels, learning_rate: float) -> StepResult:
         for _ in range(2):
             step(images, labels, learning_rate)
         return step(images, labels, learning_rate)
 
-    once = diagnosis.updates_per_step(stack, deep, step, images, labels)["updates_per_step"]
-    found = diagnosis.updates_per_step(stack, deep, thrice, images, labels)
-    assert found["updates_per_step"] == pytest.approx(3 * once, rel=1e-2)
+    once, found = (
+        diagnosis.updates_per_step(stack, foreign_model, made, images, labels)["updates_per_step"]
+        for made in (step, thrice)
+    )
+    assert found == pytest.approx(3 * once, rel=0.03)  # each finds 0.99 of the way left
 
 
 def test_without_batch_norm_there_are_no_updates_to_tell(

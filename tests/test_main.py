@@ -192,6 +192,60 @@ def test_a_download_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch, caps
     assert capsys.readouterr().err == "error: no route to the archive\n"
 
 
+def traced(fill: Fill, release: str, loss: float = 3.5, **changes: Any) -> None:
+    """Store a trace of one number."""
+    batch = {"digest": "a", "images": 4, "learning_rate": 0.1}
+    entries = [{"step": 0, "quantity": "batch", "layer": "", **batch}]
+    for step in range(3):
+        entries.append({**entries[0], "step": step} if step else {**NO_CHANGE, "step": 0})
+        for quantity in ("initial weight", "gradient", "change")[step > 0 :]:
+            entries.append({**NO_CHANGE, "step": step, "quantity": quantity})
+        entries.append({"step": step, "quantity": "loss", "layer": "", "value": loss})
+    fixed = {"question": "parity", "settings": {"phases": None}, "case": "parity-net"}
+    fill("records", [0.0], release=release, statistics=entries, **{**fixed, **changes})
+
+
+NO_CHANGE = {
+    "quantity": "inference logits", "layer": "logits", "weight": "kernel",
+    "rms": 1.0, "projections": [1.0, -1.0],
+}  # fmt: skip
+
+
+def test_parity_agrees_with_the_reference(fill: Fill, capsys: Output, tmp_path: Path) -> None:
+    traced(fill, "tf-2.21")
+    traced(fill, "tf-2.15")
+    assert main(["parity", "--markdown", "page.md"]) == 0
+    assert "1 of 1 traces of tf-2.15 agree with tf-2.21's." in capsys.readouterr().out
+    assert "## tf-2.15 against tf-2.21" in (tmp_path / "page.md").read_text()
+
+
+def test_parity_fails_on_a_divergence(fill: Fill, capsys: Output) -> None:
+    traced(fill, "tf-2.21")
+    traced(fill, "tf-2.15", loss=3.6)
+    assert main(["parity"]) == 1
+    assert "first divergence: step 0, loss" in capsys.readouterr().out
+    assert main(["parity", "--reference", "tf-2.15", "--release", "tf-2.21"]) == 1
+
+
+def test_parity_without_traces_names_the_command_that_makes_them(
+    fill: Fill, capsys: Output
+) -> None:
+    fill("records", [0.8], release="tf-2.15")
+    assert main(["parity"]) == 2
+    assert "records/tf-2.21/small holds no traces of first steps" in capsys.readouterr().err
+    traced(fill, "tf-2.21")
+    assert main(["parity"]) == 2
+    assert main(["parity", "--release", "tf-2.15"]) == 2
+    assert 'nox -s "benchmarks(tf-2.15)"' in capsys.readouterr().err
+
+
+def test_parity_refuses_traces_of_other_data(fill: Fill, capsys: Output) -> None:
+    traced(fill, "tf-2.21")
+    traced(fill, "tf-2.15", environment={"data_digest": "sha256:9"})
+    assert main(["parity"]) == 2
+    assert "cannot be compared: data_digest differs" in capsys.readouterr().err
+
+
 def test_the_command_line_loads_no_framework_and_ends_with_its_status(fill: Fill) -> None:
     del fill
     script = (

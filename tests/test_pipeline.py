@@ -236,6 +236,14 @@ def test_an_attack_case_records_the_attacks_properties(stack: Stack) -> None:
     assert not record.curves
 
 
+def test_a_parity_case_records_the_trace_of_every_step(stack: Stack) -> None:
+    record = run(stack, Case("lenet5", question="parity", **{**SMALL, "epochs": 1}))
+    assert record.case == "parity-lenet5-w0.125-intended"
+    assert {entry["step"] for entry in record.statistics} == {0, 1, 2}
+    assert record.metrics["perturbation_max"] == pytest.approx(0.01, rel=1e-3)
+    assert record.metrics["all_finite"] == 1
+
+
 def pedantic(
     function: Callable[..., Any], *, setup: Any, rounds: int, iterations: int, warmup_rounds: int
 ) -> None:

@@ -74,6 +74,7 @@ class Network(Protocol):
 class Stack(Protocol):
     """What a generation of the API offers to the rest of the suite."""
 
+    __name__: str
     keras: Keras
 
     GRAPH: bool

@@ -26,13 +26,16 @@ OPTIMIZERS = {  # SGD with Nesterov's momentum as published; Adam for the suite'
     "adam": lambda: keras.optimizers.Adam(learning_rate=0.0),
 }
 GRAPH = False
-DISTRIBUTIONS = ("cleverhans", "tf-keras", "numpy", "h5py", "ml-dtypes")
+DISTRIBUTIONS = ("cleverhans", "numpy", "h5py", "ml-dtypes")
+KERAS = ("tf-keras", "keras", "keras-nightly")
+"""Distributions of Keras, the first that is installed in use; before TensorFlow 2.4 it has none."""
 
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, TensorFlow, Keras, CleverHans and NumPy that are running."""
-    found = machine.versions(DISTRIBUTIONS)
-    return {**found, "tensorflow": tf.__version__, "keras": keras.__version__}
+    found = machine.versions((*DISTRIBUTIONS, *KERAS))
+    used = next((found[name] for name in KERAS if name in found), None)
+    return {**found, "tensorflow": tf.__version__, "keras": used or keras.__version__}
 
 
 def library_digest() -> str:

@@ -1,0 +1,17 @@
+"""What do the first steps do, from the same weights and batches in every release?
+
+One release alone shows little of it: ``python -m suite parity`` compares the records.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from conftest import Check, Measure
+from suite.cases import Case
+
+
+@pytest.mark.table("parity")
+def test_first_steps_are_traced(case: Case, seed: int, measure: Measure, check: Check) -> None:
+    metrics = measure(case, seed).metrics
+    check(case, seed, {metric: metrics[metric] for metric, _ in case.bands})

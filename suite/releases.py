@@ -1,0 +1,133 @@
+"""The release table: what is installed side by side and measured by the same cases."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from suite.errors import ReleaseError
+
+PROJECT = Path("pyproject.toml")
+TABLES = (("releases", ""), ("gpu-releases", "-gpu"))
+"""The tables of ``[tool.suite]`` and what the names of their lock files end in."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+_PYTHON = re.compile(r"3\.\d+")
+_FIELDS = {"name", "python", "pins", "reason", "env", "unpinned", "find-links"}
+
+
+@dataclass(frozen=True)
+class Release:
+    """One row of the release table.
+
+    Attributes:
+        name: Its name everywhere, such as ``"tf-2.21"``.
+        python: The Python it runs on, such as ``"3.11"``.
+        pins: What is measured, each ``"package==version"`` unless `unpinned`.
+        reason: Why the row is there and why its odd pins are.
+        suffix: What the name of its lock ends in; ``"-gpu"`` with CUDA.
+        unpinned: Whether it is resolved anew when it runs; it has no lock and is no gate.
+        find_links: Where wheels lie that PyPI does not have; may be empty.
+
+    Raises:
+        ValueError: If a field is outside its range.
+    """
+
+    name: str
+    python: str
+    pins: tuple[str, ...]
+    reason: str
+    suffix: str = ""
+    unpinned: bool = False
+    find_links: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"name must be small letters, digits, . and -. Received: {self.name}")
+        if not _PYTHON.fullmatch(self.python):
+            raise ValueError(f"python must be such as 3.11. Received: {self.python}")
+        inexact = [pin for pin in self.pins if "==" not in pin]
+        if not self.pins or (inexact and not self.unpinned):
+            raise ValueError(f"pins must be such as keras==3.15.1. Received: {inexact or 'none'}")
+        if not self.reason:
+            raise ValueError("reason must tell why the row is there. Received: nothing")
+
+    @property
+    def lock(self) -> str:
+        """The name of its lock file without ``.txt``."""
+        return self.name + self.suffix
+
+    def __str__(self) -> str:
+        """Return the name."""
+        return self.name
+
+
+def read_releases(project: Path = PROJECT, *, table: str = "releases") -> tuple[Release, ...]:
+    """Return the rows of one table of `project`, in its order.
+
+    Raises:
+        ReleaseError: If the file cannot be read or a row is none.
+    """
+    settings = read_project(project)["tool"]["suite"]
+    rows = tuple(_release(row, project, dict(TABLES)[table]) for row in settings[table])
+    names = [row.name for row in rows]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ReleaseError(f"{project}: {table} has {', '.join(twice)} twice. Rename one row.")
+    return rows
+
+
+def read_project(project: Path = PROJECT) -> dict[str, Any]:
+    """Return the content of pyproject.toml.
+
+    Raises:
+        ReleaseError: If it cannot be read.
+    """
+    try:
+        return tomllib.loads(project.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"{project} cannot be read: {error}. Mend it.") from error
+
+
+def _release(row: dict[str, Any], project: Path, suffix: str) -> Release:
+    """Return the row that a table of the file holds, or raise ReleaseError."""
+    unknown, name = sorted(set(row) - _FIELDS), row.get("name", "a row without name")
+    if unknown:
+        raise ReleaseError(f"{project}: {name} has {', '.join(unknown)}, which is no field.")
+    try:
+        return Release(
+            name=row["name"],
+            python=row["python"],
+            pins=tuple(row["pins"]),
+            reason=row["reason"],
+            suffix=suffix,
+            unpinned=row.get("unpinned", False),
+            find_links=row.get("find-links", ""),
+        )
+    except KeyError as error:
+        raise ReleaseError(f"{project}: {name} has no {error}. Add it.") from error
+    except ValueError as error:
+        raise ReleaseError(f"{project}: {name}: {error}") from error
+
+
+def chosen(rows: tuple[Release, ...], names: str | None) -> tuple[Release, ...]:
+    """Return the rows that ``a,b,c`` names, in that order; all, unpinned ones last, for None.
+
+    Raises:
+        ReleaseError: If a name is no row's.
+    """
+    if names is None:
+        return tuple(sorted(rows, key=lambda row: row.unpinned))
+    by_name = {row.name: row for row in rows}
+    wanted = list(dict.fromkeys(filter(None, names.split(","))))
+    unknown = [name for name in wanted if name not in by_name]
+    if unknown or not wanted:
+        raise ReleaseError(
+            f"{', '.join(unknown) or 'nothing'} is no row of the release table, which has "
+            f"{', '.join(by_name)}."
+        )
+    return tuple(by_name[name] for name in wanted)

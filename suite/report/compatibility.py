@@ -1,0 +1,268 @@
+"""The compatibility table: what each row of the release table could do, from its records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from suite.bands import STALLED, Band
+from suite.cases import PHASES, Case, table
+from suite.report.table import markdown_grid, text_grid
+from suite.verdicts import judge
+
+if TYPE_CHECKING:
+    from suite.records import Record
+
+TIER = "small"
+OUTCOME_SCHEMA = 1
+MENDED = 5 * STALLED  # nats; what a fix must gain at least, far from any stall
+YES, NO, NOT_RUN = "yes", "no", "not run"
+COLUMNS = (
+    "release",
+    "installs",
+    "imports",
+    "attacks",
+    "trains",
+    "stall appears",
+    "fix works",
+    "cost",
+    "date",
+    "lock",
+)
+FACTS = ("updates_per_step", "statistics_moved", "phases_agree")
+FACT_COLUMNS = (
+    "release",
+    *(f"{loss}: {fact.replace('_', ' ')}" for loss in PHASES for fact in FACTS),
+)
+DIGEST_LENGTH = 12
+
+Fault = Callable[[Case, "Record"], str]
+"""Says what is wrong with the record of a case; nothing if it is as it should be."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a row of the release table when it last ran.
+
+    Attributes:
+        passed: Whether it ended without an error or a failed check.
+        installs: Whether its environment could be made; None if that is not known.
+        imports: Whether its framework could be imported; None if that is not known.
+        seconds: How long it ran.
+        reason: Why it did not pass, in one line; empty if it did.
+        lock_digest: Digest of its lock; empty where there was none.
+        date: The day, ISO 8601 in UTC.
+        schema: Version of this layout, `OUTCOME_SCHEMA`.
+
+    Raises:
+        ValueError: If `schema` is another.
+    """
+
+    passed: bool
+    installs: bool | None
+    imports: bool | None
+    seconds: float
+    reason: str
+    lock_digest: str
+    date: str
+    schema: int = OUTCOME_SCHEMA
+
+    def __post_init__(self) -> None:
+        """Check the schema."""
+        if self.schema != OUTCOME_SCHEMA:
+            raise ValueError(f"schema must be {OUTCOME_SCHEMA}. Received: {self.schema}")
+
+
+class Evidence(NamedTuple):
+    """All that is stored of one row.
+
+    Attributes:
+        release: Its name.
+        lock_digest: Digest of its lock as it is now; empty where there is none.
+        records: Those of the small tier, whatever their lock.
+        outcome: Of its last run, if it ran.
+    """
+
+    release: str
+    lock_digest: str
+    records: tuple[Record, ...]
+    outcome: Outcome | None
+
+
+class Row(NamedTuple):
+    """One row of the table.
+
+    Attributes:
+        cells: One a column of `COLUMNS`.
+        facts: One a column of `FACT_COLUMNS`.
+        note: What is wrong or missing, in one line; empty if nothing is.
+    """
+
+    cells: tuple[str, ...]
+    facts: tuple[str, ...]
+    note: str
+
+
+def compatibility(evidence: Evidence) -> Row:
+    """Return the row of one release: only what was measured under its present lock counts."""
+    digest = evidence.lock_digest
+    records = [r for r in evidence.records if r.environment["lock_digest"] == digest]
+    outcome = evidence.outcome
+    if outcome and outcome.lock_digest != digest:
+        outcome = None
+    columns = [
+        _column(cases, records, fault)
+        for cases, fault in (
+            (table("attack", tier=TIER), outside_band),
+            (_without_batch_norm(), outside_band),
+            (_controls(), not_stalled),
+            (_treatments(), not_mended),
+        )
+    ]
+    cells = (
+        evidence.release,
+        YES if records else _known(outcome.installs if outcome else None),
+        YES if records else _known(outcome.imports if outcome else None),
+        *(cell for cell, _ in columns),
+        _cost(records),
+        _date(records, outcome),
+        digest.rpartition(":")[2][:DIGEST_LENGTH] or "-",
+    )
+    faults = [fault for _, found in columns for fault in found]
+    note = _note(faults, outcome, stale=len(evidence.records) - len(records))
+    return Row(cells, (evidence.release, *_facts(records)), note)
+
+
+def outside_band(case: Case, record: Record) -> str:
+    """Return the first metric of a record that lies outside the case's band, if one does."""
+    verdicts = [
+        judge(record.case, metric, record.metrics[metric], band, seed=f"seed {record.seed}")
+        for metric, band in case.bands
+        if metric in record.metrics
+    ]
+    return next((str(verdict) for verdict in verdicts if verdict.failed), "")
+
+
+def not_stalled(_: Case, record: Record) -> str:
+    """Return that a control's adversarial branch learned, if it did."""
+    return _gain_outside(record, Band(-math.inf, STALLED))
+
+
+def not_mended(_: Case, record: Record) -> str:
+    """Return that a treatment's adversarial branch did not learn, if it did not."""
+    return _gain_outside(record, Band(MENDED, math.inf))
+
+
+def _gain_outside(record: Record, band: Band) -> str:
+    """Return that a record's gain of the adversarial branch lies outside `band`, if it does."""
+    gain = record.metrics["adversarial_branch_gain"]
+    seed = f"seed {record.seed}"
+    verdict = judge(record.case, "adversarial_branch_gain", gain, band, seed=seed)
+    return str(verdict) if verdict.failed else ""
+
+
+def _without_batch_norm() -> tuple[Case, ...]:
+    """Return the accuracy cases of the networks that have nothing to stall."""
+    return tuple(row for row in table("accuracy", tier=TIER) if row.architecture != "resnet50")
+
+
+def _controls() -> tuple[Case, ...]:
+    """Return the unfixed ResNets, one a phase policy."""
+    return tuple(row for row in table("stall", tier=TIER) if row.fix == "none")
+
+
+def _treatments() -> tuple[Case, ...]:
+    """Return the fixed ResNets; momentum mends only where the statistics are updated."""
+    rows = table("stall", tier=TIER)
+    useless = ("literal", "bn-momentum-0.5")
+    return tuple(row for row in rows if row.fix != "none" and (row.loss, row.fix) != useless)
+
+
+def _column(
+    cases: Sequence[Case], records: Sequence[Record], fault: Fault
+) -> tuple[str, list[str]]:
+    """Return the cell of a column and the faults it names."""
+    measured = [(case, r) for case in cases for r in records if r.case == str(case)]
+    faults = {str(case): text for case, r in measured for text in [fault(case, r)] if text}
+    present = {str(case) for case, _ in measured}
+    if faults:
+        return f"{NO}: {', '.join(faults)}", list(faults.values())
+    if not present:
+        return NOT_RUN, []
+    if len(present) < len(cases):
+        return f"partly ({len(present)} of {len(cases)} cases)", []
+    return YES, []
+
+
+def _known(truth: bool | None) -> str:
+    """Return a cell of what may be unknown."""
+    return NOT_RUN if truth is None else YES if truth else NO
+
+
+def _cost(records: Iterable[Record]) -> str:
+    """Return the smallest and the largest ratio of an adversarial to a plain step."""
+    cases = {str(case) for case in table("step-time", tier=TIER)}
+    timed = [r for r in records if r.case in cases]
+    ratios = [r.metrics["adversarial_plain_ratio"] for r in timed]
+    if not ratios:
+        return NOT_RUN
+    missing = len(cases) - len({r.case for r in timed})
+    partly = f" ({missing} of {len(cases)} networks missing)" if missing else ""
+    return f"{min(ratios):.1f} to {max(ratios):.1f}{partly}"
+
+
+def _date(records: Sequence[Record], outcome: Outcome | None) -> str:
+    """Return the day of the newest record, or of the last run where there is none."""
+    days = [record.started_at[:10] for record in records]
+    return max(days) if days else outcome.date if outcome else "-"
+
+
+def _facts(records: Sequence[Record]) -> list[str]:
+    """Return what BatchNorm's updates did in the controls, one a phase policy and fact."""
+    controls = {case.loss: str(case) for case in _controls()}
+    return [
+        _range([r.metrics[fact] for r in records if r.case == control and fact in r.metrics])
+        for control in (controls[loss] for loss in PHASES)
+        for fact in FACTS
+    ]
+
+
+def _range(values: Sequence[float]) -> str:
+    """Return the values of all seeds in short."""
+    found = list(dict.fromkeys(f"{value:.4g}" for value in sorted(values)))
+    return NOT_RUN if not found else found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"
+
+
+def _note(faults: Sequence[str], outcome: Outcome | None, *, stale: int) -> str:
+    """Return in one line what is wrong with a row, why it did not run, or what was left out."""
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    notes = [f"{faults[0]}{more}"] if faults else []
+    if outcome and not outcome.passed and not faults:
+        notes.append(outcome.reason)
+    if stale:
+        notes.append(f"{stale} records of another lock do not count")
+    return "; ".join(notes)
+
+
+def text_report(rows: Sequence[Row], *, width: int | None = None) -> str:
+    """Return the table and the notes below it, for a terminal or a log."""
+    grid = text_grid(COLUMNS, [row.cells for row in rows], whole=("release", "date"), width=width)
+    notes = [f"{row.cells[0]}: {row.note}" for row in rows if row.note]
+    return "\n".join([grid, *(["", *notes] if notes else [])])
+
+
+def markdown_report(rows: Sequence[Row], *, records: int) -> str:
+    """Return the table, the notes and what BatchNorm did, in Markdown."""
+    notes = [f"- {row.cells[0]}: {row.note}" for row in rows if row.note]
+    facts = [row.facts for row in rows if set(row.facts[1:]) != {NOT_RUN}]
+    parts = [
+        markdown_grid(COLUMNS, [row.cells for row in rows]),
+        "\n".join(notes),
+        f"What BatchNorm did in ResNet-50 without a fix:\n\n{markdown_grid(FACT_COLUMNS, facts)}"
+        if facts
+        else "",
+        f"From {records} records of the {TIER} tier, by `nox -s matrix -- --table --readme FILE`.",
+    ]
+    return "\n\n".join(part for part in parts if part)

@@ -1,0 +1,240 @@
+"""Tests of suite.report.compatibility: every cell says what the records say, no more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from suite.bands import Band
+from suite.cases import Case, table
+from suite.records import Record
+from suite.report.compatibility import (
+    COLUMNS,
+    TIER,
+    Evidence,
+    Outcome,
+    compatibility,
+    markdown_report,
+    text_report,
+)
+
+DIGEST = "sha256:" + "ab" * 32
+TABLES = ("accuracy", "stall", "attack", "step-time")
+FAILED = Outcome(False, False, None, 3.0, "No solution found", DIGEST, "2024-06-01")
+
+Store = list[Record]
+MakeRecord = Callable[..., Record]
+
+
+def inside(band: Band) -> float:
+    """Return a value that lies in `band`."""
+    if math.isinf(band.high):
+        return band.low + 1
+    return band.high if math.isinf(band.low) else (band.low + band.high) / 2
+
+
+@pytest.fixture
+def good(make_record: MakeRecord) -> Store:
+    """Return one record of every case of the small tier, as it should be."""
+    cases: dict[str, Case] = {}
+    for name in TABLES:
+        for case in table(name, tier=TIER):
+            cases.setdefault(str(case), case)
+    return [made(make_record, case) for case in cases.values()]
+
+
+def made(make_record: MakeRecord, case: Case, **changes: Any) -> Record:
+    metrics = {name: inside(band) for name, band in case.bands}
+    if case.question == "step-time":
+        metrics["adversarial_plain_ratio"] = {"lenet5": 2.04, "resnet50": 3.11}.get(
+            case.architecture, 2.5
+        )
+    environment = {"lock_digest": DIGEST}
+    metrics.update(changes)
+    return make_record(str(case), question=case.question, metrics=metrics, environment=environment)
+
+
+def changed(store: Store, case: str, **metrics: float) -> Store:
+    """Return `store` with other metrics of one case."""
+    assert case in {record.case for record in store}
+    return [
+        replace(record, metrics={**record.metrics, **metrics}) if record.case == case else record
+        for record in store
+    ]
+
+
+def without(store: Store, *cases: str) -> Store:
+    return [record for record in store if record.case not in cases]
+
+
+def cells(store: Store, outcome: Outcome | None = None, digest: str = DIGEST) -> dict[str, str]:
+    row = compatibility(Evidence("tf-1.0", digest, tuple(store), outcome))
+    return {**dict(zip(COLUMNS, row.cells)), "note": row.note}
+
+
+def test_a_release_that_does_all_has_yes_in_every_cell(good: Store) -> None:
+    assert cells(good) == {
+        "release": "tf-1.0",
+        "installs": "yes",
+        "imports": "yes",
+        "attacks": "yes",
+        "trains": "yes",
+        "stall appears": "yes",
+        "fix works": "yes",
+        "cost": "2.0 to 3.1",
+        "date": "2024-05-01",
+        "lock": "abababababab",
+        "note": "",
+    }
+
+
+def test_nothing_is_claimed_of_a_release_that_never_ran() -> None:
+    found = cells([])
+    assert {found[name] for name in COLUMNS[1:8]} == {"not run"}
+    assert found["date"] == "-"
+    assert found["note"] == ""
+
+
+def test_a_release_that_cannot_be_installed_says_why() -> None:
+    found = cells([], FAILED)
+    assert (found["installs"], found["imports"], found["attacks"]) == ("no", "not run", "not run")
+    assert (found["date"], found["note"]) == ("2024-06-01", "No solution found")
+
+
+def test_a_framework_that_cannot_be_imported_was_installed() -> None:
+    outcome = replace(FAILED, installs=True, imports=False, reason="TypeError: Descriptors")
+    found = cells([], outcome)
+    assert (found["installs"], found["imports"]) == ("yes", "no")
+    assert found["note"] == "TypeError: Descriptors"
+
+
+def test_an_outcome_of_another_lock_does_not_count() -> None:
+    found = cells([], replace(FAILED, lock_digest="sha256:other"))
+    assert (found["installs"], found["note"]) == ("not run", "")
+
+
+def test_a_release_without_lock_that_failed_without_lock_says_why() -> None:
+    found = cells([], replace(FAILED, lock_digest=""), digest="")
+    assert (found["installs"], found["lock"], found["note"]) == ("no", "-", "No solution found")
+
+
+def test_records_of_another_lock_do_not_count_and_are_told(good: Store) -> None:
+    found = cells(good, digest="sha256:new")
+    assert found["attacks"] == "not run"
+    assert found["note"] == f"{len(good)} records of another lock do not count"
+
+
+def test_a_failed_attack_is_named_with_its_metric(good: Store) -> None:
+    found = cells(changed(good, "attack-lenet5", linear_error=0.25))
+    assert found["attacks"] == "no: attack-lenet5"
+    assert found["note"] == "attack-lenet5 (seed 0): linear_error is 0.25, expected 0 to 1e-06"
+    assert found["trains"] == "yes"
+
+
+def test_a_network_without_batch_norm_that_does_not_train_is_named(good: Store) -> None:
+    found = cells(changed(good, "lenet5-plain", clean_accuracy=0.05))
+    assert found["trains"] == "no: lenet5-plain"
+
+
+def test_a_resnet_that_does_not_train_is_the_stall_and_no_fault(good: Store) -> None:
+    found = cells(changed(good, "resnet50-w0.25-plain", clean_accuracy=0.99))
+    assert found["trains"] == "yes"
+
+
+@pytest.mark.parametrize("loss", ["literal", "intended"])
+@pytest.mark.parametrize("gain", [0.1001, 2.0, math.nan])
+def test_a_control_that_learns_does_not_stall(good: Store, loss: str, gain: float) -> None:
+    control = f"resnet50-w0.25-{loss}-none"
+    found = cells(changed(good, control, adversarial_branch_gain=gain))
+    assert found["stall appears"] == f"no: {control}"
+    assert f"adversarial_branch_gain is {gain:.4g}" in found["note"]
+
+
+@pytest.mark.parametrize(
+    "case", ["intended-bn-momentum-0.5", "intended-imagenet-inputs", "literal-imagenet-inputs"]
+)
+def test_a_fix_must_gain_well_above_a_stall(good: Store, case: str) -> None:
+    treated = f"resnet50-w0.25-{case}"
+    weak = changed(good, treated, adversarial_branch_gain=0.49)
+    assert cells(weak)["fix works"] == f"no: {treated}"
+    enough = changed(good, treated, adversarial_branch_gain=0.51)
+    assert cells(enough)["fix works"] == "yes"
+
+
+def test_momentum_under_literal_phases_is_no_fix(good: Store) -> None:
+    store = without(good, "resnet50-w0.25-literal-bn-momentum-0.5")
+    assert cells(store)["fix works"] == "yes"
+
+
+def test_missing_cases_are_told(good: Store) -> None:
+    store = without(good, "attack-lenet5", "resnet50-w0.25-literal-none", "step-time-lenet5")
+    found = cells(store)
+    assert found["attacks"] == "partly (3 of 4 cases)"
+    assert found["stall appears"] == "partly (1 of 2 cases)"
+    assert found["cost"] == "2.5 to 3.1 (1 of 4 networks missing)"
+
+
+def test_one_bad_seed_of_several_is_a_fault(good: Store) -> None:
+    bad = replace(
+        next(record for record in good if record.case == "attack-lenet5"),
+        seed=3,
+        metrics={"linear_error": 0.5},
+    )
+    found = cells([bad, *good])
+    assert found["attacks"] == "no: attack-lenet5"
+    assert found["note"].startswith("attack-lenet5 (seed 3)")
+
+
+def test_further_faults_are_counted(good: Store) -> None:
+    store = changed(good, "attack-lenet5", linear_error=0.25)
+    store = changed(store, "lenet5-plain", clean_accuracy=0.05)
+    assert cells(store)["note"].endswith("(and 1 more)")
+
+
+def test_a_run_that_failed_without_a_fault_in_the_records_says_why(good: Store) -> None:
+    store = without(good, "attack-lenet5")
+    outcome = replace(FAILED, installs=True, reason="the disk is full")
+    assert cells(store, outcome)["note"] == "the disk is full"
+
+
+def test_the_newest_record_gives_the_date(good: Store) -> None:
+    newer = replace(good[0], started_at="2025-01-02T00:00:00+00:00")
+    assert cells([newer, *good[1:]])["date"] == "2025-01-02"
+
+
+def test_an_outcome_of_another_schema_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"schema must be 1\. Received: 2"):
+        replace(FAILED, schema=2)
+
+
+def test_a_terminal_gets_the_table_and_the_notes(good: Store) -> None:
+    rows = [
+        compatibility(Evidence("tf-1.0", DIGEST, tuple(good), None)),
+        compatibility(Evidence("tf-9.9", DIGEST, (), FAILED)),
+    ]
+    head, _, first, second, blank, note = text_report(rows).splitlines()
+    assert head.split()[:3] == ["release", "installs", "imports"]
+    assert first.split()[:3] == ["tf-1.0", "yes", "yes"]
+    assert second.split()[:4] == ["tf-9.9", "no", "not", "run"]
+    assert (blank, note) == ("", "tf-9.9: No solution found")
+
+
+def test_markdown_holds_table_notes_and_what_batch_norm_did(good: Store) -> None:
+    facts = {"updates_per_step": 0.0, "statistics_moved": 0.0, "phases_agree": 1.0}
+    store = changed(good, "resnet50-w0.25-literal-none", **facts)
+    facts = {"updates_per_step": 34.0, "statistics_moved": 9273.3, "phases_agree": 1.0}
+    store = changed(store, "resnet50-w0.25-intended-none", **facts)
+    rows = [
+        compatibility(Evidence("tf-1.0", DIGEST, tuple(store), None)),
+        compatibility(Evidence("tf-9.9", DIGEST, (), FAILED)),
+    ]
+    text = markdown_report(rows, records=len(store))
+    assert "| tf-9.9 | no | not run |" in text
+    assert "- tf-9.9: No solution found" in text
+    assert "| tf-1.0 | 0 | 0 | 1 | 34 | 9273 | 1 |" in text
+    assert text.count("tf-9.9") == 2
+    assert f"From {len(store)} records" in text

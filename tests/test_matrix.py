@@ -1,0 +1,386 @@
+"""Tests of suite.matrix: every row gets its turn, and what became of each is told and kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from suite import matrix
+from suite.__main__ import main
+from suite.errors import RecordError, ReleaseError
+from suite.matrix import (
+    BEGIN,
+    END,
+    disk_use,
+    evidence,
+    imported,
+    installed,
+    read_outcome,
+    reason,
+    run_matrix,
+    write_section,
+)
+from suite.records import Record, file_digest, store
+from suite.releases import Release
+
+ROOT = Path(__file__).parents[1]
+ROWS = ("one", "bad", "two", "nightly")
+PROJECT = "".join(
+    f"""[[tool.suite.releases]]
+name = "{name}"
+python = "3.11"
+pins = ["keras==1"]
+reason = "to test"
+{"unpinned = true" if name == "nightly" else ""}
+"""
+    for name in ROWS
+)
+FAKE = """
+import os, pathlib, subprocess, sys, time
+name = sys.argv[2][len("benchmarks("):-1]
+log = pathlib.Path("calls")
+def note(word):
+    with log.open("a") as file:
+        file.write(f"{word} {name} {os.getpid()} {time.time()}\\n")
+note("start")
+print("=" * 9, "test session starts", "=" * 9)
+print("arguments:", *sys.argv[3:])
+if os.environ.get("FAKE_HANGS"):
+    child = "import time; time.sleep(200)"
+    print(subprocess.Popen([sys.executable, "-c", child]).pid, file=log.open("a"), flush=True)
+    time.sleep(200)
+time.sleep(0.3)
+note("end")
+if name in os.environ.get("FAKE_FAILS", "bad").split(","):
+    print("E   OSError: the disk is on fire")
+    sys.exit("nox > Session benchmarks failed.")
+"""
+
+Output = pytest.CaptureFixture[str]
+MakeRecord = Callable[..., Record]
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the working directory hold a release table, and let a fake nox run its rows."""
+    monkeypatch.chdir(tmp_path)
+    Path("pyproject.toml").write_text(PROJECT)
+    Path("locks").mkdir()
+    for name in ROWS:
+        Path("locks", f"{name}.txt").write_text(name)
+    Path("fake.py").write_text(FAKE)
+    monkeypatch.setattr(matrix, "NOX", (sys.executable, "fake.py"))
+    monkeypatch.setattr(matrix, "problem", lambda _: "")
+
+
+def release(name: str, *, unpinned: bool = False) -> Release:
+    return Release(name, "3.11", ("keras==1",), "to test", unpinned=unpinned)
+
+
+def calls(word: str) -> list[str]:
+    """Return the rows in the order in which they started or ended."""
+    lines = Path("calls").read_text().splitlines()
+    return [line.split()[1] for line in lines if line.startswith(f"{word} ")]
+
+
+def overlapped() -> bool:
+    """Return whether a row started before the one before it had ended."""
+    words = [line.split()[0] for line in Path("calls").read_text().splitlines()]
+    return "start start" in " ".join(words)
+
+
+def test_a_failing_row_stops_no_other_and_fails_the_matrix(capsys: Output) -> None:
+    assert main(["matrix"]) == 1
+    assert calls("end") == ["one", "bad", "two", "nightly"]
+    output = capsys.readouterr().out
+    assert "one started, log in records/one/matrix.log" in output
+    assert re.search(r"^bad \d+ s, failed: OSError: the disk is on fire$", output, re.MULTILINE)
+    assert "4 of 4 rows done" in output
+    assert "bad: OSError: the disk is on fire" in output
+
+
+def test_a_matrix_without_failure_ends_with_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_FAILS", "")
+    assert main(["matrix"]) == 0
+
+
+def test_an_unpinned_row_is_no_gate(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    monkeypatch.setenv("FAKE_FAILS", "nightly")
+    assert main(["matrix"]) == 0
+    assert "nightly failed, and is no gate" in capsys.readouterr().out
+
+
+def test_rows_run_in_the_order_given() -> None:
+    main(["matrix", "--rows", "two,one"])
+    assert calls("start") == ["two", "one"]
+    assert not overlapped()
+
+
+def test_jobs_run_at_once_and_no_more_than_asked() -> None:
+    main(["matrix", "--jobs", "2"])
+    words = [line.split()[0] for line in Path("calls").read_text().splitlines()]
+    running = [words[: i + 1].count("start") - words[:i].count("end") for i in range(len(words))]
+    assert overlapped()
+    assert max(running) == 2
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "two"])
+def test_jobs_must_be_a_positive_number(jobs: str, capsys: Output) -> None:
+    with pytest.raises(SystemExit):
+        main(["matrix", f"--jobs={jobs}"])
+    assert f"must be a positive number. Received: {jobs}" in capsys.readouterr().err
+
+
+def test_an_unknown_row_is_an_error_that_lists_the_rows(capsys: Output) -> None:
+    assert main(["matrix", "--rows", "one,tf-9"]) == 2
+    error = capsys.readouterr().err
+    assert "tf-9 is no row of the release table, which has one, bad, two, nightly." in error
+    assert not Path("calls").exists()
+
+
+def test_further_options_are_passed_on(tmp_path: Path) -> None:
+    options = ["--seeds", "0,1", "-k", "attack or lenet5", "--gtsrb-root", "/data"]
+    main(["matrix", "--rows", "one", "--records", "elsewhere", *options])
+    log = Path("elsewhere/one/matrix.log").read_text()
+    assert f"arguments: -- {' '.join(options)} --records {tmp_path / 'elsewhere'}" in log
+
+
+def test_other_commands_take_no_further_options(capsys: Output) -> None:
+    with pytest.raises(SystemExit):
+        main(["compare", "--seeds", "0"])
+    assert "unrecognized arguments: --seeds 0" in capsys.readouterr().err
+
+
+def test_a_row_whose_lock_is_stale_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = "locks/one.txt is stale; would change keras 1 -> 2"
+    monkeypatch.setattr(matrix, "problem", lambda lock: fault if lock.name == "one" else "")
+    assert main(["matrix", "--rows", "one,two"]) == 1
+    assert calls("start") == ["two"]
+    outcome = read_outcome(release("one"), Path("records"))
+    assert outcome is not None
+    assert (outcome.installs, outcome.imports, outcome.reason) == (None, None, fault)
+
+
+def test_a_row_that_cannot_be_resolved_cannot_be_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fault = "locks/one.txt is missing; one cannot be resolved: no version of keras==9.9"
+    monkeypatch.setattr(matrix, "problem", lambda _: fault)
+    outcome = run_matrix([release("one")], records=Path("records"))["one"]
+    assert (outcome.installs, outcome.reason) == (False, fault)
+
+
+def test_an_unpinned_row_needs_no_fresh_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matrix, "problem", lambda _: "stale")
+    assert run_matrix([release("one", unpinned=True)], records=Path("records"))["one"].passed
+
+
+def test_what_became_of_a_row_is_kept_with_the_digest_of_its_lock() -> None:
+    found = run_matrix([release("bad")], records=Path("records"))["bad"]
+    assert found == read_outcome(release("bad"), Path("records"))
+    assert found.lock_digest == file_digest(Path("locks/bad.txt"))
+    assert (found.passed, found.installs, found.imports) == (False, True, None)
+    assert 0.3 <= found.seconds < 30
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"schema": 1, "more": 2}'])
+def test_a_damaged_outcome_is_named(content: str) -> None:
+    run_matrix([release("one")], records=Path("records"))
+    Path("records/one/matrix.json").write_text(content)
+    with pytest.raises(RecordError, match=r"^records/one/matrix\.json cannot be read: "):
+        read_outcome(release("one"), Path("records"))
+
+
+def test_an_outcome_of_another_schema_is_named() -> None:
+    run_matrix([release("one")], records=Path("records"))
+    path = Path("records/one/matrix.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 2}))
+    with pytest.raises(RecordError, match="schema must be 1"):
+        read_outcome(release("one"), Path("records"))
+
+
+def test_a_second_run_finds_the_records_of_the_first() -> None:
+    main(["matrix", "--rows", "one"])
+    main(["matrix", "--rows", "one"])
+    log = Path("records/one/matrix.log").read_text()
+    assert f"arguments: -- --records {Path.cwd() / 'records'}\n" in log
+    assert calls("end") == ["one", "one"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_matrix_leaves_no_process_behind(number: int) -> None:
+    code = (
+        "import sys; from suite import matrix; from suite.__main__ import main;"
+        "matrix.NOX = (sys.executable, 'fake.py'); matrix.problem = lambda _: '';"
+        "sys.exit(main(['matrix', '--jobs', '2']))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "FAKE_HANGS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    pids = started_pids(4)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "one stopped; the same command goes on with it" in output
+    wait_until(lambda: not any(map(alive, pids)))
+
+
+def started_pids(count: int) -> list[int]:
+    """Return the process ids of two fake rows and their children, as soon as all run."""
+
+    def found() -> list[int]:
+        lines = Path("calls").read_text().splitlines() if Path("calls").exists() else []
+        words = [line.split() for line in lines]
+        return [int(word[2] if word[0] == "start" else word[0]) for word in words if word]
+
+    wait_until(lambda: len(found()) == count)
+    return found()
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def wait_until(true: Callable[[], bool], limit_s: float = 30) -> None:
+    end_s = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < end_s, "it never became true"
+        time.sleep(0.05)
+
+
+INSTALL_FAILED = """nox > uv pip install --require-hashes --no-deps -r locks/tf-1.txt
+error: Hash mismatch for `keras==1`
+  cause: Expected:
+             sha256:aa
+nox > Command uv pip install -r locks/tf-1.txt failed with exit code 2
+nox > Session benchmarks(tf-1) failed.
+"""
+IMPORT_FAILED = """============ test session starts ============
+benchmarks/test_accuracy.py::test[lenet5-seed0] ERROR        [ 10%]
+suite/stacks/__init__.py:97: in load
+    return _tensorflow()
+E     TypeError: Descriptors cannot be created directly.
+E     If this call came from a _pb2.py file, your generated code is out of date.
+E     More information: https://developers.google.com
+=========== short test summary info ===========
+ERROR benchmarks/test_accuracy.py::test[lenet5-seed0] - TypeError: Descr...
+nox > Command python -m pytest failed with exit code 1
+nox > Session benchmarks(tf-1) failed.
+"""
+NO_DATA = """============ test session starts ============
+!!!!!!!! _pytest.outcomes.Exit: no archive: set
+GTSRB_ROOT !!!!!!!!
+nox > Session benchmarks(tf-1) failed.
+"""
+NO_PYTHON = (
+    "nox > Session benchmarks(tf-1) failed: Python interpreter 3.7 not found (took a second).\n"
+)
+NO_LOCK = "nox > Session benchmarks(tf-1) aborted: locks/tf-1.txt is missing: make it.\n"
+FAILED_CHECK = """============ test session starts ============
+benchmarks/test_attack.py::test[seed0] FAILED [ 10%]
+linear_error is 0.3, expected 0 to 1e-06
+FAILED benchmarks/test_attack.py::test[seed0] - Failed: attack
+nox > Session benchmarks(tf-1) failed.
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "installs", "imports", "why"),
+    [
+        (INSTALL_FAILED, False, None, "Hash mismatch for `keras==1` cause: Expected: sha256:aa"),
+        (IMPORT_FAILED, True, False, "TypeError: Descriptors cannot be created directly"),
+        (NO_DATA, True, None, "no archive: set GTSRB_ROOT"),
+        (NO_PYTHON, False, None, "Python interpreter 3.7 not found"),
+        (NO_LOCK, False, None, "locks/tf-1.txt is missing: make it"),
+        (FAILED_CHECK, True, True, "benchmarks/test_attack.py::test[seed0] - Failed: attack"),
+        ("", False, None, "it printed nothing"),
+        ("line\nKilled\n\n", False, None, "Killed"),
+    ],
+)  # fmt: skip
+def test_the_log_tells_how_far_a_row_came_and_why_no_further(
+    log: str, installs: bool, imports: bool | None, why: str
+) -> None:
+    assert (installed(log), imported(log), reason(log)) == (installs, imports, why)
+
+
+def test_stored_records_make_the_table_without_a_run(
+    make_record: MakeRecord, capsys: Output
+) -> None:
+    digest = file_digest(Path("locks/one.txt"))
+    store(make_record(release="one", environment={"lock_digest": digest}), Path("records"))
+    assert main(["matrix", "--table"]) == 0
+    lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line}
+    assert lines["one"][1:3] == ["yes", "yes"]
+    assert lines["two"][1:3] == ["not", "run"]
+    assert not Path("calls").exists()
+
+
+def test_an_unpinned_row_is_judged_by_the_lock_of_its_newest_record(
+    make_record: MakeRecord,
+) -> None:
+    for case, day in (("a", "01"), ("b", "02")):
+        record = make_record(
+            case,
+            release="nightly",
+            started_at=f"2024-05-{day}T00:00:00+00:00",
+            environment={"lock_digest": f"sha256:{case}"},
+        )
+        store(record, Path("records"))
+    assert evidence(release("nightly", unpinned=True), Path("records")).lock_digest == "sha256:b"
+    pinned = evidence(release("nightly"), Path("records")).lock_digest
+    assert pinned == file_digest(Path("locks/nightly.txt"))
+
+
+def test_the_table_goes_between_the_markers_of_a_page() -> None:
+    page = Path("README.md")
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    assert main(["matrix", "--table", "--readme", "README.md"]) == 0
+    text = page.read_text()
+    assert text.startswith(f"before\n{BEGIN}\n\n| release | installs |")
+    assert text.endswith(f"\n\n{END}\nafter\n")
+    assert "old" not in text
+    main(["matrix", "--table", "--readme", "README.md"])
+    assert page.read_text() == text
+
+
+@pytest.mark.parametrize("text", ["", f"{BEGIN}\n", f"{END}\n{BEGIN}\n"])
+def test_a_page_without_markers_is_left_alone(text: str) -> None:
+    Path("README.md").write_text(text)
+    with pytest.raises(
+        ReleaseError, match=r"^README\.md lacks the lines <!-- compatibility: begin"
+    ):
+        write_section(Path("README.md"), "table")
+    assert Path("README.md").read_text() == text
+
+
+def test_a_page_that_is_not_there_is_named() -> None:
+    with pytest.raises(ReleaseError, match=r"^NONE\.md cannot be read: No such file"):
+        write_section(Path("NONE.md"), "table")
+
+
+def test_disk_use_counts_shared_files_once() -> None:
+    one, two = (Path(".nox", f"benchmarks-{name}", "lib") for name in ("tf-1-0", "tf-2-0"))
+    for folder in (one, two):
+        folder.mkdir(parents=True)
+    with (one / "big").open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, 200_000_000)
+    (two / "big").hardlink_to(one / "big")
+    found = disk_use([release("tf-1.0"), release("tf-2.0"), release("tf-3.0")])
+    assert found == (
+        "disk: tf-1.0 0.2 GB, tf-2.0 0.2 GB, tf-3.0 0.0 GB; together 0.2 GB, "
+        "shared files counted once"
+    )
