@@ -15,13 +15,13 @@ from suite.records import Record, read_records, stored_cases
 from suite.report.compatibility import compatibility, markdown_report, text_report
 from suite.report.steps import parity_markdown, parity_text
 from suite.report.table import markdown_table, summary, terminal_width, text_table
+from suite.report.traps import traps_markdown
 from suite.verdicts import Verdict
 
 REGRESSION_STATUS = 1
 ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130  # what shells give for Ctrl-C
 QUICKSTART = "quickstart"
-NEWEST = "tf-2.21"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     steps = commands.add_parser(
         "parity", parents=[folders], help="compare the first steps of the releases"
     )
-    steps.add_argument("--reference", default=NEWEST, metavar="RELEASE", help="with this one")
+    steps.add_argument("--reference", metavar="RELEASE", help="with this one; else the default row")
     steps.add_argument("--release", help="compare this release alone")
     steps.add_argument("--tier", default="small")
     steps.add_argument("--markdown", type=Path, metavar="FILE", help="write the report here too")
@@ -163,16 +163,18 @@ def _write_text(path: Path, text: str) -> None:
 
 def _parity(options: argparse.Namespace) -> int:
     """Compare the first steps of every release that has traces with the reference's."""
-    reference = traces(read_records(options.records / options.reference / options.tier))
+    from suite.releases import read_project  # noqa: PLC0415 - needs a newer Python than the oldest
+
+    name = options.reference or read_project()["tool"]["suite"]["default"]
+    reference = traces(read_records(options.records / name / options.tier))
     folders = sorted(options.records.glob(f"{options.release or '*'}/{options.tier}"))
-    rows = [folder for folder in folders if folder.parent.name != options.reference]
+    rows = [folder for folder in folders if folder.parent.name != name]
     measured = [found for found in map(traces, map(read_records, rows)) if found]
-    for records, release in ((reference, options.reference), (measured, options.release)):
+    for records, release in ((reference, name), (measured, options.release or "RELEASE")):
         if not records:
-            name = release or "RELEASE"
             raise SuiteError(
-                f"{options.records / name / options.tier} holds no traces of first steps. Make "
-                f'them with `nox -s "benchmarks({name})"`.'
+                f"{options.records / release / options.tier} holds no traces of first steps. Make "
+                f'them with `nox -s "benchmarks({release})"`.'
             )
     found = [compare_releases(records, reference) for records in measured]
     print("\n".join(f"{parity_text(comparisons)}\n" for comparisons in found))
@@ -222,8 +224,9 @@ def _matrix(options: argparse.Namespace) -> int:
     lines = [compatibility(evidence) for evidence in found]
     print(text_report(lines, width=terminal_width()))
     if options.readme:
-        count = sum(len(evidence.records) for evidence in found)
-        matrix.write_section(options.readme, markdown_report(lines, records=count))
+        records = [record for evidence in found for record in evidence.records]
+        page = markdown_report(lines, records=len(records))
+        matrix.write_section(options.readme, f"{page}\n\n{traps_markdown(records)}")
     failed = [row for row in rows if row.name in outcomes and not outcomes[row.name].passed]
     for row in failed:
         print(f"{row} failed{', and is no gate' if row.unpinned else ''}")

@@ -24,8 +24,9 @@ VALUES = [0.80, 0.82, 0.79, 0.81, 0.83]
 def fill(
     tmp_path: Path, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., None]:
-    """Return a function that stores one record a value; the working directory is empty."""
+    """Return a function that stores one record a value, in a project without anything else."""
     monkeypatch.chdir(tmp_path)
+    Path("pyproject.toml").write_text('[tool.suite]\ndefault = "tf-2.21"\n', encoding="utf-8")
 
     def fill(root: str, values: list[float] = VALUES, **changes: Any) -> None:
         for seed, value in enumerate(values):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from suite.bands import STALLED, Band
+from suite.bands import STALLED, Band, graph_bands
 from suite.cases import PHASES, Case, table
 from suite.report.table import markdown_grid, text_grid
 from suite.verdicts import judge
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 TIER = "small"
 OUTCOME_SCHEMA = 1
 MENDED = 5 * STALLED  # nats; what a fix must gain at least, far from any stall
+GRAPH = "graph"  # the stack of TensorFlow 1
+POISONED = (
+    "under literal phases BatchNorm's statistics became NaN out of uninitialised memory (TensorFlow"
+    " 1 on the CPU): nothing is learned, and no fix can be judged there"
+)
 YES, NO, NOT_RUN = "yes", "no", "not run"
 COLUMNS = (
     "release",
@@ -112,13 +117,14 @@ def compatibility(evidence: Evidence) -> Row:
     outcome = evidence.outcome
     if outcome and outcome.lock_digest != digest:
         outcome = None
+    sound = [record for record in records if not poisoned(record)]
     columns = [
-        _column(cases, records, fault)
-        for cases, fault in (
-            (table("attack", tier=TIER), outside_band),
-            (_without_batch_norm(), outside_band),
-            (_controls(), not_stalled),
-            (_treatments(), not_mended),
+        _column(cases, found, fault)
+        for cases, found, fault in (
+            (table("attack", tier=TIER), records, outside_band),
+            (_without_batch_norm(), records, outside_band),
+            (_controls(), records, not_stalled),
+            (_treatments(), sound, not_mended),
         )
     ]
     cells = (
@@ -132,6 +138,8 @@ def compatibility(evidence: Evidence) -> Row:
     )
     faults = [fault for _, found in columns for fault in found]
     note = _note(faults, outcome, stale=len(evidence.records) - len(records))
+    if len(sound) < len(records):
+        note = "; ".join([*([note] if note else []), POISONED])
     return Row(cells, (evidence.release, *_facts(records)), note)
 
 
@@ -145,9 +153,23 @@ def outside_band(case: Case, record: Record) -> str:
     return next((str(verdict) for verdict in verdicts if verdict.failed), "")
 
 
-def not_stalled(_: Case, record: Record) -> str:
-    """Return that a control's adversarial branch learned, if it did."""
-    return _gain_outside(record, Band(-math.inf, STALLED))
+def poisoned(record: Record) -> bool:
+    """Return whether the graph of TensorFlow 1 put NaN into BatchNorm's statistics by itself."""
+    gain = record.metrics.get("adversarial_branch_gain", 0.0)
+    literal = record.settings.get("loss") == "literal"
+    return literal and record.environment.get("stack") == GRAPH and math.isnan(gain)
+
+
+def not_stalled(case: Case, record: Record) -> str:
+    """Return that a control's adversarial branch learned, if it did.
+
+    In a graph of TensorFlow 1 it is held against the band of that graph, which updates the
+    statistics twice a step; where they are poisoned, nothing is learned at all.
+    """
+    band = Band(-math.inf, STALLED)
+    if record.environment.get("stack") == GRAPH:
+        band = graph_bands(str(case), tier=TIER).get("adversarial_branch_gain", band)
+    return "" if poisoned(record) else _gain_outside(record, band)
 
 
 def not_mended(_: Case, record: Record) -> str:

@@ -154,6 +154,41 @@ def test_a_control_that_learns_does_not_stall(good: Store, loss: str, gain: floa
     assert f"adversarial_branch_gain is {gain:.4g}" in found["note"]
 
 
+def in_graph(store: Store) -> Store:
+    """Return `store` as if TensorFlow 1 had made it, each loss in its settings."""
+    losses = {str(case): case.loss for name in TABLES for case in table(name, tier=TIER)}
+    return [
+        replace(
+            record,
+            environment={**record.environment, "stack": "graph"},
+            settings={**record.settings, "loss": losses[record.case]},
+        )
+        for record in store
+    ]
+
+
+def test_in_a_graph_poisoned_statistics_are_a_stall_that_judges_no_fix(good: Store) -> None:
+    store = good
+    for fix in ("none", "imagenet-inputs"):
+        store = changed(store, f"resnet50-w0.25-literal-{fix}", adversarial_branch_gain=math.nan)
+    found = cells(in_graph(store))
+    assert found["stall appears"] == "yes"
+    assert found["fix works"] == "partly (2 of 3 cases)"
+    assert "NaN" in found["note"]
+
+
+def test_poison_is_no_excuse_under_intended_phases(good: Store) -> None:
+    control = "resnet50-w0.25-intended-none"
+    found = cells(in_graph(changed(good, control, adversarial_branch_gain=math.nan)))
+    assert found["stall appears"] == f"no: {control}"
+
+
+def test_in_a_graph_the_control_may_be_on_its_way_out(good: Store) -> None:
+    control = "resnet50-w0.25-intended-none"
+    assert cells(in_graph(changed(good, control, adversarial_branch_gain=0.2)))["note"] == ""
+    assert cells(in_graph(changed(good, control, adversarial_branch_gain=0.6)))["note"] != ""
+
+
 @pytest.mark.parametrize(
     "case", ["intended-bn-momentum-0.5", "intended-imagenet-inputs", "literal-imagenet-inputs"]
 )
