@@ -94,16 +94,15 @@ def _compare(options: argparse.Namespace) -> int:
     folders = _measured(options.records, release=options.release, tier=options.tier)
     verdicts: list[Verdict] = []
     pages: list[str] = []
+    unjudged: list[Path] = []
     for folder in folders:
         measured = read_records(folder)
         against = options.against or folder.parent.name
-        baseline = read_records(options.baselines / against / folder.name)
+        place = options.baselines / against / folder.name
+        baseline = read_records(place)
         if not baseline:
-            raise SuiteError(
-                f"{options.baselines / against / folder.name} holds no baseline, so nothing can be "
-                f"judged. Restore it from version control, judge by another release's with "
-                f"--against RELEASE, or make one with `{REBASELINE}`."
-            )
+            unjudged.append(place)
+            continue
         heading = _heading(measured, baseline, against)
         found = compare(baseline, measured)
         table = text_table(found, width=terminal_width(), colour=sys.stdout.isatty())
@@ -112,19 +111,33 @@ def _compare(options: argparse.Namespace) -> int:
         verdicts += found
     if options.markdown:
         _write_text(options.markdown, "\n".join(pages))
-    return REGRESSION_STATUS if any(verdict.failed for verdict in verdicts) else 0
+    if any(verdict.failed for verdict in verdicts):
+        return REGRESSION_STATUS
+    if unjudged:
+        raise SuiteError(
+            f"{', '.join(map(str, unjudged))} holds no baseline, so nothing can be judged. Restore "
+            "it from version control, judge by another release's with --against RELEASE, name the "
+            f"release to judge with --release, or make a baseline with `{REBASELINE}`."
+        )
+    return 0
 
 
 def _measured(records: Path, *, release: str | None, tier: str | None) -> list[Path]:
     """Return the folders of records, by release and tier, or raise SuiteError if there is none.
 
     Those of the quickstart count only where `tier` names it: synthetic signs tell nothing of a
-    release.
+    release. Those of an unpinned release count only where `release` names it: it is no gate.
     """
+    from suite.releases import read_project  # noqa: PLC0415 - needs a newer Python than the oldest
+
+    rows = read_project()["tool"]["suite"].get("releases", [])
+    unpinned = {row["name"] for row in rows if row.get("unpinned")}
     found = sorted(
         path
         for path in records.glob(f"{release or '*'}/{tier or '*'}")
-        if path.is_dir() and (tier or path.name != QUICKSTART)
+        if path.is_dir()
+        and (tier or path.name != QUICKSTART)
+        and (release or path.parent.name not in unpinned)
     )
     folders = [folder for folder in found if stored_cases(folder)]
     if not folders:

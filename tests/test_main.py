@@ -84,6 +84,29 @@ def test_compare_without_a_baseline_is_an_error_that_tells_the_ways_out(
     assert "nox -s rebaseline" in error
 
 
+def test_compare_judges_what_has_a_baseline_before_it_names_what_has_none(
+    fill: Fill, capsys: Output
+) -> None:
+    fill("baselines")
+    fill("records", [0.815])
+    fill("records", release="tf-1.14")
+    assert main(["compare"]) == 2
+    printed = capsys.readouterr()
+    assert "1 of 1 checks passed." in printed.out
+    assert "baselines/tf-1.14/small holds no baseline" in printed.err
+    assert main(["compare", "--release", "tf-2.21"]) == 0
+
+
+def test_an_unpinned_release_is_part_of_no_gate_unless_it_is_named(fill: Fill) -> None:
+    table = '[[tool.suite.releases]]\nname = "tf-nightly"\nunpinned = true\n'
+    Path("pyproject.toml").write_text(table, encoding="utf-8")
+    fill("baselines")
+    fill("records", [0.815])
+    fill("records", [0.1], release="tf-nightly")
+    assert main(["compare"]) == 0
+    assert main(["compare", "--release", "tf-nightly", "--against", "tf-2.21"]) == 1
+
+
 def test_compare_judges_every_release_and_tier_that_has_records(fill: Fill, capsys: Output) -> None:
     for release, tier in (("tf-2.15", "small"), ("tf-2.21", "small"), ("tf-2.21", "full")):
         fill("records", [0.8], release=release, tier=tier)
