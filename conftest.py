@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,13 +15,13 @@ import pytest
 from filelock import FileLock, Timeout
 
 from suite.architectures import PRETRAINED
-from suite.bands import graph_bands
+from suite.bands import stack_bands
 from suite.cases import TIERS, Case, table
 from suite.errors import RecordError, SuiteError
 from suite.records import Record, code_digest, file_digest, find, record_key, store
 from suite.report.benchmark import write_benchmark_json
 from suite.report.table import summary, terminal_width, text_table
-from suite.verdicts import NOT_COMPARABLE, Verdict, judge
+from suite.verdicts import Verdict, judge
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -38,10 +37,17 @@ SYNTHETIC = (
     "SYNTHETIC SIGNS, not GTSRB: this shows that the suite works here, not what a release is worth."
 )
 
-POISONED = (
-    "TensorFlow 1 on the CPU put NaN into BatchNorm's statistics, out of uninitialised memory: "
-    "the run shows neither a stall nor a fix; see the README on the graph releases"
+VARIABLES = (
+    "GLIBC_TUNABLES",
+    "KERAS_BACKEND",
+    "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_USE_LEGACY_KERAS",
+    "XLA_FLAGS",
 )
+"""Environment variables that decide what a framework computes, or how fast: a row's `env` or a
+user's own. They are part of a record's key."""
 
 Measure: TypeAlias = "Callable[..., Record]"
 Check: TypeAlias = "Callable[[Case, int, Mapping[str, float]], None]"
@@ -139,6 +145,11 @@ def stack(pytestconfig: pytest.Config) -> Stack:
     return loaded
 
 
+def stack_name(stack: Stack) -> str:
+    """Return the name of the stack's module."""
+    return stack.__name__.rpartition(".")[2]
+
+
 @pytest.fixture(scope="session")
 def dataset(pytestconfig: pytest.Config) -> Callable[[Case], Dataset]:
     """Return a function that loads the data a case names, each data set once."""
@@ -161,7 +172,8 @@ def environment(pytestconfig: pytest.Config, stack: Stack) -> Mapping[str, Any]:
     from suite import machine  # noqa: PLC0415
 
     return {
-        "stack": stack.__name__.rpartition(".")[2],
+        "stack": stack_name(stack),
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "versions": stack.versions(),
         "lock_digest": file_digest(pytestconfig.option.lock),
         "code_digest": code_digest(ROOT / "suite"),
@@ -249,17 +261,12 @@ def claimed(path: Path) -> Iterator[None]:
 @pytest.fixture
 def check(pytestconfig: pytest.Config, stack: Stack) -> Check:
     """Return a function that judges values by their bands, notes the verdicts and fails on them."""
-    tier = pytestconfig.option.tier
+    place = {"tier": pytestconfig.option.tier, "stack": stack_name(stack)}
 
     def judged(case: Case, seed: int, values: Mapping[str, float]) -> None:
-        bands = dict(case.bands)
-        if stack.GRAPH:
-            bands.update(graph_bands(str(case), tier=tier))
-        poisoned = stack.GRAPH and case.loss == "literal" and any(map(math.isnan, values.values()))
+        bands = {**dict(case.bands), **stack_bands(str(case), **place)}
         verdicts = [
-            Verdict(str(case), f"seed {seed}", metric, value, None, "", NOT_COMPARABLE, POISONED)
-            if poisoned
-            else judge(str(case), metric, value, bands[metric], seed=f"seed {seed}")
+            judge(str(case), metric, value, bands[metric], seed=f"seed {seed}")
             for metric, value in values.items()
         ]
         pytestconfig.stash[VERDICTS] += verdicts

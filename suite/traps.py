@@ -28,6 +28,7 @@ OUTCOMES = (
     "n - 1",
     "acc",
     "accuracy",
+    "other",
 )
 """What a trap can be seen to do; its place here is its number in a record, so only append."""
 
@@ -124,7 +125,10 @@ def observe(stack: Stack, trap: Trap) -> Seen:
     stack.seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return trap.observe(stack.keras)
+        seen = trap.observe(stack.keras)
+    if seen.outcome in OUTCOMES:
+        return seen
+    return Seen("other", f"{seen.outcome}: {seen.detail}")
 
 
 def _number(version: str) -> tuple[int, ...]:
@@ -229,7 +233,7 @@ def variance_correction(keras: Keras) -> Seen:
     model.train_on_batch(images, np.zeros_like(images))
     factor = float(_batch_norm(model).get_weights()[3][0])
     names = {1.0: "n", 1.333: "n - 1"}
-    return Seen(names[round(factor, 3)], f"{factor:.4g} times the batch's variance")
+    return Seen(names.get(round(factor, 3), "other"), f"{factor:.4g} times the batch's variance")
 
 
 def call_default(keras: Keras) -> Seen:
@@ -382,15 +386,9 @@ def _fit(keras: Keras, model: Model, **compiled: Any) -> dict[str, Any]:
 
 
 def _phase(mean_square: float) -> Seen:
-    """Return the phase that `INPUTS` were normalised in.
-
-    Raises:
-        ValueError: If the mean square is that of neither phase.
-    """
-    for phase, expected_square in MEAN_SQUARES.items():
-        if np.isclose(mean_square, expected_square, rtol=0.01):
-            return Seen(phase, f"mean square {mean_square:.3g}")
-    raise ValueError(f"mean_square must be one of {MEAN_SQUARES}. Received: {mean_square}")
+    """Return the phase that `INPUTS` were normalised in; "other" if it is neither."""
+    near = (p for p, square in MEAN_SQUARES.items() if np.isclose(mean_square, square, rtol=0.01))
+    return Seen(next(near, "other"), f"mean square {mean_square:.3g}")
 
 
 def _present(found: bool) -> Seen:

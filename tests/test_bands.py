@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from suite.bands import Band
+from suite.bands import STACK_BANDS, Band, bands_of, stack_bands
 
 
 def test_a_band_holds_its_bounds_and_what_lies_between() -> None:
@@ -41,3 +41,20 @@ def test_bounds_that_are_no_interval_are_refused(low: float, high: float) -> Non
 )
 def test_a_band_says_what_it_allows(band: Band, words: str) -> None:
     assert str(band) == words
+
+
+def test_only_a_stack_that_ends_elsewhere_has_bands_of_its_own() -> None:
+    case = "resnet50-w0.25-intended-none"
+    assert stack_bands(case, tier="small", stack="eager") == {}
+    assert stack_bands(case, tier="full", stack="graph") == {}
+    twice = stack_bands(case, tier="small", stack="graph")["updates_per_step"]
+    assert 2 in twice
+    assert 1 not in twice
+
+
+@pytest.mark.parametrize("stack", STACK_BANDS)
+def test_bands_of_a_stack_belong_to_cases_and_metrics_that_are_judged(stack: str) -> None:
+    for case, bands in STACK_BANDS[stack].items():
+        judged = dict(bands_of(case, tier="small"))
+        assert set(bands) <= set(judged)
+        assert all(judged[metric] != Band(*limits) for metric, limits in bands.items())

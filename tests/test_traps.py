@@ -115,9 +115,13 @@ def test_a_batch_norm_that_never_freezes_is_told(stack: Stack) -> None:
     assert traps.frozen_layer(SimpleNamespace(**parts, layers=layers)).outcome == "training"
 
 
-def test_a_mean_square_of_neither_phase_is_refused() -> None:
-    with pytest.raises(ValueError, match="mean_square must be one of"):
-        traps._phase(5.0)
+def test_a_mean_square_of_neither_phase_is_another_outcome() -> None:
+    assert traps._phase(3.0) == ("other", "mean square 3")
+
+
+def test_an_outcome_nobody_foresaw_is_kept_in_words(stack: Stack) -> None:
+    trap = traps.TRAPS[0]._replace(observe=lambda _: traps.Seen("explodes", "at once"))
+    assert traps.observe(stack, trap) == ("other", "explodes: at once")
 
 
 def test_an_error_that_repeats_itself_below_a_traceback_is_told_by_its_line() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import PIL
 from PIL import Image, ImageDraw, ImageFont
 
 from suite.data.split import CLASSES
@@ -21,6 +22,8 @@ WHITE, BLACK, GREY, GREEN = (
     (135, 135, 135),
     (20, 150, 70),
 )
+
+FRACTIONAL_STROKES = tuple(map(int, PIL.__version__.split(".")[:2])) >= (11, 2)
 
 OVERSAMPLING = 4
 """Faces are drawn this many times larger and averaged down, for smooth edges."""
@@ -324,11 +327,10 @@ def _font(size_px: float) -> Any:
 def _write(image: Image.Image, sign: Sign) -> None:
     """Stretch the text of `sign` over its box in the middle of `image`."""
     font = _font(image.width / 2)
-    left, top, right, bottom = font.getbbox(sign.text, stroke_width=image.width / 60)
+    stroke = image.width / 60 if FRACTIONAL_STROKES else round(image.width / 60)
+    left, top, right, bottom = font.getbbox(sign.text, stroke_width=stroke)
     text = Image.new("L", (math.ceil(right - left), math.ceil(bottom - top)))
-    ImageDraw.Draw(text).text(
-        (-left, -top), sign.text, fill=255, font=font, stroke_width=image.width / 60
-    )
+    ImageDraw.Draw(text).text((-left, -top), sign.text, fill=255, font=font, stroke_width=stroke)
     width, height = (round(side * image.width / 2) for side in TEXT_BOXES[len(sign.text)])
     corner = (image.width - width) // 2, (image.height - height) // 2
     image.paste(sign.text_colour, corner, text.resize((width, height)))

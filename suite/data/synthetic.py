@@ -153,7 +153,7 @@ def _background(rng: np.random.Generator, side: int) -> Image.Image:
             canvas.rectangle((x, y, x + width, y + height), fill=colour)
         else:
             end = tuple(rng.uniform(0, side, 2))
-            canvas.line((x, y, *end), fill=colour, width=max(1, round(width / 4)))
+            canvas.line((x, y, *end), fill=colour, width=max(1, round(float(width) / 4)))
     return image.filter(ImageFilter.GaussianBlur(side / 120))
 
 

@@ -79,8 +79,7 @@ class Stack(Protocol):
 
     GRAPH: bool
     """Whether a step is a graph of TensorFlow 1, where nothing orders the reads and the updates of
-    BatchNorm's statistics, the published code updates them twice, and a pass in the inference
-    phase on the CPU updates them by 0 times uninitialised memory, which may be NaN."""
+    BatchNorm's statistics, and the published code updates them twice."""
 
     def versions(self) -> dict[str, str]:
         """Return the versions of all that decides a result."""
