@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from suite.baselines import REBASELINE, compare, rebaseline, version_notes
-from suite.errors import SuiteError
+from suite.errors import RecordError, SuiteError
 from suite.parity import compare_releases, traces
 from suite.records import Record, read_records, stored_cases
 from suite.report.compatibility import compatibility, markdown_report, text_report
@@ -128,10 +129,7 @@ def _measured(records: Path, *, release: str | None, tier: str | None) -> list[P
     Those of the quickstart count only where `tier` names it: synthetic signs tell nothing of a
     release. Those of an unpinned release count only where `release` names it: it is no gate.
     """
-    from suite.releases import read_project  # noqa: PLC0415 - needs a newer Python than the oldest
-
-    rows = read_project()["tool"]["suite"].get("releases", [])
-    unpinned = {row["name"] for row in rows if row.get("unpinned")}
+    unpinned = _unpinned(_table())
     found = sorted(
         path
         for path in records.glob(f"{release or '*'}/{tier or '*'}")
@@ -147,6 +145,19 @@ def _measured(records: Path, *, release: str | None, tier: str | None) -> list[P
             f'and seed. Make them with `nox -s "benchmarks({name})"`.'
         )
     return folders
+
+
+def _table() -> dict[str, Any]:
+    """Return the release table of the project."""
+    from suite.releases import read_project  # noqa: PLC0415 - needs a newer Python than the oldest
+
+    table: dict[str, Any] = read_project()["tool"]["suite"]
+    return table
+
+
+def _unpinned(table: Mapping[str, Any]) -> set[str]:
+    """Return the names of the releases that are no gate."""
+    return {row["name"] for row in table.get("releases", []) if row.get("unpinned")}
 
 
 def _heading(measured: Sequence[Record], baseline: Sequence[Record], against: str) -> list[str]:
@@ -175,26 +186,60 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _parity(options: argparse.Namespace) -> int:
-    """Compare the first steps of every release that has traces with the reference's."""
-    from suite.releases import read_project  # noqa: PLC0415 - needs a newer Python than the oldest
+    """Compare the first steps of every release that has traces with the reference's.
 
-    name = options.reference or read_project()["tool"]["suite"]["default"]
+    Those of an unpinned release count only where it is named, as in `compare`.
+    """
+    table = _table()
+    name = options.reference or table["default"]
+    if options.release == name:
+        raise SuiteError(
+            f"{name} is the reference itself, so there is nothing to compare. Name another release "
+            "with --release, or another reference with --reference."
+        )
     reference = traces(read_records(options.records / name / options.tier))
+    if not reference:
+        raise _no_traces(options.records / name / options.tier, name)
     folders = sorted(options.records.glob(f"{options.release or '*'}/{options.tier}"))
-    rows = [folder for folder in folders if folder.parent.name != name]
-    measured = [found for found in map(traces, map(read_records, rows)) if found]
-    for records, release in ((reference, name), (measured, options.release or "RELEASE")):
-        if not records:
-            raise SuiteError(
-                f"{options.records / release / options.tier} holds no traces of first steps. Make "
-                f'them with `nox -s "benchmarks({release})"`.'
-            )
-    found = [compare_releases(records, reference) for records in measured]
-    print("\n".join(f"{parity_text(comparisons)}\n" for comparisons in found))
+    reports = [
+        (folder.parent.name, *report)
+        for folder in folders
+        if folder.parent.name != name
+        for report in _parity_reports(folder, reference)
+    ]
+    if not reports:
+        release = options.release or "RELEASE"
+        raise _no_traces(options.records / release / options.tier, release)
     if options.markdown:
-        _write_text(options.markdown, "\n".join(map(parity_markdown, found)))
-    agree = all(comparison.agrees for comparisons in found for comparison in comparisons)
-    return 0 if agree else REGRESSION_STATUS
+        _write_text(options.markdown, "\n".join(page for _, page, _ in reports))
+    unpinned = set() if options.release else _unpinned(table)
+    statuses = {status for row, _, status in reports if row not in unpinned}
+    return next((s for s in (REGRESSION_STATUS, ERROR_STATUS) if s in statuses), 0)
+
+
+def _parity_reports(folder: Path, reference: Sequence[Record]) -> Iterator[tuple[str, int]]:
+    """Print what one release's traces show; yield that as Markdown and the status, if it has any.
+
+    Traces that cannot be compared are an error of this release alone.
+    """
+    try:
+        records = traces(read_records(folder))
+        found = compare_releases(records, reference) if records else []
+    except RecordError as error:
+        print(f"error: {error}", file=sys.stderr)
+        yield f"## {folder.parent.name}, not compared\n\n{error}\n", ERROR_STATUS
+        return
+    if found:
+        print(f"{parity_text(found)}\n")
+        agree = all(comparison.agrees for comparison in found)
+        yield parity_markdown(found), 0 if agree else REGRESSION_STATUS
+
+
+def _no_traces(folder: Path, release: str) -> SuiteError:
+    """Return the error of a folder without traces of first steps."""
+    return SuiteError(
+        f'{folder} holds no traces of first steps. Make them with `nox -s "benchmarks({release})"`.'
+    )
 
 
 def _rebaseline(options: argparse.Namespace) -> int:
@@ -237,7 +282,7 @@ def _matrix(options: argparse.Namespace) -> int:
     lines = [compatibility(evidence) for evidence in found]
     print(text_report(lines, width=terminal_width()))
     if options.readme:
-        records = [record for evidence in found for record in evidence.records]
+        records = [record for evidence in found for record in evidence.current]
         page = markdown_report(lines, records=len(records))
         matrix.write_section(options.readme, f"{page}\n\n{traps_markdown(records)}")
     failed = [row for row in rows if row.name in outcomes and not outcomes[row.name].passed]

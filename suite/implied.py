@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LAGS = 3  # gradients in the last update whose shares are told apart
 NO_MOMENTUM = 1e-3  # relative; the share of the last gradient in an update that has no momentum
+NO_DECAY = 5e-5  # of the learning rate; what the fit makes of an update without it is below 2e-5
 
 
 class Place(NamedTuple):
@@ -55,7 +56,7 @@ class Descent(NamedTuple):
     def __str__(self) -> str:
         """Return the settings in words."""
         kind = "Nesterov's momentum" if self.nesterov else "momentum"
-        decays = abs(self.decay) > NO_MOMENTUM
+        decays = abs(self.decay) > NO_DECAY
         decay = f", weights shrinking by {self.decay:.2g} of it" if decays else ""
         return f"SGD at {self.rate:.4g} of the learning rate, {kind} {self.momentum:.3g}{decay}"
 
@@ -105,13 +106,21 @@ def share_moved(trace: Trace, layer: str, *, step: int = 0, kind: str = "mean") 
     return ratio(change, projected(trace, Place(step, f"{kind} distance", layer)))
 
 
-def updates_per_step(trace: Trace) -> float:
-    """Return how many updates of its momentum the moving means of step 0 took, the median."""
+def update_counts(trace: Trace) -> dict[tuple[str, str], float]:
+    """Return how many updates of its momentum each moving mean and variance of step 0 took."""
     with np.errstate(divide="ignore", invalid="ignore"):  # a momentum of 0 or 1 tells no number
-        counts = [
-            np.log1p(-share_moved(trace, layer)) / np.log(entry["observed_momentum"])
+        return {
+            (layer, kind): float(
+                np.log1p(-share_moved(trace, layer, kind=kind)) / np.log(entry["observed_momentum"])
+            )
             for layer, entry in layers_of(trace).items()
-        ]
+            for kind in ("mean", "variance")
+        }
+
+
+def updates_per_step(trace: Trace) -> float:
+    """Return how many updates the moving means of step 0 took, the median."""
+    counts = [count for (_, kind), count in update_counts(trace).items() if kind == "mean"]
     return float(np.median(counts)) if counts else 0.0
 
 
@@ -147,14 +156,17 @@ def replay(trace: Trace) -> Replay | None:
 
 
 def loss_weights(trace: Trace) -> tuple[float, float] | None:
-    """Return the weights of the clean and the adversarial cross-entropy in the loss."""
+    """Return the weights of the clean and the adversarial cross-entropy in the loss.
+
+    To tell the two takes two steps of finite numbers; None where there are fewer.
+    """
     values = [
         [trace[Place(step, name)]["value"] for name in ("clean_ce", "adversarial_ce", "loss")]
         for step in steps_of(trace)
         if Place(step, "adversarial_ce") in trace
     ]
     table = np.array([row for row in values if np.isfinite(row).all()])
-    if not len(table):
+    if len(table) < 2:  # noqa: PLR2004 - as many as there are weights
         return None
     clean, adversarial = np.linalg.lstsq(table[:, :2], table[:, 2], rcond=None)[0]
     return float(clean), float(adversarial)

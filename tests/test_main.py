@@ -270,6 +270,46 @@ def test_parity_refuses_traces_of_other_data(fill: Fill, capsys: Output) -> None
     assert "cannot be compared: data_digest differs" in capsys.readouterr().err
 
 
+def test_parity_of_the_reference_with_itself_says_so(fill: Fill, capsys: Output) -> None:
+    traced(fill, "tf-2.21")
+    assert main(["parity", "--release", "tf-2.21"]) == 2
+    assert "error: tf-2.21 is the reference itself" in capsys.readouterr().err
+
+
+def test_parity_with_a_release_that_cannot_be_compared_tells_of_the_others(
+    fill: Fill, capsys: Output, tmp_path: Path
+) -> None:
+    traced(fill, "tf-2.21")
+    traced(fill, "tf-2.15", environment={"data_digest": "sha256:9"})
+    traced(fill, "tf-2.16")
+    assert main(["parity", "--markdown", "page.md"]) == 2
+    captured = capsys.readouterr()
+    assert "1 of 1 traces of tf-2.16 agree with tf-2.21's." in captured.out
+    assert "error: parity-net-seed0 of tf-2.15 and" in captured.err
+    page = (tmp_path / "page.md").read_text()
+    assert "## tf-2.15, not compared\n\nparity-net-seed0 of tf-2.15" in page
+    assert "## tf-2.16 against tf-2.21" in page
+    traced(fill, "tf-2.16", loss=3.6)
+    assert main(["parity"]) == 1
+
+
+def test_parity_shows_an_unpinned_release_and_counts_it_only_where_it_is_named(
+    fill: Fill, capsys: Output
+) -> None:
+    with Path("pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write('[[tool.suite.releases]]\nname = "tf-nightly"\nunpinned = true\n')
+    traced(fill, "tf-2.21")
+    traced(fill, "tf-nightly", loss=3.6)
+    assert main(["parity"]) == 0
+    assert "0 of 1 traces of tf-nightly agree" in capsys.readouterr().out
+    assert main(["parity", "--release", "tf-nightly"]) == 1
+    traced(fill, "tf-nightly", environment={"data_digest": "sha256:9"})
+    assert main(["parity"]) == 0
+    assert "error: " in capsys.readouterr().err
+    traced(fill, "tf-2.15", loss=3.6)
+    assert main(["parity"]) == 1
+
+
 def test_the_command_line_loads_no_framework_and_ends_with_its_status(fill: Fill) -> None:
     del fill
     script = (

@@ -123,12 +123,16 @@ def make(make_record: MakeRecord) -> Make:
     """Return a function that makes the record of a training on paper."""
 
     def made(
-        release: str = "tf-2.15", versions: dict[str, str] = KERAS_3, **planted: Any
+        release: str = "tf-2.15",
+        versions: dict[str, str] = KERAS_3,
+        stack: str | None = None,
+        **planted: Any,
     ) -> Record:
+        named = {"stack": stack} if stack else {}
         return make_record(
             case="parity-net", release=release, question="parity",
             settings={"phases": ["training", "inference", "inference"]},
-            environment={"versions": versions}, statistics=paper_trace(**planted),
+            environment={"versions": versions, **named}, statistics=paper_trace(**planted),
         )  # fmt: skip
 
     return made
@@ -174,6 +178,9 @@ def test_rounding_is_no_difference(against: Against) -> None:
         ({"nesterov": False}, "change", "SGD at 1 of the learning rate, momentum 0.9 here"),
         ({"sgd": 0.0}, "change", "SGD at 1 of the learning rate, momentum 0 here"),
         ({"decay": 0.05}, "change", "weights shrinking by 0.2"),
+        ({"decay": 5e-4}, None, "weights shrinking by 0.00"),
+        ({"rate": 1.005}, None, "SGD at 1.005 of the learning rate"),
+        ({"sgd": 0.905}, None, "Nesterov's momentum 0.905 here"),
         (
             {"clean_share": 0.55},
             "loss",
@@ -227,9 +234,9 @@ def test_what_is_not_a_number_in_one_release_alone_diverges(make: Make) -> None:
     assert compare_traces(odd, odd).agrees
 
 
-def make_like(record: Record, entries: list[Entry]) -> Record:
+def make_like(record: Record, entries: list[Entry], **changes: Any) -> Record:
     content = {name: getattr(record, name) for name in record.__dataclass_fields__}
-    return Record(**{**content, "statistics": entries})
+    return Record(**{**content, "statistics": entries, **changes})
 
 
 def test_the_variances_correction_is_listed_verified_and_taken_out(make: Make) -> None:
@@ -242,9 +249,29 @@ def test_the_variances_correction_is_listed_verified_and_taken_out(make: Make) -
 
 def test_the_correction_is_not_legitimate_under_keras_3(make: Make) -> None:
     found = compare_traces(make(versions=KERAS_3, correction=1), make("tf-2.21"))
-    assert not found.agrees
+    assert found.causes == [
+        "BatchNorm's moving variance: the sum of squares is divided by n - 1 here; Keras 3 divides "
+        "by n (first_bn, second_bn)"
+    ]
     assert found.first is not None
     assert found.first.place.quantity == "batch variance"
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_keras_2_that_stops_correcting_is_told(make: Make, swapped: bool) -> None:
+    pair = [make(versions=KERAS_2), make("tf-2.21")]
+    found = compare_traces(*(reversed(pair) if swapped else pair))
+    assert not found.agrees
+    where = "there" if swapped else "here"
+    assert f"divided by n {where}; Keras 2 divides by n - 1" in found.causes[0]
+
+
+def test_a_correction_that_is_not_a_number_is_told(make: Make) -> None:
+    record = make()
+    entries = [dict(entry) for entry in record.statistics]
+    entries[0]["observed_correction"] = float("nan")
+    found = compare_traces(make_like(record, entries), make("tf-2.21"))
+    assert "divided by n - nan here; Keras 3 divides by n (first_bn)" in found.causes[0]
 
 
 def test_a_variance_off_by_more_than_the_correction_is_found(make: Make) -> None:
@@ -256,8 +283,98 @@ def test_the_graphs_second_update_is_known_and_that_of_others_is_not(make: Make)
     graph = compare_traces(make(versions=GRAPH, correction=1, updates=2), make("tf-2.21"))
     assert graph.agrees
     assert "2.0000 a step here, 1.0000 there" in graph.known[-1]
-    assert {place.quantity for place, *_ in graph.distances if place.step} == {"batch"}
-    assert not compare_traces(make(versions=KERAS_2, updates=2), make("tf-2.21")).agrees
+    later = {place.quantity: allowed for place, _, allowed in graph.distances if place.step}
+    assert later["batch"] == 0
+    assert later["adversarial_ce"] == 0.01
+    assert later["gradient"] == float("inf")
+    eager = make(versions=KERAS_2, correction=1, updates=2)
+    assert not compare_traces(eager, make("tf-2.21")).agrees
+
+
+def test_the_stack_that_a_record_names_decides_whether_it_is_a_graph(make: Make) -> None:
+    planted: dict[str, Any] = {"correction": 1, "updates": 2}
+    named = make(versions=KERAS_2, stack="graph", **planted)
+    assert compare_traces(named, make("tf-2.21")).agrees
+    named = make(versions=GRAPH, stack="eager", **planted)
+    assert not compare_traces(named, make("tf-2.21")).agrees
+
+
+def test_two_updates_under_the_plain_loss_are_not_known(make: Make) -> None:
+    pair = [
+        make_like(record, list(record.statistics), settings={"phases": None})
+        for record in (make(versions=GRAPH, correction=1, updates=2), make("tf-2.21"))
+    ]
+    assert not compare_traces(*pair).agrees
+
+
+@pytest.mark.parametrize("kind", ["mean", "variance"])
+def test_a_graph_that_freezes_a_layer_is_found_and_named(make: Make, kind: str) -> None:
+    record = make(versions=GRAPH, correction=1, updates=2)
+    entries = [dict(entry) for entry in record.statistics]
+    for entry in entries:
+        place = entry["quantity"], entry["layer"], entry.get("weight")
+        if place == ("change", "second_bn", f"moving_{kind}"):
+            entry.update(rms=0.0, projections=[0.0] * trace.PROJECTIONS)
+    found = compare_traces(make_like(record, entries), make("tf-2.21"))
+    assert not found.agrees
+    told = f"updates a step 0 and 1 (second_bn/moving_{kind})"
+    assert any(told in cause for cause in found.causes), found.causes
+
+
+@pytest.mark.parametrize("step", [0, 3])
+@pytest.mark.parametrize("quantity", ["adversarial_ce", "gradient"])
+def test_nan_behind_the_graphs_second_update_is_found(make: Make, quantity: str, step: int) -> None:
+    record = make(versions=GRAPH, correction=1, updates=2)
+    broken = with_nan(record, lambda e: (e["step"], e["quantity"]) == (step, quantity))
+    first = compare_traces(broken, make("tf-2.21")).first
+    assert first is not None
+    assert (first.place.step, first.place.quantity) == (step, quantity)
+
+
+def test_the_graphs_adversarial_pass_is_held_loosely(make: Make) -> None:
+    honest = make("tf-2.21")
+    for wrong, agrees in ((0.01, True), (0.1, False)):
+        record = make(versions=GRAPH, correction=1, updates=2, wrong_pass=wrong)
+        found = compare_traces(record, honest)
+        assert found.agrees == agrees
+    assert "step's adversarial pass is not the one it was told" in found.causes[0]
+
+
+@pytest.mark.parametrize("name", ["clean", "adversarial"])
+def test_a_replay_that_is_not_a_number_in_one_release_alone_is_told(make: Make, name: str) -> None:
+    record = make()
+    entries = [dict(entry) for entry in record.statistics]
+    next(e for e in entries if e["quantity"] == "replay")[f"{name}_ce"] = float("nan")
+    odd = make_like(record, entries)
+    [cause] = compare_traces(odd, make("tf-2.21")).causes
+    assert f"The step's {name} pass is not the one it was told" in cause
+    assert compare_traces(odd, odd).agrees
+
+
+def with_nan(record: Record, is_broken: Callable[[Entry], bool]) -> Record:
+    """Return the record with NaN in the entries that are broken."""
+    entries = [dict(entry) for entry in record.statistics]
+    for entry in filter(is_broken, entries):
+        nan = {"rms": float("nan"), "value": float("nan")}
+        entry.update({name: nan[name] for name in nan if name in entry})
+        if "projections" in entry:
+            entry["projections"] = [float("nan")] * trace.PROJECTIONS
+    return make_like(record, entries)
+
+
+def test_losses_that_are_not_a_number_in_both_do_not_differ(make: Make) -> None:
+    odd = with_nan(make(), lambda e: e["quantity"] in ("adversarial_ce", "loss"))
+    found = compare_traces(odd, odd)
+    assert found.agrees, found
+    assert not compare_traces(odd, make("tf-2.21")).agrees
+
+
+def test_a_corrected_variance_that_is_not_a_number_diverges(make: Make) -> None:
+    record = make(versions=KERAS_2, correction=1)
+    broken = with_nan(record, lambda e: e["step"] == 2 and e["quantity"] == "batch variance")
+    first = compare_traces(broken, make("tf-2.21")).first
+    assert first is not None
+    assert str(first.place) == "step 2, batch variance of first_bn"
 
 
 def test_the_graphs_later_steps_are_judged_by_what_they_imply(make: Make) -> None:
@@ -269,32 +386,66 @@ def test_the_graphs_later_steps_are_judged_by_what_they_imply(make: Make) -> Non
 
 
 @pytest.mark.parametrize("swapped", [False, True])
-def test_the_graphs_nan_where_no_update_is_due_is_known(make: Make, swapped: bool) -> None:
-    pair = [poisoned(make("tf-1.14", GRAPH, updates=0)), make("tf-2.21", updates=0)]
+@pytest.mark.parametrize("step", [0, 1])
+def test_the_graphs_nan_where_no_update_is_due_is_known(
+    make: Make, step: int, swapped: bool
+) -> None:
+    pair = [poisoned(resting_graph(make), step=step), make("tf-2.21", updates=0)]
     found = compare_traces(*(reversed(pair) if swapped else pair))
     assert found.agrees, found.causes
     assert f"1 of 4 become NaN {'there' if swapped else 'here'}" in found.known[-1]
     places = [place for place, *_ in found.distances]
-    assert {place.quantity for place in places if place.step == 2} == {"batch"}
-    assert "batch mean" in {place.quantity for place in places if place.step == 1}
+    assert {place.quantity for place in places if place.step == step + 1} == {"batch"}
+    assert "batch mean" in {place.quantity for place in places if place.step == step}
+
+
+def test_a_graph_whose_nan_reaches_its_first_step_agrees_still(make: Make) -> None:
+    graph = poisoned(resting_graph(make), step=0)
+    reached = ("adversarial_ce", "loss", "gradient", "change")
+    broken = with_nan(graph, lambda e: e["quantity"] in reached and not rests(e))
+    found = compare_traces(broken, make("tf-2.21", updates=0))
+    assert found.agrees, found.causes
+
+
+def rests(entry: Entry) -> bool:
+    return entry.get("rms") == 0 or entry.get("weight", "").startswith("moving")
+
+
+def test_other_faults_of_a_graph_poisoned_at_its_first_step_are_told(make: Make) -> None:
+    graph = poisoned(resting_graph(make, epsilon=0.011), step=0)
+    [cause] = compare_traces(graph, make("tf-2.21", updates=0)).causes
+    assert "FGSM epsilon" in cause
 
 
 def test_nan_of_other_releases_or_before_the_statistics_is_not_known(make: Make) -> None:
     honest = make("tf-2.21", updates=0)
-    assert not compare_traces(poisoned(make(updates=0)), honest).agrees
-    graph = make("tf-1.14", GRAPH, updates=0)
+    eager = make(versions=KERAS_2, correction=1, updates=0)
+    assert compare_traces(eager, honest).agrees
+    assert not compare_traces(poisoned(eager), honest).agrees
+    graph = resting_graph(make)
     assert not compare_traces(poisoned(graph, "inference logits"), honest).agrees
-    moving = poisoned(make("tf-1.14", GRAPH))
+    moving = poisoned(make("tf-1.14", GRAPH, correction=1))
     assert not compare_traces(moving, make("tf-2.21")).agrees
+    other = with_nan(
+        honest,
+        lambda e: (e["step"], e["layer"], e.get("weight")) == (1, "first_bn", "moving_variance"),
+    )
+    assert not compare_traces(poisoned(graph), other).agrees
+    assert compare_traces(poisoned(graph), poisoned(graph)).agrees
 
 
-def poisoned(record: Record, quantity: str = "change") -> Record:
+def resting_graph(make: Make, **planted: Any) -> Record:
+    """Return the record of a graph that is due no update of its statistics."""
+    return make("tf-1.14", GRAPH, correction=1, updates=0, **planted)
+
+
+def poisoned(record: Record, quantity: str = "change", *, step: int = 1) -> Record:
     entries = [dict(entry) for entry in record.statistics]
-    first = next(e for e in entries if e["step"] == 1 and e["quantity"] == quantity)
-    for entry in entries:
-        if entry is first or (entry["step"] > 1 and "rms" in entry):
-            entry.update(rms=float("nan"), projections=[float("nan")] * trace.PROJECTIONS)
-    return make_like(record, entries)
+    first = next(e for e in entries if e["step"] == step and e["quantity"] == quantity)
+    return with_nan(
+        make_like(record, entries),
+        lambda e: e == first or (e["step"] > step and e["quantity"] not in ("batch", "replay")),
+    )
 
 
 def test_updates_that_no_sgd_makes_are_told(make: Make) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from suite.parity import Comparison, Distance, tolerance_name
+from suite.parity import FINITE, Comparison, Distance, tolerance_name
+from suite.report.table import markdown_grid
 
 COLUMNS = ("quantity", "step 0", "allowed", "later steps", "allowed", "largest at")
 
@@ -54,7 +55,7 @@ def findings(found: Comparison) -> Iterator[str]:
         yield "looks like: none of the causes the suite knows"
     for known in found.known:
         yield f"known difference: {known}"
-    compared = [distance for distance in found.distances if distance.tolerance > 0]
+    compared = [distance for distance in found.distances if 0 < distance.tolerance < FINITE]
     if compared and not first:
         worst = max(compared, key=lambda distance: distance.value / distance.tolerance)
         yield f"nearest to its tolerance: {worst.place}, {_against(worst)}"
@@ -86,20 +87,20 @@ def _verdict(found: Comparison) -> str:
 
 def _against(distance: Distance) -> str:
     """Return a distance and what is allowed."""
-    return f"{distance.value:.2g} where {distance.tolerance:.2g} is allowed"
+    return f"{distance.value:.2g} where {_allowed(distance)} is allowed"
 
 
 def _table(distances: Sequence[Distance]) -> str:
     """Return the largest distance of every quantity at step 0 and later, as a Markdown table."""
     names = dict.fromkeys(tolerance_name(distance.place) for distance in distances)
-    rows = [COLUMNS, ("---",) * len(COLUMNS)]
+    rows = []
     for name in names:
         own = [distance for distance in distances if tolerance_name(distance.place) == name]
         first = _largest(distance for distance in own if distance.place.step == 0)
         later = _largest(distance for distance in own if distance.place.step > 0)
         worst = _largest(found for found in (first, later) if found)
         rows.append((name, *_cells(first), *_cells(later), str(worst.place) if worst else "-"))
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown_grid(COLUMNS, rows)
 
 
 def _largest(distances: Iterable[Distance]) -> Distance | None:
@@ -109,4 +110,9 @@ def _largest(distances: Iterable[Distance]) -> Distance | None:
 
 def _cells(distance: Distance | None) -> tuple[str, str]:
     """Return the value and what is allowed."""
-    return (f"{distance.value:.2g}", f"{distance.tolerance:.2g}") if distance else ("-", "-")
+    return (f"{distance.value:.2g}", _allowed(distance)) if distance else ("-", "-")
+
+
+def _allowed(distance: Distance) -> str:
+    """Return the tolerance, or that any number will do."""
+    return "any number" if distance.tolerance == FINITE else f"{distance.tolerance:.2g}"

@@ -63,6 +63,16 @@ def test_summary_counts_only_what_agrees() -> None:
     assert parity_summary([diverging]) == "0 of 1 traces of tf-2.15 agree with tf-2.21's."
 
 
+def test_what_need_only_be_a_number_says_so_and_is_never_nearest() -> None:
+    free = Distance(Place(1, "gradient", "conv|1", "kernel"), float("inf"), float("inf"))
+    one = found(distances=[free, SMALL])
+    assert "nearest to its tolerance: step 0, batch mean" in paragraph(one)
+    row = "| gradient | - | - | inf | any number | step 1, gradient of conv&#124;1/kernel |"
+    assert row in parity_markdown([one]).splitlines()
+    broken = free._replace(value=float("nan"))
+    assert "by nan where any number is allowed" in paragraph(found(distances=[broken]))
+
+
 @pytest.mark.parametrize(
     "row",
     [
