@@ -139,7 +139,7 @@ def compare(session: nox.Session) -> None:
 
 @nox.session
 def parity(session: nox.Session) -> None:
-    """Compare the first steps of every release that has records with the newest's."""
+    """Compare the first steps of every release that has records with the default row's."""
     install(session, "tools")
     session.run("python", "-m", "suite", "parity", *session.posargs)
 
