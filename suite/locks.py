@@ -190,8 +190,12 @@ def resolved(lock: Lock, *, upgrade: bool = False) -> str:
     """Return the text of a lock as uv resolves it, keeping versions that still fit.
 
     Raises:
-        ReleaseError: If nothing fits; it names the row and gives uv's reason.
+        ReleaseError: If nothing fits; it names the row and gives uv's reason. If uv is missing.
     """
+    if shutil.which("uv") is None:
+        raise ReleaseError(
+            "uv is missing, which resolves the locks: install it with `pip install uv`"
+        )
     with tempfile.TemporaryDirectory() as folder:
         pins, output = Path(folder, "pins.in"), Path(folder, "lock.txt")
         pins.write_text("\n".join(lock.pins), encoding="utf-8")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from suite.errors import RecordError, ReleaseError
-from suite.locks import lock_of, one_line, problem
+from suite.locks import lock_of, one_line, problem, staleness
 from suite.records import file_digest, read_records, write_atomically
 from suite.releases import Release
 from suite.report.compatibility import TIER, Evidence, Outcome
@@ -25,11 +25,12 @@ from suite.report.compatibility import TIER, Evidence, Outcome
 NOX = (sys.executable, "-m", "nox", "--non-interactive")
 POLL_S = 0.1  # rows run for minutes
 GRACE_S = 5.0  # for a stopped row's processes to end by themselves
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, `kill`, a closed terminal
 BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's is
 BEGIN, END = "<!-- compatibility: begin -->", "<!-- compatibility: end -->"
 
 _UNTRIED = re.compile(r"^error: locks/(?!.*cannot be resolved)")  # a stale lock
-_STARTED = re.compile(r"^=+ test session starts =+$", re.MULTILINE)
+_STARTED = re.compile(r"^nox > (?:\S*/)?python -m pytest ", re.MULTILINE)
 _TESTED = re.compile(r"^benchmarks/\S+ (?:PASSED|FAILED)|^(?:PASSED|FAILED) ", re.MULTILINE)
 _IMPORT_FAILED = re.compile(r"^suite/stacks/__init__\.py:\d+: in load$", re.MULTILINE)
 _REASONS = (  # the first that matches tells best; of it, the last match
@@ -38,9 +39,14 @@ _REASONS = (  # the first that matches tells best; of it, the last match
     re.compile(
         r"^(?:error: | +\N{MULTIPLICATION SIGN} )(.+?)(?=^nox > )", re.MULTILINE | re.DOTALL
     ),
-    re.compile(r"^E +([\w.]+(?:Error|Exception): .+)$", re.MULTILINE),
-    re.compile(r"^(?:FAILED|ERROR):? (.+)$", re.MULTILINE),
-    re.compile(r"^(.*\S.*)$", re.MULTILINE),
+    re.compile(
+        r"nox > Command \S*python -m (pytest) .*( failed with exit code -\d+)$", re.MULTILINE
+    ),
+    re.compile(r"^(?:E|INTERNALERROR>) +([\w.]+(?:Error|Exception): .+)$", re.MULTILINE),
+    re.compile(r"^(?:FAILED|ERROR):? (?!\[|usage: )(.+)$", re.MULTILINE),
+    re.compile(r"^(?:__main__\.py|python -m pytest): error: (.+)$", re.MULTILINE),
+    re.compile(r"^([\w.]+(?:Error|Exception): .+)$", re.MULTILINE),
+    re.compile(r"^(?!nox > Session )(?:nox > )?(.*\S.*)$", re.MULTILINE),
 )
 
 
@@ -94,29 +100,36 @@ def run_matrix(
 
 @contextmanager
 def stopped_together(running: Sequence[Run]) -> Iterator[None]:
-    """Stop all that is `running` when the block is left, by Ctrl-C or SIGTERM too."""
-    terminate = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    interrupt = signal.getsignal(signal.SIGINT)
+    """Stop all that is `running` when the block is left, by one of `STOPS` too.
+
+    A signal that is ignored still is: `nohup` and a shell's background ask for that.
+    """
+    former = {number: signal.getsignal(number) for number in STOPS}
+    for number, handler in former.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPS:
             signal.signal(number, signal.SIG_IGN)  # stopping is not to be stopped
         _stop(running)
-        signal.signal(signal.SIGINT, interrupt)
-        signal.signal(signal.SIGTERM, terminate)
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def _stop(running: Sequence[Run]) -> None:
-    """End the processes of all rows, by force where they do not end by themselves."""
-    for run in running:
+    """End the processes of the rows that still run, by force where they do not end themselves."""
+    live = [run for run in running if run.process.poll() is None]
+    for run in live:
         os.killpg(run.process.pid, signal.SIGTERM)
-    for run in running:
+    for run in live:
         try:
             run.process.wait(GRACE_S)
         except subprocess.TimeoutExpired:
             os.killpg(run.process.pid, signal.SIGKILL)
             run.process.wait()
+    for run in live:  # last: a terminal that hung up cannot be printed to
         print(f"{run.release} stopped; the same command goes on with it", flush=True)
 
 
@@ -163,7 +176,7 @@ def _finish(run: Run, records: Path) -> Outcome:
 
 
 def installed(log: str) -> bool | None:
-    """Return whether the environment could be made: pytest started in it; None if not tried."""
+    """Return whether the environment could be made: nox went on to pytest; None if not tried."""
     return None if _UNTRIED.search(log) else bool(_STARTED.search(log))
 
 
@@ -182,7 +195,7 @@ def reason(log: str) -> str:
     for pattern in _REASONS:
         found = pattern.findall(log)
         if found:
-            return one_line(found[-1])
+            return one_line("".join(found[-1]))
     return "it printed nothing"
 
 
@@ -192,9 +205,13 @@ def _log(release: Release, records: Path) -> Path:
 
 
 def lock_digest(release: Release) -> str:
-    """Return the digest of a row's lock; nothing where there is none."""
-    path = lock_of(release).path
-    return file_digest(path) if path.exists() else ""
+    """Return the digest of a row's lock; nothing where there is none that fits the row.
+
+    An unpinned row's fits: it is what the row resolved to when it last ran.
+    """
+    lock = lock_of(release)
+    fits = lock.path.exists() if release.unpinned else not staleness(lock)
+    return file_digest(lock.path) if fits else ""
 
 
 def write_outcome(outcome: Outcome, release: Release, records: Path) -> None:
@@ -230,10 +247,8 @@ def evidence(release: Release, records: Path) -> Evidence:
         RecordError: If a record is damaged.
     """
     stored = tuple(read_records(records / release.name / TIER))
-    digest = lock_digest(release)
-    if release.unpinned and stored:  # its lock is not kept: the newest record tells which it was
-        digest = max(stored, key=lambda record: record.started_at).environment["lock_digest"]
-    return Evidence(release.name, digest, stored, read_outcome(release, records))
+    outcome = read_outcome(release, records)
+    return Evidence(release.name, lock_digest(release), stored, outcome)
 
 
 def disk_use(rows: Sequence[Release], environments: Path = Path(".nox")) -> str:

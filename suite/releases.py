@@ -16,7 +16,15 @@ TABLES = (("releases", ""), ("gpu-releases", "-gpu"))
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _PYTHON = re.compile(r"3\.\d+")
-_FIELDS = {"name", "python", "pins", "reason", "env", "unpinned", "find-links"}
+_FIELDS = {
+    "name": str,
+    "python": str,
+    "pins": list,
+    "reason": str,
+    "env": dict,
+    "unpinned": bool,
+    "find-links": str,
+}
 
 
 @dataclass(frozen=True)
@@ -95,9 +103,13 @@ def read_project(project: Path = PROJECT) -> dict[str, Any]:
 
 def _release(row: dict[str, Any], project: Path, suffix: str) -> Release:
     """Return the row that a table of the file holds, or raise ReleaseError."""
-    unknown, name = sorted(set(row) - _FIELDS), row.get("name", "a row without name")
+    unknown, name = sorted(set(row) - set(_FIELDS)), row.get("name", "a row without name")
     if unknown:
         raise ReleaseError(f"{project}: {name} has {', '.join(unknown)}, which is no field.")
+    for field, value in row.items():
+        if not isinstance(value, _FIELDS[field]):
+            kind = _FIELDS[field].__name__
+            raise ReleaseError(f"{project}: {name}: {field} must be a {kind}. Received: {value!r}")
     try:
         return Release(
             name=row["name"],

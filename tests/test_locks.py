@@ -154,6 +154,18 @@ def test_a_lock_that_no_session_made_is_named(capsys: Output) -> None:
     assert "locks/good.txt has no header of `nox -s lock`" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [[], ["--check"]])
+def test_without_uv_a_lock_cannot_be_made_and_the_error_says_how_to_get_it(
+    change: Change, capsys: Output, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    change("keras==3.14.0", "keras==3.14.1")
+    monkeypatch.setenv("PATH", "nowhere")
+    assert main([*arguments, "other"]) == 1
+    error = capsys.readouterr().err
+    assert "uv is missing, which resolves the locks: install it with `pip install uv`" in error
+    assert ("locks/other.txt is stale" in error) == bool(arguments)
+
+
 def test_a_lock_of_no_row_is_named(change: Change, capsys: Output) -> None:
     change('name = "other"', 'name = "another"')
     assert main(["--check"]) == 1

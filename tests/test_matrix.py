@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import pytest
 from suite import matrix
 from suite.__main__ import main
 from suite.errors import RecordError, ReleaseError
+from suite.locks import inputs, lock_of
 from suite.matrix import (
     BEGIN,
     END,
@@ -34,7 +36,7 @@ from suite.releases import Release
 
 ROOT = Path(__file__).parents[1]
 ROWS = ("one", "bad", "two", "nightly")
-PROJECT = "".join(
+PROJECT = "[project]\ndependencies = []\n[tool.uv]\n" + "".join(
     f"""[[tool.suite.releases]]
 name = "{name}"
 python = "3.11"
@@ -52,7 +54,7 @@ def note(word):
     with log.open("a") as file:
         file.write(f"{word} {name} {os.getpid()} {time.time()}\\n")
 note("start")
-print("=" * 9, "test session starts", "=" * 9)
+print("nox > python -m pytest -v", flush=True)
 print("arguments:", *sys.argv[3:])
 if os.environ.get("FAKE_HANGS"):
     child = "import time; time.sleep(200)"
@@ -76,14 +78,23 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("pyproject.toml").write_text(PROJECT)
     Path("locks").mkdir()
     for name in ROWS:
-        Path("locks", f"{name}.txt").write_text(name)
+        lock(release(name))
     Path("fake.py").write_text(FAKE)
     monkeypatch.setattr(matrix, "NOX", (sys.executable, "fake.py"))
-    monkeypatch.setattr(matrix, "problem", lambda _: "")
 
 
 def release(name: str, *, unpinned: bool = False) -> Release:
     return Release(name, "3.11", ("keras==1",), "to test", unpinned=unpinned)
+
+
+def lock(row: Release) -> None:
+    """Write the lock of a row as if uv had resolved it."""
+    body = f"{row.name}==1\n"
+    head = [
+        f"# {word} {hashlib.sha256(text.encode()).hexdigest()}\n"
+        for word, text in (("inputs", inputs(lock_of(row))), ("content", body))
+    ]
+    lock_of(row).path.write_text("".join([*head, body]))
 
 
 def calls(word: str) -> list[str]:
@@ -216,11 +227,11 @@ def test_a_second_run_finds_the_records_of_the_first() -> None:
     assert calls("end") == ["one", "one"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stopped_matrix_leaves_no_process_behind(number: int) -> None:
     code = (
         "import sys; from suite import matrix; from suite.__main__ import main;"
-        "matrix.NOX = (sys.executable, 'fake.py'); matrix.problem = lambda _: '';"
+        "matrix.NOX = (sys.executable, 'fake.py');"
         "sys.exit(main(['matrix', '--jobs', '2']))"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "FAKE_HANGS": "1"}
@@ -233,6 +244,30 @@ def test_a_stopped_matrix_leaves_no_process_behind(number: int) -> None:
     assert process.returncode == 130
     assert "one stopped; the same command goes on with it" in output
     wait_until(lambda: not any(map(alive, pids)))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_was_ignored_still_is(number: int) -> None:
+    former = signal.signal(number, signal.SIG_IGN)
+    try:
+        with matrix.stopped_together([]):
+            assert signal.getsignal(number) == signal.SIG_IGN
+        assert signal.getsignal(number) == signal.SIG_IGN
+    finally:
+        signal.signal(number, former)
+
+
+def test_a_row_that_has_ended_keeps_no_other_from_being_stopped(capsys: Output) -> None:
+    codes = ("", "import time; time.sleep(200)")
+    ended, hanging = (
+        matrix.Run(release(name), subprocess.Popen(command, start_new_session=True), 0.0)
+        for name, command in zip(ROWS, ([sys.executable, "-c", code] for code in codes))
+    )
+    ended.process.wait()
+    with matrix.stopped_together([ended, hanging]):
+        pass
+    assert hanging.process.poll() == -signal.SIGTERM
+    assert capsys.readouterr().out == "bad stopped; the same command goes on with it\n"
 
 
 def started_pids(count: int) -> list[int]:
@@ -269,7 +304,41 @@ error: Hash mismatch for `keras==1`
 nox > Command uv pip install -r locks/tf-1.txt failed with exit code 2
 nox > Session benchmarks(tf-1) failed.
 """
-IMPORT_FAILED = """============ test session starts ============
+UNKNOWN_OPTION = """nox > python -m pytest -v -W default benchmarks --sedes 0,1
+ERROR: usage: __main__.py [options] [file_or_dir] [file_or_dir] [...]
+__main__.py: error: unrecognized arguments: --sedes 0,1
+  inifile: pyproject.toml
+
+nox > Command python -m pytest -v -W default benchmarks --sedes 0,1 failed with exit code 4
+nox > Session benchmarks(tf-1) failed.
+"""
+NEWER_UNKNOWN_OPTION = UNKNOWN_OPTION.replace("__main__.py", "python -m pytest")
+CONFTEST_FAILED = """nox > /envs/tf-1/bin/python -m pytest -v -W default benchmarks
+ImportError while loading conftest 'conftest.py'.
+conftest.py:14: in <module>
+    import numpy
+E   ModuleNotFoundError: No module named 'numpy'
+nox > Session benchmarks(tf-1) failed.
+"""
+PYTEST_BROKE = """nox > python -m pytest -v -W default benchmarks
+INTERNALERROR>     def pytest_configure(config): raise KeyError("a")
+INTERNALERROR> KeyError: 'a'
+nox > Session benchmarks(tf-1) failed.
+"""
+NO_PYTEST = """nox > python -m pytest -v -W default benchmarks
+Traceback (most recent call last):
+  File "runpy.py", line 5
+ImportError: cannot import name 'console_main'
+nox > Command python -m pytest -v -W default benchmarks failed with exit code 1
+nox > Session benchmarks(tf-1) failed.
+"""
+KILLED = """nox > python -m pytest -v -W default benchmarks
+E   OSError: of a failed check before
+FAILED [ 10%]
+lenet5-plain:   0%|nox > Command python -m pytest -v benchmarks failed with exit code -9
+nox > Session benchmarks(tf-1) failed.
+"""
+IMPORT_FAILED = """nox > python -m pytest -v
 benchmarks/test_accuracy.py::test[lenet5-seed0] ERROR        [ 10%]
 suite/stacks/__init__.py:97: in load
     return _tensorflow()
@@ -281,7 +350,7 @@ ERROR benchmarks/test_accuracy.py::test[lenet5-seed0] - TypeError: Descr...
 nox > Command python -m pytest failed with exit code 1
 nox > Session benchmarks(tf-1) failed.
 """
-NO_DATA = """============ test session starts ============
+NO_DATA = """nox > python -m pytest -v
 !!!!!!!! _pytest.outcomes.Exit: no archive: set
 GTSRB_ROOT !!!!!!!!
 nox > Session benchmarks(tf-1) failed.
@@ -290,7 +359,7 @@ NO_PYTHON = (
     "nox > Session benchmarks(tf-1) failed: Python interpreter 3.7 not found (took a second).\n"
 )
 NO_LOCK = "nox > Session benchmarks(tf-1) aborted: locks/tf-1.txt is missing: make it.\n"
-FAILED_CHECK = """============ test session starts ============
+FAILED_CHECK = """nox > python -m pytest -v
 benchmarks/test_attack.py::test[seed0] FAILED [ 10%]
 linear_error is 0.3, expected 0 to 1e-06
 FAILED benchmarks/test_attack.py::test[seed0] - Failed: attack
@@ -307,6 +376,12 @@ nox > Session benchmarks(tf-1) failed.
         (NO_PYTHON, False, None, "Python interpreter 3.7 not found"),
         (NO_LOCK, False, None, "locks/tf-1.txt is missing: make it"),
         (FAILED_CHECK, True, True, "benchmarks/test_attack.py::test[seed0] - Failed: attack"),
+        (UNKNOWN_OPTION, True, None, "unrecognized arguments: --sedes 0,1"),
+        (NEWER_UNKNOWN_OPTION, True, None, "unrecognized arguments: --sedes 0,1"),
+        (CONFTEST_FAILED, True, None, "ModuleNotFoundError: No module named 'numpy'"),
+        (PYTEST_BROKE, True, None, "KeyError: 'a'"),
+        (NO_PYTEST, True, None, "ImportError: cannot import name 'console_main'"),
+        (KILLED, True, True, "pytest failed with exit code -9"),
         ("", False, None, "it printed nothing"),
         ("line\nKilled\n\n", False, None, "Killed"),
     ],
@@ -329,20 +404,66 @@ def test_stored_records_make_the_table_without_a_run(
     assert not Path("calls").exists()
 
 
-def test_an_unpinned_row_is_judged_by_the_lock_of_its_newest_record(
-    make_record: MakeRecord,
+def table_row(name: str, output: str) -> list[str]:
+    """Return the words of one row of the printed table."""
+    _, _, rows = output.partition("release   installs")
+    return next(line.split() for line in rows.splitlines() if line.startswith(f"{name} "))
+
+
+def test_a_nightly_that_breaks_today_shows_no_yes_of_yesterday(
+    make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
-    for case, day in (("a", "01"), ("b", "02")):
-        record = make_record(
-            case,
-            release="nightly",
-            started_at=f"2024-05-{day}T00:00:00+00:00",
-            environment={"lock_digest": f"sha256:{case}"},
-        )
-        store(record, Path("records"))
-    assert evidence(release("nightly", unpinned=True), Path("records")).lock_digest == "sha256:b"
-    pinned = evidence(release("nightly"), Path("records")).lock_digest
-    assert pinned == file_digest(Path("locks/nightly.txt"))
+    environment = {"lock_digest": "sha256:yesterday"}
+    store(make_record(release="nightly", environment=environment), Path("records"))
+    row = release("nightly", unpinned=True)
+    digest = file_digest(Path("locks/nightly.txt"))
+    assert evidence(row, Path("records")).lock_digest == digest
+    monkeypatch.setenv("FAKE_FAILS", "nightly")
+    assert main(["matrix", "--rows", "nightly"]) == 0
+    output = capsys.readouterr().out
+    assert table_row("nightly", output)[1:4] == ["yes", "not", "run"]
+    note = "nightly: OSError: the disk is on fire; 1 records of another lock do not count"
+    assert note in output
+
+
+def test_the_lock_of_an_unpinned_row_is_never_stale() -> None:
+    Path("locks/nightly.txt").write_text("resolved yesterday")
+    found = matrix.lock_digest(release("nightly", unpinned=True))
+    assert found == file_digest(Path("locks/nightly.txt"))
+
+
+def test_an_impossible_pin_says_no_whatever_was_measured_before(
+    make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    environment = {"lock_digest": file_digest(Path("locks/one.txt"))}
+    store(make_record(release="one", environment=environment), Path("records"))
+    main(["matrix", "--rows", "one"])
+    assert table_row("one", capsys.readouterr().out)[1:3] == ["yes", "yes"]
+    Path("pyproject.toml").write_text(PROJECT.replace("keras==1", "keras==9.9", 1))
+    main(["matrix", "--table", "--rows", "one"])
+    assert table_row("one", capsys.readouterr().out)[1:3] == ["not", "run"]
+    uv = Path("bin/uv")
+    uv.parent.mkdir()
+    uv.write_text("#!/bin/sh\necho 'error: there is no version of keras==9.9' >&2\nexit 1\n")
+    uv.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{uv.parent.resolve()}{os.pathsep}{os.environ['PATH']}")
+    assert main(["matrix", "--rows", "one"]) == 1
+    output = capsys.readouterr().out
+    assert table_row("one", output)[1] == "no"
+    assert "; one cannot be resolved: there is no version of keras==9.9; 1 records of" in output
+    assert calls("start") == ["one"]
+
+
+def test_only_traps_under_the_present_lock_are_shown(make_record: MakeRecord) -> None:
+    for name, digest in (("one", file_digest(Path("locks/one.txt"))), ("two", "sha256:old")):
+        environment = {"lock_digest": digest, "versions": {"keras": "3.15.1"}}
+        fields = {"question": "traps", "statistics": [], "environment": environment}
+        store(make_record("traps", release=name, **fields), Path("records"))
+    Path("README.md").write_text(f"{BEGIN}\n{END}\n")
+    assert main(["matrix", "--table", "--readme", "README.md"]) == 0
+    text = Path("README.md").read_text()
+    assert "| trap | one |\n" in text
+    assert "From 1 records of the small tier" in text
 
 
 def test_the_table_goes_between_the_markers_of_a_page() -> None:

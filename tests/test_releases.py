@@ -55,6 +55,10 @@ def test_a_field_outside_its_range_is_refused(fields: dict[str, object], message
         (['name = "a"\npython = "3.11"\npins = ["b==1"]\nreason = "c"\nwhy = 1'], "a has why"),
         (['name = "a"\npython = "4"\npins = ["b==1"]\nreason = "c"'], "a: python must be"),
         (['name = "a"\npython = "3.11"\npins = ["b==1"]\nreason = "c"'] * 2, "has a twice"),
+        (['name = "a"\npins = ["b==1"]\nreason = "c"'], "a has no 'python'. Add it"),
+        (['name = "a"\npython = 3.11\npins = ["b==1"]\nreason = "c"'], r"a: python must be a str"),
+        (['name = "a"\npython = "3.11"\npins = "b==1"\nreason = "c"'], r"a: pins must be a list"),
+        (['python = "3.11"\npins = ["b==1"]\nreason = "c"'], "without name has no 'name'"),
         (["name = "], "cannot be read"),
     ],
 )

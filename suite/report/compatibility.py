@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from suite.bands import STALLED, Band, graph_bands
+from suite.bands import STALLED, Band, stack_bands
 from suite.cases import PHASES, Case, table
 from suite.report.table import markdown_grid, text_grid
 from suite.verdicts import judge
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 TIER = "small"
 OUTCOME_SCHEMA = 1
 MENDED = 5 * STALLED  # nats; what a fix must gain at least, far from any stall
-GRAPH = "graph"  # the stack of TensorFlow 1
-POISONED = (
-    "under literal phases BatchNorm's statistics became NaN out of uninitialised memory (TensorFlow"
-    " 1 on the CPU): nothing is learned, and no fix can be judged there"
-)
 YES, NO, NOT_RUN = "yes", "no", "not run"
 COLUMNS = (
     "release",
@@ -95,6 +90,12 @@ class Evidence(NamedTuple):
     records: tuple[Record, ...]
     outcome: Outcome | None
 
+    @property
+    def current(self) -> tuple[Record, ...]:
+        """The records under the present lock, which alone count."""
+        digest = self.lock_digest
+        return tuple(r for r in self.records if r.environment["lock_digest"] == digest)
+
 
 class Row(NamedTuple):
     """One row of the table.
@@ -112,19 +113,16 @@ class Row(NamedTuple):
 
 def compatibility(evidence: Evidence) -> Row:
     """Return the row of one release: only what was measured under its present lock counts."""
-    digest = evidence.lock_digest
-    records = [r for r in evidence.records if r.environment["lock_digest"] == digest]
-    outcome = evidence.outcome
+    digest, records, outcome = evidence.lock_digest, evidence.current, evidence.outcome
     if outcome and outcome.lock_digest != digest:
         outcome = None
-    sound = [record for record in records if not poisoned(record)]
     columns = [
-        _column(cases, found, fault)
-        for cases, found, fault in (
-            (table("attack", tier=TIER), records, outside_band),
-            (_without_batch_norm(), records, outside_band),
-            (_controls(), records, not_stalled),
-            (_treatments(), sound, not_mended),
+        _column(cases, records, fault)
+        for cases, fault in (
+            (table("attack", tier=TIER), outside_band),
+            (_without_batch_norm(), outside_band),
+            (_controls(), not_stalled),
+            (_treatments(), not_mended),
         )
     ]
     cells = (
@@ -137,10 +135,8 @@ def compatibility(evidence: Evidence) -> Row:
         digest.rpartition(":")[2][:DIGEST_LENGTH] or "-",
     )
     faults = [fault for _, found in columns for fault in found]
-    note = _note(faults, outcome, stale=len(evidence.records) - len(records))
-    if len(sound) < len(records):
-        note = "; ".join([*([note] if note else []), POISONED])
-    return Row(cells, (evidence.release, *_facts(records)), note)
+    notes = [*_failure(faults, outcome), *_left_out(evidence), *_mixed(records)]
+    return Row(cells, (evidence.release, *_facts(records)), "; ".join(notes))
 
 
 def outside_band(case: Case, record: Record) -> str:
@@ -153,23 +149,14 @@ def outside_band(case: Case, record: Record) -> str:
     return next((str(verdict) for verdict in verdicts if verdict.failed), "")
 
 
-def poisoned(record: Record) -> bool:
-    """Return whether the graph of TensorFlow 1 put NaN into BatchNorm's statistics by itself."""
-    gain = record.metrics.get("adversarial_branch_gain", 0.0)
-    literal = record.settings.get("loss") == "literal"
-    return literal and record.environment.get("stack") == GRAPH and math.isnan(gain)
-
-
 def not_stalled(case: Case, record: Record) -> str:
     """Return that a control's adversarial branch learned, if it did.
 
-    In a graph of TensorFlow 1 it is held against the band of that graph, which updates the
-    statistics twice a step; where they are poisoned, nothing is learned at all.
+    It is held against the band of its stack, where that has one: see `STACK_BANDS`.
     """
-    band = Band(-math.inf, STALLED)
-    if record.environment.get("stack") == GRAPH:
-        band = graph_bands(str(case), tier=TIER).get("adversarial_branch_gain", band)
-    return "" if poisoned(record) else _gain_outside(record, band)
+    stack = str(record.environment.get("stack"))
+    bands = stack_bands(str(case), tier=TIER, stack=stack)
+    return _gain_outside(record, bands.get("adversarial_branch_gain", Band(-math.inf, STALLED)))
 
 
 def not_mended(_: Case, record: Record) -> str:
@@ -257,15 +244,28 @@ def _range(values: Sequence[float]) -> str:
     return NOT_RUN if not found else found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"
 
 
-def _note(faults: Sequence[str], outcome: Outcome | None, *, stale: int) -> str:
-    """Return in one line what is wrong with a row, why it did not run, or what was left out."""
+def _failure(faults: Sequence[str], outcome: Outcome | None) -> list[str]:
+    """Return what is wrong with a row, or else why it did not run through."""
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    notes = [f"{faults[0]}{more}"] if faults else []
-    if outcome and not outcome.passed and not faults:
-        notes.append(outcome.reason)
-    if stale:
-        notes.append(f"{stale} records of another lock do not count")
-    return "; ".join(notes)
+    if faults:
+        return [f"{faults[0]}{more}"]
+    return [outcome.reason] if outcome and not outcome.passed else []
+
+
+def _left_out(evidence: Evidence) -> list[str]:
+    """Return how many records do not count, if any."""
+    stale = len(evidence.records) - len(evidence.current)
+    return [f"{stale} records of another lock do not count"] if stale else []
+
+
+def _mixed(records: Sequence[Record]) -> list[str]:
+    """Return how many records another state of the suite made than the newest, if any."""
+    if not records:
+        return []
+    newest = max(records, key=lambda record: record.started_at).environment["code_digest"]
+    others = sum(record.environment["code_digest"] != newest for record in records)
+    text = f"{others} of {len(records)} records are of another state of the suite"
+    return [text] if others else []
 
 
 def text_report(rows: Sequence[Row], *, width: int | None = None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from suite.records import Record
+from suite.report.table import markdown_grid
 from suite.traps import TRAPS, Trap, expected, generation
 
 UNSEEN = "-"
@@ -23,12 +24,8 @@ def traps_markdown(records: Iterable[Record]) -> str:
     for record in records:
         if record.question == "traps":
             releases.setdefault(record.release, record)
-    rows = [
-        ("trap", *releases),
-        ("---",) * (1 + len(releases)),
-        *(_row(trap, list(releases.values())) for trap in TRAPS),
-    ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+    rows = [_row(trap, list(releases.values())) for trap in TRAPS]
+    return markdown_grid(("trap", *releases), rows)
 
 
 def _row(trap: Trap, records: Sequence[Record]) -> tuple[str, ...]:

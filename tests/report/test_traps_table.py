@@ -46,6 +46,12 @@ def test_every_trap_has_a_row_and_every_release_a_column(make_record: MakeRecord
     assert lines[3].endswith("| - | - |")
 
 
+def test_the_table_is_markdown_whatever_a_release_did(make_record: MakeRecord) -> None:
+    table = traps_markdown([traps_record(make_record, "tf-2.21", NEW, "a|b")])
+    assert row(table) == " a&#124;b ! |"
+    assert not table.endswith("\n")
+
+
 def test_a_change_from_the_release_before_is_bold(make_record: MakeRecord) -> None:
     records = [
         traps_record(make_record, "tf-2.8", {"tensorflow": "2.8.4"}, "honoured"),
