@@ -30,7 +30,7 @@ ENVIRONMENT = {  # the Keras that runs is the row's choice, not the user's
     "KERAS_BACKEND": "tensorflow",
     "TF_USE_LEGACY_KERAS": None,
 }
-STACK_TESTS = ["tests/stacks", "tests/architectures", "tests/test_diagnosis.py"]
+STACK_TESTS = ["tests/stacks", "tests/test_diagnosis.py"]
 
 Row = dict[str, Any]
 

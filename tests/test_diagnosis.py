@@ -214,7 +214,7 @@ def test_dropout_is_told_from_inference(stack: Stack, images: Images, labels: La
 def test_a_step_with_another_epsilon_agrees_with_no_phases(
     stack: Stack, foreign_model: Model, images: Images, labels: Labels
 ) -> None:
-    step = stack.train_step(foreign_model, phases=PHASES["intended"], epsilon=2 * EPSILON)
+    step = stack.train_step(foreign_model, phases=PHASES["literal"], epsilon=2 * EPSILON)
     network = stack.network(foreign_model)
     assert not diagnosis.observed_phases(stack, network, step, images, labels, epsilon=EPSILON)
 

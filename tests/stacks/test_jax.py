@@ -6,7 +6,6 @@ import itertools
 import os
 import random
 import sys
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,8 @@ import pytest
 
 if os.environ.get("KERAS_BACKEND") != "jax":
     pytest.skip("KERAS_BACKEND is not jax: no Keras on JAX here", allow_module_level=True)
+
+from importlib import metadata
 
 import jax
 import jax.numpy as jnp

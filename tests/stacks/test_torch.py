@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import random
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,8 @@ import pytest
 
 if os.environ.get("KERAS_BACKEND") != "torch":
     pytest.skip("KERAS_BACKEND is not torch: no Keras on PyTorch here", allow_module_level=True)
+
+from importlib import metadata
 
 import torch
 
