@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,10 @@ PATHS = [os.environ["PATH"], *map(str, sorted(PYENV.glob("3.*/bin")))]
 os.environ["PATH"] = os.pathsep.join(PATHS)  # pyenv's shims hide the Pythons that are not active
 
 SETTINGS = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["suite"]
+for row in (*SETTINGS["releases"], *SETTINGS["gpu-releases"]):
+    for field in ("name", "python", "pins", "reason"):
+        if field not in row:
+            sys.exit(f"pyproject.toml: {row.get('name', 'a release')} has no {field}. Add it.")
 RELEASES = [nox.param(row, row["python"], id=row["name"]) for row in SETTINGS["releases"]]
 GPU_RELEASES = [nox.param(row, row["python"], id=row["name"]) for row in SETTINGS["gpu-releases"]]
 DEFAULT = next(row for row in SETTINGS["releases"] if row["name"] == SETTINGS["default"])
