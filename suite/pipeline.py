@@ -314,8 +314,8 @@ def memory_meter(stack: Stack) -> Callable[[], dict[str, float]]:
         device_bytes = stack.peak_device_bytes()
         if device_bytes is None and not measurable:
             return {}
-        peak = machine.peak_memory_bytes() - resident if device_bytes is None else device_bytes
-        return {"peak_memory_bytes": float(peak)}
+        grown = machine.peak_memory_bytes() - resident  # pages may be given back meanwhile
+        return {"peak_memory_bytes": float(max(0, grown) if device_bytes is None else device_bytes)}
 
     return taken
 

@@ -230,7 +230,9 @@ def test_a_second_run_finds_the_records_of_the_first() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stopped_matrix_leaves_no_process_behind(number: int) -> None:
     code = (
-        "import sys; from suite import matrix; from suite.__main__ import main;"
+        "import signal, sys; from suite import matrix; from suite.__main__ import main;"
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"  # tests may run with it ignored
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL);"
         "matrix.NOX = (sys.executable, 'fake.py');"
         "sys.exit(main(['matrix', '--jobs', '2']))"
     )
