@@ -169,7 +169,7 @@ def dataset(pytestconfig: pytest.Config) -> Callable[[Case], Dataset]:
 @pytest.fixture(scope="session")
 def environment(pytestconfig: pytest.Config, stack: Stack) -> Mapping[str, Any]:
     """Return what is installed and where it runs: all of a record's environment but the data."""
-    from suite import machine  # noqa: PLC0415
+    from suite import machine, stacks  # noqa: PLC0415
 
     return {
         "stack": stack_name(stack),
@@ -177,7 +177,7 @@ def environment(pytestconfig: pytest.Config, stack: Stack) -> Mapping[str, Any]:
         "versions": stack.versions(),
         "lock_digest": file_digest(pytestconfig.option.lock),
         "code_digest": code_digest(ROOT / "suite"),
-        "library_digest": stack.library_digest(),
+        "library_digest": stacks.library_digest(stack),
         "machine": machine.describe(stack.gpus()),
     }
 

@@ -269,7 +269,7 @@ def test_another_optimizer_setting_is_found_and_named(
     words: str,
 ) -> None:
     sgd = stack.keras.optimizers.SGD
-    monkeypatch.setitem(stack.OPTIMIZERS, "sgd", lambda: sgd(learning_rate=0.0, **settings))
+    monkeypatch.setitem(stack.OPTIMIZERS, "sgd", lambda _: sgd(learning_rate=0.0, **settings))
     found = against()
     assert any(words in cause for cause in found.causes), found.causes
     assert found.first is not None

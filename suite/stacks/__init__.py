@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from typing_extensions import Protocol
 
 from suite.cases import Phases
+from suite.records import code_digest, file_digest
 from suite.types import Keras, Model
 
 if TYPE_CHECKING:
@@ -30,6 +33,13 @@ Logits: TypeAlias = "NDArray[np.float32]"
 
 STACKS = {"jax": "jax", "torch": "torch"}
 """Modules of the stacks, by Keras' backend; that of TensorFlow depends on its version."""
+
+
+OPTIMIZERS = {  # SGD with Nesterov's momentum as published; Adam for the suite's own pretraining
+    "sgd": lambda keras: keras.optimizers.SGD(learning_rate=0.0, momentum=0.9, nesterov=True),
+    "adam": lambda keras: keras.optimizers.Adam(learning_rate=0.0),
+}
+"""The optimizers by name, of whichever Keras; the learning rate is given at each step."""
 
 
 class StepResult(NamedTuple):
@@ -84,9 +94,6 @@ class Stack(Protocol):
     def versions(self) -> dict[str, str]:
         """Return the versions of all that decides a result."""
 
-    def library_digest(self) -> str:
-        """Return the digest of the libraries' sources that are under measurement."""
-
     def gpus(self) -> list[str]:
         """Return the names of the GPUs the framework sees."""
 
@@ -131,3 +138,14 @@ def _tensorflow() -> str:
     """Return the module for the TensorFlow that is installed."""
     tensorflow = importlib.import_module("tensorflow")
     return "graph" if tensorflow.__version__.startswith("1.") else "eager"
+
+
+def library_digest(stack: Stack) -> str:
+    """Return the digest of the sources under measurement: CleverHans, and Keras' BatchNorm.
+
+    A version number alone would not tell a patched or half-installed library.
+    """
+    cleverhans = importlib.import_module("cleverhans")
+    batch_norm = inspect.getsourcefile(stack.keras.layers.BatchNormalization)
+    attack = code_digest(Path(str(cleverhans.__file__)).parent)
+    return f"{attack} {file_digest(Path(str(batch_norm)))}"

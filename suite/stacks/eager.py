@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import random
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import cleverhans
 import numpy as np
 import tensorflow as tf
 from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
@@ -17,14 +14,9 @@ from tensorflow import keras
 
 from suite import machine
 from suite.cases import TRAINING, Phases
-from suite.records import code_digest, file_digest
-from suite.stacks import Images, Labels, Logits, StepResult, TrainStep
+from suite.stacks import OPTIMIZERS, Images, Labels, Logits, StepResult, TrainStep
 from suite.types import Model
 
-OPTIMIZERS = {  # SGD with Nesterov's momentum as published; Adam for the suite's own pretraining
-    "sgd": lambda: keras.optimizers.SGD(learning_rate=0.0, momentum=0.9, nesterov=True),
-    "adam": lambda: keras.optimizers.Adam(learning_rate=0.0),
-}
 GRAPH = False
 DISTRIBUTIONS = ("cleverhans", "numpy", "h5py", "ml-dtypes")
 KERAS = ("tf-keras", "keras", "keras-nightly")
@@ -36,16 +28,6 @@ def versions() -> dict[str, str]:
     found = machine.versions((*DISTRIBUTIONS, *KERAS))
     used = next((found[name] for name in KERAS if name in found), None)
     return {**found, "tensorflow": tf.__version__, "keras": used or keras.__version__}
-
-
-def library_digest() -> str:
-    """Return the digest of the sources under measurement: CleverHans, and Keras' BatchNorm.
-
-    A version number alone would not tell a patched or half-installed library.
-    """
-    batch_norm = inspect.getsourcefile(keras.layers.BatchNormalization)
-    attack = code_digest(Path(cleverhans.__file__).parent)
-    return f"{attack} {file_digest(Path(str(batch_norm)))}"
 
 
 def gpus() -> list[str]:
@@ -130,7 +112,7 @@ def train_step(
         optimizer: A key of `OPTIMIZERS`.
     """
     losses = _losses(model, phases, epsilon)
-    variables, descent = model.trainable_variables, OPTIMIZERS[optimizer]()
+    variables, descent = model.trainable_variables, OPTIMIZERS[optimizer](keras)
     if hasattr(descent, "build"):  # before Keras 2.11 the first update builds it
         descent.build(variables)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import os
 import platform
 import random
@@ -11,7 +10,6 @@ import sys
 import types
 import weakref
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
@@ -20,8 +18,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from suite.cases import PHASES, TRAINING, Phases
-from suite.records import code_digest, file_digest
-from suite.stacks import StepResult
+from suite.stacks import OPTIMIZERS, StepResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,10 +48,6 @@ with empty_module("tensorflow_addons"):
 K = keras.backend
 GRAPH = True
 
-OPTIMIZERS = {  # SGD with Nesterov's momentum as published; Adam for the suite's own pretraining
-    "sgd": lambda: keras.optimizers.SGD(0.0, momentum=0.9, nesterov=True),
-    "adam": lambda: keras.optimizers.Adam(0.0),
-}
 DETERMINISTIC = ("TF_DETERMINISTIC_OPS", "TF_CUDNN_DETERMINISTIC")
 """Environment variables that ask for deterministic GPU kernels, where TensorFlow 1 knows them."""
 
@@ -66,16 +59,6 @@ def versions() -> dict[str, str]:
     release, _, _ = found["cleverhans"].partition("-")  # a digest of the sources follows
     python = platform.python_version()
     return {"python": python, **found, "cleverhans": release, "h5py": h5py.__version__}
-
-
-def library_digest() -> str:
-    """Return the digest of the sources under measurement: CleverHans, and Keras' BatchNorm.
-
-    A version number alone would not tell a patched or half-installed library.
-    """
-    batch_norm = inspect.getsourcefile(keras.layers.BatchNormalization)
-    attack = code_digest(Path(cleverhans.__file__).parent)
-    return f"{attack} {file_digest(Path(str(batch_norm)))}"
 
 
 def gpus() -> list[str]:
@@ -179,7 +162,7 @@ def train_step(
     Raises:
         ValueError: If `model` already has a step of the published code.
     """
-    descent = OPTIMIZERS[optimizer]()
+    descent = OPTIMIZERS[optimizer](keras)
     if phases is None:
         return _plain_step(model, descent)
     if phases in SWITCHES:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import cleverhans
 import jax
 import jax.numpy as jnp
 import keras
@@ -17,8 +14,7 @@ from jax.example_libraries import stax
 
 from suite import machine
 from suite.cases import TRAINING, Phases
-from suite.records import code_digest, file_digest
-from suite.stacks import Images, Labels, Logits, StepResult, TrainStep
+from suite.stacks import OPTIMIZERS, Images, Labels, Logits, StepResult, TrainStep
 from suite.types import Model
 
 if TYPE_CHECKING:
@@ -30,10 +26,6 @@ from cleverhans.jax.attacks.fast_gradient_method import fast_gradient_method  # 
 
 del sys.modules["jax.experimental.stax"]
 
-OPTIMIZERS = {  # SGD with Nesterov's momentum as published; Adam for the suite's own pretraining
-    "sgd": lambda: keras.optimizers.SGD(learning_rate=0.0, momentum=0.9, nesterov=True),
-    "adam": lambda: keras.optimizers.Adam(learning_rate=0.0),
-}
 GRAPH = False
 DISTRIBUTIONS = ("jax", "jaxlib", "cleverhans", "keras", "numpy", "h5py", "ml-dtypes")
 DETERMINISTIC = {"xla_gpu_deterministic_ops": True}
@@ -45,16 +37,6 @@ Arrays: TypeAlias = "list[jax.Array]"
 def versions() -> dict[str, str]:
     """Return the versions of Python, JAX, Keras, CleverHans and NumPy that are running."""
     return machine.versions(DISTRIBUTIONS)
-
-
-def library_digest() -> str:
-    """Return the digest of the sources under measurement: CleverHans, and Keras' BatchNorm.
-
-    A version number alone would not tell a patched or half-installed library.
-    """
-    batch_norm = inspect.getsourcefile(keras.layers.BatchNormalization)
-    attack = code_digest(Path(cleverhans.__file__).parent)
-    return f"{attack} {file_digest(Path(str(batch_norm)))}"
 
 
 def gpus() -> list[str]:
@@ -189,7 +171,7 @@ def train_step(
         optimizer: A key of `OPTIMIZERS`.
     """
     differentiated = _differentiated(model, phases, epsilon)
-    descent = OPTIMIZERS[optimizer]()
+    descent = OPTIMIZERS[optimizer](keras)
     descent.build(model.trainable_variables)
 
     @_compiled

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import cleverhans
 import keras
 import numpy as np
 import torch
@@ -16,14 +13,9 @@ from cleverhans.torch.attacks.fast_gradient_method import fast_gradient_method
 
 from suite import machine
 from suite.cases import TRAINING, Phases
-from suite.records import code_digest, file_digest
-from suite.stacks import Images, Labels, Logits, StepResult, TrainStep
+from suite.stacks import OPTIMIZERS, Images, Labels, Logits, StepResult, TrainStep
 from suite.types import Model
 
-OPTIMIZERS = {  # SGD with Nesterov's momentum as published; Adam for the suite's own pretraining
-    "sgd": lambda: keras.optimizers.SGD(learning_rate=0.0, momentum=0.9, nesterov=True),
-    "adam": lambda: keras.optimizers.Adam(learning_rate=0.0),
-}
 GRAPH = False
 DISTRIBUTIONS = ("torch", "cleverhans", "keras", "numpy", "h5py", "ml-dtypes")
 
@@ -31,16 +23,6 @@ DISTRIBUTIONS = ("torch", "cleverhans", "keras", "numpy", "h5py", "ml-dtypes")
 def versions() -> dict[str, str]:
     """Return the versions of Python, PyTorch, Keras, CleverHans and NumPy that are running."""
     return machine.versions(DISTRIBUTIONS)
-
-
-def library_digest() -> str:
-    """Return the digest of the sources under measurement: CleverHans, and Keras' BatchNorm.
-
-    A version number alone would not tell a patched or half-installed library.
-    """
-    batch_norm = inspect.getsourcefile(keras.layers.BatchNormalization)
-    attack = code_digest(Path(cleverhans.__file__).parent)
-    return f"{attack} {file_digest(Path(str(batch_norm)))}"
 
 
 def gpus() -> list[str]:
@@ -126,7 +108,7 @@ def train_step(
         optimizer: A key of `OPTIMIZERS`.
     """
     losses = _losses(model, phases, epsilon)
-    variables, descent = model.trainable_variables, OPTIMIZERS[optimizer]()
+    variables, descent = model.trainable_variables, OPTIMIZERS[optimizer](keras)
     descent.build(variables)
 
     def step(images: Images, labels: Labels, learning_rate: float) -> StepResult:
