@@ -21,3 +21,7 @@ class WeightsError(SuiteError):
 
 class ReleaseError(SuiteError):
     """A row of the release table is wrong, cannot be resolved, or its lock is stale."""
+
+
+class FixError(SuiteError):
+    """A fix cannot be applied to a model, or not in this release."""
