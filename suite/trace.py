@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from suite import diagnosis
-from suite.cases import TRAINING, Phases
 from suite.diagnosis import state_kept
 from suite.fixes import batch_norms
+from suite.phases import TRAINING, Phases
 from suite.stacks import Images, Labels, Network, Stack, StepResult
 from suite.training import Batch, cross_entropy, learning_rate
 from suite.types import Model

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from suite import diagnosis
-from suite.cases import PHASES, Phases
 from suite.diagnosis import LayerStatistics
+from suite.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
 from suite.stacks import Images, Labels, Stack, StepResult
 from suite.types import Model
 
@@ -165,7 +165,10 @@ def observed(
 ) -> list[Phases]:
     step = stack.train_step(model, phases=phases, epsilon=EPSILON)
     network = stack.network(model)
-    return diagnosis.observed_phases(stack, network, step, images, labels, epsilon=EPSILON)
+    kinds = (TRAINING, INFERENCE, *([phases.adversarial] if phases else []))
+    return diagnosis.observed_phases(
+        stack, network, step, images, labels, epsilon=EPSILON, kinds=kinds
+    )
 
 
 @pytest.mark.parametrize(
@@ -257,3 +260,150 @@ def test_without_batch_norm_there_are_no_updates_to_tell(
     model = stack.keras.Model(inputs, outputs)
     step = stack.train_step(model, phases=None, epsilon=EPSILON)
     assert diagnosis.updates_per_step(stack, model, step, images, labels) == {}
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in ADVERSARIAL if kind not in {TRAINING, INFERENCE}]
+)
+def test_the_kind_of_an_adversarial_pass_is_told_as_far_as_losses_can(
+    stack: Stack, foreign_model: Model, images: Images, labels: Labels, kind: str
+) -> None:
+    before, phases = foreign_model.get_weights(), Phases(TRAINING, INFERENCE, kind)
+    found = observed(stack, foreign_model, images, labels, phases)
+    assert diagnosis.observable(phases) in found
+    if not stack.GRAPH:  # `UNORDERED` hides the little that is between two batches' statistics
+        assert len(found) == 1
+    assert_same(before, foreign_model.get_weights())
+
+
+def test_another_normalisation_than_was_told_is_found_out(
+    stack: Stack, foreign_model: Model, images: Images, labels: Labels
+) -> None:
+    step = stack.train_step(
+        foreign_model, phases=Phases(TRAINING, INFERENCE, "own-kept"), epsilon=EPSILON
+    )
+    network = stack.network(foreign_model)
+    found = diagnosis.observed_phases(
+        stack, network, step, images, labels, epsilon=EPSILON, kinds=tuple(ADVERSARIAL)
+    )
+    assert Phases(TRAINING, INFERENCE, TRAINING) in found
+    assert PHASES["intended"] not in found
+    if not stack.GRAPH:
+        assert len(found) == 1
+
+
+def test_kinds_that_losses_cannot_tell_apart_are_one() -> None:
+    told = {
+        kind: diagnosis.observable(Phases(TRAINING, INFERENCE, kind)).adversarial
+        for kind in ADVERSARIAL
+    }
+    assert told == {
+        "training": "training",
+        "own-kept": "training",
+        "clean-updating": "clean-kept",
+        "clean-kept": "clean-kept",
+        "moving-updating": "inference",
+        "inference": "inference",
+    }
+
+
+def test_a_branch_is_examined_by_its_own_passes(
+    stack: Stack, images: Images, labels: Labels
+) -> None:
+    keras, layers = stack.keras, stack.keras.layers
+    stack.seed(0)
+    conv, dense = layers.Conv2D(4, 3), layers.Dense(5)
+
+    def branch(mean: float) -> Model:
+        inputs = keras.Input((8, 8, 3))
+        norm = layers.BatchNormalization()
+        made = keras.Model(inputs, dense(layers.Flatten()(norm(conv(inputs)))))
+        norm.set_weights([*norm.get_weights()[:2], np.full(4, mean), np.ones(4)])
+        return made
+
+    model, other = branch(0.3), branch(-0.4)
+    phases = Phases(TRAINING, INFERENCE, TRAINING)
+    step = stack.train_step(model, phases=phases, epsilon=EPSILON, branch=other)
+    before = other.get_weights()
+    networks = stack.network(model), stack.network(other)
+    found = diagnosis.observed_phases(
+        stack, networks[0], step, images, labels, epsilon=EPSILON, branch_network=networks[1]
+    )
+    assert found == [phases]
+    assert_same(before, other.get_weights())
+
+
+def test_population_moments_of_one_batch_are_the_batchs(
+    stack: Stack, deep: Model, images: Images
+) -> None:
+    before = deep.get_weights()
+    found = diagnosis.population_moments(stack, deep, [images])
+    expected = diagnosis.batch_moments(stack, deep, images)
+    assert list(found) == ["inside", "outside"]
+    for name, moments in found.items():
+        np.testing.assert_allclose(moments, expected[name], rtol=1e-4, atol=1e-6)
+    assert_same(before, deep.get_weights())
+
+
+def test_population_moments_are_put_together_by_the_law_of_total_variance(
+    stack: Stack, foreign_model: Model, images: Images
+) -> None:
+    kernel, bias = foreign_model.get_layer("conv").get_weights()
+    windows = np.lib.stride_tricks.sliding_window_view(images, (3, 3), axis=(1, 2))
+    features = np.einsum("nhwcij,ijco->nhwo", windows, kernel) + bias
+    [(mean, variance)] = diagnosis.population_moments(
+        stack, foreign_model, [images[:6], images[6:]]
+    ).values()
+    np.testing.assert_allclose(mean, features.mean(axis=(0, 1, 2)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(variance, features.var(axis=(0, 1, 2)), rtol=1e-2)
+    if stack.versions()["keras"].startswith("3"):
+        np.testing.assert_allclose(variance, features.var(axis=(0, 1, 2)), rtol=1e-4)
+
+
+def test_population_moments_survive_far_larger_statistics(
+    stack: Stack, foreign_model: Model, images: Images
+) -> None:
+    expected = diagnosis.population_moments(stack, foreign_model, [images])["bn"]
+    layer = foreign_model.get_layer("bn")
+    layer.set_weights([*layer.get_weights()[:2], np.full(4, 1e4), np.full(4, 1e6)])
+    found = diagnosis.population_moments(stack, foreign_model, [images])["bn"]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_population_moments_of_no_batch_are_refused(stack: Stack, foreign_model: Model) -> None:
+    with pytest.raises(ValueError, match="batches"):
+        diagnosis.population_moments(stack, foreign_model, [])
+
+
+def test_recomputed_statistics_fit_in_nested_models_too(
+    stack: Stack, deep: Model, images: Images
+) -> None:
+    assert diagnosis.statistics(stack, deep, images)[0].mean_shift > 0.05
+    expected = diagnosis.population_moments(stack, deep, [images[:3], images[3:6], images[6:]])
+    diagnosis.recompute_statistics(stack, deep, images, batch_size=3)
+    for name, moments in diagnosis.moving_moments(deep).items():
+        np.testing.assert_allclose(moments, expected[name], rtol=1e-5)
+
+
+def test_layers_of_one_name_in_two_nested_models_are_kept_apart(
+    stack: Stack, images: Images
+) -> None:
+    keras, layers = stack.keras, stack.keras.layers
+    stack.seed(0)
+
+    def base(name: str) -> Model:
+        inputs = keras.Input((8, 8, 3))
+        return keras.Model(inputs, layers.BatchNormalization(name="bn")(inputs), name=name)
+
+    inputs = keras.Input((8, 8, 3))
+    hidden = (
+        layers.Rescaling(3.0) if hasattr(layers, "Rescaling") else layers.Lambda(lambda x: 3 * x)
+    )
+    both = [base("one")(inputs), base("two")(hidden(inputs))]
+    model = keras.Model(inputs, layers.Dense(5)(layers.Flatten()(layers.Add()(both))))
+    found = diagnosis.batch_moments(stack, model, images)
+    assert list(found) == ["bn", "bn:2"]
+    np.testing.assert_allclose(found["bn:2"][0], 3 * found["bn"][0], rtol=1e-4)
+    assert [layer.layer for layer in diagnosis.statistics(stack, model, images)] == ["bn", "bn:2"]
+    diagnosis.recompute_statistics(stack, model, images)
+    assert all(layer.mean_shift < 1e-4 for layer in diagnosis.statistics(stack, model, images))

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from suite import diagnosis, trace
-from suite.cases import PHASES, Phases
 from suite.fixes import batch_norms
 from suite.parity import Comparison, compare_traces
+from suite.phases import PHASES, Phases
 from suite.records import Record
 from suite.stacks import Stack, TrainStep
 from suite.trace import Entry, plant, trace_steps

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 from tensorflow import keras
 
 from suite import machine
-from suite.cases import TRAINING, Phases
-from suite.stacks import OPTIMIZERS, Images, Labels, Logits, StepResult, TrainStep
+from suite.phases import TRAINING, Phases
+from suite.stacks import (
+    OPTIMIZERS,
+    Images,
+    Labels,
+    Logits,
+    StepResult,
+    TrainStep,
+    attack_name,
+    cleverhans_attack,
+    require_phases,
+    step_size,
+    union,
+)
+from suite.stacks.passes import passes
 from suite.types import Model
 
 GRAPH = False
 DISTRIBUTIONS = ("cleverhans", "numpy", "h5py", "ml-dtypes")
 KERAS = ("tf-keras", "keras", "keras-nightly")
 """Distributions of Keras, the first that is installed in use; before TensorFlow 2.4 it has none."""
+
+
+def __getattr__(name: str) -> Any:
+    """Return CleverHans' attack `name`."""
+    return cleverhans_attack("tf2", name)
 
 
 def versions() -> dict[str, str]:
@@ -60,26 +79,41 @@ def peak_device_bytes() -> int | None:
 
 
 class EagerNetwork(NamedTuple):
-    """A Keras model with a compiled forward pass and attack for each phase."""
+    """A Keras model with a compiled forward pass for each phase, and its attacks.
+
+    Attributes:
+        model: Ends in logits.
+        passes: The forward pass of each phase.
+        attacks: Gives the attack in a phase, of so many steps, built when first asked for.
+    """
 
     model: Model
     passes: Mapping[bool, Any]
-    attacks: Mapping[bool, Any]
+    attacks: Callable[[bool, int], Any]
 
     def logits(self, images: Images, *, training: bool) -> Logits:
         """Return the logits ``(batch, classes)`` of `images` in the phase `training`."""
         return np.asarray(self.passes[training](tf.constant(images)))
 
-    def craft(self, images: Images, *, epsilon: float, training: bool) -> Images:
-        """Return CleverHans' FGSM images, crafted in the phase `training`."""
-        return np.asarray(self.attacks[training](tf.constant(images), epsilon))
+    def craft(self, images: Images, *, epsilon: float, training: bool, steps: int = 1) -> Images:
+        """Return CleverHans' adversarial images, crafted in the phase `training`."""
+        return np.asarray(self.attacks(training, steps)(tf.constant(images), epsilon))
 
 
 def network(model: Model) -> EagerNetwork:
-    """Return `model` with its compiled passes and attacks."""
+    """Return `model` with its compiled passes and attacks.
+
+    FGSM is compiled whole. Of the attack of several steps the gradient alone is, by CleverHans:
+    else each step would be traced anew.
+    """
     passes = {phase: _pass(model, phase) for phase in (False, True)}
-    attacks = {phase: tf.function(_attack(forward)) for phase, forward in passes.items()}
-    return EagerNetwork(model, passes, attacks)
+
+    @functools.lru_cache(maxsize=None)
+    def attack(training: bool, steps: int) -> Any:
+        made = _attack(passes[training], steps)
+        return tf.function(made) if steps == 1 else made
+
+    return EagerNetwork(model, passes, attack)
 
 
 def _pass(model: Model, training: bool) -> Any:
@@ -87,20 +121,32 @@ def _pass(model: Model, training: bool) -> Any:
     return tf.function(lambda images: model(images, training=training))
 
 
-def _attack(model_fn: Any) -> Any:
-    """Return CleverHans' fast gradient method on `model_fn`, labels its own predictions.
+def _attack(model_fn: Any, steps: int = 1) -> Any:
+    """Return CleverHans' attack on `model_fn`, labels its own predictions.
 
     One `model_fn` must be kept for all calls: a new one at each call would retrace the graph.
     """
+    attack = getattr(sys.modules[__name__], attack_name(steps))
 
-    def attack(images: tf.Tensor, epsilon: float) -> tf.Tensor:
-        return fast_gradient_method(model_fn, images, epsilon, np.inf, clip_min=0.0, clip_max=1.0)
+    def once(images: tf.Tensor, epsilon: float) -> tf.Tensor:
+        return attack(model_fn, images, epsilon, np.inf, clip_min=0.0, clip_max=1.0)
 
-    return attack
+    def often(images: tf.Tensor, epsilon: float) -> tf.Tensor:
+        return attack(
+            model_fn, images, epsilon, step_size(epsilon, steps), steps, np.inf,
+            clip_min=0.0, clip_max=1.0, rand_init=True, sanity_checks=False,
+        )  # fmt: skip
+
+    return once if steps == 1 else often
 
 
 def train_step(
-    model: Model, *, phases: Phases | None, epsilon: float, optimizer: str = "sgd"
+    model: Model,
+    *,
+    phases: Phases | None,
+    epsilon: float,
+    optimizer: str = "sgd",
+    branch: Model | None = None,
 ) -> TrainStep:
     """Return one update of `model` under the plain or the adversarial loss.
 
@@ -110,9 +156,16 @@ def train_step(
             training phase.
         epsilon: FGSM step in the max norm; pixels are in [0, 1].
         optimizer: A key of `OPTIMIZERS`.
+        branch: What the attack and the adversarial pass go through; None takes `model`. Its own
+            trainable variables learn too.
+
+    Raises:
+        ValueError: If `phases` are none that a step can run in.
     """
-    losses = _losses(model, phases, epsilon)
-    variables, descent = model.trainable_variables, OPTIMIZERS[optimizer](keras)
+    losses, descent = _losses(model, phases, epsilon, branch), OPTIMIZERS[optimizer](keras)
+    variables = model.trainable_variables
+    if branch is not None and phases is not None:
+        variables = union(variables, branch.trainable_variables)
     if hasattr(descent, "build"):  # before Keras 2.11 the first update builds it
         descent.build(variables)
 
@@ -155,9 +208,14 @@ def gradients(
     return stateless
 
 
-def _losses(model: Model, phases: Phases | None, epsilon: float) -> Any:
+def _losses(
+    model: Model, phases: Phases | None, epsilon: float, branch: Model | None = None
+) -> Any:
     """Return the loss of a step as a function of images and labels, with what it measured."""
-    return _plain(model) if phases is None else _adversarial(model, phases, epsilon)
+    require_phases(phases, model, branch)
+    if phases is None:
+        return _plain(model)
+    return _adversarial(model, phases, epsilon, model if branch is None else branch)
 
 
 def _plain(model: Model) -> Any:
@@ -170,21 +228,28 @@ def _plain(model: Model) -> Any:
     return losses
 
 
-def _adversarial(model: Model, phases: Phases, epsilon: float) -> Any:
+def _adversarial(model: Model, phases: Phases, epsilon: float, branch: Model) -> Any:
     """Return the loss 0.5 CE(clean) + 0.5 CE(perturbed), each pass in its phase.
 
     The perturbed images are held constant, as published.
     """
-    clean, attack, adversarial = (phase == TRAINING for phase in phases)
-    attacked = _attack(lambda images: model(images, training=attack))
+    attack = phases.attack == TRAINING
+    attacked = _attack(lambda images: branch(images, training=attack))
+    clean_pass, adversarial_pass = passes(model, phases, branch, tensor=tf.constant, value=_value)
 
     def losses(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        clean_ce, clean_accuracy = _measure(labels, model(images, training=clean))
+        logits, planted = clean_pass(images)
+        clean_ce, clean_accuracy = _measure(labels, logits)
         perturbed = tf.stop_gradient(attacked(images, epsilon))
-        ce, accuracy = _measure(labels, model(perturbed, training=adversarial))
+        ce, accuracy = _measure(labels, adversarial_pass(perturbed, planted))
         return 0.5 * clean_ce + 0.5 * ce, [clean_ce, clean_accuracy, ce, accuracy]
 
     return losses
+
+
+def _value(variable: Any) -> tf.Tensor:
+    """Return the present value of Keras' `variable`, a copy."""
+    return tf.identity(tf.convert_to_tensor(variable))
 
 
 def _measure(labels: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -17,8 +17,17 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from suite.cases import PHASES, TRAINING, Phases
-from suite.stacks import OPTIMIZERS, StepResult
+from suite.fixes import batch_norms
+from suite.phases import ADVERSARIAL, CLEAN, INFERENCE, OWN, PHASES, TRAINING, Phases
+from suite.stacks import (
+    OPTIMIZERS,
+    StepResult,
+    attack_name,
+    require_phases,
+    step_size,
+    union,
+    updated_layers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +50,7 @@ def empty_module(name: str) -> Iterator[None]:
 # release of tensorflow-addons imports on TensorFlow 1. CleverHans itself is unchanged.
 with empty_module("tensorflow_addons"):
     import cleverhans
-    from cleverhans.attacks import FastGradientMethod
+    from cleverhans.attacks import FastGradientMethod, ProjectedGradientDescent
     from cleverhans.model import CallableModelWrapper
     from cleverhans.utils_keras import KerasModelWrapper
 
@@ -93,20 +102,20 @@ class GraphNetwork(NamedTuple):
     Attributes:
         model: Ends in logits.
         passes: Gives the forward pass of a phase; in training it runs the BatchNorm updates.
-        attacks: Gives the attack of a phase; it never updates anything.
+        attacks: Gives the attack of a phase, of so many steps; it never updates anything.
     """
 
     model: Model
     passes: Callable[[bool], Any]
-    attacks: Callable[[bool], Any]
+    attacks: Callable[[bool, int], Any]
 
     def logits(self, images: Images, *, training: bool) -> Logits:
         """Return the logits ``(batch, classes)`` of `images` in the phase `training`."""
         return np.asarray(self.passes(training)([images])[0])
 
-    def craft(self, images: Images, *, epsilon: float, training: bool) -> Images:
-        """Return CleverHans' FGSM images, crafted in the phase `training`."""
-        return np.asarray(self.attacks(training)([images, epsilon])[0])
+    def craft(self, images: Images, *, epsilon: float, training: bool, steps: int = 1) -> Images:
+        """Return CleverHans' adversarial images, crafted in the phase `training`."""
+        return np.asarray(self.attacks(training, steps)([images, epsilon])[0])
 
 
 def network(model: Model) -> GraphNetwork:
@@ -122,9 +131,10 @@ def network(model: Model) -> GraphNetwork:
         return K.function([images], [logits], updates=model.get_updates_for([images]))
 
     @functools.lru_cache(maxsize=None)
-    def attack(training: bool) -> Any:
+    def attack(training: bool, steps: int) -> Any:
         images, epsilon = _images(model), tf.placeholder(tf.float32, ())
-        return K.function([images, epsilon], [_craft(model, images, epsilon, training=training)])
+        perturbed = _craft(model, images, epsilon, training=training, steps=steps)
+        return K.function([images, epsilon], [perturbed])
 
     return GraphNetwork(model, forward, attack)
 
@@ -134,15 +144,29 @@ def _images(model: Model) -> tf.Tensor:
     return tf.placeholder(tf.float32, (None, *model.inputs[0].shape[1:]))
 
 
-def _craft(model: Model, images: tf.Tensor, epsilon: Any, *, training: bool) -> tf.Tensor:
-    """Return CleverHans' FGSM images, labels the model's own predictions, in an explicit phase."""
+def _craft(
+    model: Model, images: tf.Tensor, epsilon: Any, *, training: bool, steps: int = 1
+) -> tf.Tensor:
+    """Return CleverHans' attack, labels the model's own predictions, in an explicit phase."""
+    attack_name(steps)
     wrapped = CallableModelWrapper(lambda x: model(x, training=training), "logits")
-    attack = FastGradientMethod(wrapped, sess=K.get_session())
-    return attack.generate(images, eps=epsilon, clip_min=0.0, clip_max=1.0)
+    if steps == 1:
+        attack = FastGradientMethod(wrapped, sess=K.get_session())
+        return attack.generate(images, eps=epsilon, clip_min=0.0, clip_max=1.0)
+    repeated = ProjectedGradientDescent(wrapped, sess=K.get_session())
+    return repeated.generate(
+        images, eps=epsilon, eps_iter=step_size(epsilon, steps), nb_iter=steps,
+        clip_min=0.0, clip_max=1.0, rand_init=True, sanity_checks=False,
+    )  # fmt: skip
 
 
 def train_step(
-    model: Model, *, phases: Phases | None, epsilon: float, optimizer: str = "sgd"
+    model: Model,
+    *,
+    phases: Phases | None,
+    epsilon: float,
+    optimizer: str = "sgd",
+    branch: Model | None = None,
 ) -> TrainStep:
     """Return one update of `model` under the plain or the adversarial loss.
 
@@ -150,7 +174,8 @@ def train_step(
     training phase, which TensorFlow is fed. What the policies differ in is `SWITCHES`. Other
     phases, which no published code has, run with an explicit ``training=`` in each pass; all
     their training passes update the moving statistics, the attack's (a pass for its labels and
-    one for its gradient) included.
+    one for its gradient) included. What no phase of Keras is, and a branch of its own, runs pass
+    by pass.
 
     Args:
         model: Ends in logits.
@@ -158,13 +183,19 @@ def train_step(
             training phase.
         epsilon: FGSM step in the max norm; pixels are in [0, 1].
         optimizer: A key of `OPTIMIZERS`.
+        branch: What the attack and the adversarial pass go through; None takes `model`. Its own
+            trainable variables learn too.
 
     Raises:
-        ValueError: If `model` already has a step of the published code.
+        ValueError: If `model` already has a step of the published code, or `phases` are none
+            that a step can run in.
     """
+    require_phases(phases, model, branch)
     descent = OPTIMIZERS[optimizer](keras)
     if phases is None:
         return _plain_step(model, descent)
+    if branch not in (None, model) or phases.adversarial not in {TRAINING, INFERENCE}:
+        return _staged_step(model, phases, epsilon, descent, branch or model)
     if phases in SWITCHES:
         return _published_step(model, phases, epsilon, descent)
     return _explicit_step(model, phases, epsilon, descent)
@@ -305,6 +336,70 @@ def _explicit_step(model: Model, phases: Phases, epsilon: float, descent: Any) -
     return step
 
 
+def _staged_step(
+    model: Model, phases: Phases, epsilon: float, descent: Any, branch: Model
+) -> TrainStep:
+    """Return an update that runs the session once for each pass, in the order of its passes.
+
+    So what reads the statistics is ordered, and a pass can be run for its updates alone. The
+    attack updates nothing.
+    """
+    by, updates = ADVERSARIAL[phases.adversarial]
+    clean, other = network(model), network(branch)
+    update = _update_between(model, branch, phases, descent)
+    layers = (
+        updated_layers(model, lambda images: clean.logits(images, training=True))
+        if by == CLEAN
+        else list(batch_norms(branch))
+    )
+    variables = [x for layer in layers for x in (layer.moving_mean, layer.moving_variance)]
+    momenta = [float(layer.momentum) for layer in layers for _ in range(2)]
+
+    def clean_updates(images: Images) -> list[np.ndarray]:
+        """Update by the clean images; return what to plant for the adversarial pass."""
+        if by != CLEAN:
+            if phases.clean == TRAINING:
+                clean.logits(images, training=True)
+            return list(K.batch_get_value(variables))
+        old = K.batch_get_value(variables)
+        _assign(variables, [np.zeros_like(value) for value in old])
+        clean.logits(images, training=True)
+        moved = K.batch_get_value(variables)
+        _assign(variables, [m * one + two for m, one, two in zip(momenta, old, moved)])
+        return [value / (1 - momentum) for momentum, value in zip(momenta, moved)]
+
+    def step(images: Images, labels: Labels, learning_rate: float) -> StepResult:
+        K.set_value(descent.lr, learning_rate)
+        planted = clean_updates(images)
+        perturbed = other.craft(images, epsilon=epsilon, training=phases.attack == TRAINING)
+        if updates:
+            other.logits(perturbed, training=True)
+        after = K.batch_get_value(variables)
+        _assign(variables, planted)
+        measured = update([images, perturbed, labels])
+        _assign(variables, after)
+        return StepResult(*map(float, measured))
+
+    return step
+
+
+def _update_between(model: Model, branch: Model, phases: Phases, descent: Any) -> Any:
+    """Return the update of the weights by clean and given perturbed images; no statistic moves."""
+    images, perturbed, labels = _images(model), _images(model), tf.placeholder(tf.int64, (None,))
+    own = ADVERSARIAL[phases.adversarial].by == OWN
+    clean = _measure(labels, model(images, training=phases.clean == TRAINING))
+    other = _measure(labels, branch(perturbed, training=own))
+    loss = 0.5 * clean[0] + 0.5 * other[0]
+    weights = union(model.trainable_weights, branch.trainable_weights)
+    updates = descent.get_updates(params=weights, loss=loss)
+    return K.function([images, perturbed, labels], [loss, *clean, *other], updates=updates)
+
+
+def _assign(variables: list[Any], values: list[np.ndarray]) -> None:
+    """Write `values` to the variables."""
+    K.batch_set_value(list(zip(variables, values)))
+
+
 def gradients(
     model: Model, *, phases: Phases | None, epsilon: float
 ) -> Callable[[Images, Labels], list[np.ndarray]]:
@@ -317,7 +412,16 @@ def gradients(
         model: Ends in logits.
         phases: As for `train_step`.
         epsilon: FGSM step in the max norm; pixels are in [0, 1].
+
+    Raises:
+        ValueError: If the perturbed images are to be normalised by the clean batch's statistics.
     """
+    require_phases(phases, model, None)
+    if phases is not None and ADVERSARIAL[phases.adversarial].by == CLEAN:
+        raise ValueError(
+            "phases must not be of the clean batch's statistics on TensorFlow 1; the stacks of "
+            f"TensorFlow 2, JAX and PyTorch give their gradients. Received: {tuple(phases)}"
+        )
     images, labels = _images(model), tf.placeholder(tf.int64, (None,))
     loss, *_ = _losses(model, images, labels, phases, epsilon)
     evaluate = K.function([images, labels], tf.gradients(loss, model.trainable_weights))
@@ -331,7 +435,8 @@ def _losses(
     if phases is None:
         ce, accuracy = _measure(labels, model(images, training=True))
         return [ce, ce, accuracy]
-    clean, attack, adversarial = (phase == TRAINING for phase in phases)
+    clean, attack = phases.clean == TRAINING, phases.attack == TRAINING
+    adversarial = ADVERSARIAL[phases.adversarial].by == OWN
     clean_measures = _measure(labels, model(images, training=clean))
     perturbed = tf.stop_gradient(_craft(model, images, epsilon, training=attack))
     measures = _measure(labels, model(perturbed, training=adversarial))

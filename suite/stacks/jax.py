@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -13,18 +16,26 @@ import numpy as np
 from jax.example_libraries import stax
 
 from suite import machine
-from suite.cases import TRAINING, Phases
-from suite.stacks import OPTIMIZERS, Images, Labels, Logits, StepResult, TrainStep
+from suite.fixes import batch_norms
+from suite.phases import ADVERSARIAL, CLEAN, INFERENCE, OWN_KEPT, TRAINING, Phases
+from suite.stacks import (
+    OPTIMIZERS,
+    Images,
+    Labels,
+    Logits,
+    StepResult,
+    TrainStep,
+    attack_name,
+    cleverhans_attack,
+    require_phases,
+    step_size,
+    union,
+    updated_layers,
+)
 from suite.types import Model
 
 if TYPE_CHECKING:
     from typing import TypeAlias
-
-# CleverHans imports JAX's stax by the name it had until 2021; the module is the same.
-sys.modules["jax.experimental.stax"] = stax
-from cleverhans.jax.attacks.fast_gradient_method import fast_gradient_method  # noqa: E402
-
-del sys.modules["jax.experimental.stax"]
 
 GRAPH = False
 DISTRIBUTIONS = ("jax", "jaxlib", "cleverhans", "keras", "numpy", "h5py", "ml-dtypes")
@@ -32,6 +43,22 @@ DETERMINISTIC = {"xla_gpu_deterministic_ops": True}
 
 Array: TypeAlias = jax.Array
 Arrays: TypeAlias = "list[jax.Array]"
+
+
+@contextmanager
+def stax_by_its_old_name() -> Iterator[None]:
+    """Let CleverHans import JAX's stax by the name it had until 2021; the module is the same."""
+    sys.modules["jax.experimental.stax"] = stax
+    try:
+        yield
+    finally:
+        del sys.modules["jax.experimental.stax"]
+
+
+def __getattr__(name: str) -> Any:
+    """Return CleverHans' attack `name`."""
+    with stax_by_its_old_name():
+        return cleverhans_attack("jax", name)
 
 
 def versions() -> dict[str, str]:
@@ -70,6 +97,22 @@ class State(NamedTuple):
     other: Arrays
 
 
+class Variables(NamedTuple):
+    """Keras' variables of a model, and after them those that only its branch has."""
+
+    trainable: list[Any]
+    other: list[Any]
+
+
+def _variables(model: Model, branch: Model | None = None) -> Variables:
+    """Return the variables of `model` and of its `branch`."""
+    second = model if branch is None else branch
+    return Variables(
+        union(model.trainable_variables, second.trainable_variables),
+        union(model.non_trainable_variables, second.non_trainable_variables),
+    )
+
+
 def _state(model: Model) -> State:
     """Return the present values of the variables of `model`."""
     return State(_values(model.trainable_variables), _values(model.non_trainable_variables))
@@ -92,11 +135,17 @@ def _compiled(function: Callable[..., Any]) -> Any:
 
 
 class JaxNetwork(NamedTuple):
-    """A Keras model with a compiled forward pass and attack for each phase."""
+    """A Keras model with a compiled forward pass for each phase, and its attacks.
+
+    Attributes:
+        model: Ends in logits.
+        passes: The forward pass of each phase.
+        attacks: Gives the attack in a phase, of so many steps, built when first asked for.
+    """
 
     model: Model
     passes: Mapping[bool, Callable[..., Any]]
-    attacks: Mapping[bool, Callable[..., Any]]
+    attacks: Callable[[bool, int], Callable[..., Any]]
 
     def logits(self, images: Images, *, training: bool) -> Logits:
         """Return the logits ``(batch, classes)`` of `images` in the phase `training`."""
@@ -104,9 +153,10 @@ class JaxNetwork(NamedTuple):
         _assign(self.model.non_trainable_variables, other)
         return np.asarray(logits)
 
-    def craft(self, images: Images, *, epsilon: float, training: bool) -> Images:
-        """Return CleverHans' FGSM images, crafted in the phase `training`."""
-        perturbed, other = self.attacks[training](_state(self.model), images, epsilon)
+    def craft(self, images: Images, *, epsilon: float, training: bool, steps: int = 1) -> Images:
+        """Return CleverHans' adversarial images, crafted in the phase `training`."""
+        attack = self.attacks(training, steps)
+        perturbed, other = attack(_state(self.model), images, epsilon)
         _assign(self.model.non_trainable_variables, other)
         return np.asarray(perturbed)
 
@@ -114,8 +164,14 @@ class JaxNetwork(NamedTuple):
 def network(model: Model) -> JaxNetwork:
     """Return `model` with its compiled passes and attacks."""
     passes = {phase: _compiled(_pass(model, phase)) for phase in (False, True)}
-    attacks = {phase: _compiled(_attack(model, phase)) for phase in (False, True)}
-    return JaxNetwork(model, passes, attacks)
+
+    @functools.lru_cache(maxsize=None)
+    def attack(training: bool, steps: int) -> Any:
+        attack_name(steps)
+        forward = _pass(model, training)
+        return _compiled(_attack(forward)) if steps == 1 else _repeated(forward, steps)
+
+    return JaxNetwork(model, passes, attack)
 
 
 def _pass(model: Model, training: bool) -> Any:
@@ -133,8 +189,8 @@ def _pass(model: Model, training: bool) -> Any:
     return forward
 
 
-def _attack(model: Model, training: bool) -> Any:
-    """Return CleverHans' fast gradient method on `model`, labels its own predictions.
+def _attack(forward: Any) -> Any:
+    """Return CleverHans' fast gradient method on a pass, labels its own predictions.
 
     CleverHans would predict the labels itself, but writes them over ten classes, whatever the
     model has: here they are predicted by the same pass and given, one-hot as it asks for.
@@ -144,22 +200,72 @@ def _attack(model: Model, training: bool) -> Any:
     and dropout draws one mask for all; only the pass that predicts the labels sees the batch,
     and it alone moves the moving statistics.
     """
-    forward = _pass(model, training)
+    attack_once = _once(forward)
 
     def attack(state: State, images: Array, epsilon: float) -> tuple[Array, Arrays]:
-        predicted, other = forward(state, images)
-        labels = jax.nn.one_hot(predicted.argmax(axis=1), predicted.shape[1])
-        perturbed = fast_gradient_method(
-            lambda x: forward(State(state.trainable, other), x)[0],
-            images, epsilon, np.inf, clip_min=0.0, clip_max=1.0, y=labels,
-        )  # fmt: skip
+        labels, other = _predicted(forward, state, images)
+        return attack_once(State(state.trainable, other), images, labels, epsilon), other
+
+    return attack
+
+
+def _repeated(forward: Any, steps: int) -> Any:
+    """Return projected gradient descent of several of CleverHans' steps and its projection.
+
+    Its own loop over them asks for ``jax.numpy.random``, which JAX does not have, to start at
+    random. NumPy's generator draws the start here. The steps are as those of `_attack`.
+    """
+    with stax_by_its_old_name():
+        clip_eta = importlib.import_module("cleverhans.jax.utils").clip_eta
+    attack_once = _once(forward)
+    predicted = _compiled(lambda state, images: _predicted(forward, state, images))
+
+    def project(images: Array, perturbed: Array, epsilon: float) -> Array:
+        return jnp.clip(images + clip_eta(perturbed - images, np.inf, epsilon), 0.0, 1.0)
+
+    @_compiled
+    def towards(state: State, images: Array, start: Array, labels: Array, epsilon: float) -> Array:
+        moved = attack_once(state, start, labels, step_size(epsilon, steps))
+        return project(images, moved, epsilon)
+
+    def attack(state: State, images: Array, epsilon: float) -> tuple[Array, Arrays]:
+        labels, other = predicted(state, images)
+        noise = np.random.uniform(-epsilon, epsilon, images.shape).astype(np.float32)
+        perturbed = project(images, images + noise, epsilon)
+        for _ in range(steps):
+            perturbed = towards(State(state.trainable, other), images, perturbed, labels, epsilon)
         return perturbed, other
 
     return attack
 
 
+def _once(forward: Any) -> Any:
+    """Return one of CleverHans' steps on a pass, away from labels that are given."""
+    fast_gradient_method = getattr(sys.modules[__name__], attack_name(1))
+
+    def step(state: State, images: Array, labels: Array, size: float) -> Array:
+        perturbed: Array = fast_gradient_method(
+            lambda x: forward(state, x)[0], images, size, np.inf,
+            clip_min=0.0, clip_max=1.0, y=labels,
+        )  # fmt: skip
+        return perturbed
+
+    return step
+
+
+def _predicted(forward: Any, state: State, images: Array) -> tuple[Array, Arrays]:
+    """Return the classes that a pass predicts, one-hot, and the variables that it moved."""
+    predicted, other = forward(state, images)
+    return jax.nn.one_hot(predicted.argmax(axis=1), predicted.shape[1]), other
+
+
 def train_step(
-    model: Model, *, phases: Phases | None, epsilon: float, optimizer: str = "sgd"
+    model: Model,
+    *,
+    phases: Phases | None,
+    epsilon: float,
+    optimizer: str = "sgd",
+    branch: Model | None = None,
 ) -> TrainStep:
     """Return one update of `model` under the plain or the adversarial loss.
 
@@ -169,10 +275,16 @@ def train_step(
             training phase.
         epsilon: FGSM step in the max norm; pixels are in [0, 1].
         optimizer: A key of `OPTIMIZERS`.
+        branch: What the attack and the adversarial pass go through; None takes `model`. Its own
+            trainable variables learn too.
+
+    Raises:
+        ValueError: If `phases` are none that a step can run in.
     """
-    differentiated = _differentiated(model, phases, epsilon)
+    variables = _variables(model, branch if phases is not None else None)
+    differentiated = _differentiated(model, phases, epsilon, branch)
     descent = OPTIMIZERS[optimizer](keras)
-    descent.build(model.trainable_variables)
+    descent.build(variables.trainable)
 
     @_compiled
     def update(state: State, slots: Arrays, images: Array, labels: Array) -> Any:
@@ -183,10 +295,13 @@ def train_step(
     def step(images: Images, labels: Labels, learning_rate: float) -> StepResult:
         descent.learning_rate = learning_rate
         trainable, other, slots, measured = update(
-            _state(model), _values(descent.variables), images, labels.astype(np.int32)
+            State(*map(_values, variables)),
+            _values(descent.variables),
+            images,
+            labels.astype(np.int32),
         )
-        _assign(model.trainable_variables, trainable)
-        _assign(model.non_trainable_variables, other)
+        _assign(variables.trainable, trainable)
+        _assign(variables.other, other)
         _assign(descent.variables, slots)
         return StepResult(*map(float, np.asarray(measured)))
 
@@ -206,9 +321,12 @@ def gradients(
     return of_batch
 
 
-def _differentiated(model: Model, phases: Phases | None, epsilon: float) -> Any:
+def _differentiated(
+    model: Model, phases: Phases | None, epsilon: float, branch: Model | None = None
+) -> Any:
     """Return the gradients of the loss, what it measured and the variables it moved."""
-    losses = _plain(model) if phases is None else _adversarial(model, phases, epsilon)
+    require_phases(phases, model, branch)
+    losses = _plain(model) if phases is None else _adversarial(model, phases, epsilon, branch)
 
     def loss(trainable: Arrays, other: Arrays, images: Array, labels: Array) -> Any:
         value, measured, other = losses(State(trainable, other), images, labels)
@@ -232,25 +350,127 @@ def _plain(model: Model) -> Any:
     return losses
 
 
-def _adversarial(model: Model, phases: Phases, epsilon: float) -> Any:
+def _adversarial(model: Model, phases: Phases, epsilon: float, branch: Model | None) -> Any:
     """Return the loss 0.5 CE(clean) + 0.5 CE(perturbed), each pass in its phase.
 
     The perturbed images are held constant, as published. Each pass starts from the variables
     that the one before it moved.
     """
-    clean, attacked, adversarial = (phase == TRAINING for phase in phases)
-    attack = _attack(model, attacked)
+    second, variables = model if branch is None else branch, _variables(model, branch)
+    attack = _attack(_pass_among(second, variables, phases.attack == TRAINING))
+    clean_pass, adversarial_pass = _passes(model, phases, second, variables)
 
     def losses(state: State, images: Array, labels: Array) -> tuple[Array, list[Array], Arrays]:
-        logits, other = _pass(model, clean)(state, images)
+        logits, other, planted = clean_pass(state, images)
         clean_ce, clean_accuracy = _measure(labels, logits)
         perturbed, other = attack(State(state.trainable, other), images, epsilon)
         perturbed = jax.lax.stop_gradient(perturbed)
-        logits, other = _pass(model, adversarial)(State(state.trainable, other), perturbed)
+        logits, other = adversarial_pass(State(state.trainable, other), perturbed, planted)
         ce, accuracy = _measure(labels, logits)
         return 0.5 * clean_ce + 0.5 * ce, [clean_ce, clean_accuracy, ce, accuracy], other
 
     return losses
+
+
+def _pass_among(model: Model, variables: Variables, training: bool) -> Any:
+    """Return the forward pass of `model` as one on the values of `variables`, which hold its."""
+    forward = _pass(model, training)
+    trainable = _places(model.trainable_variables, variables.trainable)
+    others = _places(model.non_trainable_variables, variables.other)
+
+    def run(state: State, images: Array) -> tuple[Array, Arrays]:
+        own = State([state.trainable[i] for i in trainable], [state.other[i] for i in others])
+        logits, moved = forward(own, images)
+        return logits, _replaced(state.other, others, moved)
+
+    return run
+
+
+def _places(some: list[Any], variables: list[Any]) -> list[int]:
+    """Return where the first variables stand among the second."""
+    place = {id(variable): index for index, variable in enumerate(variables)}
+    return [place[id(variable)] for variable in some]
+
+
+def _replaced(values: Arrays, places: list[int], others: Arrays) -> Arrays:
+    """Return `values` with `others` in their `places`."""
+    found = list(values)
+    for place, value in zip(places, others, strict=True):
+        found[place] = value
+    return found
+
+
+def _statistics(layers: list[Model], variables: Variables) -> list[int]:
+    """Return where the moving means and variances of `layers` stand among the variables."""
+    moving = [x for layer in layers for x in (layer.moving_mean, layer.moving_variance)]
+    return _places(moving, variables.other)
+
+
+def _passes(model: Model, phases: Phases, branch: Model, variables: Variables) -> tuple[Any, Any]:
+    """Return the clean pass of `model` and the adversarial pass of `branch`.
+
+    The clean pass gives its logits, the variables it moved and the statistics to plant for the
+    adversarial one: None, but where that is normalised by the clean batch's.
+    """
+    if ADVERSARIAL[phases.adversarial].by == CLEAN:
+        layers = updated_layers(model, lambda images: model(jnp.asarray(images), training=True))
+        clean = _measuring(model, layers, variables)
+    else:
+        layers = list(batch_norms(branch))
+        forward = _pass_among(model, variables, phases.clean == TRAINING)
+
+        def clean(state: State, images: Array) -> tuple[Array, Arrays, Arrays | None]:
+            return (*forward(state, images), None)
+
+    places = _statistics(layers, variables)
+    return clean, _adversarial_pass(branch, phases.adversarial, variables, places)
+
+
+def _measuring(model: Model, layers: list[Model], variables: Variables) -> Any:
+    """Return the clean pass that also gives its batch's mean and variance in each of `layers`.
+
+    From zero the moving statistics go to 1 - momentum of the batch's, whatever they were:
+    nothing is lost by cancellation. They end where they would have gone.
+    """
+    forward, places = _pass_among(model, variables, True), _statistics(layers, variables)
+    momenta = [float(layer.momentum) for layer in layers for _ in range(2)]
+
+    def clean(state: State, images: Array) -> tuple[Array, Arrays, Arrays]:
+        old = [state.other[place] for place in places]
+        zeroed = _replaced(state.other, places, [jnp.zeros_like(value) for value in old])
+        logits, other = forward(State(state.trainable, zeroed), images)
+        moved = [other[place] for place in places]
+        ends = [m * before + after for m, before, after in zip(momenta, old, moved, strict=True)]
+        batch = [after / (1 - m) for m, after in zip(momenta, moved, strict=True)]
+        return logits, _replaced(other, places, ends), batch
+
+    return clean
+
+
+def _adversarial_pass(model: Model, kind: str, variables: Variables, places: list[int]) -> Any:
+    """Return the adversarial pass, of a `kind` of `suite.phases.ADVERSARIAL`.
+
+    Where Keras has no such phase, the statistics in `places` are put back after the pass that
+    gives the logits: one in the training phase, or one in the inference phase under the moving or
+    the planted statistics. What the perturbed images do to them is the matter of another pass, in
+    the training phase.
+    """
+    training, inference = (_pass_among(model, variables, phase) for phase in (True, False))
+    keras_phases = {TRAINING: training, INFERENCE: inference}
+    if kind in keras_phases:
+        return lambda state, images, _: keras_phases[kind](state, images)
+    forward = training if kind == OWN_KEPT else inference
+
+    def adversarial(state: State, images: Array, planted: Arrays | None) -> tuple[Array, Arrays]:
+        kept = [state.other[place] for place in places]
+        seen = state.other if planted is None else _replaced(state.other, places, planted)
+        logits, other = forward(State(state.trainable, seen), images)
+        other = _replaced(other, places, kept)
+        if ADVERSARIAL[kind].updates:
+            _, other = training(State(state.trainable, other), images)
+        return logits, other
+
+    return adversarial
 
 
 def _measure(labels: Array, logits: Array) -> tuple[Array, Array]:

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import torch
-from cleverhans.torch.attacks.fast_gradient_method import fast_gradient_method
 
 from suite import machine
-from suite.cases import TRAINING, Phases
-from suite.stacks import OPTIMIZERS, Images, Labels, Logits, StepResult, TrainStep
+from suite.phases import TRAINING, Phases
+from suite.stacks import (
+    OPTIMIZERS,
+    Images,
+    Labels,
+    Logits,
+    StepResult,
+    TrainStep,
+    attack_name,
+    cleverhans_attack,
+    require_phases,
+    step_size,
+    union,
+)
+from suite.stacks.passes import passes
 from suite.types import Model
 
 GRAPH = False
 DISTRIBUTIONS = ("torch", "cleverhans", "keras", "numpy", "h5py", "ml-dtypes")
+
+
+def __getattr__(name: str) -> Any:
+    """Return CleverHans' attack `name`."""
+    return cleverhans_attack("torch", name)
 
 
 def versions() -> dict[str, str]:
@@ -58,9 +76,11 @@ class TorchNetwork(NamedTuple):
         with torch.no_grad():
             return _array(self.model(_tensor(images), training=training))
 
-    def craft(self, images: Images, *, epsilon: float, training: bool) -> Images:
-        """Return CleverHans' FGSM images, crafted in the phase `training`."""
-        return _array(_perturbed(self.model, _tensor(images), epsilon, training=training))
+    def craft(self, images: Images, *, epsilon: float, training: bool, steps: int = 1) -> Images:
+        """Return CleverHans' adversarial images, crafted in the phase `training`."""
+        return _array(
+            _perturbed(self.model, _tensor(images), epsilon, training=training, steps=steps)
+        )
 
 
 def network(model: Model) -> TorchNetwork:
@@ -80,23 +100,32 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
 
 
 def _perturbed(
-    model: Model, images: torch.Tensor, epsilon: float, *, training: bool
+    model: Model, images: torch.Tensor, epsilon: float, *, training: bool, steps: int = 1
 ) -> torch.Tensor:
-    """Return CleverHans' fast gradient method on `images`, labels the model's own predictions.
+    """Return CleverHans' attack on `images`, labels the model's own predictions.
 
     CleverHans goes back to the images by ``backward``, which leaves gradients at the weights too,
     a sum over all calls: they are dropped. The perturbed images are held constant, as published.
     """
-    perturbed = fast_gradient_method(
-        lambda x: model(x, training=training), images, epsilon, np.inf, clip_min=0.0, clip_max=1.0
-    )
+    attack = getattr(sys.modules[__name__], attack_name(steps))
+    several = (step_size(epsilon, steps), steps) if steps > 1 else ()
+    options = {"rand_init": True, "sanity_checks": False} if steps > 1 else {}
+    perturbed = attack(
+        lambda x: model(x, training=training), images, epsilon, *several, np.inf,
+        clip_min=0.0, clip_max=1.0, **options,
+    )  # fmt: skip
     for variable in model.trainable_variables:
         variable.value.grad = None
     return perturbed.detach()
 
 
 def train_step(
-    model: Model, *, phases: Phases | None, epsilon: float, optimizer: str = "sgd"
+    model: Model,
+    *,
+    phases: Phases | None,
+    epsilon: float,
+    optimizer: str = "sgd",
+    branch: Model | None = None,
 ) -> TrainStep:
     """Return one update of `model` under the plain or the adversarial loss.
 
@@ -106,9 +135,16 @@ def train_step(
             training phase.
         epsilon: FGSM step in the max norm; pixels are in [0, 1].
         optimizer: A key of `OPTIMIZERS`.
+        branch: What the attack and the adversarial pass go through; None takes `model`. Its own
+            trainable variables learn too.
+
+    Raises:
+        ValueError: If `phases` are none that a step can run in.
     """
-    losses = _losses(model, phases, epsilon)
-    variables, descent = model.trainable_variables, OPTIMIZERS[optimizer](keras)
+    losses, descent = _losses(model, phases, epsilon, branch), OPTIMIZERS[optimizer](keras)
+    variables = model.trainable_variables
+    if branch is not None and phases is not None:
+        variables = union(variables, branch.trainable_variables)
     descent.build(variables)
 
     def step(images: Images, labels: Labels, learning_rate: float) -> StepResult:
@@ -142,9 +178,14 @@ def _gradients(loss: torch.Tensor, variables: Any) -> Any:
     return torch.autograd.grad(loss, [variable.value for variable in variables])
 
 
-def _losses(model: Model, phases: Phases | None, epsilon: float) -> Any:
+def _losses(
+    model: Model, phases: Phases | None, epsilon: float, branch: Model | None = None
+) -> Any:
     """Return the loss that `phases` name, and what it measures."""
-    return _plain(model) if phases is None else _adversarial(model, phases, epsilon)
+    require_phases(phases, model, branch)
+    if phases is None:
+        return _plain(model)
+    return _adversarial(model, phases, epsilon, model if branch is None else branch)
 
 
 def _plain(model: Model) -> Any:
@@ -157,17 +198,24 @@ def _plain(model: Model) -> Any:
     return losses
 
 
-def _adversarial(model: Model, phases: Phases, epsilon: float) -> Any:
+def _adversarial(model: Model, phases: Phases, epsilon: float, branch: Model) -> Any:
     """Return the loss 0.5 CE(clean) + 0.5 CE(perturbed), each pass in its phase."""
-    clean, attack, adversarial = (phase == TRAINING for phase in phases)
+    clean_pass, adversarial_pass = passes(model, phases, branch, tensor=_tensor, value=_value)
 
     def losses(images: torch.Tensor, labels: torch.Tensor) -> tuple[Any, list[Any]]:
-        clean_ce, clean_accuracy = _measure(labels, model(images, training=clean))
-        perturbed = _perturbed(model, images, epsilon, training=attack)
-        ce, accuracy = _measure(labels, model(perturbed, training=adversarial))
+        logits, planted = clean_pass(images)
+        clean_ce, clean_accuracy = _measure(labels, logits)
+        perturbed = _perturbed(branch, images, epsilon, training=phases.attack == TRAINING)
+        ce, accuracy = _measure(labels, adversarial_pass(perturbed, planted))
         return 0.5 * clean_ce + 0.5 * ce, [clean_ce, clean_accuracy, ce, accuracy]
 
     return losses
+
+
+def _value(variable: Any) -> torch.Tensor:
+    """Return a copy of the present value of Keras' `variable`, a constant."""
+    value: torch.Tensor = variable.value.detach().clone()
+    return value
 
 
 def _measure(labels: torch.Tensor, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
