@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from suite.architectures import PRETRAINED
 from suite.bands import stack_bands
 from suite.cases import TIERS, Case, table
-from suite.errors import RecordError, SuiteError
+from suite.errors import FixError, RecordError, SuiteError
 from suite.records import Record, code_digest, file_digest, find, record_key, store
 from suite.report.benchmark import write_benchmark_json
 from suite.report.table import summary, terminal_width, text_table
@@ -89,21 +89,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test marked ``table(name)`` once a row of that table and seed."""
+    """Run each test marked ``table(name, ...)`` once a row of these tables and seed."""
     marker = metafunc.definition.get_closest_marker("table")
     if marker is None:
         return
     option = metafunc.config.option
-    rows = table(marker.args[0], tier=option.tier, weights=dict(option.weights))
+    rows = cases(marker, tier=option.tier, weights=dict(option.weights))
     metafunc.parametrize("case", rows, ids=str)
     metafunc.parametrize("seed", option.seeds, ids=lambda seed: f"seed{seed}")
+
+
+def cases(marker: pytest.Mark, **size: Any) -> list[Case]:
+    """Return the rows of the tables that a marker names, in the size of one tier."""
+    return [case for name in marker.args for case in table(name, **size)]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect the questions that the tier does not ask."""
     tier = config.option.tier
     markers = {item: item.get_closest_marker("table") for item in items}
-    absent = [item for item, mark in markers.items() if mark and not table(*mark.args, tier=tier)]
+    absent = [item for item, mark in markers.items() if mark and not cases(mark, tier=tier)]
     config.hook.pytest_deselected(items=absent)
     items[:] = [item for item in items if item not in absent]
 
@@ -136,7 +141,7 @@ def stack(pytestconfig: pytest.Config) -> Stack:
     from suite import stacks  # noqa: PLC0415  importing a framework takes seconds
 
     loaded = stacks.load()
-    if pytestconfig.option.tier == "full" and not loaded.gpus():
+    if pytestconfig.option.tier.startswith("full") and not loaded.gpus():
         pytest.exit(
             "the full tier needs a CUDA GPU, and the framework sees none: it would take weeks. "
             'Check the driver with `nvidia-smi`, or run `nox -s "benchmarks(tf-2.21)"` on the CPU.',
@@ -225,9 +230,14 @@ def weights_digest(case: Case) -> dict[str, str]:
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """End the session on what only the user can mend: no later case would fare better."""
+    """End the session on what only the user can mend: no later case would fare better.
+
+    A fix that this release does not have is a reason to skip its case alone.
+    """
     try:
         yield
+    except FixError as error:
+        pytest.skip(f"{error}")
     except SuiteError as error:
         pytest.exit(f"{error}", returncode=ERROR_STATUS)
 

@@ -65,6 +65,10 @@ ATTACK: Bands = {
 """The same for every network and tier: what FGSM is does not depend on them."""
 
 
+STUDIED: Bands = {"phases_agree": (1.0, 1.0)}
+"""Every case of a study: the step ran in the phases that its fix asks for."""
+
+
 TRAPS: Bands = {"unexpected": (0.0, 0.0)}
 """Traps of `suite.traps` in which a release does not do what is stated of it."""
 
@@ -634,7 +638,9 @@ def bands_of(case: str, *, tier: str) -> tuple[tuple[str, Band], ...]:
     """Return the metrics of `case` that are judged in `tier`, and their bands."""
     question = case.split("-", maxsplit=1)[0]
     common = {"attack": ATTACK, "traps": TRAPS}.get(question, {})
-    bands = {**common, **BANDS[tier].get(case, {})}
+    if tier in ("study", "full-study"):
+        common = STUDIED
+    bands = {**common, **BANDS.get(tier, {}).get(case, {})}
     return tuple((metric, Band(*limits)) for metric, limits in bands.items())
 
 

@@ -29,7 +29,7 @@ from suite.verdicts import (
 REBASELINE = "nox -s rebaseline -- --release RELEASE --tier TIER"
 MEASURE = 'nox -s "benchmarks(RELEASE)" -- --seeds 0,1,2,3,4'
 MIN_SEEDS = 5
-COMPARED = ("training", "attack", "step-time")
+COMPARED = ("training", "fixes", "attack", "step-time")
 """The questions a baseline answers; traces and traps are judged by what they are, not by a band."""
 LEVEL = 0.9999
 """Chance that one number of an unchanged suite lies in its band.

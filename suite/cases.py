@@ -9,35 +9,17 @@ from typing import Any, NamedTuple
 
 from suite.architectures import ARCHITECTURES, PRETRAINED, resnet50
 from suite.bands import Band, bands_of
-from suite.fixes import FIXES
+from suite.fixes import FIXES, require_fix
+from suite.phases import GRID, PHASES, Phases
 
 DATA = ("gtsrb", "synthetic")
-
-
-INFERENCE = "inference"
-TRAINING = "training"
-
-
-class Phases(NamedTuple):
-    """The phase each pass of the adversarial loss runs in: ``"training"`` or ``"inference"``."""
-
-    clean: str
-    attack: str
-    adversarial: str
-
-
-PHASES = {
-    "literal": Phases(INFERENCE, INFERENCE, INFERENCE),
-    "intended": Phases(TRAINING, INFERENCE, INFERENCE),
-}
-
 
 PLAIN = "plain"
 """The plain cross-entropy, where the other losses carry the name of their phase policy."""
 
-QUESTIONS = ("training", "attack", "step-time", "parity", "traps")
-"""What is done: train and evaluate a model, attack it untrained, time its steps, trace them, or
-observe what differs between releases."""
+QUESTIONS = ("training", "fixes", "attack", "step-time", "parity", "traps")
+"""What is done: train and evaluate a model, the same and find out what its fix is worth, attack it
+untrained, time its steps, trace them, or observe what differs between releases."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +28,8 @@ class Case:
 
     Attributes:
         architecture: A key of `suite.architectures.ARCHITECTURES`.
-        loss: ``"plain"``, or the policy of `PHASES` the adversarial loss runs under.
-        fix: A key of `suite.fixes.FIXES`; "none" is the control.
+        loss: ``"plain"``, or the row of `PHASES` or `GRID` the adversarial loss runs under.
+        fix: A key of `suite.fixes.FIXES`, or another momentum; "none" is the control.
         question: One of `QUESTIONS`.
         epsilon: FGSM step in the max norm; pixels are in [0, 1].
         learning_rate: Of the first ten epochs; the published schedule lowers it.
@@ -87,8 +69,8 @@ class Case:
 
     def __post_init__(self) -> None:
         require("architecture", self.architecture, ARCHITECTURES)
-        require("loss", self.loss, (PLAIN, *PHASES))
-        require("fix", self.fix, FIXES)
+        require("loss", self.loss, (PLAIN, *PHASES, *GRID))
+        require_fix(self.fix)
         require("question", self.question, QUESTIONS)
         require("data", self.data, DATA)
         for name in ("batch_size", "epochs", "size_px", "width", "learning_rate"):
@@ -129,6 +111,9 @@ class Case:
             return self.question
         if self.question == "parity":
             return f"parity-{self.architecture}{reduced}-{self.loss}"
+        if self.question == "fixes":
+            varied = f"b{self.batch_size}-lr{self.learning_rate:g}-{self.size_px}px"
+            return f"{self.architecture}{reduced}-{self.loss}-{self.fix}-{varied}"
         if self.question != "training":
             return f"{self.question}-{self.architecture}{reduced}"
         fix = "" if self.loss == PLAIN and self.fix == "none" else f"-{self.fix}"
@@ -137,7 +122,7 @@ class Case:
     @property
     def phases(self) -> Phases | None:
         """The phases of the adversarial loss; None under the plain loss."""
-        return None if self.loss == PLAIN else PHASES[self.loss]
+        return None if self.loss == PLAIN else {**GRID, **PHASES}[self.loss]
 
     def settings(self) -> dict[str, Any]:
         """Return every field that decides the run, as JSON values."""
@@ -161,9 +146,38 @@ STALL = tuple(
     for loss in PHASES
     for fix in ("none", "bn-momentum-0.5", "imagenet-inputs")
 )
-NO_STALL = tuple(Case(architecture) for architecture in ARCHITECTURES if architecture != "resnet50")
+NO_STALL = tuple(
+    Case(architecture) for architecture in ARCHITECTURES if not architecture.startswith("resnet50")
+)
 ATTACK = tuple(Case(architecture, question="attack") for architecture in ARCHITECTURES)
 STEP_TIME = tuple(Case(architecture, question="step-time") for architecture in ARCHITECTURES)
+LITERAL_FIXES = (  # the rest choose the phases themselves, or do what these do
+    "none",
+    "bn-momentum-0.5",
+    "more-iterations",
+    "bn-reset",
+    "precise-bn",
+    "phase-scope",
+    "imagenet-inputs",
+)
+FIXED = (
+    *(
+        Case("resnet50", fix=fix, question="fixes")
+        for fix in FIXES
+        if fix != "phase-scope"  # it makes `intended` of `literal`
+    ),
+    *(Case("resnet50", loss="literal", fix=fix, question="fixes") for fix in LITERAL_FIXES),
+    *(
+        Case("resnet50", loss=PLAIN, fix=fix, question="fixes")
+        for fix in ("none", "bn-momentum-0.5", "precise-bn")
+    ),
+)
+GRID_POINTS = tuple(
+    Case("resnet50", loss=loss, question="fixes")
+    for loss in GRID
+    if loss not in ("moving-kept", "own-updating")  # `intended`, attack-inference-loss-training
+)
+VARIED = tuple(Case("resnet50", loss=loss, question="fixes") for loss in PHASES)
 PARITY = (
     *(Case("resnet50", loss=loss, question="parity") for loss in (*PHASES, PLAIN)),
     Case("lenet5", question="parity"),
@@ -177,6 +191,13 @@ TABLES: Mapping[str, tuple[Case, ...]] = {
     "step-time": STEP_TIME,
     "parity": PARITY,
     "traps": (Case("resnet50", question="traps"),),
+    "fixes": FIXED,
+    "grid": GRID_POINTS,
+    "low-rate": VARIED,
+    "small-batch": VARIED,
+    "large-batch": VARIED,
+    "large-images": VARIED,
+    "linear-head": tuple(replace(case, architecture="resnet50-linear") for case in VARIED),
     "no-change": tuple(
         case for case in STALL if case.loss == "literal" and case.fix == "bn-momentum-0.5"
     ),
@@ -226,6 +247,15 @@ REDUCED_RESNET = {
     "train_images": 6400,
     "epochs": 1,
 }
+STUDIED: Mapping[str, Mapping[str, Any]] = {
+    "fixes": {},
+    "grid": {},
+    "low-rate": {"learning_rate": 0.001},
+    "small-batch": {"batch_size": 16},
+    "large-batch": {"batch_size": 64},
+    "large-images": {"size_px": 48},
+    "linear-head": {},
+}
 SMALL_RATE = 0.01  # ten times the published one: the small tier has a hundredth of its steps
 
 TIERS: Mapping[str, Tier] = {
@@ -263,6 +293,11 @@ TIERS: Mapping[str, Tier] = {
             "parity": TRACED,
         },
     ),
+    "study": Tier(
+        common={"size_px": 32, "learning_rate": SMALL_RATE, "test_images": 1000},
+        architectures={"resnet50": REDUCED_RESNET, "resnet50-linear": REDUCED_RESNET},
+        tables=STUDIED,
+    ),
     "full": Tier(
         common={},
         architectures={
@@ -273,8 +308,13 @@ TIERS: Mapping[str, Tier] = {
         },
         tables=QUESTIONED,
     ),
+    "full-study": Tier(
+        common={},
+        architectures={"resnet50": {"weights": "imagenet"}},
+        tables={"fixes": {}, "grid": {}},
+    ),
 }
-"""The same cases in three sizes."""
+"""The same cases in three sizes; the studies of the fixes have the small and the full one."""
 
 NO_FILES: Mapping[str, str] = MappingProxyType({})
 

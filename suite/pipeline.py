@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
@@ -11,13 +12,23 @@ import numpy as np
 
 from suite import diagnosis, machine
 from suite.attack import attack_metrics
-from suite.cases import PLAIN, TRAINING, Case
+from suite.cases import PLAIN, Case
 from suite.data import Dataset, Split, label_entropy, stratified_subset, without_leaked
-from suite.fixes import FIXES
+from suite.fixes import Fixed, apply, batch_norms
+from suite.phases import INFERENCE, TRAINING
 from suite.records import SCHEMA_VERSION, Record, record_key
 from suite.stacks import Images, Labels, Network, Stack, TrainStep
 from suite.trace import plant, trace_steps, traced_metrics
-from suite.training import TimedStep, batches, clock_s, evaluate, pixels, timed, train
+from suite.training import (
+    TimedStep,
+    batches,
+    clock_s,
+    evaluate,
+    pgd_accuracy,
+    pixels,
+    timed,
+    train,
+)
 from suite.traps import OUTCOMES, TRAPS, news, observe
 from suite.types import Model
 from suite.weights import build, initial_model
@@ -28,6 +39,8 @@ if TYPE_CHECKING:
 TAIL = 4  # end-of-training means are taken over the last 1/4 of the steps
 PROBE_IMAGES = 256  # whose batch statistics the moving ones are compared with
 WARMUP_STEPS = 2  # dropped from every timing: they compile and allocate
+TIMED_PAIRS = 12  # of a fix's step and the control's, in turns
+PRECISE_IMAGES = 1024  # the statistics are recomputed on; fvcore takes 200 batches, of 32 here
 
 Pedantic: TypeAlias = "Callable[..., Any]"
 """The signature of pytest-benchmark's `benchmark.pedantic`."""
@@ -93,7 +106,13 @@ def run_case(
     if pedantic is not None:
         measured = time_steps(run, pedantic)
     else:
-        ask = {"training": train_and_evaluate, "attack": attack, "parity": parity, "traps": traps}
+        ask = {
+            "training": train_and_evaluate,
+            "fixes": measure_fix,
+            "attack": attack,
+            "parity": parity,
+            "traps": traps,
+        }
         measured = ask[case.question](run)
     return Record(
         schema=SCHEMA_VERSION,
@@ -120,10 +139,24 @@ def subsets(case: Case, dataset: Dataset, *, seed: int) -> tuple[Split, Split]:
     )
 
 
-def fixed_model(run: Run) -> Model:
-    """Return the model the run starts from: initial weights, then the fix."""
+def fixed_training(run: Run) -> Fixed:
+    """Return the model the run starts from, initial weights, then the fix, and how it trains."""
     model = initial_model(run.stack, run.case, seed=run.seed, environment=run.environment)
-    return FIXES[run.case.fix](run.stack.keras, model)
+    return apply(
+        run.case.fix,
+        run.stack.keras,
+        model,
+        phases=run.case.phases,
+        batch_size=run.case.batch_size,
+        epochs=run.case.epochs,
+        recompute=lambda fixed: recompute(run, fixed),
+    )
+
+
+def recompute(run: Run, model: Model) -> None:
+    """Replace the moving statistics of `model` by those of the training images."""
+    images, _ = probe(run.train, PRECISE_IMAGES)
+    diagnosis.recompute_statistics(run.stack, model, images, batch_size=run.case.batch_size)
 
 
 def probe(split: Split, count: int) -> tuple[Images, Labels]:
@@ -131,14 +164,30 @@ def probe(split: Split, count: int) -> tuple[Images, Labels]:
     return pixels(split.images[:count]), split.labels[:count].astype(np.int64)
 
 
+class Trained(NamedTuple):
+    """A training that has ended, and what goes on from there."""
+
+    fixed: Fixed
+    network: Network
+    step: TrainStep
+    measured: Measured
+
+
 def train_and_evaluate(run: Run) -> Measured:
     """Return what training the case's model did, step by step and epoch by epoch."""
-    case, model = run.case, fixed_model(run)
-    network = run.stack.network(model)
-    step = run.stack.train_step(model, phases=case.phases, epsilon=case.epsilon)
+    return trained(run).measured
+
+
+def trained(run: Run) -> Trained:
+    """Train the case's model and return it with what training did."""
+    fixed = fixed_training(run)
+    model, network = fixed.model, run.stack.network(fixed.model)
+    step = run.stack.train_step(
+        model, phases=fixed.phases, epsilon=run.case.epsilon, branch=fixed.branch
+    )
     before = diagnosis.moving_moments(model)
-    first = first_step(run, network, step)
-    done, epochs = train_epochs(run, network, step)
+    first = first_step(run, fixed, network, step)
+    done, epochs = train_epochs(run, fixed, network, step)
     layers = diagnosis.statistics(run.stack, model, probe(run.train, PROBE_IMAGES)[0])
     curves = {**step_curves(done), **epoch_curves(epochs)}
     metrics = {
@@ -149,39 +198,99 @@ def train_and_evaluate(run: Run) -> Measured:
         "statistics_moved": diagnosis.statistics_moved(before, diagnosis.moving_moments(model)),
         **diagnosis.summary(layers),
     }
-    return Measured(
-        metrics, curves, [layer._asdict() for layer in layers], step_timing(done, case.batch_size)
-    )
+    rows = [layer._asdict() for layer in layers]
+    measured = Measured(metrics, curves, rows, step_timing(done, fixed.batch_size))
+    return Trained(fixed, network, step, measured)
 
 
-def first_step(run: Run, network: Network, step: TrainStep) -> dict[str, float]:
-    """Return what a first step does that its losses do not tell, and undo it.
+def measure_fix(run: Run) -> Measured:
+    """Return what training under the case's fix did, and what the fix is worth and costs."""
+    fixed, network, step, measured = trained(run)
+    metrics = {
+        **measured.metrics,
+        **robustness(run, network),
+        **after_precise_bn(run, network),
+        "cost_ratio": cost_ratio(run, fixed, step),
+    }
+    return measured._replace(metrics=metrics)
 
-    ``phases_agree`` tells whether it really runs in the phases that the case tells.
-    """
-    images, labels = probe(run.train, run.case.batch_size)
+
+def robustness(run: Run, network: Network) -> dict[str, float]:
+    """Return the accuracy under projected gradient descent in both phases."""
     epsilon = run.case.epsilon
-    observed = diagnosis.observed_phases(run.stack, network, step, images, labels, epsilon=epsilon)
-    if run.case.phases is None:
-        agree = any(phases.clean == TRAINING for phases in observed)
-    else:
-        agree = run.case.phases in observed
     return {
-        "phases_agree": float(agree),
-        **diagnosis.updates_per_step(run.stack, network.model, step, images, labels),
+        "pgd_accuracy": pgd_accuracy(network, run.test, epsilon=epsilon, training=False),
+        "training_phase_pgd_accuracy": pgd_accuracy(
+            network, run.test, epsilon=epsilon, training=True
+        ),
     }
 
 
+def after_precise_bn(run: Run, network: Network) -> dict[str, float]:
+    """Return the evaluation with recomputed statistics, which are put back; {} without any."""
+    if not any(batch_norms(network.model)):
+        return {}
+    with diagnosis.state_kept(network.model):
+        recompute(run, network.model)
+        found = evaluate(network, run.test, epsilon=run.case.epsilon, training=False)
+    return {f"precise_bn_{name}": value for name, value in found.items()}
+
+
+def cost_ratio(run: Run, fixed: Fixed, step: TrainStep) -> float:
+    """Return the median step of the fix over the control's, made in turns in this process.
+
+    It trains on: nothing can be measured of the model after this. Each takes its own batch size.
+    """
+    case, control = run.case, build(run.stack, run.case)
+    unfixed = run.stack.train_step(control, phases=case.phases, epsilon=case.epsilon)
+    sources = (
+        batches(run.train, batch_size=size, epochs=TIMED_PAIRS, seed=run.seed)
+        for size in (case.batch_size, fixed.batch_size)
+    )
+    pairs = [
+        (
+            timed(unfixed, mine, base_rate=case.learning_rate).step_s,
+            timed(step, fixes, base_rate=case.learning_rate).step_s,
+        )
+        for mine, fixes in itertools.islice(zip(*sources), WARMUP_STEPS + TIMED_PAIRS)
+    ]
+    control_s, fixed_s = (statistics.median(times) for times in zip(*pairs[WARMUP_STEPS:]))
+    return float(fixed_s / control_s)
+
+
+def first_step(run: Run, fixed: Fixed, network: Network, step: TrainStep) -> dict[str, float]:
+    """Return what a first step does that its losses do not tell, and undo it.
+
+    ``phases_agree`` tells whether it really runs in the phases that it was told.
+    """
+    images, labels = probe(run.train, fixed.batch_size)
+    adversarial = fixed.phases.adversarial if fixed.phases else INFERENCE
+    with diagnosis.state_kept(fixed.branch):
+        observed = diagnosis.observed_phases(
+            run.stack, network, step, images, labels,
+            epsilon=run.case.epsilon,
+            kinds=tuple(dict.fromkeys((TRAINING, INFERENCE, adversarial))),
+            branch_network=None if fixed.branch is fixed.model else run.stack.network(fixed.branch),
+        )  # fmt: skip
+        updates = diagnosis.updates_per_step(run.stack, network.model, step, images, labels)
+    if fixed.phases is None:
+        agree = any(phases.clean == TRAINING for phases in observed)
+    else:
+        agree = diagnosis.observable(fixed.phases) in observed
+    return {"phases_agree": float(agree), **updates}
+
+
 def train_epochs(
-    run: Run, network: Network, step: TrainStep
+    run: Run, fixed: Fixed, network: Network, step: TrainStep
 ) -> tuple[list[TimedStep], list[dict[str, float]]]:
     """Train to the end and return every step and, for every epoch, its evaluation."""
     case = run.case
     done: list[TimedStep] = []
     epochs: list[dict[str, float]] = []
-    source = batches(run.train, batch_size=case.batch_size, epochs=case.epochs, seed=run.seed)
-    per_epoch = len(run.train.labels) // case.batch_size
-    title, steps = f"{case} seed {run.seed}", case.epochs * per_epoch
+    size = fixed.batch_size
+    source = batches(run.train, batch_size=size, epochs=fixed.epochs, seed=run.seed)
+    per_epoch = len(run.train.labels) // size
+    title, steps = f"{case} seed {run.seed}", fixed.epochs * per_epoch
     for made in train(step, source, steps=steps, base_rate=case.learning_rate, title=title):
         done.append(made)
         if len(done) % per_epoch == 0:
@@ -236,7 +345,7 @@ def step_timing(done: Sequence[TimedStep], batch_size: int) -> dict[str, Any]:
 
 def attack(run: Run) -> Measured:
     """Return what CleverHans' attack does to the case's untrained model."""
-    model = fixed_model(run)
+    model = fixed_training(run).model
     images, labels = probe(run.test, len(run.test.labels))
     metrics = attack_metrics(run.stack, model, images, labels, epsilon=run.case.epsilon)
     return Measured({**metrics, "parameters": float(model.count_params())}, {}, [], {})
@@ -275,7 +384,7 @@ def time_steps(run: Run, pedantic: Pedantic) -> Measured:
             the warm-up.
         pedantic: Times the adversarial step; the plain one is its set-up.
     """
-    case, model = run.case, fixed_model(run)
+    case, model = run.case, fixed_training(run).model
     steps = {
         loss: run.stack.train_step(model, phases=phases, epsilon=case.epsilon)
         for loss, phases in ((PLAIN, None), ("adversarial", case.phases))

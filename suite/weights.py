@@ -77,7 +77,7 @@ def initial_model(stack: Stack, case: Case, *, seed: int, environment: Mapping[s
 def build(stack: Stack, case: Case, *, base_weights: str | None = None) -> Model:
     """Return the untrained model of `case`; `base_weights` goes to `keras.applications`."""
     options: dict[str, Any] = {}
-    if case.architecture == "resnet50":
+    if case.architecture.startswith("resnet50"):
         options["blocks"] = case.blocks
     if case.architecture in PRETRAINED:
         options["base_weights"] = base_weights

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from suite import pipeline, stacks
-from suite.cases import PHASES, Case
+from suite.cases import Case
 from suite.data import CLASSES, Dataset, Split, label_entropy
 from suite.fixes import batch_norms
+from suite.phases import PHASES
 from suite.records import Record
 from suite.stacks import Stack, StepResult
 from suite.training import Batch, TimedStep
@@ -83,9 +84,12 @@ def alexnet(stack: Stack) -> Record:
 def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a network with two BatchNorm layers in the place of ResNet-50, which takes long."""
 
-    def build(stack: Stack, case: Case, *, seed: int, environment: Any) -> Any:
+    def seeded(stack: Stack, case: Case, *, seed: int, environment: Any) -> Any:
         del environment
         stack.seed(seed)
+        return build(stack, case)
+
+    def build(stack: Stack, case: Case) -> Any:
         layers = stack.keras.layers
         inputs = stack.keras.Input((case.size_px, case.size_px, 3))
         x = layers.Conv2D(4, 3, strides=2)(inputs)
@@ -95,7 +99,8 @@ def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
         x = layers.BatchNormalization(name="second")(x)
         return stack.keras.Model(inputs, layers.Dense(CLASSES)(x))
 
-    monkeypatch.setattr(pipeline, "initial_model", build)
+    monkeypatch.setattr(pipeline, "initial_model", seeded)
+    monkeypatch.setattr(pipeline, "build", build)
 
 
 def test_the_same_seed_gives_the_same_run_to_the_last_bit(stack: Stack, alexnet: Record) -> None:
@@ -188,8 +193,10 @@ def test_the_plain_loss_has_no_adversarial_branch(stack: Stack) -> None:
 @pytest.mark.parametrize(("fix", "momentum"), [("none", 0.99), ("bn-momentum-0.5", 0.5)])
 def test_the_fix_of_the_case_is_applied(stack: Stack, fix: str, momentum: float) -> None:
     data, case = dataset(), replace(NORMALISED, fix=fix)
-    fixed = pipeline.fixed_model(pipeline.Run(case, 0, stack, data.train, data.test, ENVIRONMENT))
-    assert [layer.momentum for layer in batch_norms(fixed)] == pytest.approx([momentum] * 2)
+    run = pipeline.Run(case, 0, stack, data.train, data.test, ENVIRONMENT)
+    fixed = pipeline.fixed_training(run)
+    assert [layer.momentum for layer in batch_norms(fixed.model)] == pytest.approx([momentum] * 2)
+    assert (fixed.phases, fixed.batch_size, fixed.epochs) == (case.phases, 8, 1)
 
 
 @pytest.mark.usefixtures("shallow")
@@ -200,8 +207,8 @@ def test_a_step_in_other_phases_than_told_is_recorded_as_such(
     right = stack.train_step
     other = PHASES["literal" if told == "plain" else "intended"]
 
-    def wrong(model: Any, *, phases: Any, epsilon: float) -> Any:
-        del phases
+    def wrong(model: Any, *, phases: Any, epsilon: float, branch: Any) -> Any:
+        del phases, branch
         step = right(model, phases=other, epsilon=epsilon)
         if told != "plain":
             return step
@@ -210,6 +217,61 @@ def test_a_step_in_other_phases_than_told_is_recorded_as_such(
     monkeypatch.setattr(stack, "train_step", wrong)
     record = run(stack, replace(NORMALISED, loss=told, train_images=8))
     assert record.metrics["phases_agree"] == 0
+
+
+FIXED = replace(NORMALISED, question="fixes", train_images=64, learning_rate=0.01)
+
+
+@pytest.mark.usefixtures("shallow")
+def test_a_fix_is_measured_by_more_than_its_training(stack: Stack) -> None:
+    record = run(stack, FIXED)
+    trained = run(stack, replace(FIXED, question="training"))
+    assert record.curves["step_loss"] == trained.curves["step_loss"]
+    assert trained.metrics.items() <= record.metrics.items()
+    for phase in ("", "training_phase_"):
+        assert 0 <= record.metrics[f"{phase}pgd_accuracy"] <= 1
+    assert 0.2 < record.metrics["cost_ratio"] < 5
+
+
+@pytest.mark.usefixtures("shallow")
+def test_recomputed_statistics_are_judged_and_put_back(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    right = pipeline.cost_ratio
+
+    def watched(run: Any, fixed: Any, step: Any) -> float:
+        images, _ = pipeline.probe(run.train, 256)
+        seen.extend(pipeline.diagnosis.statistics(stack, fixed.model, images))
+        return right(run, fixed, step)
+
+    monkeypatch.setattr(pipeline, "cost_ratio", watched)
+    record = run(stack, FIXED)
+    assert [layer._asdict() for layer in seen] == record.statistics
+    stale, mended = (record.metrics[f"{prefix}information_gain"] for prefix in ("", "precise_bn_"))
+    assert mended > stale
+
+
+@pytest.mark.usefixtures("shallow")
+def test_a_schedule_of_the_fix_is_trained_to_its_end(stack: Stack) -> None:
+    record = run(stack, replace(FIXED, fix="more-iterations"))
+    assert len(record.curves["step_loss"]) == 64 / 4 * 5
+    assert len(record.curves["clean_accuracy"]) == 5
+
+
+@pytest.mark.usefixtures("shallow")
+@pytest.mark.parametrize("fix", ["precise-bn", "dual-bn", "training-phase", "group-norm"])
+def test_fixes_of_every_kind_are_trained_in_the_phases_they_ask_for(stack: Stack, fix: str) -> None:
+    record = run(stack, replace(FIXED, fix=fix))
+    assert record.metrics["phases_agree"] == 1
+    assert ("precise_bn_information_gain" in record.metrics) == (fix != "group-norm")
+
+
+@pytest.mark.usefixtures("shallow")
+@pytest.mark.parametrize("loss", ["own-kept", "clean-kept", "clean-updating", "moving-updating"])
+def test_every_point_of_the_grid_is_trained_as_told(stack: Stack, loss: str) -> None:
+    record = run(stack, replace(FIXED, loss=loss))
+    assert record.metrics["phases_agree"] == 1
 
 
 def test_subsets_are_seeded_sized_and_without_leaked_images() -> None:

@@ -181,7 +181,8 @@ class Colours:
         logits[:, :3] = images[:, 0, 0] * 4
         return logits
 
-    def craft(self, images: Images, *, epsilon: float, training: bool) -> Images:
+    def craft(self, images: Images, *, epsilon: float, training: bool, steps: int = 1) -> Images:
+        del steps
         self.phases.append(training)
         return images[..., [1, 0, 2]] if epsilon else images
 

@@ -1,4 +1,4 @@
-"""The head the published problem puts on a convolutional base: Flatten, sigmoid layer, logits."""
+"""Heads on a convolutional base: the published one (Flatten, sigmoid, logits), and a linear one."""
 
 from __future__ import annotations
 
@@ -15,4 +15,13 @@ def with_head(
     x = keras.layers.Flatten(name="head_flatten")(features)
     units = round(HIDDEN_UNITS * width)
     x = keras.layers.Dense(units, activation="sigmoid", name=HEAD_LAYERS[0])(x)
+    return keras.Model(inputs, keras.layers.Dense(classes, name=HEAD_LAYERS[1])(x))
+
+
+def with_linear_head(
+    keras: Keras, inputs: Tensor, features: Tensor, *, classes: int, width: float
+) -> Model:
+    """Return a model from `inputs` to logits linear in the mean of `features` over the image."""
+    del width
+    x = keras.layers.GlobalAveragePooling2D(name="head_pool")(features)
     return keras.Model(inputs, keras.layers.Dense(classes, name=HEAD_LAYERS[1])(x))

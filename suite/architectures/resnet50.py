@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from suite.architectures.head import with_head
 from suite.types import Keras, Model, Tensor
 
@@ -20,6 +22,7 @@ def build(
     width: float,
     blocks: tuple[int, ...] = BLOCKS,
     base_weights: str | None = None,
+    head: Callable[..., Model] = with_head,
 ) -> Model:
     """Return ResNet-50 on ``(batch, size_px, size_px, 3)`` images in [0, 1], ending in logits.
 
@@ -31,6 +34,7 @@ def build(
         blocks: Bottleneck blocks of the four stages. With width 1 and the published blocks the
             base comes from `keras.applications`.
         base_weights: What `keras.applications` takes as ``weights``; used there only.
+        head: Puts the classifier on the features, as `with_head` does.
     """
     inputs = keras.Input((size_px, size_px, 3))
     if width == 1 and tuple(blocks) == BLOCKS:
@@ -40,7 +44,7 @@ def build(
         features = base.output
     else:
         features = convolutions(keras, inputs, width=width, blocks=blocks)
-    return with_head(keras, inputs, features, classes=classes, width=width)
+    return head(keras, inputs, features, classes=classes, width=width)
 
 
 def convolutions(keras: Keras, x: Tensor, *, width: float, blocks: tuple[int, ...]) -> Tensor:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from suite.bands import STALLED, Band, stack_bands
-from suite.cases import PHASES, Case, table
+from suite.cases import Case, table
+from suite.phases import PHASES
 from suite.report.table import markdown_grid, text_grid
 from suite.verdicts import judge
 

@@ -99,7 +99,7 @@ def test_every_architecture_ends_in_logits_and_takes_rgb_images(stack: Stack, na
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_width_multiplies_channels_and_hidden_units_alone(stack: Stack, name: str) -> None:
-    blocks = {"blocks": (1, 1, 1, 1)} if name == "resnet50" else {}
+    blocks = {"blocks": (1, 1, 1, 1)} if name.startswith("resnet50") else {}
     full, half = (plan(built(stack, name, width=width, **blocks)) for width in (2.0, 0.5))
     for (kind, wide), (_, narrow) in zip(full[:-1], half[:-1], strict=True):
         for size in ("filters", "units"):
