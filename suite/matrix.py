@@ -27,7 +27,7 @@ POLL_S = 0.1  # rows run for minutes
 GRACE_S = 5.0  # for a stopped row's processes to end by themselves
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, `kill`, a closed terminal
 BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's is
-BEGIN, END = "<!-- compatibility: begin -->", "<!-- compatibility: end -->"
+SECTION = "compatibility"
 
 _UNTRIED = re.compile(r"^error: locks/(?!.*cannot be resolved)")  # a stale lock
 _STARTED = re.compile(r"^nox > (?:\S*/)?python -m pytest ", re.MULTILINE)
@@ -277,17 +277,23 @@ def _gigabytes(sizes: Iterable[int]) -> str:
     return f"{sum(sizes) / 1e9:.1f} GB"
 
 
-def write_section(page: Path, text: str) -> None:
-    """Put `text` between the markers of a Markdown page.
+def markers(section: str) -> tuple[str, str]:
+    """Return the lines between which a section of a Markdown page is written."""
+    return f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
+
+
+def write_section(page: Path, text: str, *, section: str = SECTION) -> None:
+    """Put `text` between the markers of a section of a Markdown page.
 
     Raises:
         ReleaseError: If the page cannot be read or written or lacks the markers.
     """
+    opening, closing = markers(section)
     try:
-        before, begin, rest = page.read_text(encoding="utf-8").partition(f"{BEGIN}\n")
-        _, end, after = rest.partition(END)
+        before, begin, rest = page.read_text(encoding="utf-8").partition(f"{opening}\n")
+        _, end, after = rest.partition(closing)
         if not (begin and end):
-            raise ReleaseError(f"{page} lacks the lines {BEGIN} and {END}. Put them in.")
+            raise ReleaseError(f"{page} lacks the lines {opening} and {closing}. Put them in.")
         write_atomically(page, f"{before}{begin}\n{text}\n\n{end}{after}".encode())
     except OSError as error:
         raise ReleaseError(f"{page} cannot be read: {error.strerror}. Name another.") from error

@@ -20,12 +20,12 @@ from suite.__main__ import main
 from suite.errors import RecordError, ReleaseError
 from suite.locks import inputs, lock_of
 from suite.matrix import (
-    BEGIN,
-    END,
+    SECTION,
     disk_use,
     evidence,
     imported,
     installed,
+    markers,
     read_outcome,
     reason,
     run_matrix,
@@ -35,6 +35,7 @@ from suite.records import Record, file_digest, store
 from suite.releases import Release
 
 ROOT = Path(__file__).parents[1]
+BEGIN, END = markers(SECTION)
 ROWS = ("one", "bad", "two", "nightly")
 PROJECT = "[project]\ndependencies = []\n[tool.uv]\n" + "".join(
     f"""[[tool.suite.releases]]
