@@ -1,32 +1,37 @@
-"""The command line: ``compare``, ``rebaseline``, ``matrix``, ``parity`` and ``download``."""
+"""The command line: what is judged, compared, renewed, run, downloaded and diagnosed."""
 # ruff: noqa: T201 - to print is what a command line is for
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from suite.baselines import REBASELINE, compare, rebaseline, version_notes
 from suite.errors import RecordError, SuiteError
 from suite.parity import compare_releases, traces
-from suite.records import Record, read_records, stored_cases
-from suite.report.compatibility import compatibility, markdown_report, text_report
+from suite.records import Record, read_records, stored_cases, write_atomically
 from suite.report.steps import parity_markdown, parity_text
 from suite.report.table import markdown_table, summary, terminal_width, text_table
-from suite.report.traps import traps_markdown
 from suite.verdicts import Verdict
 
+if TYPE_CHECKING:
+    from suite.data.folders import Listing
+    from suite.examination import Diagnosis
+
 REGRESSION_STATUS = 1
+ILL_STATUS = 1  # of `diagnose`: something was found
 ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130  # what shells give for Ctrl-C
 QUICKSTART = "quickstart"
+STUDIES = ("study", "full-study")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit status: 0, 1 for a regression, 2 for an error."""
+    """Run one command and return the exit status: 0, 1 for a finding, 2 for an error."""
     parser = _parser()
     options, more = parser.parse_known_args(arguments, argparse.Namespace())
     options.more = more  # of `matrix`: what each row's benchmarks are given
@@ -38,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "download": _download,
         "matrix": _matrix,
         "parity": _parity,
+        "diagnose": _diagnose,
+        "fixes": _fixes,
     }
     try:
         return commands[options.command](options)
@@ -80,13 +87,80 @@ def _parser() -> argparse.ArgumentParser:
     matrix.add_argument("--jobs", type=_positive, default=1, metavar="N", help="rows at once")
     matrix.add_argument("--table", action="store_true", help="print what is stored; run nothing")
     matrix.add_argument("--readme", type=Path, metavar="FILE", help="put the table there too")
+    fixes = commands.add_parser("fixes", help="compare the fixes and judge the claims")
+    fixes.add_argument("--records", type=Path, default=Path("records"), metavar="DIR")
+    fixes.add_argument("--readme", type=Path, metavar="FILE", help="put the report there too")
+    fixes.add_argument("--figure", type=Path, metavar="FILE", help="draw the default row's curves")
+    _add_diagnose(commands)
     return parser
 
 
+def _add_diagnose(commands: Any) -> None:
+    """Add the options of `diagnose`."""
+    diagnose = commands.add_parser(
+        "diagnose",
+        help="tell what BatchNorm does in your own network",
+        description="Tell what BatchNorm does in a Keras network and what mends it. Ends with 0 if "
+        "it is healthy, with 1 if something was found, with 2 if it cannot be told.",
+    )
+    diagnose.add_argument(
+        "model", metavar="MODEL", help="a .keras or .h5 file, or PACKAGE.MODULE:FUNCTION"
+    )
+    _add_images(diagnose)
+    diagnose.add_argument(
+        "--batch", type=_positive, default=32, metavar="N", help="that you train with (default: 32)"
+    )
+    diagnose.add_argument(
+        "--out", type=Path, default=Path("diagnosis"), metavar="DIR",
+        help="where diagnosis.json and the figure go (default: diagnosis)",
+    )  # fmt: skip
+    diagnose.add_argument(
+        "--figure", type=Path, default=Path("diagnosis.png"), metavar="NAME",
+        help="of the figure in it, a .png or .svg (default: diagnosis.png)",
+    )  # fmt: skip
+
+
+def _add_images(diagnose: argparse.ArgumentParser) -> None:
+    """Add the options that tell which images a network is diagnosed with."""
+    diagnose.add_argument(
+        "--data", required=True, metavar="DIR",
+        help="images in one folder a class, a folder of GTSRB, or gtsrb (GTSRB_ROOT, the download)",
+    )  # fmt: skip
+    diagnose.add_argument("--split", choices=("train", "test"), help="of GTSRB (default: test)")
+    diagnose.add_argument(
+        "--inputs", choices=("0..1", "0..255", "tf", "caffe", "torch"), default="0..1",
+        help="how you feed pixels (default: 0..1); tf is -1 to 1, caffe BGR less ImageNet's mean, "
+        "torch standardised by ImageNet's, as in keras.applications",
+    )  # fmt: skip
+    diagnose.add_argument(
+        "--size", type=_positive, metavar="PX", help="side of the images, where MODEL takes any"
+    )
+    diagnose.add_argument(
+        "--images", type=_several, default=256, metavar="N", help="examined (default: 256)"
+    )
+    diagnose.add_argument(
+        "--seed", type=_seed, default=0, help="of the draw of images (default: 0)"
+    )
+
+
 def _positive(text: str) -> int:
-    """Return the number of rows that ``--jobs`` names."""
+    """Return the number that an option names."""
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"must be a positive number. Received: {text}")
+    return int(text)
+
+
+def _several(text: str) -> int:
+    """Return the number of images that an option names."""
+    if not text.isdecimal() or int(text) < 2:  # noqa: PLR2004 - one has no statistics
+        raise argparse.ArgumentTypeError(f"must be a number of 2 or more. Received: {text}")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    """Return the seed that an option names."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number. Received: {text}")
     return int(text)
 
 
@@ -266,6 +340,12 @@ def _matrix(options: argparse.Namespace) -> int:
     """Run the rows, print what they can do, and return whether one that is a gate failed."""
     from suite import matrix  # noqa: PLC0415 - needs a newer Python than the oldest release's
     from suite.releases import chosen, read_releases  # noqa: PLC0415
+    from suite.report.compatibility import (  # noqa: PLC0415
+        compatibility,
+        markdown_report,
+        text_report,
+    )
+    from suite.report.traps import traps_markdown  # noqa: PLC0415
 
     rows = chosen(read_releases(), options.rows)
     outcomes = {}
@@ -289,6 +369,104 @@ def _matrix(options: argparse.Namespace) -> int:
     for row in failed:
         print(f"{row} failed{', and is no gate' if row.unpinned else ''}")
     return REGRESSION_STATUS if any(not row.unpinned for row in failed) else 0
+
+
+def _diagnose(options: argparse.Namespace) -> int:
+    """Print and store the diagnosis of a network; the status tells whether it is healthy."""
+    from suite import loading  # noqa: PLC0415 - the other commands need no network
+    from suite.data import folders  # noqa: PLC0415
+    from suite.examination import diagnose  # noqa: PLC0415
+
+    _check_figure(options.figure)
+    listing = folders.list_images(options.data, split=options.split)
+    keras = loading.framework()
+    model = loading.load_network(options.model, keras)
+    shape = loading.image_shape(model, size_px=options.size)
+    _check_classes(listing, loading.output_classes(model, shape))
+    pixels, labels = folders.load_images(
+        listing, **shape._asdict(), count=options.images, seed=options.seed
+    )
+    images = folders.as_fed(pixels, options.inputs)
+    settings = {"batch_size": options.batch, "max_images": options.images, "seed": options.seed}
+    try:
+        found = diagnose(model, images, labels, keras=keras, **settings)
+    except ValueError as error:  # what is wrong with the images or the network, in its own words
+        raise SuiteError(f"{options.model} cannot be diagnosed: {error}") from error
+    return _report_diagnosis(found, options, classes=listing.classes)
+
+
+def _check_figure(name: Path) -> None:
+    """Raise SuiteError unless the figure is to be a format that can be written."""
+    if name.suffix.lower() not in (".png", ".svg"):
+        raise SuiteError(f"{name}: no such format of figures. Name a .png or a .svg with --figure.")
+
+
+def _check_classes(listing: Listing, outputs: int) -> None:
+    """Raise SuiteError unless the network has one output a class."""
+    classes = len(listing.classes)
+    if classes != outputs:
+        first = ", ".join(listing.classes[:4])
+        raise SuiteError(
+            f"The network has {outputs} outputs, but {listing.place} has {classes} classes ({first}"
+            f"{', ...' if classes > len(first.split(', ')) else ''}), so the labels would not be "
+            "those it was trained with. Give a folder with one folder an output, in the order of "
+            "their names; one without images counts."
+        )
+
+
+def _report_diagnosis(
+    found: Diagnosis, options: argparse.Namespace, *, classes: Sequence[str]
+) -> int:
+    """Print a diagnosis, write its JSON and its figure, and return the status."""
+    from suite.report.diagnosis import (  # noqa: PLC0415 - as in `_diagnose`
+        HEALTHY,
+        diagnosis_figure,
+        diagnosis_json,
+        diagnosis_text,
+    )
+
+    page, figure = options.out / "diagnosis.json", options.out / options.figure
+    names = ("model", "data", "split", "inputs", "size", "images", "batch", "seed")
+    about = {**{name: getattr(options, name) for name in names}, "class_names": classes}
+    print(diagnosis_text(found, width=terminal_width(), full=str(page)))
+    write_atomically(page, diagnosis_json(found, about).encode())
+    try:
+        write_atomically(figure, diagnosis_figure(found, figure))
+        written = f"{page}, {figure}"
+    except ModuleNotFoundError:
+        written = f"{page}\nno figure: pip install matplotlib"
+    print(f"\nwritten: {written}")
+    return 0 if found.verdict == HEALTHY else ILL_STATUS
+
+
+def _fixes(options: argparse.Namespace) -> int:
+    """Print what every fix is worth and which claims of the published answer hold."""
+    from suite.report import claims, curves, fixes  # noqa: PLC0415 - the other commands need none
+
+    folders = [path for tier in STUDIES for path in sorted(options.records.glob(f"*/{tier}"))]
+    records = [record for folder in folders for record in read_records(folder)]
+    if not fixes.studies(records):
+        raise SuiteError(
+            f"{options.records} holds no study of the fixes. Make one with "
+            '`nox -s "study(tf-2.21)"`.'
+        )
+    width = terminal_width()
+    print(f"{fixes.fixes_text(records, width=width)}\n\n{claims.claims_text(records, width=width)}")
+    if options.figure:
+        release = _table()["default"]
+        own = [r for r in records if (r.release, r.tier) == (release, STUDIES[0])]
+        if not own:
+            raise SuiteError(f"{options.records / release / STUDIES[0]} holds no curves to draw.")
+        curves.curves_figure(own, options.figure)
+    if options.readme:
+        from suite.matrix import write_section  # noqa: PLC0415 - needs a newer Python
+
+        parts = [claims.claims_markdown(records), fixes.fixes_markdown(records)]
+        if options.figure:
+            place = os.path.relpath(options.figure, options.readme.parent)
+            parts.insert(1, f"![Information gain of the adversarial branch]({place})")
+        write_section(options.readme, "\n\n".join(parts), section="fixes")
+    return 0
 
 
 def _download(options: argparse.Namespace) -> int:
