@@ -35,7 +35,12 @@ ENVIRONMENT = {  # the Keras that runs is the row's choice, not the user's
     "KERAS_BACKEND": "tensorflow",
     "TF_USE_LEGACY_KERAS": None,
 }
-STACK_TESTS = ["tests/stacks", "tests/test_diagnosis.py"]
+STACK_TESTS = [
+    "tests/stacks",
+    "tests/test_diagnosis.py",
+    "tests/test_fixes.py",
+    "tests/test_loading.py",
+]
 
 Row = dict[str, Any]
 
@@ -74,10 +79,10 @@ def install_release(session: nox.Session, row: Row, lock: str) -> dict[str, Any]
     return {**ENVIRONMENT, **row.get("env", {})}
 
 
-def benchmark(session: nox.Session, row: Row, *, lock: str, tier: str) -> None:
+def benchmark(session: nox.Session, row: Row, *more: str, lock: str, tier: str) -> None:
     """Run the benchmarks of one tier in the environment of one release, whatever it warns of."""
     environment = install_release(session, row, lock)
-    arguments = ["--release", row["name"], "--lock", f"locks/{lock}.txt", "--tier", tier]
+    arguments = ["--release", row["name"], "--lock", f"locks/{lock}.txt", "--tier", tier, *more]
     options = ["-v", "-W", "default", "benchmarks", *arguments, *session.posargs]
     session.run("python", "-m", "pytest", *options, env=environment)
 
@@ -126,6 +131,27 @@ def benchmarks(session: nox.Session, row: Row) -> None:
 def gpu_benchmarks(session: nox.Session, row: Row) -> None:
     """Run the full tier at the published sizes on a CUDA GPU (hours)."""
     benchmark(session, row, lock=f"{row['name']}-gpu", tier="full")
+
+
+@nox.session
+@nox.parametrize(["row", "python"], RELEASES)
+def study(session: nox.Session, row: Row) -> None:
+    """Measure every fix and what the stall depends on, five seeds, on the CPU (hours)."""
+    benchmark(session, row, "--seeds", "0,1,2,3,4", lock=row["name"], tier="study")
+
+
+@nox.session(name="fix-table")
+def fix_table(session: nox.Session) -> None:
+    """Write the table of the fixes, its plot and the claims into the README, from records."""
+    install(session, "tools")
+    session.run("python", "-m", "suite", "fixes", *session.posargs)
+
+
+@nox.session
+def diagnose(session: nox.Session) -> None:
+    """Tell why a network does not train, and what to do: -- MODEL --data DIR."""
+    install(session, DEFAULT["name"], "tools")
+    session.run("python", "-m", "suite", "diagnose", *session.posargs, env=ENVIRONMENT)
 
 
 @nox.session
