@@ -238,10 +238,10 @@ def _made_anew(keras: Keras, layer: Model, inner: Callable[[Model], Model]) -> M
             del config["layer"]
             return type(layer)(inner(layer.layer), **config)
         return type(layer).from_config(config)
-    except (NotImplementedError, TypeError) as error:
+    except (NotImplementedError, TypeError, KeyError) as error:
         raise FixError(
             f"The layer or model {layer.name} of the class {type(layer).__name__} cannot be "
-            f"copied: {error}. Give the class a get_config from which from_config makes it anew."
+            f"copied: {error!r}. Give the class a get_config from which from_config makes it anew."
         ) from error
 
 
@@ -268,7 +268,7 @@ def _build_alike(copy: Model, model: Model) -> None:
     config = model.get_build_config() if hasattr(model, "get_build_config") else None
     if config:
         copy.build_from_config(config)
-    if not copy.built:
+    if len(copy.weights) != len(model.weights):  # PyTorch's has them without being built
         raise FixError(
             f"The model {model.name} of the class {type(model).__name__} cannot be copied, since "
             "its layers are made by its first call: make it a functional model, or take Keras "
@@ -281,6 +281,8 @@ def _copy_weights(keras: Keras, copies: Copies) -> None:
     for layer, new in copies.values():
         if not _is_graph(keras, layer) and new is not layer:
             new.set_weights(layer.get_weights()[: len(new.weights)])
+            if type(layer).__name__ == "Normalization":  # computes with what it made of its weights
+                new.finalize_state()
 
 
 def _copy_trainable(keras: Keras, copies: Copies) -> None:
@@ -501,7 +503,7 @@ def dual(given: Given) -> Fixed:
 
     branch = copied(given.keras, model, replace=replace)
     name = f"{model.name}_adversarial"
-    branch = given.keras.Model(branch.inputs, branch.outputs, name=name)
+    branch = given.keras.Model(branch.input, branch.output, name=name)
     words = f"{_words(layers)} doubled: the branch of the perturbed images has its own"
     phased = attack_in_inference(given)
     unused = ("the plain loss does not use the branch",)

@@ -145,10 +145,9 @@ def test_a_fixed_model_computes_the_same_after_saving_and_loading(
         for saved in (model, loaded)
     ]
     assert settings[0] == settings[1]
-    logits = [stack.network(saved).logits(images, training=True) for saved in (model, loaded)]
+    logits = [stack.network(saved).logits(images, training=False) for saved in (model, loaded)]
     np.testing.assert_allclose(*logits, rtol=1e-4, atol=1e-5)
-    for found, expected in zip(loaded.get_weights(), model.get_weights()):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert_same_weights(model.get_weights(), loaded.get_weights())
 
 
 @pytest.mark.parametrize("name", ["bn-momentum-0.5", "bn-freeze", "dual-bn"])
@@ -167,6 +166,30 @@ def test_weights_nesting_sharing_and_pinned_calls_are_kept(
         found = stack.network(model).logits(images, training=False)
         expected = stack.network(nested).logits(images, training=False)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_an_adapted_normalization_is_kept(stack: Stack, images: np.ndarray) -> None:
+    keras = stack.keras
+    if not hasattr(keras.layers, "Normalization"):
+        pytest.skip("Keras has the layer Normalization from 2.6 on")
+    normalization = keras.layers.Normalization()
+    normalization.adapt(images * 7 + 3)
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.BatchNormalization()(normalization(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(x)))
+    fixed = apply("bn-momentum-0.5", keras, model).model
+    expected = stack.network(model).logits(images, training=False)
+    found = stack.network(fixed).logits(images, training=False)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_layer_that_two_models_share_is_one_layer_in_the_copy(stack: Stack) -> None:
+    keras, shared = stack.keras, stack.keras.layers.BatchNormalization(name="shared")
+    inputs, inner_inputs = keras.Input((3,)), keras.Input((3,))
+    inner = keras.Model(inner_inputs, shared(inner_inputs))
+    model = keras.Model(inputs, inner(shared(inputs)))
+    (copy,) = batch_norms(apply("bn-momentum-0.5", keras, model).model)
+    assert copy is not shared
 
 
 def test_a_loaded_and_a_sequential_model_are_fixed_alike(
@@ -211,13 +234,13 @@ def published_patch(model: Model, momentum: float) -> Model:
 def test_the_published_patch_and_the_attribute_and_the_fix_are_equal(
     stack: Stack, foreign_model: Model, images: np.ndarray
 ) -> None:
-    keras, start = stack.keras, foreign_model.get_weights()
-    passes = [np.roll(images, turn, axis=0) * (turn + 1) for turn in range(3)]
+    keras = stack.keras
+    passes = [np.roll(images, turn, axis=0) / (turn + 1) for turn in range(3)]
 
     def trained(model: Model) -> list[np.ndarray]:
         """Return weights and outputs after passes in the training phase, and after steps."""
         network, found = stack.network(model), []
-        step = stack.train_step(model, phases=PHASES["intended"], epsilon=0.01)
+        step = stack.train_step(model, phases=None, epsilon=0.0)  # the same at each run on 1.14
         for act in (
             lambda batch: network.logits(batch, training=True),
             lambda batch: step(batch, np.arange(4, dtype=np.int64), 0.01),
@@ -229,8 +252,7 @@ def test_the_published_patch_and_the_attribute_and_the_fix_are_equal(
 
     patched = trained(published_patch(foreign_model, 0.5))
     fixed = trained(apply("bn-momentum-0.5", keras, foreign_model).model)
-    unfixed = trained(foreign_model)
-    foreign_model.set_weights(start)
+    unfixed = trained(apply("bn-momentum-0.99", keras, foreign_model).model)
     foreign_model.get_layer("bn").momentum = 0.5
     by_attribute = trained(foreign_model)
     for found in (fixed, by_attribute):
@@ -356,7 +378,7 @@ def test_dual_batch_norm_shares_all_but_batch_norm(stack: Stack, nested: Model) 
     both = stack.keras.Model(
         fixed.model.inputs, [fixed.model(fixed.model.inputs), fixed.branch(fixed.model.inputs)]
     )
-    assert len(both.weights) == len(fixed.model.weights) + len(own)
+    assert {id(weight) for weight in both.weights} == every[0] | own
 
 
 def test_a_step_of_one_dual_branch_moves_what_is_shared_and_not_the_others_statistics(
@@ -485,11 +507,11 @@ def test_a_model_of_a_class_of_its_own_is_copied_or_named(
 
     model = Own(2)
     model(keras.Input((8, 8, 3)), training=False)
-    before = stack.network(model).logits(images, training=False)
     if not remade or not hasattr(model, "get_build_config"):
         with pytest.raises(FixError, match="of the class Own cannot be copied"):
             apply("bn-momentum-0.5", keras, model)
         return
+    before = stack.network(model).logits(images, training=False)
     fixed = apply("bn-momentum-0.5", keras, model).model
     assert fixed.bn.momentum == 0.5
     assert not fixed.conv.trainable
@@ -502,7 +524,8 @@ def test_subclasses_of_batch_norm_are_found_and_keep_their_class(stack: Stack) -
     class OwnNorm(stack.keras.layers.BatchNormalization):  # type: ignore[misc, name-defined]
         pass
 
-    model = stack.keras.Sequential([OwnNorm(name="own", input_shape=(8, 8, 3))])
+    inputs = stack.keras.Input((8, 8, 3))
+    model = stack.keras.Model(inputs, OwnNorm(name="own")(inputs))
     fixed = apply("bn-momentum-0.5", stack.keras, model)
     assert [type(layer) for layer in batch_norms(fixed.model)] == [OwnNorm]
 
@@ -511,18 +534,21 @@ def test_subclasses_of_batch_norm_are_found_and_keep_their_class(stack: Stack) -
 
 
 @pytest.mark.parametrize(
-    ("name", "mode"),
-    [("resnet50", "caffe"), ("mobilenetv2_1.00_32", "tf"), ("densenet121", "torch")],
+    ("name", "module"),
+    [
+        ("resnet50", "resnet50"),
+        ("mobilenetv2_1.00_32", "mobilenet_v2"),
+        ("densenet121", "densenet"),
+    ],
 )
 def test_imagenet_inputs_are_the_preprocessing_of_keras_applications(
-    stack: Stack, foreign_model: Model, images: np.ndarray, name: str, mode: str
+    stack: Stack, foreign_model: Model, images: np.ndarray, name: str, module: str
 ) -> None:
     keras = stack.keras
     named = keras.Model(foreign_model.inputs, foreign_model.outputs, name=name)
     fixed = apply("imagenet-inputs", keras, named)
-    assert MODES[mode].words in fixed.changes[0]
-    preprocess = keras.applications.imagenet_utils.preprocess_input
-    prepared = preprocess(images.astype(np.float64) * 255, mode=mode).astype(np.float32)
+    preprocess = getattr(keras.applications, module).preprocess_input
+    prepared = preprocess(images.astype(np.float64) * 255).astype(np.float32)
     for training in (False, True):
         expected = stack.network(named).logits(prepared, training=training)
         found = stack.network(fixed.model).logits(images, training=training)
