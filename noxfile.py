@@ -39,7 +39,7 @@ STACK_TESTS = [
     "tests/stacks",
     "tests/test_diagnosis.py",
     "tests/test_fixes.py",
-    "tests/test_loading.py",
+    "tests/examination/test_loading.py",
 ]
 
 Row = dict[str, Any]

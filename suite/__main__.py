@@ -20,7 +20,7 @@ from suite.verdicts import Verdict
 
 if TYPE_CHECKING:
     from suite.data.folders import Listing
-    from suite.examination import Diagnosis
+    from suite.examination.examine import Diagnosis
 
 REGRESSION_STATUS = 1
 ILL_STATUS = 1  # of `diagnose`: something was found
@@ -373,9 +373,8 @@ def _matrix(options: argparse.Namespace) -> int:
 
 def _diagnose(options: argparse.Namespace) -> int:
     """Print and store the diagnosis of a network; the status tells whether it is healthy."""
-    from suite import loading  # noqa: PLC0415 - the other commands need no network
     from suite.data import folders  # noqa: PLC0415
-    from suite.examination import diagnose  # noqa: PLC0415
+    from suite.examination import diagnose, loading  # noqa: PLC0415 - others need no network
 
     _check_figure(options.figure)
     listing = folders.list_images(options.data, split=options.split)

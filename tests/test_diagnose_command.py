@@ -16,10 +16,10 @@ from PIL import Image
 
 from suite import examination
 from suite.__main__ import _parser, main
-from suite.callback import callback
 from suite.data.folders import INPUTS, TEST, TRAIN
-from suite.examination import Diagnosis, Evaluation, LayerExamination
-from suite.loading import framework
+from suite.examination.callback import callback
+from suite.examination.examine import Diagnosis, Evaluation, LayerExamination
+from suite.examination.loading import framework
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -76,7 +76,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
     Path("nets_of_mine.py").write_text(
-        "from suite.loading import framework\n"
+        "from suite.examination.loading import framework\n"
         "keras = framework()\n"
         "layers = keras.layers\n"
         "def net(outputs=3, size=6):\n"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from suite.report.table import text_grid
 
 if TYPE_CHECKING:
-    from suite.examination import Diagnosis, Evaluation, LayerExamination
+    from suite.examination.examine import Diagnosis, Evaluation, LayerExamination
 
 SCHEMA = 1
 HEALTHY = "healthy"

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from suite.examination import VERDICTS, Diagnosis, Evaluation, LayerExamination
+from suite.examination.examine import VERDICTS, Diagnosis, Evaluation, LayerExamination
 from suite.report.diagnosis import (
     HEALTHY,
     LAYERS_SHOWN,

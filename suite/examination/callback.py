@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from suite.examination import Diagnosis, LayerExamination, diagnose
-from suite.listening import Network
+from suite.examination.examine import Diagnosis, LayerExamination, diagnose
+from suite.examination.listening import Network
 from suite.types import Keras, Model
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Look(NamedTuple):
     Attributes:
         epoch: Number of the epoch, from 1.
         steps: Training steps made since the callback was first used.
-        verdict: A row of `suite.examination.VERDICTS`.
+        verdict: A row of `suite.examination.examine.VERDICTS`.
         inference_gain: Information gain in the inference phase, nats.
         training_gain: The same in the training phase.
         mean_shift: Of the layer whose moving mean is farthest off, in standard deviations of the

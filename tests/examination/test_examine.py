@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from suite.errors import SuiteError
-from suite.examination import Diagnosis, diagnose
-from suite.listening import Moments, Network, leaves, moments, pooled
-from suite.moving import half_life, symmetric_kl, travelled
-from suite.relations import input_conventions, permuted_accuracy, probe
+from suite.examination.examine import Diagnosis, diagnose
+from suite.examination.listening import Moments, Network, leaves, moments, pooled
+from suite.examination.moving import half_life, symmetric_kl, travelled
+from suite.examination.relations import input_conventions, permuted_accuracy, probe
 from suite.stacks import Stack
 from suite.types import Keras, Model
 
@@ -323,7 +323,7 @@ def test_a_layer_that_fails_leaves_no_trace(keras: Keras, make: Make, data: Data
 
 
 def fail_while_listening(listener: Network, images: NDArray[np.float32]) -> None:
-    from suite.listening import around  # noqa: PLC0415
+    from suite.examination.listening import around  # noqa: PLC0415
 
     def fail(*args: Any, **kwargs: Any) -> Any:
         del args, kwargs

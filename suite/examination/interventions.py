@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from suite.evidence import Judge, Sample
-from suite.listening import Layer, Network, NormsHeard, Statistics, is_batch_norm
-from suite.moving import pooled_statistics, symmetric_kl
-from suite.relations import input_conventions
+from suite.examination.evidence import Judge, Sample
+from suite.examination.listening import Layer, Network, NormsHeard, Statistics, is_batch_norm
+from suite.examination.moving import pooled_statistics, symmetric_kl
+from suite.examination.relations import input_conventions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from suite.examination import LayerExamination, Weights
+    from suite.examination.examine import LayerExamination, Weights
 
 SCREENED = 48
 """Images on which interventions are tried before the best one is made on all."""

@@ -12,7 +12,7 @@ from scipy.stats import t as student
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from suite.examination import Examination, LayerExamination
+    from suite.examination.examine import Examination, LayerExamination
 
 VERDICTS = ("healthy", "stale statistics", "constant predictor", "diverged", "something else")
 """What a network can be found to be."""

@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 
 from suite.errors import SuiteError
-from suite.loading import ImageShape, framework, image_shape, load_network, output_classes
+from suite.examination.loading import (
+    ImageShape,
+    framework,
+    image_shape,
+    load_network,
+    output_classes,
+)
 
 keras = framework()
 KERAS_3 = hasattr(keras, "ops")
@@ -46,7 +52,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(str(tmp_path))
     path = tmp_path / "builders_of_mine.py"
     path.write_text(
-        "from suite.loading import framework\n"
+        "from suite.examination.loading import framework\n"
         "keras = framework()\n"
         "def network():\n"
         "    return keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(),\n"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from suite.listening import Moments, Statistics, pooled
+from suite.examination.listening import Moments, Statistics, pooled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

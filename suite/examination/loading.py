@@ -215,7 +215,7 @@ def image_shape(model: Model, *, size_px: int | None = None) -> ImageShape:
     if channels not in CHANNELS:
         raise SuiteError(
             f"The network must take images of 1 or 3 channels, channels last. Found: an input of "
-            f"{shape}. Diagnose it with your own arrays: suite.examination.diagnose."
+            f"{shape}. Diagnose it with your own arrays: suite.examination.examine.diagnose."
         )
     return ImageShape(_side(shape[1], size_px), _side(shape[2], size_px), channels)
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import callback as module
-from suite.callback import callback
-from suite.examination import VERDICTS, Diagnosis, Evaluation, LayerExamination
-from suite.loading import framework
+import suite.examination.callback as module
+from suite.examination.callback import callback
+from suite.examination.examine import VERDICTS, Diagnosis, Evaluation, LayerExamination
+from suite.examination.loading import framework
 
 keras = framework()
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras' own, on NumPy 2.4

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from suite.listening import FEATURES, Heard, Layer, Network
-from suite.relations import (
+from suite.examination.listening import FEATURES, Heard, Layer, Network
+from suite.examination.relations import (
     Predictions,
     Probe,
     confidence_auc,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from suite.causes import VERDICTS, Finding, judge, suspicious
-from suite.evidence import (
+from suite.examination.causes import VERDICTS, Finding, judge, suspicious
+from suite.examination.evidence import (
     Evaluation,
     Judge,
     Sample,
@@ -20,8 +20,8 @@ from suite.evidence import (
     sampled,
     told_classes,
 )
-from suite.interventions import forced_pass, repair, rescale, scale_inputs
-from suite.listening import (
+from suite.examination.interventions import forced_pass, repair, rescale, scale_inputs
+from suite.examination.listening import (
     Layer,
     Moments,
     Network,
@@ -34,7 +34,7 @@ from suite.listening import (
     keras_of,
     kernel_of,
 )
-from suite.moving import (
+from suite.examination.moving import (
     after,
     channel_kl,
     half_life,
@@ -46,7 +46,7 @@ from suite.moving import (
     target,
     travelled,
 )
-from suite.relations import Predictions, Probe
+from suite.examination.relations import Predictions, Probe
 from suite.types import Keras, Model
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class NormState(NamedTuple):
 
 
 class Examination(NamedTuple):
-    """All that was measured; `suite.causes` judges it.
+    """All that was measured; `suite.examination.causes` judges it.
 
     Attributes:
         evaluations: By condition: "inference", "training", "batch statistics", "precise-bn", and

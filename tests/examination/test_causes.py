@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from suite.causes import VERDICTS, Finding, judge, mends, suspicious
-from suite.evidence import Evaluation
-from suite.examination import Examination, LayerExamination, NormState, Weights
-from suite.listening import Unit
-from suite.relations import Predictions, Probe
+from suite.examination.causes import VERDICTS, Finding, judge, mends, suspicious
+from suite.examination.evidence import Evaluation
+from suite.examination.examine import Examination, LayerExamination, NormState, Weights
+from suite.examination.listening import Unit
+from suite.examination.relations import Predictions, Probe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
