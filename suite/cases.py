@@ -193,7 +193,7 @@ TABLES: Mapping[str, tuple[Case, ...]] = {
     "traps": (Case("resnet50", question="traps"),),
     "fixes": FIXED,
     "grid": GRID_POINTS,
-    "low-rate": VARIED,
+    "low-rate": (*VARIED, Case("resnet50", "literal", "precise-bn", question="fixes")),
     "small-batch": VARIED,
     "large-batch": VARIED,
     "large-images": VARIED,

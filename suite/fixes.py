@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from suite.errors import FixError
 from suite.phases import INFERENCE, PHASES, TRAINING, Phases
+from suite.preprocessing import MODE_OF_NAME, MODES
 from suite.types import Keras, Model
 
 if TYPE_CHECKING:
@@ -587,57 +588,6 @@ def _alone(layer: Model, axis: int) -> bool:
 
 
 # ImageNet's preprocessing
-
-
-class Preprocessing(NamedTuple):
-    """What `keras.applications` does to pixels, here of [0, 1].
-
-    Attributes:
-        words: What a user reads.
-        unit: What white is turned into, before the mean is subtracted.
-        mean: Of each channel, after the swap.
-        deviation: Of each channel, which the difference is divided by.
-        bgr: Whether the channels are swapped first.
-    """
-
-    words: str
-    unit: float = 1.0
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    deviation: tuple[float, ...] = (1.0, 1.0, 1.0)
-    bgr: bool = False
-
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
-"""Mean pixel of ImageNet, 0 to 255, that `keras.applications` subtracts for ResNet-50 and VGG19."""
-
-HALF = (0.5, 0.5, 0.5)
-
-MODES: Mapping[str, Preprocessing] = MappingProxyType(
-    {
-        "caffe": Preprocessing(
-            "0 to 255, BGR, ImageNet's mean subtracted (as ResNet-50 and VGG19 expect)",
-            unit=255.0,
-            mean=IMAGENET_MEAN_BGR,
-            bgr=True,
-        ),
-        "tf": Preprocessing("RGB, -1 to 1 (as MobileNet's)", mean=HALF, deviation=HALF),
-        "torch": Preprocessing(
-            "RGB, ImageNet's mean subtracted, by its deviation (as DenseNet's)",
-            mean=IMAGENET_MEAN,
-            deviation=IMAGENET_DEVIATION,
-        ),
-        "raw": Preprocessing("RGB, 0 to 255: the model rescales them itself", unit=255.0),
-    }
-)
-"""The modes of `keras.applications.imagenet_utils`, and what networks with a Rescaling take."""
-
-MODE_OF_NAME = (
-    (re.compile(r"(inception|xception|mobilenet|nasnet|resnet\d+v2)", re.IGNORECASE), "tf"),
-    (re.compile(r"densenet", re.IGNORECASE), "torch"),
-)
-"""The mode that models of `keras.applications` take by their names; all others take caffe's."""
 
 
 def preprocessing(model: Model) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from suite.errors import FixError
-from suite.fixes import FIXES, MODES, apply, batch_norms, imagenet_inputs, require_fix
+from suite.fixes import FIXES, apply, batch_norms, imagenet_inputs, require_fix
 from suite.phases import GRID, INFERENCE, PHASES, TRAINING, Phases
+from suite.preprocessing import MODES
 from suite.stacks import Stack
 from suite.types import Keras, Model
 

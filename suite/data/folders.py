@@ -33,7 +33,7 @@ from suite.data.sources import (
 )
 from suite.data.split import CLASSES, class_shares
 from suite.errors import DataError
-from suite.fixes import IMAGENET_DEVIATION, IMAGENET_MEAN, IMAGENET_MEAN_BGR
+from suite.preprocessing import IMAGENET_DEVIATION, IMAGENET_MEAN, IMAGENET_MEAN_BGR
 
 if TYPE_CHECKING:
     from typing import TypeAlias

@@ -8,6 +8,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import binom, rankdata
 
+from suite.preprocessing import IMAGENET_DEVIATION, IMAGENET_MEAN, IMAGENET_MEAN_BGR
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -15,10 +17,9 @@ FOLDS = 4
 RIDGE = 0.3
 """Of a kernel whose diagonal is 1 on average."""
 
-CAFFE_MEAN = np.array([103.939, 116.779, 123.68], np.float32)
-TORCH_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-TORCH_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
-"""ImageNet's, as `keras.applications.imagenet_utils.preprocess_input` has them."""
+CAFFE_MEAN = np.array(IMAGENET_MEAN_BGR, np.float32)
+TORCH_MEAN = np.array(IMAGENET_MEAN, np.float32)
+TORCH_DEVIATION = np.array(IMAGENET_DEVIATION, np.float32)
 
 RGB = 3
 
