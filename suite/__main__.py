@@ -449,6 +449,8 @@ def _fixes(options: argparse.Namespace) -> int:
             f"{options.records} holds no study of the fixes. Make one with "
             '`nox -s "study(tf-2.21)"`.'
         )
+    if options.figure:
+        _check_figure(options.figure)
     width = terminal_width()
     print(f"{fixes.fixes_text(records, width=width)}\n\n{claims.claims_text(records, width=width)}")
     if options.figure:

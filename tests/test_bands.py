@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from suite.bands import STACK_BANDS, Band, bands_of, stack_bands
+from suite.bands import STACK_BANDS, STUDY, Band, bands_of, stack_bands
+from suite.cases import TIERS, table
 
 
 def test_a_band_holds_its_bounds_and_what_lies_between() -> None:
@@ -58,3 +59,18 @@ def test_bands_of_a_stack_belong_to_cases_and_metrics_that_are_judged(stack: str
         judged = dict(bands_of(case, tier="small"))
         assert set(bands) <= set(judged)
         assert all(judged[metric] != Band(*limits) for metric, limits in bands.items())
+
+
+def test_bands_of_the_study_belong_to_its_cases() -> None:
+    names = {str(case) for name in TIERS["study"].tables for case in table(name, tier="study")}
+    assert set(STUDY) <= names
+
+
+def test_a_control_of_the_study_that_learns_is_no_control() -> None:
+    control, mended = (
+        dict(bands_of(f"resnet50-w0.25-intended-{fix}-b32-lr0.01-32px", tier="study"))
+        for fix in ("none", "bn-momentum-0.5")
+    )
+    assert 1.5 not in control["adversarial_branch_gain"]
+    assert 0.0 not in mended["adversarial_branch_gain"]
+    assert 0.0 not in mended["information_gain"]

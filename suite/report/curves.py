@@ -56,7 +56,7 @@ class Panel(NamedTuple):
 
 
 def curves_figure(records: Iterable[Record], path: Path) -> None:
-    """Write the adversarial branch's information gain against steps as an SVG.
+    """Write the adversarial branch's information gain against steps, as SVG or PNG by `path`.
 
     One panel a fix and point of the grid, literal and intended phases in one; the same records
     give the same file.
@@ -77,7 +77,8 @@ def curves_figure(records: Iterable[Record], path: Path) -> None:
         raise ValueError(f"records must be of one release and tier. Received: {names}")
     content = io.BytesIO()
     with rc_context({"svg.hashsalt": "fixes", "font.size": 8}):
-        figure(found[0]).savefig(content, format="svg", metadata={"Date": None, "Creator": None})
+        metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else {}
+        figure(found[0]).savefig(content, format=path.suffix[1:], dpi=120, metadata=metadata)
     write_atomically(path, content.getvalue())
 
 
