@@ -138,7 +138,7 @@ def test_the_small_tier_asks_every_question_of_every_architecture() -> None:
 
 
 def test_the_stall_tables_rows_differ_in_loss_and_fix_alone() -> None:
-    for tier in TIERS:
+    for tier in (tier for tier, size in TIERS.items() if "stall" in size.tables):
         bare = {replace(case, loss="plain", fix="none") for case in table("stall", tier=tier)}
         assert len(bare) == 1
 
