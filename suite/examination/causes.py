@@ -94,7 +94,7 @@ BLIND_IMAGES = 128
 CONSTANT = 0.05
 """Spread of the log-probabilities over the images, nats, below which the output is constant."""
 
-FAINT = 0.01
+FAINT = 0.1
 """Times the scale of its initialisation below which a kernel is next to nothing."""
 
 DEAD_UNIT = 1e-3
