@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     matrix.add_argument("--table", action="store_true", help="print what is stored; run nothing")
     matrix.add_argument("--readme", type=Path, metavar="FILE", help="put the table there too")
     fixes = commands.add_parser("fixes", help="compare the fixes and judge the claims")
-    fixes.add_argument("--records", type=Path, default=Path("records"), metavar="DIR")
+    fixes.add_argument("--records", type=Path, nargs="+", default=[Path("records")], metavar="DIR")
     fixes.add_argument("--readme", type=Path, metavar="FILE", help="put the report there too")
     fixes.add_argument("--figure", type=Path, metavar="FILE", help="draw the default row's curves")
     _add_diagnose(commands)
@@ -442,11 +442,16 @@ def _fixes(options: argparse.Namespace) -> int:
     """Print what every fix is worth and which claims of the published answer hold."""
     from suite.report import claims, curves, fixes  # noqa: PLC0415 - the other commands need none
 
-    folders = [path for tier in STUDIES for path in sorted(options.records.glob(f"*/{tier}"))]
+    folders = [
+        path
+        for root in options.records
+        for tier in STUDIES
+        for path in sorted(root.glob(f"*/{tier}"))
+    ]
     records = [record for folder in folders for record in read_records(folder)]
     if not fixes.studies(records):
         raise SuiteError(
-            f"{options.records} holds no study of the fixes. Make one with "
+            f"{', '.join(map(str, options.records))} holds no study of the fixes. Make one with "
             '`nox -s "study(tf-2.21)"`.'
         )
     if options.figure:
@@ -457,7 +462,7 @@ def _fixes(options: argparse.Namespace) -> int:
         release = _table()["default"]
         own = [r for r in records if (r.release, r.tier) == (release, STUDIES[0])]
         if not own:
-            raise SuiteError(f"{options.records / release / STUDIES[0]} holds no curves to draw.")
+            raise SuiteError(f"No records of {release}, {STUDIES[0]} tier: no curves to draw.")
         curves.curves_figure(own, options.figure)
     if options.readme:
         from suite.matrix import write_section  # noqa: PLC0415 - needs a newer Python
