@@ -639,12 +639,7 @@ BRANCH_MENDED: Bands = {  # by statistics that the inference phase does not have
     "information_gain": (-12.0, 1.2),
 }
 OUTCOMES: tuple[tuple[str, str, Bands], ...] = (
-    (
-        "literal",
-        # precise-bn: at this rate the first bias outruns statistics that nothing updates
-        "none bn-momentum-0.5 more-iterations bn-reset precise-bn phase-scope",
-        STALLING,
-    ),
+    ("literal", "none bn-momentum-0.5 more-iterations bn-reset phase-scope", STALLING),
     ("literal", "imagenet-inputs", MENDED),
     ("intended", "none bn-freeze bn-inference", STALLING),
     (
@@ -658,7 +653,11 @@ OUTCOMES: tuple[tuple[str, str, Bands], ...] = (
     ("clean-kept", "none", BRANCH_MENDED),
     ("clean-updating", "none", BRANCH_MENDED),
 )
-"""What each fix and point of the grid comes to, by loss; from the study of tf-2.21."""
+"""What each fix and point of the grid comes to, by loss; from the study of tf-2.21.
+
+Under `literal`, precise-bn ends either way: at this rate the bias of the first convolution may
+outrun statistics that nothing updates. So does the branch of moving-updating.
+"""
 
 STUDY: Mapping[str, Bands] = {
     f"resnet50-w0.25-{loss}-{fix}-b32-lr0.01-32px": bands

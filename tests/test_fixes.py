@@ -517,6 +517,7 @@ def test_a_model_of_a_class_of_its_own_is_copied_or_named(
     assert fixed.bn.momentum == 0.5
     assert not fixed.conv.trainable
     assert_same_weights(model.get_weights(), fixed.get_weights())
+    fixed(images, training=False)  # on JAX its first call builds it
     found = stack.network(fixed).logits(images, training=False)
     np.testing.assert_allclose(found, before, rtol=1e-5, atol=1e-6)
 
