@@ -34,6 +34,7 @@ MEASURES = ("information_gain", "adversarial_branch_gain")
 """What stalls: the inference phase on the test images, and the adversarial branch in training."""
 LEAST_RATE = 0.05 ** (1 / FEW_SEEDS)  # at which all seeds stall in one of 20 studies
 
+FEW = f"(fewer than {FEW_SEEDS} seeds)"
 RULES = f"""\
 A seed stalls where it ends below {STALLED:g} nats of information gain: on the test images in the
 inference phase, or in the adversarial branch. That something mends it is true if the control stalls
@@ -211,7 +212,7 @@ def _accuracies(records: Sequence[Record]) -> str:
 def _few(numbers: str, *groups: Sequence[Record]) -> str:
     """Return `numbers`, with a warning if there are few seeds."""
     few = min(map(len, groups)) < FEW_SEEDS
-    return f"{numbers} (fewer than {FEW_SEEDS} seeds)" if few else numbers
+    return f"{numbers} {FEW}" if few else numbers
 
 
 def _shown(value: object) -> str:
@@ -241,9 +242,15 @@ def claims_text(records: Iterable[Record], *, width: int | None = None) -> str:
     return "\n\n".join([text_grid(columns, claims, width=width), RULES])
 
 
+def _cell(claim: Claim) -> str:
+    """Return the verdict, marked where it rests on few seeds."""
+    few = FEW in claim.numbers and claim.verdict != NOT_MEASURED
+    return f"{claim.verdict} {FEW}" if few else claim.verdict
+
+
 def _verdicts(claims: Sequence[Claim]) -> tuple[list[str], list[list[str]]]:
     """Return the columns and rows of the table of verdicts: a column a release and policy."""
-    found = {(claim.text, f"{claim.place} {claim.phases}"): claim.verdict for claim in claims}
+    found = {(claim.text, f"{claim.place} {claim.phases}"): _cell(claim) for claim in claims}
     texts, columns = (list(dict.fromkeys(key[index] for key in found)) for index in (0, 1))
     rows = [[text, *(found[text, column] for column in columns)] for text in texts]
     return ["claim", *columns], rows

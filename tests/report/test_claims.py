@@ -152,6 +152,17 @@ def test_numbers_hold_stalls_gain_and_steps(runs: MakeRuns) -> None:
     assert claim([*records[:4], *mended], MOMENTUM).numbers.endswith("(fewer than 5 seeds)")
 
 
+def test_a_verdict_from_few_seeds_is_marked_in_the_table(runs: MakeRuns) -> None:
+    control = runs("intended")
+    mended = runs("intended", "bn-momentum-0.5", inference=NONE, branch=NONE)
+    for records, cell in (
+        ([*control, *mended], "| true |"),
+        ([*control[:4], *mended], "| true (fewer than 5 seeds) |"),
+    ):
+        [row] = [line for line in claims_markdown(records).splitlines() if MOMENTUM in line][:1]
+        assert row.endswith(cell)
+
+
 def plain(runs: MakeRuns, inference: Sequence[float], trained: float, precise: float) -> Any:
     metrics = {"training_phase_information_gain": trained, "precise_bn_information_gain": precise}
     return runs("plain", inference=inference, metrics=metrics)
