@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from suite import diagnosis
-from suite import training as suite_training
 from suite.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
 
 tf = pytest.importorskip("tensorflow")
@@ -28,16 +26,6 @@ MOMENTUM = 0.9
 RATES = (0.1, 0.03, 0.2)
 EXPLICIT = Phases("training", "training", "training")
 POLICIES = [*PHASES.values(), EXPLICIT, None]
-
-
-@pytest.fixture
-def images() -> Images:
-    return np.random.default_rng(0).random((6, 8, 8, 3), dtype=np.float32)
-
-
-@pytest.fixture
-def labels() -> Labels:
-    return np.array([0, 1, 2, 3, 4, 0])
 
 
 @pytest.fixture
@@ -496,117 +484,3 @@ def test_the_two_kinds_of_a_normalisation_give_one_loss_and_another_than_the_cle
     assert losses["clean-kept"] == pytest.approx(losses["clean-updating"], rel=1e-6)
     found = sorted(losses[kind] for kind in ("own-kept", "clean-kept", "moving-updating"))
     assert min(np.diff(found)) > 1e-3
-
-
-@pytest.mark.parametrize("kind", ["clean-kept", "clean-updating"])
-def test_layers_that_do_not_update_keep_their_statistics_under_the_clean_batchs(
-    stack: Stack, images: Images, labels: Labels, kind: str
-) -> None:
-    keras, layers = stack.keras, stack.keras.layers
-    stack.seed(0)
-    inputs = keras.Input((8, 8, 3))
-    x = layers.BatchNormalization(name="frozen", trainable=False)(inputs)
-    x = layers.BatchNormalization(name="pinned")(x, training=False)
-    x = layers.BatchNormalization(name="live")(x)
-    model = keras.Model(inputs, layers.Dense(5)(layers.Flatten()(x)))
-    names, state = ("frozen", "pinned", "live"), model.get_weights()  # some Keras 3 pin nothing
-
-    def moved() -> list[bool]:
-        after = [model.get_layer(name).get_weights()[-2] for name in names]
-        model.set_weights(state)
-        return [bool(mean.any()) for mean in after]
-
-    stack.network(model).logits(images, training=True)
-    expected = moved()
-    step = stack.train_step(model, phases=Phases(TRAINING, INFERENCE, kind), epsilon=EPSILON)
-    assert np.isfinite(step(images, labels, 0.0).loss)
-    assert moved() == expected
-    assert (expected[0], expected[2]) == (False, True)
-
-
-@pytest.mark.parametrize(
-    ("phases", "momentum", "message"),
-    [
-        (Phases(INFERENCE, INFERENCE, "clean-kept"), 0.9, "clean training pass"),
-        (Phases(TRAINING, INFERENCE, "clean-kept"), 1.0, "momentum"),
-        (Phases(TRAINING, "own-kept", INFERENCE), 0.9, "phases"),
-        (Phases(TRAINING, INFERENCE, "other"), 0.9, "phases"),
-    ],
-)
-def test_phases_that_no_step_can_run_in_are_refused(
-    stack: Stack, foreign_model: Model, phases: Phases, momentum: float, message: str
-) -> None:
-    foreign_model.get_layer("bn").momentum = momentum
-    with pytest.raises(ValueError, match=message):
-        stack.train_step(foreign_model, phases=phases, epsilon=EPSILON)
-
-
-def two_branches(stack: Stack) -> tuple[Model, Model]:
-    """Return two networks that share all but their BatchNorm, as AdvProp trains them."""
-    keras, layers = stack.keras, stack.keras.layers
-    stack.seed(0)
-    conv, dense = layers.Conv2D(4, 3, name="conv"), layers.Dense(5, name="logits")
-
-    def branch(name: str) -> Model:
-        inputs = keras.Input((8, 8, 3))
-        x = layers.BatchNormalization(name=name, momentum=0.9)(conv(inputs))
-        return keras.Model(inputs, dense(layers.Flatten()(x)))
-
-    return branch("bn"), branch("bn_adversarial")
-
-
-def test_a_branch_has_its_own_normalisation_and_shares_the_rest(
-    stack: Stack, images: Images, labels: Labels
-) -> None:
-    model, branch = two_branches(stack)
-    mine, other = model.get_layer("bn"), branch.get_layer("bn_adversarial")
-    before, before_other = mine.get_weights(), other.get_weights()
-    phases = Phases(TRAINING, INFERENCE, TRAINING)
-    step = stack.train_step(model, phases=phases, epsilon=EPSILON, branch=branch)
-    clean = stack.network(model).logits(images, training=False)
-    perturbed = stack.network(branch).craft(images, epsilon=EPSILON, training=False)
-    batch = diagnosis.batch_moments(stack, branch, perturbed)["bn_adversarial"]
-    kernel = model.get_layer("conv").get_weights()[0]
-    step(images, labels, 0.1)
-    for old, new in zip([*before, *before_other], [*mine.get_weights(), *other.get_weights()]):
-        assert (old != new).any()
-    np.testing.assert_allclose(other.get_weights()[2], 0.1 * batch[0], rtol=1e-3, atol=1e-6)
-    assert (model.get_layer("conv").get_weights()[0] != kernel).any()
-    assert model.get_layer("conv") is branch.get_layer("conv")
-    assert (stack.network(model).logits(images, training=False) != clean).any()
-
-
-def test_the_clean_batchs_statistics_are_none_of_another_branchs_layers(stack: Stack) -> None:
-    model, branch = two_branches(stack)
-    phases = Phases(TRAINING, INFERENCE, "clean-kept")
-    with pytest.raises(ValueError, match="branch"):
-        stack.train_step(model, phases=phases, epsilon=EPSILON, branch=branch)
-
-
-def test_several_steps_stay_within_epsilon_and_raise_the_loss_beyond_one(
-    stack: Stack, foreign_model: Model, images: Images
-) -> None:
-    network = stack.network(foreign_model)
-    predicted = network.logits(images, training=False).argmax(axis=1)
-    found = {
-        steps: network.craft(images, epsilon=EPSILON, training=False, steps=steps)
-        for steps in (1, 2, 10)
-    }
-    ce = {
-        steps: suite_training.cross_entropy(network.logits(x, training=False), predicted)
-        for steps, x in found.items()
-    }
-    for x in found.values():
-        assert np.abs(x - images).max() <= EPSILON * (1 + 1e-5)
-        assert x.min() >= 0
-        assert x.max() <= 1
-    assert (
-        ce[10]
-        > ce[1]
-        > suite_training.cross_entropy(network.logits(images, training=False), predicted)
-    )
-
-
-def test_no_step_is_refused(stack: Stack, foreign_model: Model, images: Images) -> None:
-    with pytest.raises(ValueError, match="steps"):
-        stack.network(foreign_model).craft(images, epsilon=EPSILON, training=False, steps=0)
