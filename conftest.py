@@ -3,54 +3,36 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from filelock import FileLock, Timeout
 
-from suite.architectures import PRETRAINED
-from suite.bands import stack_bands
-from suite.cases import TIERS, Case, table
-from suite.errors import FixError, RecordError, SuiteError
-from suite.records import Record, code_digest, file_digest, find, record_key, store
-from suite.report.benchmark import write_benchmark_json
-from suite.report.table import summary, terminal_width, text_table
-from suite.verdicts import Verdict, judge
+from suite.cases import Case
+from suite.errors import FixError, SuiteError
+from suite.judge.bands import bands_of
+from suite.judge.verdicts import Verdict, judge
+from suite.networks.architectures import PRETRAINED
+from suite.records import Record
+from suite.report.step_times import write_benchmark_json
+from suite.report.summary import SYNTHETIC, first_screen, write_table
+from suite.tables import TIERS, table
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from suite.data import Dataset
-    from suite.stacks import Stack
+    from suite.measure.once import Session
 
 ROOT = Path(__file__).parent
 ERROR_STATUS = 2
 VERDICTS: pytest.StashKey[list[Verdict]] = pytest.StashKey()
-
-SYNTHETIC = (
-    "SYNTHETIC SIGNS, not GTSRB: this shows that the suite works here, not what a release is worth."
-)
-
-VARIABLES = (
-    "GLIBC_TUNABLES",
-    "KERAS_BACKEND",
-    "OMP_NUM_THREADS",
-    "OMP_WAIT_POLICY",
-    "TF_ENABLE_ONEDNN_OPTS",
-    "TF_USE_LEGACY_KERAS",
-    "XLA_FLAGS",
-)
-"""Environment variables that decide what a framework computes, or how fast: a row's `env` or a
-user's own. They are part of a record's key."""
+RECORDS: pytest.StashKey[dict[str, Record]] = pytest.StashKey()
 
 Measure: TypeAlias = "Callable[..., Record]"
-Check: TypeAlias = "Callable[[Case, int, Mapping[str, float]], None]"
+Check: TypeAlias = "Callable[[Record, Mapping[str, float]], None]"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Return what is measured, on what data and where records go, before the first case."""
+    """Say what is measured, on what data and where records go, before the first case."""
     option = config.option
     if not option.release:
         return []
@@ -78,14 +60,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Prepare the list of verdicts, and refuse benchmarks that know not what is installed."""
+    """Prepare the lists of what was measured and judged."""
     config.stash[VERDICTS] = []
-    benchmarks = any(Path(argument).name.startswith("benchmarks") for argument in config.args)
-    if benchmarks and not (config.option.release and config.option.lock):
-        raise pytest.UsageError(
-            "benchmarks need --release and --lock, which tell what is installed: run them with "
-            '`nox -s quickstart` or `nox -s "benchmarks(tf-2.21)"`, which give both'
-        )
+    config.stash[RECORDS] = {}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -100,26 +77,31 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def cases(marker: pytest.Mark, **size: Any) -> list[Case]:
-    """Return the rows of the tables that a marker names, in the size of one tier."""
+    """List the rows of the tables that a marker names, in the size of one tier."""
     return [case for name in marker.args for case in table(name, **size)]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the questions that the tier does not ask."""
-    tier = config.option.tier
+    """Deselect the questions that the tier does not ask; refuse benchmarks without a release."""
+    option = config.option
     markers = {item: item.get_closest_marker("table") for item in items}
-    absent = [item for item, mark in markers.items() if mark and not cases(mark, tier=tier)]
+    if any(markers.values()) and not (option.release and option.lock):
+        raise pytest.UsageError(
+            "benchmarks need --release and --lock, which tell what is installed: run them with "
+            '`nox -s quickstart` or `nox -s "benchmarks(tf-2.21)"`, which give both'
+        )
+    absent = [item for item, mark in markers.items() if mark and not cases(mark, tier=option.tier)]
     config.hook.pytest_deselected(items=absent)
     items[:] = [item for item in items if item not in absent]
 
 
 def chosen(metrics: Mapping[str, float], names: Iterable[str]) -> dict[str, float]:
-    """Return the named metrics."""
+    """Pick the named metrics."""
     return {name: metrics[name] for name in names}
 
 
 def seeds(text: str) -> list[int]:
-    """Return the seeds that ``--seeds`` names."""
+    """Read the seeds that ``--seeds`` names."""
     numbers = text.split(",")
     if not all(number.isdecimal() for number in numbers):
         raise argparse.ArgumentTypeError(f"must be numbers, such as 0,1,2. Received: {text}")
@@ -127,7 +109,7 @@ def seeds(text: str) -> list[int]:
 
 
 def weights_file(text: str) -> tuple[str, str]:
-    """Return the architecture and the file that ``--weights`` names."""
+    """Read the architecture and the file that ``--weights`` names."""
     architecture, separator, path = text.partition("=")
     if not separator or architecture not in PRETRAINED or not Path(path).is_file():
         names = " or ".join(f"{name}=FILE" for name in PRETRAINED)
@@ -136,96 +118,34 @@ def weights_file(text: str) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="session")
-def stack(pytestconfig: pytest.Config) -> Stack:
-    """Return the framework that is installed; the full tier needs it to see a GPU."""
-    from suite import stacks  # noqa: PLC0415  importing a framework takes seconds
-
-    loaded = stacks.load()
-    if pytestconfig.option.tier.startswith("full") and not loaded.gpus():
-        pytest.exit(
-            "the full tier needs a CUDA GPU, and the framework sees none: it would take weeks. "
-            'Check the driver with `nvidia-smi`, or run `nox -s "benchmarks(tf-2.21)"` on the CPU.',
-            returncode=ERROR_STATUS,
-        )
-    return loaded
-
-
-def stack_name(stack: Stack) -> str:
-    """Return the name of the stack's module."""
-    return stack.__name__.rpartition(".")[2]
-
-
-@pytest.fixture(scope="session")
-def dataset(pytestconfig: pytest.Config) -> Callable[[Case], Dataset]:
-    """Return a function that loads the data a case names, each data set once."""
-    from suite.data import load_gtsrb, load_synthetic  # noqa: PLC0415
-
-    given = pytestconfig.option.gtsrb_root or os.environ.get("GTSRB_ROOT")
-
-    @functools.lru_cache(maxsize=None)
-    def load(name: str, size_px: int) -> Dataset:
-        if name == "synthetic":
-            return load_synthetic(size_px=size_px)
-        return load_gtsrb(Path(given) if given else None, size_px=size_px)
-
-    return lambda case: load(case.data, case.size_px)
-
-
-@pytest.fixture(scope="session")
-def environment(pytestconfig: pytest.Config, stack: Stack) -> Mapping[str, Any]:
-    """Return what is installed and where it runs: all of a record's environment but the data."""
-    from suite import machine, stacks  # noqa: PLC0415
-
-    return {
-        "stack": stack_name(stack),
-        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
-        "versions": stack.versions(),
-        "lock_digest": file_digest(pytestconfig.option.lock),
-        "code_digest": code_digest(ROOT / "suite"),
-        "library_digest": stacks.library_digest(stack),
-        "machine": machine.describe(stack.gpus()),
-    }
-
-
-@pytest.fixture(scope="session")
-def measure(
-    pytestconfig: pytest.Config,
-    stack: Stack,
-    environment: Mapping[str, Any],
-    dataset: Callable[[Case], Dataset],
-) -> Measure:
-    """Return a function that gives the record of a case and seed, running it only if it must.
-
-    Two runs at once do each case once: the second waits for the first one's record.
-    """
-    from suite.pipeline import run_case  # noqa: PLC0415
+def session(pytestconfig: pytest.Config) -> Session:
+    """Load the framework that is installed, once for all cases."""
+    from suite.measure.once import open_session  # noqa: PLC0415 - takes seconds
 
     option = pytestconfig.option
+    root = option.gtsrb_root or os.environ.get("GTSRB_ROOT")
+    with stopping():
+        return open_session(
+            release=option.release,
+            tier=option.tier,
+            records=option.records,
+            lock=option.lock,
+            gtsrb_root=Path(root) if root else None,
+        )
 
-    def record_of(case: Case, seed: int, pedantic: Callable[[], Any] | None = None) -> Record:
-        place = {"release": option.release, "tier": option.tier, "seed": seed}
-        folder = option.records / option.release / option.tier
-        with stopping(), claimed(folder / f".{case}-seed{seed}.lock"):
-            data = dataset(case)
-            around = {**environment, "data_digest": data.digest, **weights_digest(case)}
-            key = record_key(case.settings(), around)
-            record = find(option.records, case=str(case), key=key, **place)
-            if record is None:
-                timer = pedantic() if pedantic else None
-                record = run_case(
-                    case, **place, stack=stack, dataset=data, environment=around, pedantic=timer
-                )
-                store(record, option.records)
-            return record
+
+@pytest.fixture(scope="session")
+def measure(pytestconfig: pytest.Config, session: Session) -> Measure:
+    """Give a function that finds the record of a case and seed, and runs the case if it must."""
+    from suite.measure.once import measure_once  # noqa: PLC0415 - takes seconds
+
+    def record_of(case: Case, seed: int, timer: Callable[[], Any] | None = None) -> Record:
+        with stopping():
+            record = measure_once(case, seed, session=session, timer=timer)
+        pytestconfig.stash[RECORDS][record.name] = record
+        return record
 
     return record_of
-
-
-def weights_digest(case: Case) -> dict[str, str]:
-    """Return the digest of the case's weights file, if it starts from one."""
-    if case.weights in ("random", "imagenet", "surrogate"):
-        return {}
-    return {"weights_digest": file_digest(Path(case.weights))}
 
 
 @contextmanager
@@ -242,41 +162,14 @@ def stopping() -> Iterator[None]:
         pytest.exit(f"{error}", returncode=ERROR_STATUS)
 
 
-@contextmanager
-def claimed(path: Path) -> Iterator[None]:
-    """Hold the lock file of a case, telling so if another run has it.
-
-    Raises:
-        RecordError: If the folder of the records cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            print(f"waiting for another run to finish {path.name}", file=sys.__stderr__)
-            lock.acquire()
-    except OSError as error:
-        raise RecordError(
-            f"{path} cannot be written: {error}. Expected a writable folder with free space for "
-            "the records: free some, or name another with `-- --records DIR`."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 @pytest.fixture
-def check(pytestconfig: pytest.Config, stack: Stack) -> Check:
-    """Return a function that judges values by their bands, notes the verdicts and fails on them."""
-    place = {"tier": pytestconfig.option.tier, "stack": stack_name(stack)}
+def check(pytestconfig: pytest.Config) -> Check:
+    """Give a function that judges values by the bands of their record and fails outside them."""
 
-    def judged(case: Case, seed: int, values: Mapping[str, float]) -> None:
-        bands = {**dict(case.bands), **stack_bands(str(case), **place)}
+    def judged(record: Record, values: Mapping[str, float]) -> None:
+        bands, seed = bands_of(record), f"seed {record.seed}"
         verdicts = [
-            judge(str(case), metric, value, bands[metric], seed=f"seed {seed}")
+            judge(record.case, metric, value, bands[metric], seed=seed)
             for metric, value in values.items()
         ]
         pytestconfig.stash[VERDICTS] += verdicts
@@ -288,24 +181,27 @@ def check(pytestconfig: pytest.Config, stack: Stack) -> Check:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the step times of all records in pytest-benchmark's own format."""
-    option = session.config.option
-    if session.config.stash[VERDICTS] and option.release:
+    """Write the table of the verdicts, and the step times in pytest-benchmark's own format."""
+    option, verdicts = session.config.option, session.config.stash[VERDICTS]
+    if verdicts and option.release:
         with stopping():
-            write_benchmark_json(option.records / option.release / option.tier)
+            folder = option.records / option.release / option.tier
+            write_benchmark_json(folder)
+            write_table(verdicts, folder)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what was measured, the bands, the verdicts, and where the records lie."""
+    """Print the answer: what holds and what does not, question by question."""
     config = terminalreporter.config
-    verdicts = config.stash[VERDICTS]
+    verdicts, option = config.stash[VERDICTS], config.option
     if not verdicts:
         return
-    option = config.option
     terminalreporter.section(f"{option.release}, {option.tier} tier", sep="=")
-    if option.tier == "quickstart":
-        terminalreporter.line(SYNTHETIC)
-    terminalreporter.line(text_table(verdicts, width=terminal_width()))
-    terminalreporter.line("")
-    terminalreporter.line(summary(verdicts))
-    terminalreporter.line(f"records: {option.records / option.release / option.tier}")
+    lines = first_screen(
+        list(config.stash[RECORDS].values()),
+        verdicts,
+        folder=option.records / option.release / option.tier,
+        whole=option.verbose > 0,
+    )
+    for line in lines:
+        terminalreporter.line(line)

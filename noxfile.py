@@ -74,7 +74,7 @@ def install_release(session: nox.Session, row: Row, lock: str) -> dict[str, Any]
     renew_if_python_changed(session)
     if row.get("unpinned"):  # resolved anew each time; its lock is not committed
         session.install("uv")
-        session.run_install("python", "-m", "suite.locks", "--upgrade", row["name"])
+        session.run_install("python", "-m", "suite", "lock", "--upgrade", row["name"])
     install(session, lock, find_links=row.get("find-links", ""))
     return {**ENVIRONMENT, **row.get("env", {})}
 
@@ -83,7 +83,7 @@ def benchmark(session: nox.Session, row: Row, *more: str, lock: str, tier: str) 
     """Run the benchmarks of one tier in the environment of one release, whatever it warns of."""
     environment = install_release(session, row, lock)
     arguments = ["--release", row["name"], "--lock", f"locks/{lock}.txt", "--tier", tier, *more]
-    options = ["-v", "-W", "default", "benchmarks", *arguments, *session.posargs]
+    options = ["-W", "default", "benchmarks", *arguments, *session.posargs]
     session.run("python", "-m", "pytest", *options, env=environment)
 
 
@@ -144,7 +144,7 @@ def study(session: nox.Session, row: Row) -> None:
 def fix_table(session: nox.Session) -> None:
     """Write the table of the fixes, its plot and the claims into the README, from records."""
     install(session, "tools")
-    session.run("python", "-m", "suite", "fixes", *session.posargs)
+    session.run("python", "-m", "suite", "study", *session.posargs)
 
 
 @nox.session
@@ -186,11 +186,11 @@ def rebaseline(session: nox.Session) -> None:
 def data(session: nox.Session) -> None:
     """Download GTSRB's official archives into the cache and verify them."""
     install(session, "tools")
-    session.run("python", "-m", "suite", "download", *session.posargs)
+    session.run("python", "-m", "suite", "data", *session.posargs)
 
 
 @nox.session
 def lock(session: nox.Session) -> None:
     """Resolve the release table, or -- NAME alone, into locks/*.txt; -- --check for stale ones."""
     session.install("uv")
-    session.run("python", "-m", "suite.locks", *session.posargs)
+    session.run("python", "-m", "suite", "lock", *session.posargs)

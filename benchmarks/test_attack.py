@@ -25,4 +25,5 @@ METRICS = (
 def test_attack_is_fgsm_on_the_predicted_labels(
     case: Case, seed: int, measure: Measure, check: Check
 ) -> None:
-    check(case, seed, chosen(measure(case, seed).metrics, METRICS))
+    record = measure(case, seed)
+    check(record, chosen(record.metrics, METRICS))

@@ -6,29 +6,34 @@ import pytest
 
 from conftest import Check, Measure, chosen
 from suite.cases import Case
+from suite.judge.bands import bands_of
+from suite.records import Record
 
 
-def judged(case: Case) -> tuple[str, ...]:
-    """Return the metrics that `case` is judged by: without bands it is recorded alone."""
-    return tuple(metric for metric, _ in case.bands)
+def judged(record: Record) -> dict[str, float]:
+    """Pick the metrics that have a band: a case without bands is recorded alone."""
+    return chosen(record.metrics, bands_of(record))
 
 
 @pytest.mark.table("fixes")
 def test_fix_does_what_is_known_of_it(
     case: Case, seed: int, measure: Measure, check: Check
 ) -> None:
-    check(case, seed, chosen(measure(case, seed).metrics, judged(case)))
+    record = measure(case, seed)
+    check(record, judged(record))
 
 
 @pytest.mark.table("grid")
 def test_normalisation_of_the_adversarial_branch_decides(
     case: Case, seed: int, measure: Measure, check: Check
 ) -> None:
-    check(case, seed, chosen(measure(case, seed).metrics, judged(case)))
+    record = measure(case, seed)
+    check(record, judged(record))
 
 
 @pytest.mark.table("low-rate", "small-batch", "large-batch", "large-images", "linear-head")
 def test_control_stalls_under_other_settings(
     case: Case, seed: int, measure: Measure, check: Check
 ) -> None:
-    check(case, seed, chosen(measure(case, seed).metrics, judged(case)))
+    record = measure(case, seed)
+    check(record, judged(record))

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import Check, Measure
+from conftest import Check, Measure, chosen
 from suite.cases import Case
+from suite.judge.bands import bands_of
 
 
 @pytest.mark.table("parity")
 def test_first_steps_are_traced(case: Case, seed: int, measure: Measure, check: Check) -> None:
-    metrics = measure(case, seed).metrics
-    check(case, seed, {metric: metrics[metric] for metric, _ in case.bands})
+    record = measure(case, seed)
+    check(record, chosen(record.metrics, bands_of(record)))

@@ -30,25 +30,23 @@ MECHANISM = (
 def test_control_stalls_and_its_fix_does_not(
     case: Case, seed: int, measure: Measure, check: Check
 ) -> None:
-    check(case, seed, chosen(measure(case, seed).metrics, SYMPTOMS + MECHANISM))
+    record = measure(case, seed)
+    check(record, chosen(record.metrics, SYMPTOMS + MECHANISM))
 
 
 @pytest.mark.table("no-stall")
 def test_networks_without_batch_norm_do_not_stall(
     case: Case, seed: int, measure: Measure, check: Check
 ) -> None:
-    check(
-        case,
-        seed,
-        chosen(measure(case, seed).metrics, ("information_gain", "adversarial_branch_gain")),
-    )
+    record = measure(case, seed)
+    check(record, chosen(record.metrics, ("information_gain", "adversarial_branch_gain")))
 
 
 @pytest.mark.table("no-change")
 def test_momentum_changes_nothing_where_statistics_are_never_updated(
     case: Case, seed: int, measure: Measure, check: Check
 ) -> None:
-    control = measure(replace(case, fix="none"), seed).curves["step_loss"]
-    treated = measure(case, seed).curves["step_loss"]
-    difference = float(np.max(np.abs(np.subtract(control, treated))))
-    check(case, seed, {"difference_from_control": difference})
+    control, treated = measure(replace(case, fix="none"), seed), measure(case, seed)
+    losses = (record.curves["step_loss"] for record in (control, treated))
+    difference = float(np.max(np.abs(np.subtract(*losses))))
+    check(treated, {"difference_from_control": difference})

@@ -15,7 +15,7 @@ def test_adversarial_step_costs_its_ratio(
     case: Case, seed: int, measure: Measure, check: Check, request: pytest.FixtureRequest
 ) -> None:
     record = measure(case, seed, lambda: request.getfixturevalue("benchmark").pedantic)
-    check(case, seed, chosen(record.metrics, METRICS))
+    check(record, chosen(record.metrics, METRICS))
 
 
 @pytest.mark.table("full-size")
@@ -23,4 +23,4 @@ def test_full_size_networks_make_real_steps(
     case: Case, seed: int, measure: Measure, check: Check, request: pytest.FixtureRequest
 ) -> None:
     record = measure(case, seed, lambda: request.getfixturevalue("benchmark").pedantic)
-    check(case, seed, chosen(record.metrics, METRICS))
+    check(record, chosen(record.metrics, METRICS))

@@ -1,4 +1,4 @@
-"""Does a call mean in this release what it is stated to mean there?"""
+"""Does a call mean in this release what it is expected to mean there?"""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import pytest
 
 from conftest import Check, Measure
 from suite.cases import Case
-from suite.traps import TRAPS, Trap, news
+from suite.judge.traps import TRAPS, Trap, news, unexpected
 
 
 @pytest.mark.parametrize("trap", TRAPS, ids=lambda trap: trap.name)
 @pytest.mark.table("traps")
-def test_release_behaves_as_stated(case: Case, seed: int, trap: Trap, measure: Measure) -> None:
-    record = measure(case, seed)
-    [seen] = (row for row in record.statistics if row["trap"] == trap.name)
-    changed = news(trap, seen["outcome"], seen["detail"], record.environment["versions"])
+def test_release_behaves_as_expected(case: Case, seed: int, trap: Trap, measure: Measure) -> None:
+    changed = news(trap, measure(case, seed))
     if changed:
         pytest.fail(changed, pytrace=False)
 
 
 @pytest.mark.table("traps")
 def test_no_trap_is_unexpected(case: Case, seed: int, measure: Measure, check: Check) -> None:
-    check(case, seed, {"unexpected": measure(case, seed).metrics["unexpected"]})
+    record = measure(case, seed)
+    check(record, {"unexpected": float(unexpected(record))})

@@ -10,8 +10,8 @@ import pytest
 
 from suite.data import CLASSES, Dataset, Split
 from suite.records import SCHEMA_VERSION, Record, record_key
-from suite.stacks import Stack
-from suite.types import Model
+from suite.stacks.protocol import Stack
+from suite.networks.types import Model
 
 if TYPE_CHECKING:
     from typing import TypeAlias

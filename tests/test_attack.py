@@ -1,16 +1,18 @@
 """Tests of suite.attack: what it tells of a right attack, and of each way to get one wrong."""
 
 from __future__ import annotations
+from suite.measure.questions import attack
+from suite.stacks import eager
 
 from typing import Any
 
 import numpy as np
 import pytest
 
-from suite import attack
-from suite.stacks import Images, Labels, Stack, eager
-from suite.training import log_likelihood
-from suite.types import Model
+from suite.networks.types import Images, Labels
+from suite.stacks.protocol import Stack
+from suite.measure.evaluation import log_likelihood
+from suite.networks.types import Model
 
 EPSILON = 0.05
 RIGHT = eager.fast_gradient_method

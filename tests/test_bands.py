@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from suite.bands import STACK_BANDS, STUDY, Band, bands_of, stack_bands
-from suite.cases import TIERS, table
+from suite.judge.bands import STACK_BANDS, STUDY, Band, bands_of, stack_bands
+from suite.tables import TIERS, table
 
 
 def test_a_band_holds_its_bounds_and_what_lies_between() -> None:

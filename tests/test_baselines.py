@@ -1,6 +1,7 @@
 """Tests of suite.baselines: what a baseline leads one to expect, and what is held against it."""
 
 from __future__ import annotations
+from suite import files
 
 import math
 import random
@@ -12,11 +13,11 @@ from typing import Any
 import pytest
 from scipy.stats import t
 
-from suite import records as storage
-from suite.baselines import compare, expected_band, rebaseline, summarise, version_notes
+from suite.judge.baselines import compare, expected_band, rebaseline, summarise, version_notes
 from suite.errors import RecordError
-from suite.records import Record, read_record, read_records, store
-from suite.verdicts import Verdict
+from suite.records import Record
+from suite.store import read_record, read_records, store
+from suite.judge.verdicts import Verdict
 
 MakeRecord = Callable[..., Record]
 VALUES = [0.80, 0.82, 0.79, 0.81, 0.83]
@@ -313,7 +314,7 @@ def test_a_disk_that_fills_up_leaves_the_baseline_as_it_was(
 ) -> None:
     for record in seeds("loss", [2.0] * 5):
         store(record, roots[0])
-    write, written = storage._write_through, []
+    write, written = files._write_through, []
 
     def fill_up(path: Path, content: bytes) -> None:
         written.append(path)
@@ -321,7 +322,7 @@ def test_a_disk_that_fills_up_leaves_the_baseline_as_it_was(
             raise OSError(28, "No space left on device")
         write(path, content)
 
-    monkeypatch.setattr(storage, "_write_through", fill_up)
+    monkeypatch.setattr(files, "_write_through", fill_up)
     with pytest.raises(RecordError, match="No space left"):
         _rebaseline(roots)
     assert [r.metrics["loss"] for r in read_records(_folder(roots[1]))] == VALUES

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from suite.architectures import ARCHITECTURES
-from suite.cases import TABLES, TIERS, Case, table
-from suite.fixes import FIXES
-from suite.phases import GRID, PHASES, Phases
+from suite.networks.architectures import ARCHITECTURES
+from suite.tables import TABLES, TIERS, table
+from suite.cases import Case
+from suite.networks.fixes import FIXES
+from suite.networks.phases import GRID, PHASES, Phases
 
 ROWS = [
     pytest.param(tier, name, id=f"{tier}-{name}")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.records import read_record
+from suite.store import read_record
 
 ROOT = Path(__file__).parents[1]
 CASE = "attack-lenet5"

@@ -1,6 +1,7 @@
 """Tests of ``python -m suite diagnose``: what it prints and writes, and the status it ends with."""
 
 from __future__ import annotations
+from suite.diagnose import diagnosis
 
 import inspect
 import json
@@ -14,12 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from suite import examination
 from suite.__main__ import _parser, main
-from suite.data.folders import INPUTS, TEST, TRAIN
-from suite.examination.callback import callback
-from suite.examination.examine import Diagnosis, Evaluation, LayerExamination
-from suite.examination.loading import framework
+from suite.diagnose.images import INPUTS, TEST, TRAIN
+from suite.diagnose.callback import callback
+from suite.diagnose.found import Diagnosis, LayerExamination
+from suite.diagnose.predictions import Evaluation
+from suite.diagnose.loading import framework
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -59,7 +60,7 @@ class Doctor:
 def doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
     """Put a doctor who is quick in the place of the diagnosis."""
     quick = Doctor()
-    monkeypatch.setattr(examination, "diagnose", quick)
+    monkeypatch.setattr(diagnosis, "diagnose", quick)
     return quick
 
 
@@ -222,7 +223,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_after_the_words(capsys: Out
 
 def test_the_options_are_those_of_the_functions_behind_them() -> None:
     options = _parser().parse_args(["diagnose", "net", "--data", "gtsrb"])
-    defaults = inspect.signature(examination.diagnose).parameters
+    defaults = inspect.signature(diagnosis.diagnose).parameters
     assert options.images == defaults["max_images"].default
     assert options.batch == defaults["batch_size"].default
     watched = inspect.signature(callback).parameters

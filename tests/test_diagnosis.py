@@ -1,17 +1,20 @@
 """Tests of suite.diagnosis: the statistics are NumPy's, and a step in other phases is found out."""
 
 from __future__ import annotations
+from suite.measure import phases_seen
+from suite.measure import statistics
+from suite.networks import batch_norm
 
 import itertools
 
 import numpy as np
 import pytest
 
-from suite import diagnosis
-from suite.diagnosis import LayerStatistics
-from suite.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
-from suite.stacks import Images, Labels, Stack, StepResult
-from suite.types import Model
+from suite.measure.statistics import LayerStatistics
+from suite.networks.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
+from suite.networks.types import Images, Labels
+from suite.stacks.protocol import Stack, StepResult
+from suite.networks.types import Model
 
 EPSILON = 0.05
 
@@ -52,7 +55,7 @@ def test_batch_moments_are_those_of_the_layers_input(
     kernel, bias = foreign_model.get_layer("conv").get_weights()
     windows = np.lib.stride_tricks.sliding_window_view(images, (3, 3), axis=(1, 2))
     features = np.einsum("nhwcij,ijco->nhwo", windows, kernel) + bias
-    [(mean, variance)] = diagnosis.batch_moments(stack, foreign_model, images).values()
+    [(mean, variance)] = statistics.batch_moments(stack, foreign_model, images).values()
     ddof = (
         1 if stack.versions()["keras"].startswith("2") else 0
     )  # the fused kernel of Keras 2 divides by n - 1
@@ -63,7 +66,7 @@ def test_batch_moments_are_those_of_the_layers_input(
 def test_batch_moments_reach_nested_and_vector_layers(
     stack: Stack, deep: Model, images: Images
 ) -> None:
-    found = diagnosis.batch_moments(stack, deep, images)
+    found = statistics.batch_moments(stack, deep, images)
     assert list(found) == ["inside", "outside"]
     inner = next(layer for layer in deep.layers if hasattr(layer, "layers"))
     features = stack.network(inner).logits(images, training=True).reshape(len(images), -1)
@@ -76,15 +79,15 @@ def test_batch_moments_reach_nested_and_vector_layers(
 
 def test_batch_moments_leave_the_model_as_it_was(stack: Stack, deep: Model, images: Images) -> None:
     before = deep.get_weights()
-    diagnosis.batch_moments(stack, deep, images)
+    statistics.batch_moments(stack, deep, images)
     assert_same(before, deep.get_weights())
-    momenta = [layer.momentum for layer in diagnosis.batch_norms(deep)]
+    momenta = [layer.momentum for layer in batch_norm.batch_norms(deep)]
     assert momenta == pytest.approx([0.99, 0.7])
 
 
 def test_state_is_put_back_even_after_an_error(foreign_model: Model) -> None:
     before = foreign_model.get_weights()
-    with pytest.raises(ValueError), diagnosis.state_kept(foreign_model):  # noqa: PT011, PT012
+    with pytest.raises(ValueError), batch_norm.state_kept(foreign_model):  # noqa: PT011, PT012
         foreign_model.set_weights([2 * array + 1 for array in before])
         foreign_model.set_weights([])
     assert_same(before, foreign_model.get_weights())
@@ -92,14 +95,14 @@ def test_state_is_put_back_even_after_an_error(foreign_model: Model) -> None:
 
 def test_moving_moments_are_the_layers_own(foreign_model: Model) -> None:
     *_, mean, variance = foreign_model.get_layer("bn").get_weights()
-    found = diagnosis.moving_moments(foreign_model)
+    found = batch_norm.moving_moments(foreign_model)
     np.testing.assert_array_equal(found["bn"], (mean, variance))
 
 
 def test_distance_of_moments_by_hand() -> None:
     moving = np.array([3.0, -1.0]), np.array([9.0, 1.0])
     batch = np.array([1.0, 0.0]), np.array([4.0, 1.0])
-    found = diagnosis.compare_moments("bn", moving, batch, 0.0)
+    found = statistics.compare_moments("bn", moving, batch, 0.0)
     assert found.layer == "bn"
     assert found.mean_shift == pytest.approx(1.0)  # (3 - 1) / 2 and (-1 - 0) / 1
     assert found.log_variance_ratio == pytest.approx(np.log(9 / 4) / 2)
@@ -107,7 +110,7 @@ def test_distance_of_moments_by_hand() -> None:
 
 def test_dead_channels_have_a_finite_distance() -> None:
     zeros = np.zeros(2), np.zeros(2)
-    found = diagnosis.compare_moments("bn", (np.ones(2), np.zeros(2)), zeros, 1e-4)
+    found = statistics.compare_moments("bn", (np.ones(2), np.zeros(2)), zeros, 1e-4)
     assert found.mean_shift == pytest.approx(100)
     assert found.log_variance_ratio == 0
 
@@ -129,9 +132,9 @@ def test_statistics_are_foreign_at_first_and_fit_after_enough_steps(
 def test_the_largest_move_of_any_statistic_is_told() -> None:
     before = {"a": (np.zeros(2), np.ones(2)), "b": (np.zeros(1), np.ones(1))}
     after = {"a": (np.array([0.0, 0.1]), np.ones(2)), "b": (np.zeros(1), np.array([0.25]))}
-    assert diagnosis.statistics_moved(before, after) == 0.75
-    assert diagnosis.statistics_moved(before, before) == 0
-    assert diagnosis.statistics_moved({}, {}) == 0
+    assert statistics.statistics_moved(before, after) == 0.75
+    assert statistics.statistics_moved(before, before) == 0
+    assert statistics.statistics_moved({}, {}) == 0
 
 
 def test_summary_is_the_worst_layer() -> None:
@@ -148,7 +151,7 @@ def test_a_layer_of_nan_is_not_lost_among_others() -> None:
     assert np.isnan(list(diagnosis.summary(layers).values())).all()
     before = {"a": (np.zeros(1), np.ones(1)), "b": (np.zeros(1), np.ones(1))}
     after = {**before, "b": (np.full(1, np.nan), np.ones(1))}
-    assert np.isnan(diagnosis.statistics_moved(before, after))
+    assert np.isnan(statistics.statistics_moved(before, after))
 
 
 def test_a_branch_of_nan_agrees_with_nan_alone(
@@ -166,7 +169,7 @@ def observed(
     step = stack.train_step(model, phases=phases, epsilon=EPSILON)
     network = stack.network(model)
     kinds = (TRAINING, INFERENCE, *([phases.adversarial] if phases else []))
-    return diagnosis.observed_phases(
+    return phases_seen.observed_phases(
         stack, network, step, images, labels, epsilon=EPSILON, kinds=kinds
     )
 
@@ -219,7 +222,7 @@ def test_a_step_with_another_epsilon_agrees_with_no_phases(
 ) -> None:
     step = stack.train_step(foreign_model, phases=PHASES["literal"], epsilon=2 * EPSILON)
     network = stack.network(foreign_model)
-    assert not diagnosis.observed_phases(stack, network, step, images, labels, epsilon=EPSILON)
+    assert not phases_seen.observed_phases(stack, network, step, images, labels, epsilon=EPSILON)
 
 
 @pytest.mark.parametrize("loss", ["intended", "literal", "plain"])
@@ -228,7 +231,7 @@ def test_updates_of_a_step_are_counted(
 ) -> None:
     before = deep.get_weights()
     step = stack.train_step(deep, phases=PHASES.get(loss), epsilon=EPSILON)
-    found = diagnosis.updates_per_step(stack, deep, step, images, labels)
+    found = statistics.updates_per_step(stack, deep, step, images, labels)
     in_graph = stack.__name__ == "suite.stacks.graph"  # calls the model on its input once more
     expected = {"intended": 2 if in_graph else 1, "literal": 0, "plain": 1}
     assert found["updates_per_step"] == pytest.approx(expected[loss], abs=1e-2)
@@ -246,7 +249,7 @@ def test_several_updates_of_a_step_are_told_from_one(
         return step(images, labels, learning_rate)
 
     once, found = (
-        diagnosis.updates_per_step(stack, foreign_model, made, images, labels)["updates_per_step"]
+        statistics.updates_per_step(stack, foreign_model, made, images, labels)["updates_per_step"]
         for made in (step, thrice)
     )
     assert found == pytest.approx(3 * once, rel=0.03)  # each finds 0.99 of the way left
@@ -259,7 +262,7 @@ def test_without_batch_norm_there_are_no_updates_to_tell(
     outputs = stack.keras.layers.Dense(5)(stack.keras.layers.Flatten()(inputs))
     model = stack.keras.Model(inputs, outputs)
     step = stack.train_step(model, phases=None, epsilon=EPSILON)
-    assert diagnosis.updates_per_step(stack, model, step, images, labels) == {}
+    assert statistics.updates_per_step(stack, model, step, images, labels) == {}
 
 
 @pytest.mark.parametrize(
@@ -270,7 +273,7 @@ def test_the_kind_of_an_adversarial_pass_is_told_as_far_as_losses_can(
 ) -> None:
     before, phases = foreign_model.get_weights(), Phases(TRAINING, INFERENCE, kind)
     found = observed(stack, foreign_model, images, labels, phases)
-    assert diagnosis.observable(phases) in found
+    assert phases_seen.observable(phases) in found
     if not stack.GRAPH:  # `UNORDERED` hides the little that is between two batches' statistics
         assert len(found) == 1
     assert_same(before, foreign_model.get_weights())
@@ -283,7 +286,7 @@ def test_another_normalisation_than_was_told_is_found_out(
         foreign_model, phases=Phases(TRAINING, INFERENCE, "own-kept"), epsilon=EPSILON
     )
     network = stack.network(foreign_model)
-    found = diagnosis.observed_phases(
+    found = phases_seen.observed_phases(
         stack, network, step, images, labels, epsilon=EPSILON, kinds=tuple(ADVERSARIAL)
     )
     assert Phases(TRAINING, INFERENCE, TRAINING) in found
@@ -294,7 +297,7 @@ def test_another_normalisation_than_was_told_is_found_out(
 
 def test_kinds_that_losses_cannot_tell_apart_are_one() -> None:
     told = {
-        kind: diagnosis.observable(Phases(TRAINING, INFERENCE, kind)).adversarial
+        kind: phases_seen.observable(Phases(TRAINING, INFERENCE, kind)).adversarial
         for kind in ADVERSARIAL
     }
     assert told == {
@@ -326,7 +329,7 @@ def test_a_branch_is_examined_by_its_own_passes(
     step = stack.train_step(model, phases=phases, epsilon=EPSILON, branch=other)
     before = other.get_weights()
     networks = stack.network(model), stack.network(other)
-    found = diagnosis.observed_phases(
+    found = phases_seen.observed_phases(
         stack, networks[0], step, images, labels, epsilon=EPSILON, branch_network=networks[1]
     )
     assert found == [phases]
@@ -337,8 +340,8 @@ def test_population_moments_of_one_batch_are_the_batchs(
     stack: Stack, deep: Model, images: Images
 ) -> None:
     before = deep.get_weights()
-    found = diagnosis.population_moments(stack, deep, [images])
-    expected = diagnosis.batch_moments(stack, deep, images)
+    found = statistics.population_moments(stack, deep, [images])
+    expected = statistics.batch_moments(stack, deep, images)
     assert list(found) == ["inside", "outside"]
     for name, moments in found.items():
         np.testing.assert_allclose(moments, expected[name], rtol=1e-4, atol=1e-6)
@@ -351,7 +354,7 @@ def test_population_moments_are_put_together_by_the_law_of_total_variance(
     kernel, bias = foreign_model.get_layer("conv").get_weights()
     windows = np.lib.stride_tricks.sliding_window_view(images, (3, 3), axis=(1, 2))
     features = np.einsum("nhwcij,ijco->nhwo", windows, kernel) + bias
-    [(mean, variance)] = diagnosis.population_moments(
+    [(mean, variance)] = statistics.population_moments(
         stack, foreign_model, [images[:6], images[6:]]
     ).values()
     np.testing.assert_allclose(mean, features.mean(axis=(0, 1, 2)), rtol=1e-4, atol=1e-6)
@@ -363,25 +366,25 @@ def test_population_moments_are_put_together_by_the_law_of_total_variance(
 def test_population_moments_survive_far_larger_statistics(
     stack: Stack, foreign_model: Model, images: Images
 ) -> None:
-    expected = diagnosis.population_moments(stack, foreign_model, [images])["bn"]
+    expected = statistics.population_moments(stack, foreign_model, [images])["bn"]
     layer = foreign_model.get_layer("bn")
     layer.set_weights([*layer.get_weights()[:2], np.full(4, 1e4), np.full(4, 1e6)])
-    found = diagnosis.population_moments(stack, foreign_model, [images])["bn"]
+    found = statistics.population_moments(stack, foreign_model, [images])["bn"]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_population_moments_of_no_batch_are_refused(stack: Stack, foreign_model: Model) -> None:
     with pytest.raises(ValueError, match="batches"):
-        diagnosis.population_moments(stack, foreign_model, [])
+        statistics.population_moments(stack, foreign_model, [])
 
 
 def test_recomputed_statistics_fit_in_nested_models_too(
     stack: Stack, deep: Model, images: Images
 ) -> None:
     assert diagnosis.statistics(stack, deep, images)[0].mean_shift > 0.05
-    expected = diagnosis.population_moments(stack, deep, [images[:3], images[3:6], images[6:]])
-    diagnosis.recompute_statistics(stack, deep, images, batch_size=3)
-    for name, moments in diagnosis.moving_moments(deep).items():
+    expected = statistics.population_moments(stack, deep, [images[:3], images[3:6], images[6:]])
+    statistics.recompute_statistics(stack, deep, images, batch_size=3)
+    for name, moments in batch_norm.moving_moments(deep).items():
         np.testing.assert_allclose(moments, expected[name], rtol=1e-5)
 
 
@@ -401,9 +404,9 @@ def test_layers_of_one_name_in_two_nested_models_are_kept_apart(
     )
     both = [base("one")(inputs), base("two")(hidden(inputs))]
     model = keras.Model(inputs, layers.Dense(5)(layers.Flatten()(layers.Add()(both))))
-    found = diagnosis.batch_moments(stack, model, images)
+    found = statistics.batch_moments(stack, model, images)
     assert list(found) == ["bn", "bn:2"]
     np.testing.assert_allclose(found["bn:2"][0], 3 * found["bn"][0], rtol=1e-4)
     assert [layer.layer for layer in diagnosis.statistics(stack, model, images)] == ["bn", "bn:2"]
-    diagnosis.recompute_statistics(stack, model, images)
+    statistics.recompute_statistics(stack, model, images)
     assert all(layer.mean_shift < 1e-4 for layer in diagnosis.statistics(stack, model, images))

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from suite.errors import FixError
-from suite.fixes import FIXES, apply, batch_norms, imagenet_inputs, require_fix
-from suite.phases import GRID, INFERENCE, PHASES, TRAINING, Phases
-from suite.preprocessing import MODES
-from suite.stacks import Stack
-from suite.types import Keras, Model
+from suite.networks.fixes import FIXES, apply, require_fix
+from suite.networks.batch_norm import batch_norms
+from suite.networks.preprocessing import imagenet_inputs
+from suite.networks.phases import GRID, INFERENCE, PHASES, TRAINING, Phases
+from suite.networks.preprocessing import MODES
+from suite.stacks.protocol import Stack
+from suite.networks.types import Keras, Model
 
 OF_MODELS = (
     "bn-momentum-0.5",

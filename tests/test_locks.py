@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from suite.locks import chosen_locks, find_links, main, staleness
+from suite.commands.lock import chosen_locks, main
+from suite.locks import find_links, staleness
 
 ROOT = Path(__file__).parents[1]
 PROJECT = """

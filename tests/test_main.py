@@ -14,7 +14,8 @@ import pytest
 
 from suite.__main__ import main
 from suite.errors import DataError
-from suite.records import Record, read_records, store
+from suite.records import Record
+from suite.store import read_records, store
 
 MakeRecord = Callable[..., Record]
 VALUES = [0.80, 0.82, 0.79, 0.81, 0.83]

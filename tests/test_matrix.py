@@ -1,6 +1,9 @@
 """Tests of suite.matrix: every row gets its turn, and what became of each is told and kept."""
 
 from __future__ import annotations
+from suite import locks
+from suite.commands import matrix
+from suite.commands import processes
 
 import hashlib
 import json
@@ -15,23 +18,15 @@ from pathlib import Path
 
 import pytest
 
-from suite import matrix
 from suite.__main__ import main
 from suite.errors import RecordError, ReleaseError
 from suite.locks import inputs, lock_of
-from suite.matrix import (
-    SECTION,
-    disk_use,
-    evidence,
-    imported,
-    installed,
-    markers,
-    read_outcome,
-    reason,
-    run_matrix,
-    write_section,
-)
-from suite.records import Record, file_digest, store
+from suite.report.pages import SECTION, markers, write_section
+from suite.commands.matrix import disk_use, evidence, read_outcome, run_matrix
+from suite.commands.logs import imported, installed, reason
+from suite.records import Record
+from suite.files import file_digest
+from suite.store import store
 from suite.releases import Release
 
 ROOT = Path(__file__).parents[1]
@@ -81,7 +76,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ROWS:
         lock(release(name))
     Path("fake.py").write_text(FAKE)
-    monkeypatch.setattr(matrix, "NOX", (sys.executable, "fake.py"))
+    monkeypatch.setattr(processes, "NOX", (sys.executable, "fake.py"))
 
 
 def release(name: str, *, unpinned: bool = False) -> Release:
@@ -174,7 +169,7 @@ def test_other_commands_take_no_further_options(capsys: Output) -> None:
 
 def test_a_row_whose_lock_is_stale_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     fault = "locks/one.txt is stale; would change keras 1 -> 2"
-    monkeypatch.setattr(matrix, "problem", lambda lock: fault if lock.name == "one" else "")
+    monkeypatch.setattr(locks, "problem", lambda lock: fault if lock.name == "one" else "")
     assert main(["matrix", "--rows", "one,two"]) == 1
     assert calls("start") == ["two"]
     outcome = read_outcome(release("one"), Path("records"))
@@ -186,13 +181,13 @@ def test_a_row_that_cannot_be_resolved_cannot_be_installed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fault = "locks/one.txt is missing; one cannot be resolved: no version of keras==9.9"
-    monkeypatch.setattr(matrix, "problem", lambda _: fault)
+    monkeypatch.setattr(locks, "problem", lambda _: fault)
     outcome = run_matrix([release("one")], records=Path("records"))["one"]
     assert (outcome.installs, outcome.reason) == (False, fault)
 
 
 def test_an_unpinned_row_needs_no_fresh_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matrix, "problem", lambda _: "stale")
+    monkeypatch.setattr(locks, "problem", lambda _: "stale")
     assert run_matrix([release("one", unpinned=True)], records=Path("records"))["one"].passed
 
 
@@ -253,7 +248,7 @@ def test_a_stopped_matrix_leaves_no_process_behind(number: int) -> None:
 def test_a_signal_that_was_ignored_still_is(number: int) -> None:
     former = signal.signal(number, signal.SIG_IGN)
     try:
-        with matrix.stopped_together([]):
+        with processes.stopped_together([]):
             assert signal.getsignal(number) == signal.SIG_IGN
         assert signal.getsignal(number) == signal.SIG_IGN
     finally:
@@ -263,11 +258,11 @@ def test_a_signal_that_was_ignored_still_is(number: int) -> None:
 def test_a_row_that_has_ended_keeps_no_other_from_being_stopped(capsys: Output) -> None:
     codes = ("", "import time; time.sleep(200)")
     ended, hanging = (
-        matrix.Run(release(name), subprocess.Popen(command, start_new_session=True), 0.0)
+        processes.Run(release(name), subprocess.Popen(command, start_new_session=True), 0.0)
         for name, command in zip(ROWS, ([sys.executable, "-c", code] for code in codes))
     )
     ended.process.wait()
-    with matrix.stopped_together([ended, hanging]):
+    with processes.stopped_together([ended, hanging]):
         pass
     assert hanging.process.poll() == -signal.SIGTERM
     assert capsys.readouterr().out == "bad stopped; the same command goes on with it\n"

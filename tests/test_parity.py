@@ -1,6 +1,7 @@
 """Tests of suite.parity and suite.implied: what is planted is found and named, and no more."""
 
 from __future__ import annotations
+from suite.measure.questions import parity
 
 import base64
 from collections.abc import Callable
@@ -9,12 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import trace
 from suite.errors import RecordError
-from suite.implied import descent, trace_of
-from suite.parity import Comparison, compare_releases, compare_traces
+from suite.judge.parity.implied import descent, trace_of
+from suite.judge.parity.compare import Comparison, compare_releases, compare_traces
 from suite.records import Record
-from suite.trace import Entry, summarised
+from suite.measure.questions.parity import Entry, summarised
 
 MakeRecord = Callable[..., Record]
 Make = Callable[..., Record]
@@ -226,7 +226,7 @@ def test_what_is_not_a_number_in_one_release_alone_diverges(make: Make) -> None:
     record = make()
     entries = [dict(entry) for entry in record.statistics]
     broken = next(entry for entry in entries if entry["quantity"] == "inference logits")
-    broken.update(rms=float("nan"), projections=[float("nan")] * trace.PROJECTIONS)
+    broken.update(rms=float("nan"), projections=[float("nan")] * parity.PROJECTIONS)
     odd = make_like(record, entries)
     first = compare_traces(odd, make("tf-2.21")).first
     assert first is not None
@@ -314,7 +314,7 @@ def test_a_graph_that_freezes_a_layer_is_found_and_named(make: Make, kind: str) 
     for entry in entries:
         place = entry["quantity"], entry["layer"], entry.get("weight")
         if place == ("change", "second_bn", f"moving_{kind}"):
-            entry.update(rms=0.0, projections=[0.0] * trace.PROJECTIONS)
+            entry.update(rms=0.0, projections=[0.0] * parity.PROJECTIONS)
     found = compare_traces(make_like(record, entries), make("tf-2.21"))
     assert not found.agrees
     told = f"updates a step 0 and 1 (second_bn/moving_{kind})"
@@ -358,7 +358,7 @@ def with_nan(record: Record, is_broken: Callable[[Entry], bool]) -> Record:
         nan = {"rms": float("nan"), "value": float("nan")}
         entry.update({name: nan[name] for name in nan if name in entry})
         if "projections" in entry:
-            entry["projections"] = [float("nan")] * trace.PROJECTIONS
+            entry["projections"] = [float("nan")] * parity.PROJECTIONS
     return make_like(record, entries)
 
 
@@ -454,7 +454,7 @@ def test_updates_that_no_sgd_makes_are_told(make: Make) -> None:
     rng = np.random.default_rng(5)
     for entry in entries:
         if entry["quantity"] == "change" and not entry["weight"].startswith("moving"):
-            entry["projections"] = list(rng.normal(size=trace.PROJECTIONS))
+            entry["projections"] = list(rng.normal(size=parity.PROJECTIONS))
     assert descent(trace_of(make_like(record, entries))).unexplained > 0.5
     found = compare_traces(make_like(record, entries), make("tf-2.21"))
     assert any("no SGD" in cause for cause in found.causes)

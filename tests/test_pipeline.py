@@ -1,6 +1,14 @@
 """Tests of suite.pipeline: what a run records, and that a seed decides it to the last bit."""
 
 from __future__ import annotations
+from suite.measure import pipeline
+from suite.measure import run
+from suite.measure import training
+from suite.measure import weights
+from suite.measure.questions import fixes
+from suite.measure.questions import stall
+from suite.measure.questions import step_time
+from suite.stacks import loading
 
 import json
 import statistics
@@ -14,14 +22,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import pipeline, stacks
 from suite.cases import Case
 from suite.data import CLASSES, Dataset, Split, label_entropy
-from suite.fixes import batch_norms
-from suite.phases import PHASES
+from suite.networks.batch_norm import batch_norms
+from suite.networks.phases import PHASES
 from suite.records import Record
-from suite.stacks import Stack, StepResult
-from suite.training import Batch, TimedStep
+from suite.stacks.protocol import Stack, StepResult
+from suite.measure.training import Batch, TimedStep
 
 ENVIRONMENT: dict[str, Any] = {
     "versions": {"numpy": np.__version__},
@@ -99,8 +106,8 @@ def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
         x = layers.BatchNormalization(name="second")(x)
         return stack.keras.Model(inputs, layers.Dense(CLASSES)(x))
 
-    monkeypatch.setattr(pipeline, "initial_model", seeded)
-    monkeypatch.setattr(pipeline, "build", build)
+    monkeypatch.setattr(weights, "initial_model", seeded)
+    monkeypatch.setattr(weights, "build", build)
 
 
 def test_the_same_seed_gives_the_same_run_to_the_last_bit(stack: Stack, alexnet: Record) -> None:
@@ -124,7 +131,7 @@ def test_another_process_gives_the_same_run_to_the_last_bit(alexnet: Record) -> 
 
 
 def print_curves() -> None:
-    sys.stdout.write(json.dumps(curves(run(stacks.load(), ALEXNET))) + "\n")
+    sys.stdout.write(json.dumps(curves(run(loading.load(), ALEXNET))) + "\n")
 
 
 def test_a_record_tells_what_was_run(alexnet: Record) -> None:
@@ -152,13 +159,13 @@ def test_every_step_and_epoch_is_on_the_curves(alexnet: Record) -> None:
 
 
 def test_the_last_quarter_of_the_steps_makes_the_tail_metrics(alexnet: Record) -> None:
-    train, _ = pipeline.subsets(ALEXNET, dataset(), seed=0)
+    train, _ = run.subsets(ALEXNET, dataset(), seed=0)
     entropy = label_entropy(train.labels)
     assert alexnet.metrics["train_accuracy"] == alexnet.curves["step_clean_accuracy"][-1]
     for branch in ("clean", "adversarial"):
         last = alexnet.curves[f"step_{branch}_ce"][-1]
         assert alexnet.metrics[f"{branch}_branch_gain"] == pytest.approx(entropy - last)
-    tail = pipeline.tail_metrics(
+    tail = stall.tail_metrics(
         {"step_clean_accuracy": range(8), "step_clean_ce": range(8)}, entropy=10.0
     )
     assert tail == {"train_accuracy": 6.5, "clean_branch_gain": 3.5}
@@ -193,8 +200,8 @@ def test_the_plain_loss_has_no_adversarial_branch(stack: Stack) -> None:
 @pytest.mark.parametrize(("fix", "momentum"), [("none", 0.99), ("bn-momentum-0.5", 0.5)])
 def test_the_fix_of_the_case_is_applied(stack: Stack, fix: str, momentum: float) -> None:
     data, case = dataset(), replace(NORMALISED, fix=fix)
-    run = pipeline.Run(case, 0, stack, data.train, data.test, ENVIRONMENT)
-    fixed = pipeline.fixed_training(run)
+    run = run.Run(case, 0, stack, data.train, data.test, ENVIRONMENT)
+    fixed = run.fixed_training(run)
     assert [layer.momentum for layer in batch_norms(fixed.model)] == pytest.approx([momentum] * 2)
     assert (fixed.phases, fixed.batch_size, fixed.epochs) == (case.phases, 8, 1)
 
@@ -238,14 +245,14 @@ def test_recomputed_statistics_are_judged_and_put_back(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    right = pipeline.cost_ratio
+    right = fixes.cost_ratio
 
     def watched(run: Any, fixed: Any, step: Any) -> float:
-        images, _ = pipeline.probe(run.train, 256)
+        images, _ = run.probe(run.train, 256)
         seen.extend(pipeline.diagnosis.statistics(stack, fixed.model, images))
         return right(run, fixed, step)
 
-    monkeypatch.setattr(pipeline, "cost_ratio", watched)
+    monkeypatch.setattr(fixes, "cost_ratio", watched)
     record = run(stack, FIXED)
     assert [layer._asdict() for layer in seen] == record.statistics
     stale, mended = (record.metrics[f"{prefix}information_gain"] for prefix in ("", "precise_bn_"))
@@ -280,11 +287,11 @@ def test_subsets_are_seeded_sized_and_without_leaked_images() -> None:
     names[:8] = ["00666", "02291", "03546", "03594", "04548", "09384", "09575", "11906"]
     data = data._replace(test=data.test._replace(names=names))
     case = Case("lenet5", train_images=50)
-    train, test = pipeline.subsets(case, data, seed=0)
+    train, test = run.subsets(case, data, seed=0)
     assert (len(train.labels), len(test.labels)) == (50, 2 * CLASSES - 8)
     assert not set(test.names) & set(names[:8])
-    again, _ = pipeline.subsets(case, data, seed=0)
-    other, _ = pipeline.subsets(case, data, seed=1)
+    again, _ = run.subsets(case, data, seed=0)
+    other, _ = run.subsets(case, data, seed=1)
     np.testing.assert_array_equal(train.names, again.names)
     assert (train.names != other.names).any()
 
@@ -326,7 +333,7 @@ def test_step_times_are_the_medians_without_the_warm_up(stack: Stack) -> None:
     record = timed_case(stack, pedantic=pedantic)
     for loss in ("plain", "adversarial"):
         times_s = record.curves[f"{loss}_step_s"]
-        assert len(times_s) == 7 - pipeline.WARMUP_STEPS
+        assert len(times_s) == 7 - training.WARMUP_STEPS
         assert record.metrics[f"{loss}_step_s"] == statistics.median(times_s)
         rate = record.metrics[f"{loss}_images_per_s"]
         assert rate == pytest.approx(8 / statistics.median(times_s))
@@ -341,7 +348,7 @@ def test_pytest_benchmarks_own_pedantic_times_the_adversarial_step(
     stack: Stack, benchmark: Any
 ) -> None:
     record = timed_case(stack, pedantic=benchmark.pedantic)
-    assert len(record.curves["adversarial_step_s"]) == 7 - pipeline.WARMUP_STEPS
+    assert len(record.curves["adversarial_step_s"]) == 7 - training.WARMUP_STEPS
     assert np.isfinite(record.metrics["last_loss"])
 
 
@@ -349,11 +356,11 @@ def test_the_step_time_is_the_median_after_the_warm_up() -> None:
     batch = Batch(0, 0, np.zeros((1, 1, 1, 3), np.float32), np.zeros(1, np.int64))
     result = StepResult(1.0, 1.0, 0.0)
     done = [TimedStep(batch, result, step_s) for step_s in (5.0, 3.0, 0.25, 0.5, 1.0)]
-    assert pipeline.step_timing(done, 8) == {"step_s": 0.5, "images_per_s": 16.0}
+    assert training.step_timing(done, 8) == {"step_s": 0.5, "images_per_s": 16.0}
 
 
 def test_memory_that_is_taken_is_measured_though_it_is_given_back(stack: Stack) -> None:
-    taken = pipeline.memory_meter(stack)
+    taken = step_time.memory_meter(stack)
     before = taken()["peak_memory_bytes"]
     np.ones(2**24)  # 128 MiB
     assert taken()["peak_memory_bytes"] - before > 2**26

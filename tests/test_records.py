@@ -1,6 +1,7 @@
 """Tests of suite.records: a record comes back as it was written, or an error says why not."""
 
 from __future__ import annotations
+from suite import records
 
 import errno
 import json
@@ -18,22 +19,10 @@ from typing import Any
 
 import pytest
 
-from suite import records
 from suite.errors import RecordError
-from suite.records import (
-    Record,
-    code_digest,
-    file_digest,
-    find,
-    read_record,
-    read_records,
-    record_key,
-    record_path,
-    replace_records,
-    store,
-    stored_cases,
-    write_record,
-)
+from suite.records import Record, record_key
+from suite.files import code_digest, file_digest
+from suite.store import find, read_record, read_records, record_path, replace_records, store, stored_cases, write_record
 
 MakeRecord = Callable[..., Record]
 HOME = Path("tf-2.21") / "small"
@@ -51,7 +40,7 @@ def _edit(path: Path, change: Callable[[dict[str, Any]], object], *, sign: bool 
     change(content)
     if sign:
         content.pop("sha256", None)
-        content["sha256"] = records._digest(content)
+        content["sha256"] = records.json_digest(content)
     path.write_text(json.dumps(content))
 
 

@@ -1,6 +1,8 @@
 """Tests of suite.trace: the traces of real steps, and real faults that parity finds in them."""
 
 from __future__ import annotations
+from suite.measure import statistics
+from suite.measure.questions import parity
 
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -9,15 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import diagnosis, trace
-from suite.fixes import batch_norms
-from suite.parity import Comparison, compare_traces
-from suite.phases import PHASES, Phases
+from suite.networks.batch_norm import batch_norms
+from suite.judge.parity.compare import Comparison, compare_traces
+from suite.networks.phases import PHASES, Phases
 from suite.records import Record
-from suite.stacks import Stack, TrainStep
-from suite.trace import Entry, plant, trace_steps
-from suite.training import Batch
-from suite.types import Model
+from suite.stacks.protocol import Stack, TrainStep
+from suite.measure.questions.parity import Entry, plant, trace_steps
+from suite.measure.training import Batch
+from suite.networks.types import Model
 
 MakeRecord = Callable[..., Record]
 VERSIONS = {"keras": metadata.version("keras")}
@@ -86,7 +87,7 @@ def test_planted_statistics_are_foreign_and_finite(model: Model) -> None:
 
 
 def test_layers_without_a_name_are_called_alike_in_every_model(stack: Stack) -> None:
-    names = [list(trace.layers_by_key(network(stack))) for _ in range(2)]
+    names = [list(parity.layers_by_key(network(stack))) for _ in range(2)]
     assert names[0] == names[1]
     assert names[0] == [
         "Conv2D 1", "first_bn", "second_conv", "second_bn", "Dense 1", "Dense 2",
@@ -94,8 +95,8 @@ def test_layers_without_a_name_are_called_alike_in_every_model(stack: Stack) -> 
 
 
 def test_the_signs_are_the_same_for_ever() -> None:
-    assert trace.signs(12, 0).tolist() == SIGNS
-    assert abs(trace.signs(10_000, 1).mean()) < 0.05
+    assert parity.signs(12, 0).tolist() == SIGNS
+    assert abs(parity.signs(10_000, 1).mean()) < 0.05
 
 
 SIGNS = [-1.0, -1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, 1.0, 1.0, -1.0, -1.0]
@@ -104,13 +105,13 @@ SIGNS = [-1.0, -1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, 1.0, 1.0, -1.0, -1.0]
 def test_a_summary_holds_the_size_of_an_array_and_of_its_differences() -> None:
     rng = np.random.default_rng(0)
     array, other = rng.normal(size=(2, 30, 40))
-    first, second = (trace.summarised("gradient", "layer", each) for each in (array, other))
+    first, second = (parity.summarised("gradient", "layer", each) for each in (array, other))
     assert first["rms"] == pytest.approx(np.sqrt((array**2).mean()), rel=1e-8)
     sums = np.subtract(first["projections"], second["projections"])
-    difference = trace.summarised("gradient", "layer", array - other)
+    difference = parity.summarised("gradient", "layer", array - other)
     np.testing.assert_allclose(sums, difference["projections"], rtol=1e-6)
     many = [
-        np.dot(trace.signs(1200, index), (array - other).ravel()) ** 2 / 1200
+        np.dot(parity.signs(1200, index), (array - other).ravel()) ** 2 / 1200
         for index in range(400)
     ]
     assert np.mean(many) == pytest.approx(((array - other) ** 2).mean(), rel=0.2)
@@ -122,7 +123,7 @@ def test_what_batch_norm_computes_with_is_asked_of_itself(
 ) -> None:
     momentum, epsilon = constants
     layer = stack.keras.layers.BatchNormalization(momentum=momentum, epsilon=epsilon)
-    found = trace.batch_norm_constants(stack, layer)
+    found = parity.batch_norm_constants(stack, layer)
     assert found["observed_momentum"] == pytest.approx(momentum, rel=1e-6)
     assert found["observed_epsilon"] == pytest.approx(epsilon, rel=1e-5)
     assert found["observed_correction"] == pytest.approx(1 if KERAS_2 else 0, abs=1e-3)
@@ -176,7 +177,7 @@ def test_the_batchs_statistics_are_those_of_every_steps_own_state(
     third = [entry for entry in traced(stack, model, source) if entry["step"] == 2]
     plant(model, seed=0)
     traced(stack, model, source[:2])
-    expected = diagnosis.batch_moments(stack, model, source[2].images)
+    expected = statistics.batch_moments(stack, model, source[2].images)
     found = {entry["layer"]: entry["rms"] for entry in third if entry["quantity"] == "batch mean"}
     assert set(found) == set(expected)
     for name, (mean, _) in expected.items():
@@ -188,7 +189,7 @@ def test_the_plain_loss_is_traced_without_an_attack(
 ) -> None:
     found = traced(stack, model, source, phases=None)
     assert not {"perturbation", "replay", "adversarial_ce"} & {e["quantity"] for e in found}
-    assert trace.traced_metrics(found) == {"all_finite": 1.0}
+    assert parity.traced_metrics(found) == {"all_finite": 1.0}
 
 
 def test_a_trace_that_is_not_finite_is_told(
@@ -196,7 +197,7 @@ def test_a_trace_that_is_not_finite_is_told(
 ) -> None:
     layer = model.get_layer("second_conv")
     layer.set_weights([array * np.nan for array in layer.get_weights()])
-    assert trace.traced_metrics(traced(stack, model, source))["all_finite"] == 0
+    assert parity.traced_metrics(traced(stack, model, source))["all_finite"] == 0
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Tests of suite.training: the schedule, the order of the batches, the clock and the evaluation."""
 
 from __future__ import annotations
+from suite.measure import training
 
 import itertools
 from collections.abc import Callable
@@ -11,21 +12,13 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import entropy
 
-from suite import training
 from suite.data import Split
-from suite.stacks import Images, Labels, Stack, StepResult
-from suite.training import (
-    Batch,
-    batches,
-    cross_entropy,
-    evaluate,
-    learning_rate,
-    log_likelihood,
-    pixels,
-    timed,
-    train,
-)
-from suite.types import Model
+from suite.networks.types import Images, Labels
+from suite.stacks.protocol import Stack, StepResult
+from suite.measure.training import Batch, batches, learning_rate, timed, train
+from suite.measure.evaluation import cross_entropy, evaluate, log_likelihood
+from suite.data.split import pixels
+from suite.networks.types import Model
 
 
 @pytest.fixture

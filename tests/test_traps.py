@@ -1,6 +1,8 @@
 """Tests of suite.traps: what is seen, what is stated of a version, and a change told in words."""
 
 from __future__ import annotations
+from suite.measure.questions import trap_calls
+from suite.measure.questions import traps
 
 from types import SimpleNamespace
 from typing import Any
@@ -8,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import traps
-from suite.stacks import Stack
-from suite.traps import OUTCOMES, TRAPS, Seen, Trap, expected, generation, news, observe
+from suite.stacks.protocol import Stack
+from suite.measure.questions.trap_calls import OUTCOMES, Seen
+from suite.measure.questions.traps import TRAPS, Trap, observe
+from suite.judge.traps import expected, generation, news
 
 LATEST = {"keras": "3.15.1", "tensorflow": "2.21.0"}
 BY_NAME = {trap.name: trap for trap in TRAPS}
@@ -99,8 +102,8 @@ def sgd_that(stack: Stack, **renamed: float) -> Any:
 
 def test_an_argument_that_acts_is_told_from_one_that_is_dropped(stack: Stack) -> None:
     acting, dropping = sgd_that(stack, lr="learning_rate"), sgd_that(stack, lr=None)
-    assert traps.lr_argument(acting) == Seen("honoured", "moved by 0.5")
-    assert traps.lr_argument(dropping) == Seen("ignored", "moved by 0.01")
+    assert trap_calls.lr_argument(acting) == Seen("honoured", "moved by 0.5")
+    assert trap_calls.lr_argument(dropping) == Seen("ignored", "moved by 0.01")
 
 
 def test_a_batch_norm_that_never_freezes_is_told(stack: Stack) -> None:
@@ -112,21 +115,21 @@ def test_a_batch_norm_that_never_freezes_is_told(stack: Stack) -> None:
 
     layers = SimpleNamespace(BatchNormalization=Unfreezable, Dense=keras.layers.Dense)
     parts = {name: getattr(keras, name) for name in ("Input", "Model", "optimizers")}
-    assert traps.frozen_layer(SimpleNamespace(**parts, layers=layers)).outcome == "training"
+    assert trap_calls.frozen_layer(SimpleNamespace(**parts, layers=layers)).outcome == "training"
 
 
 def test_a_mean_square_of_neither_phase_is_another_outcome() -> None:
-    assert traps._phase(3.0) == ("other", "mean square 3")
+    assert trap_calls._phase(3.0) == ("other", "mean square 3")
 
 
 def test_an_outcome_nobody_foresaw_is_kept_in_words(stack: Stack) -> None:
-    trap = traps.TRAPS[0]._replace(observe=lambda _: traps.Seen("explodes", "at once"))
+    trap = traps.TRAPS[0]._replace(observe=lambda _: trap_calls.Seen("explodes", "at once"))
     assert traps.observe(stack, trap) == ("other", "explodes: at once")
 
 
 def test_an_error_that_repeats_itself_below_a_traceback_is_told_by_its_line() -> None:
     error = TypeError("in user code:\n\n    File x\n\n    TypeError: a symbolic input\n")
-    assert traps._raised(error) == Seen("raises", "TypeError: a symbolic input")
+    assert trap_calls._raised(error) == Seen("raises", "TypeError: a symbolic input")
 
 
 def test_other_errors_of_a_loss_are_no_outcome(
@@ -135,13 +138,13 @@ def test_other_errors_of_a_loss_are_no_outcome(
     def fit(*_: Any, **__: Any) -> None:
         raise MemoryError("no space")
 
-    monkeypatch.setattr(traps, "_fit", fit)
+    monkeypatch.setattr(trap_calls, "_fit", fit)
     with pytest.raises(MemoryError):
-        traps.symbolic_loss(stack.keras)
+        trap_calls.symbolic_loss(stack.keras)
 
 
 def test_inputs_tell_the_phases_apart() -> None:
-    own = (traps.INPUTS - traps.INPUTS.mean()) / traps.INPUTS.std()
-    moving = traps.INPUTS - traps.MOVING_MEAN
-    assert np.mean(own**2) == traps.MEAN_SQUARES["training"]
-    assert np.mean(moving**2) == traps.MEAN_SQUARES["inference"]
+    own = (trap_calls.INPUTS - trap_calls.INPUTS.mean()) / trap_calls.INPUTS.std()
+    moving = trap_calls.INPUTS - trap_calls.MOVING_MEAN
+    assert np.mean(own**2) == trap_calls.MEAN_SQUARES["training"]
+    assert np.mean(moving**2) == trap_calls.MEAN_SQUARES["inference"]

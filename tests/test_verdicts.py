@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from suite.cases import Band
-from suite.verdicts import OUTCOMES, Verdict, judge, shown
+from suite.judge.bands import Band
+from suite.judge.verdicts import OUTCOMES, Verdict, judge, shown
 
 STALLED = Band(0.0, 0.05)
 

@@ -1,6 +1,8 @@
 """Tests of suite.weights: a model starts from the weights its case names, or says why not."""
 
 from __future__ import annotations
+from suite.measure import weights
+from suite.networks import head
 
 import functools
 import hashlib
@@ -15,12 +17,11 @@ import h5py
 import numpy as np
 import pytest
 
-from suite import weights
 from suite.cases import Case
 from suite.data import Dataset, Split
 from suite.errors import WeightsError
-from suite.stacks import Stack
-from suite.types import Model
+from suite.stacks.protocol import Stack
+from suite.networks.types import Model
 
 ENVIRONMENT: dict[str, Any] = {
     "versions": {"numpy": "1"},
@@ -151,7 +152,7 @@ def test_a_surrogate_is_pretrained_once_and_gives_the_base_alone(
     assert set(loaded) == {(32, 0)}
     assert pretrained == [RESNET]
     assert_same(first.get_weights(), again.get_weights())
-    for name in weights.HEAD_LAYERS:
+    for name in head.HEAD_LAYERS:
         assert_same(first.get_layer(name).get_weights(), untrained.get_layer(name).get_weights())
     bases = weights.base_weights(first), weights.base_weights(untrained)
     assert all((old != new).any() for old, new in zip(*bases, strict=True) if old.ndim > 1)
@@ -172,10 +173,10 @@ def test_base_weights_of_other_shapes_are_refused(stack: Stack) -> None:
 def test_base_weights_go_where_they_came_from(stack: Stack) -> None:
     model = weights.build(stack, RESNET)
     shifted = [array + index + 1 for index, array in enumerate(weights.base_weights(model))]
-    head = [model.get_layer(name).get_weights() for name in weights.HEAD_LAYERS]
+    head = [model.get_layer(name).get_weights() for name in head.HEAD_LAYERS]
     weights.set_base_weights(model, shifted)
     assert_same(weights.base_weights(model), shifted)
-    for name, before in zip(weights.HEAD_LAYERS, head, strict=True):
+    for name, before in zip(head.HEAD_LAYERS, head, strict=True):
         assert_same(model.get_layer(name).get_weights(), before)
 
 
@@ -192,7 +193,7 @@ def test_standardised_convolutions_have_mean_0_and_variance_1_over_the_images(
     stack.seed(0)
     model = weights.build(stack, Case("vgg19", width=0.0625, size_px=32))
     images = noise.train.images[:32].astype(np.float32) / 255
-    head = model.get_layer(weights.HEAD_LAYERS[0]).get_weights()
+    head = model.get_layer(head.HEAD_LAYERS[0]).get_weights()
     weights.standardised(stack, model, images)
     for name in ("block1_conv1", "block3_conv2", "block4_conv4"):
         layer = model.get_layer(name)
@@ -202,7 +203,7 @@ def test_standardised_convolutions_have_mean_0_and_variance_1_over_the_images(
         layer.activation = stack.keras.activations.relu
         np.testing.assert_allclose(outputs.mean(axis=(0, 1, 2)), 0, atol=1e-3)
         np.testing.assert_allclose(outputs.std(axis=(0, 1, 2)), 1, rtol=1e-2)
-    assert_same(model.get_layer(weights.HEAD_LAYERS[0]).get_weights(), head)
+    assert_same(model.get_layer(head.HEAD_LAYERS[0]).get_weights(), head)
 
 
 def write_published_file(model: Model, path: Path) -> None:

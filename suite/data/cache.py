@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from suite.data.split import Dataset, Split
 from suite.errors import DataError
-from suite.records import code_digest
+from suite.files import code_digest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -24,10 +24,12 @@ CHECKSUMS: dict[str, str | None] = {
     TEST_ARCHIVE: "md5:c7e4e6327067d32654124b0fe9e82185",
     TRUTH_ARCHIVE: "md5:fe31e9c9270bbcd7b84b7f21a9d9d9e5",
 }
+
 MEND = (
     "`nox -s data` downloads the official archives again (leave GTSRB_ROOT unset then); or set "
     "GTSRB_ROOT / --gtsrb-root to a folder that holds the three archives or their extracted tree."
 )
+
 NOTICE = """\
 Downloading the German Traffic Sign Recognition Benchmark (GTSRB)
   from    {url}
@@ -37,6 +39,7 @@ Downloading the German Traffic Sign Recognition Benchmark (GTSRB)
           Benchmarking machine learning algorithms for traffic sign recognition", Neural Networks
           32 (2012). The archives are not part of this package and not under its licence.
 """
+
 TIMEOUT_S = (15, 60)
 CHUNK_BYTES = 1 << 18
 

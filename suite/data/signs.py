@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
 Points: TypeAlias = "tuple[tuple[float, float], ...]"
-
 RED, BLUE, YELLOW = (196, 24, 34), (0, 88, 168), (250, 190, 10)
 WHITE, BLACK, GREY, GREEN = (
     (245, 245, 245),
@@ -24,7 +23,6 @@ WHITE, BLACK, GREY, GREEN = (
 )
 
 FRACTIONAL_STROKES = tuple(map(int, PIL.__version__.split(".")[:2])) >= (11, 2)
-
 OVERSAMPLING = 4
 """Faces are drawn this many times larger and averaged down, for smooth edges."""
 
@@ -176,16 +174,19 @@ _CURVE_LEFT = Sign(
         Mark(((-0.3, -0.2), (0.06, -0.22), (-0.14, 0.06))),
     ),
 )
+
 _TURN_LEFT = Sign("mandatory", _arrow((0.3, 0.55), (0.3, 0.0), (-0.3, 0.0)))
 _STRAIGHT_OR_LEFT = Sign(
     "mandatory",
     _arrow((0.2, 0.6), (0.2, -0.35)) + _arrow((0.2, 0.3), (-0.2, 0.3)),
 )
+
 _KEEP_LEFT = Sign("mandatory", _arrow((0.42, -0.42), (-0.25, 0.25)))
 _SNOW = tuple(
     _moved(_turned(Mark(((-0.42, 0.0), (0.42, 0.0)), 0.08), degrees), y=0.16)
     for degrees in (30, 90, 150)
 )
+
 _ROUNDABOUT = tuple(
     _turned(mark, degrees)
     for degrees in (0, 120, 240)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from suite.networks.types import Images
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CLASSES = 43
-
 TRAIN_COUNTS = (
     210, 2220, 2250, 1410, 1980, 1860, 420, 1440, 1410, 1470, 2010, 1320, 2100, 2160, 780,
     630, 420, 1110, 1200, 210, 360, 330, 390, 510, 270, 1500, 600, 240, 540, 270,
@@ -159,3 +160,8 @@ def label_entropy(labels: NDArray[np.int64]) -> float:
 
 def _take(split: Split, rows: NDArray[np.intp]) -> Split:
     return Split(split.images[rows], split.labels[rows], split.tracks[rows], split.names[rows])
+
+
+def pixels(images: NDArray[np.uint8]) -> Images:
+    """Return uint8 images ``(batch, height, width, 3)`` as float32 in [0, 1]."""
+    return images.astype(np.float32) / np.float32(255)

@@ -10,14 +10,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from suite.data.cache import cached_dataset
 from suite.data.signs import draw_sign
-from suite.data.split import (
-    CLASSES,
-    TEST_COUNTS,
-    TRAIN_COUNTS,
-    Dataset,
-    Split,
-    class_shares,
-)
+from suite.data.split import CLASSES, TEST_COUNTS, TRAIN_COUNTS, Dataset, Split, class_shares
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

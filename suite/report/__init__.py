@@ -1,5 +1,3 @@
 """Reports: verdicts in, text out."""
 
-from suite.report.table import markdown_table, summary, text_table
-
-__all__ = ["markdown_table", "summary", "text_table"]
+from __future__ import annotations

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from suite.bands import STALLED, Band, stack_bands
-from suite.cases import Case, table
-from suite.phases import PHASES
-from suite.report.table import markdown_grid, text_grid
-from suite.verdicts import judge
+from suite.cases import Case
+from suite.judge.compatibility import (
+    TIER,
+    Evidence,
+    Fault,
+    Outcome,
+    cases_without_batch_norm,
+    control_cases,
+    not_mended,
+    not_stalled,
+    outside_band,
+    treatment_cases,
+)
+from suite.networks.phases import PHASES
+from suite.report.grid import markdown_grid, text_grid
+from suite.tables import table
 
 if TYPE_CHECKING:
     from suite.records import Record
 
-TIER = "small"
-OUTCOME_SCHEMA = 1
-MENDED = 5 * STALLED  # nats; what a fix must gain at least, far from any stall
 YES, NO, NOT_RUN = "yes", "no", "not run"
 COLUMNS = (
     "release",
@@ -32,70 +38,14 @@ COLUMNS = (
     "date",
     "lock",
 )
+
 FACTS = ("updates_per_step", "statistics_moved", "phases_agree")
 FACT_COLUMNS = (
     "release",
     *(f"{loss}: {fact.replace('_', ' ')}" for loss in PHASES for fact in FACTS),
 )
+
 DIGEST_LENGTH = 12
-
-Fault = Callable[[Case, "Record"], str]
-"""Says what is wrong with the record of a case; nothing if it is as it should be."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a row of the release table when it last ran.
-
-    Attributes:
-        passed: Whether it ended without an error or a failed check.
-        installs: Whether its environment could be made; None if that is not known.
-        imports: Whether its framework could be imported; None if that is not known.
-        seconds: How long it ran.
-        reason: Why it did not pass, in one line; empty if it did.
-        lock_digest: Digest of its lock; empty where there was none.
-        date: The day, ISO 8601 in UTC.
-        schema: Version of this layout, `OUTCOME_SCHEMA`.
-
-    Raises:
-        ValueError: If `schema` is another.
-    """
-
-    passed: bool
-    installs: bool | None
-    imports: bool | None
-    seconds: float
-    reason: str
-    lock_digest: str
-    date: str
-    schema: int = OUTCOME_SCHEMA
-
-    def __post_init__(self) -> None:
-        """Check the schema."""
-        if self.schema != OUTCOME_SCHEMA:
-            raise ValueError(f"schema must be {OUTCOME_SCHEMA}. Received: {self.schema}")
-
-
-class Evidence(NamedTuple):
-    """All that is stored of one row.
-
-    Attributes:
-        release: Its name.
-        lock_digest: Digest of its lock as it is now; empty where there is none.
-        records: Those of the small tier, whatever their lock.
-        outcome: Of its last run, if it ran.
-    """
-
-    release: str
-    lock_digest: str
-    records: tuple[Record, ...]
-    outcome: Outcome | None
-
-    @property
-    def current(self) -> tuple[Record, ...]:
-        """The records under the present lock, which alone count."""
-        digest = self.lock_digest
-        return tuple(r for r in self.records if r.environment["lock_digest"] == digest)
 
 
 class Row(NamedTuple):
@@ -121,9 +71,9 @@ def compatibility(evidence: Evidence) -> Row:
         _column(cases, records, fault)
         for cases, fault in (
             (table("attack", tier=TIER), outside_band),
-            (_without_batch_norm(), outside_band),
-            (_controls(), not_stalled),
-            (_treatments(), not_mended),
+            (cases_without_batch_norm(), outside_band),
+            (control_cases(), not_stalled),
+            (treatment_cases(), not_mended),
         )
     ]
     cells = (
@@ -138,56 +88,6 @@ def compatibility(evidence: Evidence) -> Row:
     faults = [fault for _, found in columns for fault in found]
     notes = [*_failure(faults, outcome), *_left_out(evidence), *_mixed(records)]
     return Row(cells, (evidence.release, *_facts(records)), "; ".join(notes))
-
-
-def outside_band(case: Case, record: Record) -> str:
-    """Return the first metric of a record that lies outside the case's band, if one does."""
-    verdicts = [
-        judge(record.case, metric, record.metrics[metric], band, seed=f"seed {record.seed}")
-        for metric, band in case.bands
-        if metric in record.metrics
-    ]
-    return next((str(verdict) for verdict in verdicts if verdict.failed), "")
-
-
-def not_stalled(case: Case, record: Record) -> str:
-    """Return that a control's adversarial branch learned, if it did.
-
-    It is held against the band of its stack, where that has one: see `STACK_BANDS`.
-    """
-    stack = str(record.environment.get("stack"))
-    bands = stack_bands(str(case), tier=TIER, stack=stack)
-    return _gain_outside(record, bands.get("adversarial_branch_gain", Band(-math.inf, STALLED)))
-
-
-def not_mended(_: Case, record: Record) -> str:
-    """Return that a treatment's adversarial branch did not learn, if it did not."""
-    return _gain_outside(record, Band(MENDED, math.inf))
-
-
-def _gain_outside(record: Record, band: Band) -> str:
-    """Return that a record's gain of the adversarial branch lies outside `band`, if it does."""
-    gain = record.metrics["adversarial_branch_gain"]
-    seed = f"seed {record.seed}"
-    verdict = judge(record.case, "adversarial_branch_gain", gain, band, seed=seed)
-    return str(verdict) if verdict.failed else ""
-
-
-def _without_batch_norm() -> tuple[Case, ...]:
-    """Return the accuracy cases of the networks that have nothing to stall."""
-    return tuple(row for row in table("accuracy", tier=TIER) if row.architecture != "resnet50")
-
-
-def _controls() -> tuple[Case, ...]:
-    """Return the unfixed ResNets, one a phase policy."""
-    return tuple(row for row in table("stall", tier=TIER) if row.fix == "none")
-
-
-def _treatments() -> tuple[Case, ...]:
-    """Return the fixed ResNets; momentum mends only where the statistics are updated."""
-    rows = table("stall", tier=TIER)
-    useless = ("literal", "bn-momentum-0.5")
-    return tuple(row for row in rows if row.fix != "none" and (row.loss, row.fix) != useless)
 
 
 def _column(
@@ -231,7 +131,7 @@ def _date(records: Sequence[Record], outcome: Outcome | None) -> str:
 
 def _facts(records: Sequence[Record]) -> list[str]:
     """Return what BatchNorm's updates did in the controls, one a phase policy and fact."""
-    controls = {case.loss: str(case) for case in _controls()}
+    controls = {case.loss: str(case) for case in control_cases()}
     return [
         _range([r.metrics[fact] for r in records if r.case == control and fact in r.metrics])
         for control in (controls[loss] for loss in PHASES)

@@ -9,24 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from suite.bands import STALLED
-from suite.fixes import FIXES
-from suite.phases import GRID
-from suite.records import Record, write_atomically
-from suite.report.fixes import (
-    SMOOTHED_STEPS,
-    Study,
-    branch,
-    place,
-    running_gains,
-    studies,
-    window,
-)
+from suite.files import write_atomically
+from suite.judge.bands import STALLED
+from suite.judge.study import SMOOTHED_STEPS, Study, branch, place, running_gains, studies, window
+from suite.networks.fixes import FIXES
+from suite.networks.phases import GRID
+from suite.records import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 LOWEST_GAIN = -0.5  # nats; what diverges is cut off there
 PANEL_COLUMNS = 4

@@ -11,10 +11,11 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite.report.table import text_grid
+from suite.report.grid import text_grid
 
 if TYPE_CHECKING:
-    from suite.examination.examine import Diagnosis, Evaluation, LayerExamination
+    from suite.diagnose.found import Diagnosis, LayerExamination
+    from suite.diagnose.predictions import Evaluation
 
 SCHEMA = 1
 HEALTHY = "healthy"
@@ -32,6 +33,7 @@ LAYER_COLUMNS = (
     "symmetric KL",
     "steps needed",
 )
+
 PHASE_COLUMNS = (
     "normalised by",
     "accuracy",
@@ -39,12 +41,14 @@ PHASE_COLUMNS = (
     "cross-entropy",
     "classes predicted",
 )
+
 PHASE_NAMES: Mapping[str, str] = {
     "inference": "inference phase",
     "training": "training phase",
     "batch statistics": "batch statistics",
     "precise-bn": "after precise-bn",
 }
+
 START = "*"
 LEGEND = (
     "mean shift: standard deviations of the batch; log variance ratio: ln(moving / batch); "

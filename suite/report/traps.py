@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from suite.judge.traps import TRAPS, Trap, expected, generation
 from suite.records import Record
-from suite.report.table import markdown_grid
-from suite.traps import TRAPS, Trap, expected, generation
+from suite.report.grid import markdown_grid
 
 UNSEEN = "-"
 

@@ -6,10 +6,7 @@ import functools
 import os
 import platform
 import random
-import sys
-import types
-import weakref
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
@@ -17,11 +14,22 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from suite.fixes import batch_norms
-from suite.phases import ADVERSARIAL, CLEAN, INFERENCE, OWN, PHASES, TRAINING, Phases
-from suite.stacks import (
+from suite.networks.batch_norm import batch_norms
+from suite.networks.phases import ADVERSARIAL, CLEAN, INFERENCE, OWN, TRAINING, Phases
+from suite.stacks.protocol import StepResult
+from suite.stacks.published import (
+    SWITCHES,
+    CallableModelWrapper,
+    FastGradientMethod,
+    ProjectedGradientDescent,
+    clean_accuracy,
+    clean_ce,
+    cleverhans,
+    fitted,
+    published_step,
+)
+from suite.stacks.shared import (
     OPTIMIZERS,
-    StepResult,
     attack_name,
     require_phases,
     step_size,
@@ -30,33 +38,13 @@ from suite.stacks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from suite.stacks import Images, Labels, Logits, TrainStep
-    from suite.types import Model
-
-
-@contextmanager
-def empty_module(name: str) -> Iterator[None]:
-    """Let `name` be imported as an empty module, for a while."""
-    sys.modules[name] = types.ModuleType(name)
-    try:
-        yield
-    finally:
-        del sys.modules[name]
-
-
-# CleverHans 3.1.0 imports tensorflow_addons for SPSA alone, which the suite does not use; no
-# release of tensorflow-addons imports on TensorFlow 1. CleverHans itself is unchanged.
-with empty_module("tensorflow_addons"):
-    import cleverhans
-    from cleverhans.attacks import FastGradientMethod, ProjectedGradientDescent
-    from cleverhans.model import CallableModelWrapper
-    from cleverhans.utils_keras import KerasModelWrapper
+    from suite.networks.types import Images, Labels, Logits, Model
+    from suite.stacks.protocol import TrainStep
 
 K = keras.backend
 GRAPH = True
-
 DETERMINISTIC = ("TF_DETERMINISTIC_OPS", "TF_CUDNN_DETERMINISTIC")
 """Environment variables that ask for deterministic GPU kernels, where TensorFlow 1 knows them."""
 
@@ -197,7 +185,7 @@ def train_step(
     if branch not in (None, model) or phases.adversarial not in {TRAINING, INFERENCE}:
         return _staged_step(model, phases, epsilon, descent, branch or model)
     if phases in SWITCHES:
-        return _published_step(model, phases, epsilon, descent)
+        return published_step(model, phases, epsilon, descent)
     return _explicit_step(model, phases, epsilon, descent)
 
 
@@ -212,113 +200,7 @@ def _plain_step(model: Model, descent: Any) -> TrainStep:
     whole.compile(
         descent, keras.losses.categorical_crossentropy, metrics=[clean_ce, clean_accuracy]
     )
-    return _fitted(whole, nullcontext)
-
-
-@contextmanager
-def switched_globally() -> Iterator[None]:
-    """Build in the inference phase, as published.
-
-    What it leaves behind is an integer phase: Keras no longer feeds the phase's placeholder, the
-    default of which is inference, so that everything outside runs in the inference phase too.
-    """
-    K.set_learning_phase(False)
-    yield
-    K.set_learning_phase(True)
-
-
-@contextmanager
-def scoped() -> Iterator[None]:
-    """Build in the inference phase and put the fed phase back."""
-    with K.learning_phase_scope(0):
-        yield
-
-
-@contextmanager
-def phase_put_back() -> Iterator[None]:
-    """Have an integer phase, as `switched_globally` leaves it, and put the fed phase back.
-
-    The published program ends with its training; here other models follow in the same process.
-    """
-    with K.learning_phase_scope(1):
-        yield
-
-
-SWITCHES: dict[Phases, tuple[Any, Any]] = {
-    PHASES["literal"]: (switched_globally, phase_put_back),
-    PHASES["intended"]: (scoped, nullcontext),
-}
-"""How each policy builds the attack and the adversarial pass, and what its `fit` runs in."""
-
-PUBLISHED: weakref.WeakSet[Model] = weakref.WeakSet()
-"""The models that a step of the published code was made of."""
-
-
-def _published_step(model: Model, phases: Phases, epsilon: float, descent: Any) -> TrainStep:
-    """Return an update by the published code, which wants a model that ends in a softmax."""
-    if model in PUBLISHED:
-        raise ValueError(
-            "model must have no other adversarial step, since each would run the updates of both. "
-            f"Received: {model.name}, which has one"
-        )
-    PUBLISHED.add(model)
-    switched, fitting = SWITCHES[phases]
-    whole = keras.Model(model.inputs, keras.layers.Activation("softmax")(model.outputs[0]))
-    whole(whole.inputs[0])  # as published, against tensorflow#23769; doubles BatchNorm's updates
-    loss, metrics = _published_loss(whole, epsilon, switched)
-    with fitting():
-        whole.compile(descent, loss, metrics=[clean_ce, clean_accuracy, *metrics])
-    return _fitted(whole, fitting)
-
-
-def _published_loss(whole: Model, epsilon: float, switched: Any) -> tuple[Any, list[Any]]:
-    """Return the published loss, and the metrics of its adversarial branch.
-
-    Keras asks for the metrics before the loss; whichever comes first builds the branch.
-    """
-
-    @functools.lru_cache(maxsize=None)
-    def adversarial_predictions() -> tf.Tensor:
-        with switched():
-            attack = FastGradientMethod(KerasModelWrapper(whole), sess=K.get_session())
-            perturbed = attack.generate(whole.inputs[0], eps=epsilon, clip_min=0.0, clip_max=1.0)
-            return whole(tf.stop_gradient(perturbed))
-
-    def adversarial_ce(targets: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
-        return keras.losses.categorical_crossentropy(targets, adversarial_predictions())
-
-    def adversarial_accuracy(targets: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
-        return keras.metrics.categorical_accuracy(targets, adversarial_predictions())
-
-    def loss(targets: tf.Tensor, predictions: tf.Tensor) -> tf.Tensor:
-        clean = keras.losses.categorical_crossentropy(targets, predictions)
-        return 0.5 * clean + 0.5 * adversarial_ce(targets, predictions)
-
-    return loss, [adversarial_ce, adversarial_accuracy]
-
-
-def clean_ce(targets: tf.Tensor, predictions: tf.Tensor) -> tf.Tensor:
-    """Return the cross-entropy ``(batch,)`` of the clean images, in nats."""
-    return keras.losses.categorical_crossentropy(targets, predictions)
-
-
-def clean_accuracy(targets: tf.Tensor, predictions: tf.Tensor) -> tf.Tensor:
-    """Return 1.0 for each clean image classified rightly, else 0.0, ``(batch,)``."""
-    return keras.metrics.categorical_accuracy(targets, predictions)
-
-
-def _fitted(whole: Model, fitting: Any) -> TrainStep:
-    """Return an update by `fit` of the compiled model `whole`, one batch a call."""
-    classes = int(whole.outputs[0].shape[-1])
-
-    def step(images: Images, labels: Labels, learning_rate: float) -> StepResult:
-        K.set_value(whole.optimizer.lr, learning_rate)
-        targets = np.eye(classes, dtype=np.float32)[labels]
-        with fitting():
-            done = whole.fit(images, targets, batch_size=len(images), shuffle=False, verbose=0)
-        return StepResult(**{name: float(value) for name, (value,) in done.history.items()})
-
-    return step
+    return fitted(whole, nullcontext)
 
 
 def _explicit_step(model: Model, phases: Phases, epsilon: float, descent: Any) -> TrainStep:

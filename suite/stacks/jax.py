@@ -7,7 +7,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,33 +16,32 @@ import numpy as np
 from jax.example_libraries import stax
 
 from suite import machine
-from suite.fixes import batch_norms
-from suite.phases import ADVERSARIAL, CLEAN, INFERENCE, OWN_KEPT, TRAINING, Phases
-from suite.stacks import (
+from suite.networks.phases import TRAINING, Phases
+from suite.networks.types import Images, Labels, Logits, Model
+from suite.stacks.jax_passes import (
+    Array,
+    Arrays,
+    State,
+    assign,
+    forward_pass,
+    pass_among,
+    state_of,
+    step_passes,
+    values_of,
+    variables_of,
+)
+from suite.stacks.protocol import StepResult, TrainStep
+from suite.stacks.shared import (
     OPTIMIZERS,
-    Images,
-    Labels,
-    Logits,
-    StepResult,
-    TrainStep,
     attack_name,
     cleverhans_attack,
     require_phases,
     step_size,
-    union,
-    updated_layers,
 )
-from suite.types import Model
-
-if TYPE_CHECKING:
-    from typing import TypeAlias
 
 GRAPH = False
 DISTRIBUTIONS = ("jax", "jaxlib", "cleverhans", "keras", "numpy", "h5py", "ml-dtypes")
 DETERMINISTIC = {"xla_gpu_deterministic_ops": True}
-
-Array: TypeAlias = jax.Array
-Arrays: TypeAlias = "list[jax.Array]"
 
 
 @contextmanager
@@ -90,45 +89,6 @@ def peak_device_bytes() -> int | None:
     return int(jax.devices()[0].memory_stats()["peak_bytes_in_use"])
 
 
-class State(NamedTuple):
-    """The values of a model's variables, in Keras' order."""
-
-    trainable: Arrays
-    other: Arrays
-
-
-class Variables(NamedTuple):
-    """Keras' variables of a model, and after them those that only its branch has."""
-
-    trainable: list[Any]
-    other: list[Any]
-
-
-def _variables(model: Model, branch: Model | None = None) -> Variables:
-    """Return the variables of `model` and of its `branch`."""
-    second = model if branch is None else branch
-    return Variables(
-        union(model.trainable_variables, second.trainable_variables),
-        union(model.non_trainable_variables, second.non_trainable_variables),
-    )
-
-
-def _state(model: Model) -> State:
-    """Return the present values of the variables of `model`."""
-    return State(_values(model.trainable_variables), _values(model.non_trainable_variables))
-
-
-def _values(variables: Any) -> Arrays:
-    """Return the arrays that Keras' `variables` hold."""
-    return [variable.value for variable in variables]
-
-
-def _assign(variables: Any, values: Arrays) -> None:
-    """Write `values` back, so that whoever asks Keras for a weight reads the truth."""
-    for variable, value in zip(variables, values):
-        variable.assign(value)
-
-
 def _compiled(function: Callable[..., Any]) -> Any:
     """Return `function` compiled, with deterministic kernels."""
     return jax.jit(function, compiler_options=DETERMINISTIC if gpus() else None)
@@ -149,44 +109,29 @@ class JaxNetwork(NamedTuple):
 
     def logits(self, images: Images, *, training: bool) -> Logits:
         """Return the logits ``(batch, classes)`` of `images` in the phase `training`."""
-        logits, other = self.passes[training](_state(self.model), images)
-        _assign(self.model.non_trainable_variables, other)
+        logits, other = self.passes[training](state_of(self.model), images)
+        assign(self.model.non_trainable_variables, other)
         return np.asarray(logits)
 
     def craft(self, images: Images, *, epsilon: float, training: bool, steps: int = 1) -> Images:
         """Return CleverHans' adversarial images, crafted in the phase `training`."""
         attack = self.attacks(training, steps)
-        perturbed, other = attack(_state(self.model), images, epsilon)
-        _assign(self.model.non_trainable_variables, other)
+        perturbed, other = attack(state_of(self.model), images, epsilon)
+        assign(self.model.non_trainable_variables, other)
         return np.asarray(perturbed)
 
 
 def network(model: Model) -> JaxNetwork:
     """Return `model` with its compiled passes and attacks."""
-    passes = {phase: _compiled(_pass(model, phase)) for phase in (False, True)}
+    passes = {phase: _compiled(forward_pass(model, phase)) for phase in (False, True)}
 
     @functools.lru_cache(maxsize=None)
     def attack(training: bool, steps: int) -> Any:
         attack_name(steps)
-        forward = _pass(model, training)
+        forward = forward_pass(model, training)
         return _compiled(_attack(forward)) if steps == 1 else _repeated(forward, steps)
 
     return JaxNetwork(model, passes, attack)
-
-
-def _pass(model: Model, training: bool) -> Any:
-    """Return the forward pass in one phase: logits, and the variables that are not trained.
-
-    In the inference phase those are handed on unchanged; in the training phase they hold the
-    moved moving statistics and the next seeds of dropout. They are held constant, as an assigned
-    variable is elsewhere: a later pass in the inference phase must not learn through them.
-    """
-
-    def forward(state: State, images: Array) -> tuple[Array, Arrays]:
-        logits, other = model.stateless_call(*state, images, training=training)
-        return logits, jax.lax.stop_gradient(other)
-
-    return forward
 
 
 def _attack(forward: Any) -> Any:
@@ -281,7 +226,7 @@ def train_step(
     Raises:
         ValueError: If `phases` are none that a step can run in.
     """
-    variables = _variables(model, branch if phases is not None else None)
+    variables = variables_of(model, branch if phases is not None else None)
     differentiated = _differentiated(model, phases, epsilon, branch)
     descent = OPTIMIZERS[optimizer](keras)
     descent.build(variables.trainable)
@@ -295,14 +240,14 @@ def train_step(
     def step(images: Images, labels: Labels, learning_rate: float) -> StepResult:
         descent.learning_rate = learning_rate
         trainable, other, slots, measured = update(
-            State(*map(_values, variables)),
-            _values(descent.variables),
+            State(*map(values_of, variables)),
+            values_of(descent.variables),
             images,
             labels.astype(np.int32),
         )
-        _assign(variables.trainable, trainable)
-        _assign(variables.other, other)
-        _assign(descent.variables, slots)
+        assign(variables.trainable, trainable)
+        assign(variables.other, other)
+        assign(descent.variables, slots)
         return StepResult(*map(float, np.asarray(measured)))
 
     return step
@@ -315,7 +260,7 @@ def gradients(
     differentiated = _compiled(_differentiated(model, phases, epsilon))
 
     def of_batch(images: Images, labels: Labels) -> list[np.ndarray]:
-        found, _ = differentiated(_state(model), images, labels.astype(np.int32))
+        found, _ = differentiated(state_of(model), images, labels.astype(np.int32))
         return [np.asarray(gradient) for gradient in found]
 
     return of_batch
@@ -340,7 +285,7 @@ def _differentiated(
 
 def _plain(model: Model) -> Any:
     """Return the plain loss: the mean cross-entropy of the clean images, in the training phase."""
-    forward = _pass(model, True)
+    forward = forward_pass(model, True)
 
     def losses(state: State, images: Array, labels: Array) -> tuple[Array, list[Array], Arrays]:
         logits, other = forward(state, images)
@@ -356,9 +301,9 @@ def _adversarial(model: Model, phases: Phases, epsilon: float, branch: Model | N
     The perturbed images are held constant, as published. Each pass starts from the variables
     that the one before it moved.
     """
-    second, variables = model if branch is None else branch, _variables(model, branch)
-    attack = _attack(_pass_among(second, variables, phases.attack == TRAINING))
-    clean_pass, adversarial_pass = _passes(model, phases, second, variables)
+    second, variables = model if branch is None else branch, variables_of(model, branch)
+    attack = _attack(pass_among(second, variables, phases.attack == TRAINING))
+    clean_pass, adversarial_pass = step_passes(model, phases, second, variables)
 
     def losses(state: State, images: Array, labels: Array) -> tuple[Array, list[Array], Arrays]:
         logits, other, planted = clean_pass(state, images)
@@ -370,107 +315,6 @@ def _adversarial(model: Model, phases: Phases, epsilon: float, branch: Model | N
         return 0.5 * clean_ce + 0.5 * ce, [clean_ce, clean_accuracy, ce, accuracy], other
 
     return losses
-
-
-def _pass_among(model: Model, variables: Variables, training: bool) -> Any:
-    """Return the forward pass of `model` as one on the values of `variables`, which hold its."""
-    forward = _pass(model, training)
-    trainable = _places(model.trainable_variables, variables.trainable)
-    others = _places(model.non_trainable_variables, variables.other)
-
-    def run(state: State, images: Array) -> tuple[Array, Arrays]:
-        own = State([state.trainable[i] for i in trainable], [state.other[i] for i in others])
-        logits, moved = forward(own, images)
-        return logits, _replaced(state.other, others, moved)
-
-    return run
-
-
-def _places(some: list[Any], variables: list[Any]) -> list[int]:
-    """Return where the first variables stand among the second."""
-    place = {id(variable): index for index, variable in enumerate(variables)}
-    return [place[id(variable)] for variable in some]
-
-
-def _replaced(values: Arrays, places: list[int], others: Arrays) -> Arrays:
-    """Return `values` with `others` in their `places`."""
-    found = list(values)
-    for place, value in zip(places, others, strict=True):
-        found[place] = value
-    return found
-
-
-def _statistics(layers: list[Model], variables: Variables) -> list[int]:
-    """Return where the moving means and variances of `layers` stand among the variables."""
-    moving = [x for layer in layers for x in (layer.moving_mean, layer.moving_variance)]
-    return _places(moving, variables.other)
-
-
-def _passes(model: Model, phases: Phases, branch: Model, variables: Variables) -> tuple[Any, Any]:
-    """Return the clean pass of `model` and the adversarial pass of `branch`.
-
-    The clean pass gives its logits, the variables it moved and the statistics to plant for the
-    adversarial one: None, but where that is normalised by the clean batch's.
-    """
-    if ADVERSARIAL[phases.adversarial].by == CLEAN:
-        layers = updated_layers(model, lambda images: model(jnp.asarray(images), training=True))
-        clean = _measuring(model, layers, variables)
-    else:
-        layers = list(batch_norms(branch))
-        forward = _pass_among(model, variables, phases.clean == TRAINING)
-
-        def clean(state: State, images: Array) -> tuple[Array, Arrays, Arrays | None]:
-            return (*forward(state, images), None)
-
-    places = _statistics(layers, variables)
-    return clean, _adversarial_pass(branch, phases.adversarial, variables, places)
-
-
-def _measuring(model: Model, layers: list[Model], variables: Variables) -> Any:
-    """Return the clean pass that also gives its batch's mean and variance in each of `layers`.
-
-    From zero the moving statistics go to 1 - momentum of the batch's, whatever they were:
-    nothing is lost by cancellation. They end where they would have gone.
-    """
-    forward, places = _pass_among(model, variables, True), _statistics(layers, variables)
-    momenta = [float(layer.momentum) for layer in layers for _ in range(2)]
-
-    def clean(state: State, images: Array) -> tuple[Array, Arrays, Arrays]:
-        old = [state.other[place] for place in places]
-        zeroed = _replaced(state.other, places, [jnp.zeros_like(value) for value in old])
-        logits, other = forward(State(state.trainable, zeroed), images)
-        moved = [other[place] for place in places]
-        ends = [m * before + after for m, before, after in zip(momenta, old, moved, strict=True)]
-        batch = [after / (1 - m) for m, after in zip(momenta, moved, strict=True)]
-        return logits, _replaced(other, places, ends), batch
-
-    return clean
-
-
-def _adversarial_pass(model: Model, kind: str, variables: Variables, places: list[int]) -> Any:
-    """Return the adversarial pass, of a `kind` of `suite.phases.ADVERSARIAL`.
-
-    Where Keras has no such phase, the statistics in `places` are put back after the pass that
-    gives the logits: one in the training phase, or one in the inference phase under the moving or
-    the planted statistics. What the perturbed images do to them is the matter of another pass, in
-    the training phase.
-    """
-    training, inference = (_pass_among(model, variables, phase) for phase in (True, False))
-    keras_phases = {TRAINING: training, INFERENCE: inference}
-    if kind in keras_phases:
-        return lambda state, images, _: keras_phases[kind](state, images)
-    forward = training if kind == OWN_KEPT else inference
-
-    def adversarial(state: State, images: Array, planted: Arrays | None) -> tuple[Array, Arrays]:
-        kept = [state.other[place] for place in places]
-        seen = state.other if planted is None else _replaced(state.other, places, planted)
-        logits, other = forward(State(state.trainable, seen), images)
-        other = _replaced(other, places, kept)
-        if ADVERSARIAL[kind].updates:
-            _, other = training(State(state.trainable, other), images)
-        return logits, other
-
-    return adversarial
 
 
 def _measure(labels: Array, logits: Array) -> tuple[Array, Array]:

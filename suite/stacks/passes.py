@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from suite.fixes import batch_norms
-from suite.phases import ADVERSARIAL, CLEAN, INFERENCE, OWN_KEPT, TRAINING, Phases
-from suite.stacks import updated_layers
-from suite.types import Model
+from suite.networks.batch_norm import batch_norms
+from suite.networks.phases import ADVERSARIAL, CLEAN, INFERENCE, OWN_KEPT, TRAINING, Phases
+from suite.networks.types import Model
+from suite.stacks.shared import updated_layers
 
 if TYPE_CHECKING:
     from typing import TypeAlias

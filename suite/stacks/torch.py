@@ -12,22 +12,18 @@ import numpy as np
 import torch
 
 from suite import machine
-from suite.phases import TRAINING, Phases
-from suite.stacks import (
+from suite.networks.phases import TRAINING, Phases
+from suite.networks.types import Images, Labels, Logits, Model
+from suite.stacks.passes import passes
+from suite.stacks.protocol import StepResult, TrainStep
+from suite.stacks.shared import (
     OPTIMIZERS,
-    Images,
-    Labels,
-    Logits,
-    StepResult,
-    TrainStep,
     attack_name,
     cleverhans_attack,
     require_phases,
     step_size,
     union,
 )
-from suite.stacks.passes import passes
-from suite.types import Model
 
 GRAPH = False
 DISTRIBUTIONS = ("torch", "cleverhans", "keras", "numpy", "h5py", "ml-dtypes")

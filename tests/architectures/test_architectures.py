@@ -1,14 +1,16 @@
 """Tests of suite.architectures: every layer is the published one, and ends in logits."""
 
 from __future__ import annotations
+from suite.networks import resnet50
+from suite.networks import vgg19
 
 from typing import Any
 
 import pytest
 
-from suite.architectures import ARCHITECTURES, PRETRAINED, resnet50, vgg19
-from suite.stacks import Stack
-from suite.types import Model
+from suite.networks.architectures import ARCHITECTURES, PRETRAINED
+from suite.stacks.protocol import Stack
+from suite.networks.types import Model
 
 CLASSES = 43
 TOLD = (

@@ -12,7 +12,7 @@ from PIL import Image
 
 from suite.data import folders
 from suite.data.download import TRAINING_ARCHIVE
-from suite.data.folders import INPUTS, as_fed, list_images, load_images
+from suite.diagnose.images import INPUTS, as_fed, list_images, load_images
 from suite.data.sources import TRAINING_FOLDER
 from suite.errors import DataError
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import suite.examination.callback as module
-from suite.examination.callback import callback
-from suite.examination.examine import VERDICTS, Diagnosis, Evaluation, LayerExamination
-from suite.examination.loading import framework
+from suite.diagnose.callback import callback
+from suite.diagnose.found import VERDICTS, Diagnosis, LayerExamination
+from suite.diagnose.predictions import Evaluation
+from suite.diagnose.loading import framework
 
 keras = framework()
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras' own, on NumPy 2.4

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from suite.examination.causes import VERDICTS, Finding, judge, mends, suspicious
-from suite.examination.evidence import Evaluation
-from suite.examination.examine import Examination, LayerExamination, NormState, Weights
-from suite.examination.listening import Unit
-from suite.examination.relations import Predictions, Probe
+from suite.diagnose.found import VERDICTS, Finding
+from suite.diagnose.causes.rules import judge
+from suite.diagnose.causes.worth import mends, suspicious
+from suite.diagnose.predictions import Evaluation
+from suite.diagnose.found import Examination, LayerExamination, NormState, Weights
+from suite.diagnose.network import Unit
+from suite.diagnose.probes import Predictions, Probe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from suite.errors import SuiteError
-from suite.examination.examine import Diagnosis, diagnose
-from suite.examination.listening import Moments, Network, leaves, moments, pooled
-from suite.examination.moving import half_life, symmetric_kl, travelled
-from suite.examination.relations import input_conventions, permuted_accuracy, probe
-from suite.stacks import Stack
-from suite.types import Keras, Model
+from suite.diagnose.found import Diagnosis
+from suite.diagnose.diagnosis import diagnose
+from suite.diagnose.statistics import Moments, moments, pooled
+from suite.diagnose.network import Network, leaves
+from suite.diagnose.statistics import half_life, symmetric_kl, travelled
+from suite.diagnose.probes import input_conventions, permuted_accuracy, probe
+from suite.stacks.protocol import Stack
+from suite.networks.types import Keras, Model
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -323,7 +325,7 @@ def test_a_layer_that_fails_leaves_no_trace(keras: Keras, make: Make, data: Data
 
 
 def fail_while_listening(listener: Network, images: NDArray[np.float32]) -> None:
-    from suite.examination.listening import around  # noqa: PLC0415
+    from suite.diagnose.network import around  # noqa: PLC0415
 
     def fail(*args: Any, **kwargs: Any) -> Any:
         del args, kwargs

@@ -11,13 +11,7 @@ import numpy as np
 import pytest
 
 from suite.errors import SuiteError
-from suite.examination.loading import (
-    ImageShape,
-    framework,
-    image_shape,
-    load_network,
-    output_classes,
-)
+from suite.diagnose.loading import ImageShape, framework, image_shape, load_network, output_classes
 
 keras = framework()
 KERAS_3 = hasattr(keras, "ops")

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from suite.errors import RecordError
-from suite.records import Record, record_path, store
-from suite.report.benchmark import write_benchmark_json
+from suite.records import Record
+from suite.store import record_path, store
+from suite.report.step_times import write_benchmark_json
 
 PLAIN_S = [0.1, 0.3, 0.2, 0.5]
 ADVERSARIAL_S = [0.4, 0.8, 0.6]

@@ -9,22 +9,11 @@ from typing import Any
 
 import pytest
 
-from suite.phases import PHASES
+from suite.networks.phases import PHASES
 from suite.records import Record
-from suite.report.claims import (
-    CLAIMS,
-    FALSE,
-    LEAST_RATE,
-    PARTLY,
-    RULES,
-    TRUE,
-    Claim,
-    claims_markdown,
-    claims_text,
-    judge_claims,
-    tally,
-)
-from suite.report.fixes import NOT_MEASURED
+from suite.judge.claims import CLAIMS, FALSE, LEAST_RATE, PARTLY, RULES, TRUE, Claim, judge_claims, tally
+from suite.report.claims import claims_markdown, claims_text
+from suite.judge.study import NOT_MEASURED
 
 MakeRecord = Callable[..., Record]
 MakeRuns = Callable[..., "list[Record]"]

@@ -9,18 +9,12 @@ from typing import Any
 
 import pytest
 
-from suite.bands import Band
-from suite.cases import Case, table
+from suite.judge.bands import Band
+from suite.cases import Case
+from suite.tables import table
 from suite.records import Record
-from suite.report.compatibility import (
-    COLUMNS,
-    TIER,
-    Evidence,
-    Outcome,
-    compatibility,
-    markdown_report,
-    text_report,
-)
+from suite.report.compatibility import COLUMNS, compatibility, markdown_report, text_report
+from suite.judge.compatibility import TIER, Evidence, Outcome
 
 DIGEST = "sha256:" + "ab" * 32
 TABLES = ("accuracy", "stall", "attack", "step-time")

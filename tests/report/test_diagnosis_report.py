@@ -12,14 +12,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from suite.examination.examine import VERDICTS, Diagnosis, Evaluation, LayerExamination
-from suite.report.diagnosis import (
-    HEALTHY,
-    LAYERS_SHOWN,
-    diagnosis_figure,
-    diagnosis_json,
-    diagnosis_text,
-)
+from suite.diagnose.found import VERDICTS, Diagnosis, LayerExamination
+from suite.diagnose.predictions import Evaluation
+from suite.report.diagnosis import HEALTHY, LAYERS_SHOWN, diagnosis_figure, diagnosis_json, diagnosis_text
 
 
 def layer(name: str, **changes: Any) -> LayerExamination:

@@ -1,6 +1,7 @@
 """Tests of suite.report.fixes and suite.report.curves: every cell says what the records say."""
 
 from __future__ import annotations
+from suite.report import curves
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,28 +13,11 @@ import numpy as np
 import pytest
 
 from suite.errors import RecordError
-from suite.fixes import FIXES
-from suite.phases import GRID
+from suite.networks.fixes import FIXES
+from suite.networks.phases import GRID
 from suite.records import Record
-from suite.report import curves
-from suite.report.fixes import (
-    ACCURACY_COLUMNS,
-    STALL_COLUMNS,
-    accuracy,
-    accuracy_cells,
-    comparisons,
-    fixes_markdown,
-    fixes_text,
-    prediction_width,
-    provenance,
-    running_gains,
-    spread,
-    stall_cells,
-    stalls,
-    steps_cell,
-    steps_to_gain,
-    studies,
-)
+from suite.report.study import ACCURACY_COLUMNS, STALL_COLUMNS, accuracy_cells, comparisons, fixes_markdown, fixes_text, provenance, stall_cells
+from suite.judge.study import accuracy, prediction_width, running_gains, spread, stalls, steps_cell, steps_to_gain, studies
 
 ENTROPY = 3.5
 STEPS = 80

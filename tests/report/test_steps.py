@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from suite.implied import Place
-from suite.parity import Comparison, Distance
-from suite.report.steps import paragraph, parity_markdown, parity_summary, parity_text
+from suite.judge.parity.implied import Place
+from suite.judge.parity.compare import Comparison
+from suite.judge.parity.distances import Distance
+from suite.report.parity import paragraph, parity_markdown, parity_summary, parity_text
 
 SMALL = Distance(Place(0, "batch mean", "conv1_bn"), 1e-6, 2e-5)
 LARGE = Distance(Place(1, "gradient", "conv1_conv", "kernel"), 0.25, 0.1)

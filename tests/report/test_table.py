@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from suite.cases import Band
-from suite.report import markdown_table, summary, text_table
-from suite.verdicts import Verdict, judge
+from suite.judge.bands import Band
+from suite.report.verdicts import markdown_table, summary, text_table
+from suite.judge.verdicts import Verdict, judge
 
 LONG = "resnet50-w0.25-adversarial-intended-bn-momentum-0.5"
 METRIC = "adversarial_inference_information_gain"

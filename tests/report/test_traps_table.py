@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from suite.records import Record
 from suite.report.traps import traps_markdown
-from suite.traps import TRAPS
+from suite.measure.questions.traps import TRAPS
 
 MakeRecord = Callable[..., Record]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from suite.stacks import Images, Labels
+    from suite.networks.types import Images, Labels
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Tests of suite.stacks.eager: the step, the phases and the attack, against sums made elsewhere."""
 
 from __future__ import annotations
+from suite.stacks import eager
 
 import random
 from typing import TYPE_CHECKING, Any
@@ -8,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from suite.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
+from suite.networks.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
 
 tf = pytest.importorskip("tensorflow")
 if tf.__version__.startswith("1."):
     pytest.skip("the eager stack is that of TensorFlow 2", allow_module_level=True)
 
-from suite.stacks import eager  # noqa: E402
 
 if TYPE_CHECKING:
-    from suite.stacks import Images, Labels, Stack
-    from suite.types import Model
+    from suite.networks.types import Images, Labels
+    from suite.stacks.protocol import Stack
+    from suite.networks.types import Model
 
 EPSILON = 0.05
 MOMENTUM = 0.9

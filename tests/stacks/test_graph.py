@@ -1,6 +1,8 @@
 """Tests of suite.stacks.graph: the published code, its phases and the attack, against sums."""
 
 from __future__ import annotations
+from suite.stacks import graph
+from suite.stacks import published
 
 import random
 import sys
@@ -9,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from suite.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
+from suite.networks.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
 
 tf = pytest.importorskip("tensorflow")
 if not tf.__version__.startswith("1."):
     pytest.skip("only TensorFlow 1 has sessions and runs CleverHans 3", allow_module_level=True)
 
-from suite.stacks import graph  # noqa: E402
 
 if TYPE_CHECKING:
-    from suite.stacks import Images, Labels, Stack
-    from suite.types import Model
+    from suite.networks.types import Images, Labels
+    from suite.stacks.protocol import Stack
+    from suite.networks.types import Model
 
 EPSILON = 0.05
 MOMENTUM = 0.9
@@ -276,12 +278,12 @@ def test_frozen_layers_stay_and_the_others_learn(
 def test_perturbed_images_are_held_constant_even_for_an_attack_that_has_a_gradient(
     linear: Model, images: Images, labels: Labels, phases: Phases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Attack(graph.FastGradientMethod):
+    class Attack(published.FastGradientMethod):
         def generate(self, x: Any, **_: Any) -> Any:
             return x * (1 + tf.reduce_sum(self.model.get_logits(x) ** 2))
 
     kernel = linear.get_weights()[0]
-    monkeypatch.setattr(graph, "FastGradientMethod", Attack)
+    monkeypatch.setattr(published, "FastGradientMethod", Attack)
     graph.train_step(linear, phases=phases, epsilon=EPSILON)(images, labels, 0.1)
     flat = images.reshape(len(images), -1).astype(np.float64)
     perturbed = flat * (1 + ((flat @ kernel) ** 2).sum())

@@ -1,19 +1,20 @@
 """Tests of what every stack does alike: the phase grid, a branch, an attack of several steps."""
 
 from __future__ import annotations
+from suite.measure import statistics
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from suite import diagnosis
-from suite.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
-from suite.training import cross_entropy
+from suite.networks.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
+from suite.measure.evaluation import cross_entropy
 
 if TYPE_CHECKING:
-    from suite.stacks import Images, Labels, Stack
-    from suite.types import Model
+    from suite.networks.types import Images, Labels
+    from suite.stacks.protocol import Stack
+    from suite.networks.types import Model
 
 EPSILON = 0.05
 MOMENTUM = 0.9
@@ -142,7 +143,7 @@ def test_a_branch_has_its_own_normalisation_and_shares_the_rest(
     step = stack.train_step(model, phases=phases, epsilon=EPSILON, branch=branch)
     clean = stack.network(model).logits(images, training=False)
     perturbed = stack.network(branch).craft(images, epsilon=EPSILON, training=False)
-    batch = diagnosis.batch_moments(stack, branch, perturbed)["bn_adversarial"]
+    batch = statistics.batch_moments(stack, branch, perturbed)["bn_adversarial"]
     kernel = model.get_layer("conv").get_weights()[0]
     step(images, labels, 0.1)
     for old, new in zip([*before, *before_other], [*mine.get_weights(), *other.get_weights()]):

@@ -1,6 +1,7 @@
 """Tests of suite.stacks.jax: the step, the phases and the attack, against sums made elsewhere."""
 
 from __future__ import annotations
+from suite.stacks import jax
 
 import itertools
 import os
@@ -19,10 +20,10 @@ from importlib import metadata
 import jax
 import jax.numpy as jnp
 
-from suite.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
-from suite.stacks import Images, Labels, Stack
-from suite.stacks import jax as jax_stack
-from suite.types import Model
+from suite.networks.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
+from suite.networks.types import Images, Labels
+from suite.stacks.protocol import Stack
+from suite.networks.types import Model
 
 EPSILON = 0.05
 MOMENTUM = 0.9
@@ -360,8 +361,8 @@ def test_versions_name_what_is_running(stack: Stack) -> None:
 
 
 def test_without_a_gpu_no_device_memory_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jax_stack, "gpus", list)
-    assert jax_stack.peak_device_bytes() is None
+    monkeypatch.setattr(jax, "gpus", list)
+    assert jax.peak_device_bytes() is None
 
 
 def test_the_name_that_jax_dropped_is_given_to_cleverhans_alone() -> None:

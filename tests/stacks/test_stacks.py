@@ -1,13 +1,13 @@
 """Tests of suite.stacks: the stack that is loaded is the one of the framework that is installed."""
 
 from __future__ import annotations
+from suite.stacks import loading
 
 import importlib
 from types import SimpleNamespace
 
 import pytest
 
-from suite import stacks
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ def test_keras_backend_decides(
     loaded: list[str], monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
     monkeypatch.setenv("KERAS_BACKEND", backend)
-    stacks.load()
+    loading.load()
     assert loaded == [f"suite.stacks.{backend}"]
 
 
 def test_tensorflow_1_is_the_graph_stack(loaded: list[str]) -> None:
-    stacks.load()
+    loading.load()
     assert loaded == ["tensorflow", "suite.stacks.graph"]
 
 
@@ -49,7 +49,7 @@ def test_tensorflow_backend_and_a_newer_tensorflow_is_the_eager_stack(
 
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     monkeypatch.setattr(importlib, "import_module", record)
-    stacks.load()
+    loading.load()
     assert names == ["tensorflow", "suite.stacks.eager"]
 
 
@@ -60,4 +60,4 @@ def test_no_framework_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(ModuleNotFoundError, match="tensorflow"):
-        stacks.load()
+        loading.load()

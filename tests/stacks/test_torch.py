@@ -1,6 +1,7 @@
 """Tests of suite.stacks.torch: the step, the phases and the attack, against sums made elsewhere."""
 
 from __future__ import annotations
+from suite.stacks import torch
 
 import itertools
 import os
@@ -17,10 +18,10 @@ from importlib import metadata
 
 import torch
 
-from suite.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
-from suite.stacks import Images, Labels, Stack
-from suite.stacks import torch as torch_stack
-from suite.types import Model
+from suite.networks.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
+from suite.networks.types import Images, Labels
+from suite.stacks.protocol import Stack
+from suite.networks.types import Model
 
 EPSILON = 0.05
 MOMENTUM = 0.9
@@ -347,8 +348,8 @@ def test_versions_name_what_is_running(stack: Stack) -> None:
 
 
 def test_without_a_gpu_no_device_memory_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch_stack, "gpus", list)
-    assert torch_stack.peak_device_bytes() is None
+    monkeypatch.setattr(torch, "gpus", list)
+    assert torch.peak_device_bytes() is None
 
 
 def test_the_attack_leaves_no_gradient_at_the_weights(stack: Stack, images: Images) -> None:

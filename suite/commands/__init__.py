@@ -1,0 +1,1 @@
+"""The commands, one file a session; this one imports nothing, so that `lock` runs without NumPy."""

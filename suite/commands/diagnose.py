@@ -1,0 +1,114 @@
+"""`diagnose`: what is wrong with a network of one's own, and what to do."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from suite.commands.options import ILL_STATUS, check_figure, positive, seed, several
+from suite.diagnose import Diagnosis, diagnose
+from suite.diagnose.images import Listing, as_fed, list_images, load_images
+from suite.diagnose.loading import framework, image_shape, load_network, output_classes
+from suite.errors import SuiteError
+from suite.files import write_atomically
+from suite.report.diagnosis import HEALTHY, diagnosis_figure, diagnosis_json, diagnosis_text
+from suite.report.grid import terminal_width
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print and store the diagnosis of a network; the status tells whether it is healthy."""
+    options = _parser().parse_args(arguments)
+    check_figure(options.figure)
+    listing = list_images(options.data, split=options.split)
+    keras = framework()
+    model = load_network(options.model, keras)
+    shape = image_shape(model, size_px=options.size)
+    _check_classes(listing, output_classes(model, shape))
+    pixels, labels = load_images(
+        listing, **shape._asdict(), count=options.images, seed=options.seed
+    )
+    images = as_fed(pixels, options.inputs)
+    settings = {"batch_size": options.batch, "max_images": options.images, "seed": options.seed}
+    try:
+        found = diagnose(model, images, labels, keras=keras, **settings)
+    except ValueError as error:  # what is wrong with the images or the network, in its own words
+        raise SuiteError(f"{options.model} cannot be diagnosed: {error}") from error
+    return _report_diagnosis(found, options, classes=listing.classes)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="nox -s diagnose --",
+        description="Tell what BatchNorm does in a Keras network and what mends it. Ends with 0 if "
+        "it is healthy, with 1 if something was found, with 2 if it cannot be told.",
+    )
+    parser.add_argument(
+        "model", metavar="MODEL", help="a .keras or .h5 file, or PACKAGE.MODULE:FUNCTION"
+    )
+    _add_images(parser)
+    parser.add_argument(
+        "--batch", type=positive, default=32, metavar="N", help="that you train with (default: 32)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("diagnosis"), metavar="DIR",
+        help="where diagnosis.json and the figure go (default: diagnosis)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--figure", type=Path, default=Path("diagnosis.png"), metavar="NAME",
+        help="of the figure in it, a .png or .svg (default: diagnosis.png)",
+    )  # fmt: skip
+    return parser
+
+
+def _add_images(parser: argparse.ArgumentParser) -> None:
+    """Add the options that tell which images a network is diagnosed with."""
+    parser.add_argument(
+        "--data", required=True, metavar="DIR",
+        help="images in one folder a class, a folder of GTSRB, or gtsrb (GTSRB_ROOT, the download)",
+    )  # fmt: skip
+    parser.add_argument("--split", choices=("train", "test"), help="of GTSRB (default: test)")
+    parser.add_argument(
+        "--inputs", choices=("0..1", "0..255", "tf", "caffe", "torch"), default="0..1",
+        help="how you feed pixels (default: 0..1); tf is -1 to 1, caffe BGR less ImageNet's mean, "
+        "torch standardised by ImageNet's, as in keras.applications",
+    )  # fmt: skip
+    parser.add_argument(
+        "--size", type=positive, metavar="PX", help="side of the images, where MODEL takes any"
+    )
+    parser.add_argument(
+        "--images", type=several, default=256, metavar="N", help="examined (default: 256)"
+    )
+    parser.add_argument("--seed", type=seed, default=0, help="of the draw of images (default: 0)")
+
+
+def _check_classes(listing: Listing, outputs: int) -> None:
+    """Raise SuiteError unless the network has one output a class."""
+    classes = len(listing.classes)
+    if classes != outputs:
+        first = ", ".join(listing.classes[:4])
+        raise SuiteError(
+            f"The network has {outputs} outputs, but {listing.place} has {classes} classes ({first}"
+            f"{', ...' if classes > len(first.split(', ')) else ''}), so the labels would not be "
+            "those it was trained with. Give a folder with one folder an output, in the order of "
+            "their names; one without images counts."
+        )
+
+
+def _report_diagnosis(
+    found: Diagnosis, options: argparse.Namespace, *, classes: Sequence[str]
+) -> int:
+    """Print a diagnosis, write its JSON and its figure, and return the status."""
+    page, figure = options.out / "diagnosis.json", options.out / options.figure
+    names = ("model", "data", "split", "inputs", "size", "images", "batch", "seed")
+    about = {**{name: getattr(options, name) for name in names}, "class_names": classes}
+    print(diagnosis_text(found, width=terminal_width(), full=str(page)))
+    write_atomically(page, diagnosis_json(found, about).encode())
+    try:
+        write_atomically(figure, diagnosis_figure(found, figure))
+        written = f"{page}, {figure}"
+    except ModuleNotFoundError:
+        written = f"{page}\nno figure: pip install matplotlib"
+    print(f"\nwritten: {written}")
+    return 0 if found.verdict == HEALTHY else ILL_STATUS

@@ -1,0 +1,54 @@
+"""`lock`: the release table resolved into lock files, or checked against them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from suite.errors import ReleaseError
+from suite.locks import TOOLS, TOOLS_PYTHON, Lock, check, lock_of, strangers, update
+from suite.releases import TABLES, read_project, read_releases
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write or check the locks and return the exit status: 0, or 1 if one cannot be had."""
+    options = _parser().parse_args(arguments)
+    try:
+        locks = chosen_locks(options.names)
+        problems = check(locks) if options.check else update(locks, upgrade=options.upgrade)
+        if options.check and not options.names:
+            problems += strangers()
+    except ReleaseError as error:
+        problems = [str(error)]
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="nox -s lock --")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="rows; all if none is named")
+    parser.add_argument("--check", action="store_true", help="fail if a lock is stale; write none")
+    parser.add_argument("--upgrade", action="store_true", help="forget versions that still fit")
+    return parser
+
+
+def chosen_locks(names: Sequence[str]) -> list[Lock]:
+    """Return the locks of the rows `names`, GPU's too, or of all that are pinned and the tools.
+
+    Raises:
+        ReleaseError: If a name is neither a row's nor ``"tools"``.
+    """
+    rows = [row for table, _ in TABLES for row in read_releases(table=table)]
+    known = list(dict.fromkeys([*(row.name for row in rows), TOOLS]))
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ReleaseError(
+            f"{', '.join(unknown)} is no row of the release table, which has {', '.join(known)}."
+        )
+    locks = [lock_of(row) for row in rows if row.name in names or not (names or row.unpinned)]
+    default = read_project()["tool"]["suite"]["default"]
+    tools = Lock(TOOLS, TOOLS_PYTHON, group=TOOLS, constraint=default)
+    return [*locks, tools] if TOOLS in names or not names else locks

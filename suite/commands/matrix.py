@@ -1,0 +1,196 @@
+"""The matrix: the small tier on the rows of the release table, each in its own environment."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from suite.commands.logs import imported, installed, reason
+from suite.commands.options import INTERRUPTED_STATUS, REGRESSION_STATUS, positive
+from suite.commands.processes import POLL_S, Run, log_path, start, stopped_together
+from suite.errors import RecordError
+from suite.files import file_digest, write_atomically
+from suite.judge.compatibility import TIER, Evidence, Outcome
+from suite.locks import lock_of, staleness
+from suite.releases import Release, chosen, read_releases
+from suite.report.compatibility import compatibility, markdown_report, text_report
+from suite.report.grid import terminal_width
+from suite.report.pages import write_section
+from suite.report.traps import traps_markdown
+from suite.store import read_records
+
+BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's is
+
+
+def run_matrix(
+    rows: Sequence[Release],
+    *,
+    records: Path,
+    jobs: int = 1,
+    arguments: Sequence[str] = (),
+) -> dict[str, Outcome]:
+    """Run the small tier of `rows`, `jobs` at once, and return what became of each.
+
+    A row that fails stops no other. What is finished is not run again: its record is there.
+
+    Args:
+        rows: Rows of the release table, in the order in which they start.
+        records: Where records, logs and outcomes go.
+        jobs: Rows that run at the same time.
+        arguments: Passed on to pytest.
+
+    Raises:
+        RecordError: If a log or an outcome cannot be written.
+    """
+    waiting, outcomes = list(rows), dict[str, Outcome]()
+    running: list[Run] = []
+    with stopped_together(running):
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                running.append(start(waiting.pop(0), records, arguments))
+            for run in [run for run in running if run.process.poll() is not None]:
+                running.remove(run)
+                outcomes[run.release.name] = _finish(run, records)
+                print(f"{len(outcomes)} of {len(rows)} rows done", flush=True)
+            time.sleep(POLL_S)
+    return outcomes
+
+
+def _finish(run: Run, records: Path) -> Outcome:
+    """Return what became of a row that has ended, after it is stored and printed."""
+    log = log_path(run.release, records).read_text(encoding="utf-8", errors="replace")
+    passed = run.process.returncode == 0
+    seconds = time.perf_counter() - run.started_s
+    outcome = Outcome(
+        passed=passed,
+        installs=installed(log),
+        imports=imported(log),
+        seconds=round(seconds, 1),
+        reason="" if passed else reason(log),
+        lock_digest=lock_digest(run.release),
+        date=datetime.now(UTC).date().isoformat(),
+    )
+    write_outcome(outcome, run.release, records)
+    end = "passed" if passed else f"failed: {outcome.reason}"
+    print(f"{run.release} {seconds:.0f} s, {end}", flush=True)
+    return outcome
+
+
+def lock_digest(release: Release) -> str:
+    """Return the digest of a row's lock; nothing where there is none that fits the row.
+
+    An unpinned row's fits: it is what the row resolved to when it last ran.
+    """
+    lock = lock_of(release)
+    fits = lock.path.exists() if release.unpinned else not staleness(lock)
+    return file_digest(lock.path) if fits else ""
+
+
+def write_outcome(outcome: Outcome, release: Release, records: Path) -> None:
+    """Store what became of a row beside its records.
+
+    Raises:
+        RecordError: If it cannot be written.
+    """
+    content = json.dumps(asdict(outcome), indent=1)
+    write_atomically(records / release.name / "matrix.json", f"{content}\n".encode())
+
+
+def read_outcome(release: Release, records: Path) -> Outcome | None:
+    """Return what became of a row when it last ran; None if it did not run yet.
+
+    Raises:
+        RecordError: If the file is damaged.
+    """
+    path = records / release.name / "matrix.json"
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Outcome(**content)
+    except (OSError, ValueError, TypeError) as error:
+        raise RecordError(f"{path} cannot be read: {error}. Remove it: a run makes it.") from error
+
+
+def evidence(release: Release, records: Path) -> Evidence:
+    """Return all that is stored of a row.
+
+    Raises:
+        RecordError: If a record is damaged.
+    """
+    stored = tuple(read_records(records / release.name / TIER))
+    outcome = read_outcome(release, records)
+    return Evidence(release.name, lock_digest(release), stored, outcome)
+
+
+def disk_use(rows: Sequence[Release], environments: Path = Path(".nox")) -> str:
+    """Return the size of every row's environment, and of all with each file counted once."""
+    seen: dict[tuple[int, int], int] = {}
+    parts = []
+    for row in rows:
+        files = _blocks(environments / re.sub(r"[^\w-]", "-", f"benchmarks-{row}"))
+        seen.update(files)
+        parts.append(f"{row} {_gigabytes(files.values())}")
+    total = _gigabytes(seen.values())
+    return f"disk: {', '.join(parts)}; together {total}, shared files counted once"
+
+
+def _blocks(folder: Path) -> dict[tuple[int, int], int]:
+    """Return the bytes that each file below `folder` takes on the disk, by device and inode."""
+    found = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            status = os.lstat(os.path.join(parent, name))  # noqa: PTH118 - a hundred thousand
+            found[status.st_dev, status.st_ino] = status.st_blocks * BLOCK_BYTES
+    return found
+
+
+def _gigabytes(sizes: Iterable[int]) -> str:
+    return f"{sum(sizes) / 1e9:.1f} GB"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the rows, print what they can do, and return whether one that is a gate failed."""
+    options, more = _parser().parse_known_args(arguments)
+    rows = chosen(read_releases(), options.rows)
+    outcomes = {}
+    try:
+        if not options.table:
+            outcomes = run_matrix(rows, records=options.records, jobs=options.jobs, arguments=more)
+    except KeyboardInterrupt:
+        return INTERRUPTED_STATUS
+    if outcomes:
+        print(disk_use(rows), end="\n\n")
+    found = [evidence(row, options.records) for row in rows]
+    lines = [compatibility(stored) for stored in found]
+    print(text_report(lines, width=terminal_width()))
+    if options.readme:
+        records = [record for stored in found for record in stored.current]
+        page = markdown_report(lines, records=len(records))
+        write_section(options.readme, f"{page}\n\n{traps_markdown(records)}")
+    failed = [row for row in rows if row.name in outcomes and not outcomes[row.name].passed]
+    for row in failed:
+        print(f"{row} failed{', and is no gate' if row.unpinned else ''}")
+    return REGRESSION_STATUS if any(not row.unpinned for row in failed) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="nox -s matrix --",
+        description="Run the small tier on all rows; further options are those of a benchmark run.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--records", type=Path, default=Path("records"), metavar="DIR")
+    parser.add_argument("--rows", metavar="A,B", help="these rows of the release table, in order")
+    parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="rows at once")
+    parser.add_argument("--table", action="store_true", help="print what is stored; run nothing")
+    parser.add_argument("--readme", type=Path, metavar="FILE", help="put the table there too")
+    return parser

@@ -1,0 +1,65 @@
+"""`fix-table`: what every fix is worth, and which claims of the published answer hold."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from suite.commands.options import check_figure, release_table
+from suite.errors import SuiteError
+from suite.judge.study import studies
+from suite.report.claims import claims_markdown, claims_text
+from suite.report.curves import curves_figure
+from suite.report.grid import terminal_width
+from suite.report.pages import write_section
+from suite.report.study import fixes_markdown, fixes_text
+from suite.store import read_records
+
+STUDIES = ("study", "full-study")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print what every fix is worth and which claims of the published answer hold."""
+    options = _parser().parse_args(arguments)
+    folders = [
+        path
+        for root in options.records
+        for tier in STUDIES
+        for path in sorted(root.glob(f"*/{tier}"))
+    ]
+    records = [record for folder in folders for record in read_records(folder)]
+    if not studies(records):
+        raise SuiteError(
+            f"{', '.join(map(str, options.records))} holds no study of the fixes. Make one with "
+            '`nox -s "study(tf-2.21)"`.'
+        )
+    if options.figure:
+        check_figure(options.figure)
+    width = terminal_width()
+    print(f"{fixes_text(records, width=width)}\n\n{claims_text(records, width=width)}")
+    if options.figure:
+        release = release_table()["default"]
+        own = [r for r in records if (r.release, r.tier) == (release, STUDIES[0])]
+        if not own:
+            raise SuiteError(f"No records of {release}, {STUDIES[0]} tier: no curves to draw.")
+        curves_figure(own, options.figure)
+    if options.readme:
+        parts = [claims_markdown(records), fixes_markdown(records)]
+        if options.figure:
+            place = os.path.relpath(options.figure, options.readme.parent)
+            parts.insert(1, f"![Information gain of the adversarial branch]({place})")
+        write_section(options.readme, "\n\n".join(parts), section="fixes")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="nox -s fix-table --", description="Compare the fixes and judge the claims."
+    )
+    parser.add_argument("--records", type=Path, nargs="+", default=[Path("records")], metavar="DIR")
+    parser.add_argument("--readme", type=Path, metavar="FILE", help="put the report there too")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="draw the default row's curves")
+    return parser

@@ -1,0 +1,1 @@
+"""The rules that name what is wrong with a network."""

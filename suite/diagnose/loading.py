@@ -1,0 +1,270 @@
+"""A user's network, from a Keras file or from the function that builds it, and what it takes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from suite.errors import SuiteError
+from suite.networks.types import Keras, Model
+
+FILE_SUFFIXES = (".keras", ".h5", ".hdf5")
+CHANNELS = (1, 3)
+IMAGE_RANK, OUTPUT_RANK = 4, 2  # with the batch
+TWO = 2  # classes, which one output tells apart
+SHOWN = 400  # characters of somebody's error message: Keras' may hold a whole config
+FOREIGN = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+)
+"""What Keras raises for a file that it cannot load, or a user's own function for anything."""
+
+UNKNOWN_CLASS = ("custom_object", "custom class", "Unknown layer", "instance of class Layer")
+"""What the Kerases say of a class that a file names and they do not know."""
+
+BUILDER = (
+    "give a function instead, PACKAGE.MODULE:FUNCTION, that takes nothing and returns the network"
+)
+
+
+class ImageShape(NamedTuple):
+    """What one image is for a network, channels last."""
+
+    height_px: int
+    width_px: int
+    channels: int
+
+
+def framework() -> Keras:
+    """Return the Keras of the environment, as KERAS_BACKEND and TF_USE_LEGACY_KERAS have it.
+
+    Raises:
+        SuiteError: If it is not installed.
+    """
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    try:
+        if backend == "tensorflow":
+            keras = importlib.import_module("tensorflow").keras
+        else:
+            keras = importlib.import_module("keras")
+        _ = keras.Model  # TensorFlow imports its Keras when it is first used
+    except ImportError as error:
+        raise SuiteError(
+            f"Keras on {backend} cannot be imported ({_shown(error)}). Install it in the "
+            "environment of this Python, or name what is installed: KERAS_BACKEND is tensorflow, "
+            f"jax or torch (tensorflow where unset). This Python is {sys.executable}."
+        ) from error
+    return keras
+
+
+def load_network(name: str, keras: Keras, *, tell: Callable[[str], None] = print) -> Model:
+    """Return the network in the file `name`, or what the function `name` returns.
+
+    Args:
+        name: A .keras or .h5 file, the folder of a SavedModel, or ``package.module:function``.
+        keras: The Keras module.
+        tell: Is told that a file was loaded without its optimizer.
+
+    Raises:
+        SuiteError: If there is no such file or function, or it gives no network of this Keras.
+    """
+    path = Path(name)
+    if path.exists():
+        model = _loaded(path, keras, tell)
+    elif path.suffix in FILE_SUFFIXES or ":" not in name:
+        raise SuiteError(
+            f"{name}: no such file. Expected: a .keras or .h5 file, a SavedModel folder, or a "
+            "function that returns the network, as PACKAGE.MODULE:FUNCTION."
+        )
+    else:
+        model = _built(name)
+    if not isinstance(model, keras.Model):
+        found = f"{type(model).__module__}.{type(model).__qualname__}"
+        raise SuiteError(
+            f"{name}: no network. Found: a {found}. Expected: a model of {_version(keras)}, which "
+            "KERAS_BACKEND and TF_USE_LEGACY_KERAS choose."
+        )
+    return model
+
+
+def _loaded(path: Path, keras: Keras, tell: Callable[[str], None]) -> Any:
+    """Return what Keras loads, with its optimizer if its classes are known."""
+    if path.is_dir() and not (path / "saved_model.pb").exists():
+        raise SuiteError(
+            f"{path}: no network. Found: a folder without saved_model.pb. Expected: a .keras or "
+            f".h5 file or the folder of a SavedModel; or {BUILDER}."
+        )
+    try:
+        return keras.models.load_model(str(path))
+    except FOREIGN as error:
+        reason = _shown(error)
+    try:
+        model = keras.models.load_model(str(path), compile=False)
+    except FOREIGN as error:
+        raise SuiteError(
+            f"{path}: {_version(keras)} cannot load it. Found: {_shown(error)}. "
+            f"{_way_out(path, str(error))}"
+        ) from error
+    tell(f"note: loaded without its optimizer, so the steps it made are unknown ({reason})")
+    return model
+
+
+def _way_out(path: Path, message: str) -> str:
+    """Return what to do about a file that Keras refused with `message`."""
+    if path.is_dir():
+        return (
+            "Keras 3 reads no SavedModel: run this where Keras 2 is installed or with "
+            f"TF_USE_LEGACY_KERAS=1, save the network as a .keras file, or {BUILDER}."
+        )
+    if "safe_mode" in message or "Lambda" in message:
+        return (
+            "It holds a Lambda layer, whose code Keras does not run out of a file: if you trust "
+            f"it, {BUILDER} of load_model(..., safe_mode=False)."
+        )
+    if any(sign in message for sign in UNKNOWN_CLASS):
+        return f"It holds a class of your own, which a file only names: {BUILDER}."
+    return (
+        "Expected: a whole network as model.save writes it, not weights alone, by a Keras that "
+        f"this one reads. Save it anew, or {BUILDER}."
+    )
+
+
+def _built(name: str) -> Any:
+    """Return what the function ``package.module:function`` returns."""
+    module_name, _, function_name = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except FOREIGN as error:
+        raise SuiteError(
+            f"{name}: {module_name} cannot be imported. Found: {_shown(error)}{_place(error)}. "
+            "Expected: a module below the current folder or an installed one."
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise SuiteError(
+            f"{name}: {module_name} has no function {function_name!r}. Name one that takes nothing "
+            "and returns the network."
+        )
+    try:
+        return function()
+    except FOREIGN as error:
+        raise SuiteError(
+            f"{name}: it failed. Found: {_shown(error)}{_place(error)}. Expected: a function that "
+            "takes nothing and returns the network."
+        ) from error
+
+
+def _shown(error: BaseException) -> str:
+    """Return the kind and the message of an error in one line, at most `SHOWN` characters.
+
+    Keras wraps the cause in the configs of all that it was found in.
+    """
+    message = str(error).rpartition("Exception encountered:")[2].partition("Full object config")[0]
+    text = " ".join(f"{type(error).__name__}: {message}".split()).rstrip(".")
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _place(error: BaseException) -> str:
+    """Return where an error was raised, " (file:line)"."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}:{frames[-1].lineno})"
+
+
+def _version(keras: Keras) -> str:
+    """Return the package that has Keras' models, and its version."""
+    name = keras.Model.__module__.partition(".")[0]
+    return f"{name} {importlib.import_module(name).__version__}"
+
+
+def image_shape(model: Model, *, size_px: int | None = None) -> ImageShape:
+    """Return what one image is for `model`, `size_px` a side where the network leaves that open.
+
+    Raises:
+        SuiteError: If it takes no images, or its size is open or fixed against `size_px`.
+    """
+    shape = _shape(model, "input_shape") or (None, None, None, None)
+    if not isinstance(shape, tuple) or len(shape) != IMAGE_RANK:
+        raise SuiteError(
+            f"The network must take one batch of images (height, width, channels). Found: an input "
+            f"of {shape}. Diagnose the part that takes the images: {BUILDER}."
+        )
+    channels = shape[3] or max(CHANNELS)
+    if channels not in CHANNELS:
+        raise SuiteError(
+            f"The network must take images of 1 or 3 channels, channels last. Found: an input of "
+            f"{shape}. Diagnose it with your own arrays: suite.examination.examine.diagnose."
+        )
+    return ImageShape(_side(shape[1], size_px), _side(shape[2], size_px), channels)
+
+
+def _side(fixed: int | None, size_px: int | None) -> int:
+    """Return a side of the images in pixels."""
+    if fixed is None and size_px is None:
+        raise SuiteError(
+            "The network takes images of any size. Give the side it was trained with in pixels: "
+            "--size PX."
+        )
+    if fixed is not None and size_px not in (None, fixed):
+        raise SuiteError(
+            f"The network takes images of {fixed} pixels a side, not {size_px}. Leave --size away."
+        )
+    return int(fixed or size_px or 0)
+
+
+def output_classes(model: Model, shape: ImageShape) -> int:
+    """Return how many classes `model` tells apart: its outputs, or two by a single one.
+
+    Raises:
+        SuiteError: If it has no single output of one score a class.
+    """
+    found = _shape(model, "output_shape")
+    if found is None:  # a subclass: only a call tells, and builds it
+        images = np.zeros((2, *shape), np.float32)
+        try:
+            found = tuple(model(images, training=False).shape)
+        except FOREIGN as error:
+            raise SuiteError(
+                f"The network cannot be called with images {images.shape}. Found: {_shown(error)}. "
+                f"Check --size, or {BUILDER}, called once."
+            ) from error
+    if not isinstance(found, tuple) or len(found) != OUTPUT_RANK or found[1] is None:
+        raise SuiteError(
+            f"The network must have one output with a score for each class. Found: an output of "
+            f"{found}. Diagnose the part that classifies: {BUILDER}."
+        )
+    return max(int(found[1]), TWO)
+
+
+def _shape(model: Model, name: str) -> Any:
+    """Return the input or output shape of `model`; None if only a call would tell."""
+    try:
+        shape = getattr(model, name)
+    except (AttributeError, RuntimeError, ValueError):  # a subclass: each Keras has its own word
+        return None
+    if isinstance(shape, dict):
+        shape = list(shape.values())
+    if isinstance(shape, list) and len(shape) == 1:
+        shape = shape[0]
+    return shape if shape is None or isinstance(shape, list) else tuple(shape)

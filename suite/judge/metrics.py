@@ -1,0 +1,138 @@
+"""The metrics: one row each says its unit, which side is worse, and how finely it can be judged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from suite.errors import RecordError
+
+BOTH, MORE, LESS = "both", "more", "less"
+"""Which side is worse. A metric that is worse on one side is bounded on that side alone."""
+
+BINOMIAL_DEVIATIONS = 3.0  # of an accuracy over so many images; an unseen event has 3 / n (95 %)
+ACCURACY_RESOLUTION = 0.01  # where the number of images is not known
+
+
+class Metric(NamedTuple):
+    """How one metric is judged.
+
+    Five seeds can agree by chance, so a band is never narrower than what the metric can resolve.
+
+    Attributes:
+        unit: "fraction", "nats", "classes", "pixel", "s", "images/s", "bytes", or "1" for a number
+            without unit.
+        worse: `BOTH`, `MORE` or `LESS`.
+        resolution: Half the width of its narrowest band, in its unit.
+        relative: The same as a share of the mean, for metrics without a scale of their own.
+        per_machine: True where the number belongs to the machine it was measured on.
+    """
+
+    unit: str
+    worse: str = BOTH
+    resolution: float = 0.0
+    relative: float = 0.0
+    per_machine: bool = False
+
+    @property
+    def is_fraction(self) -> bool:
+        """True for a share of images or pixels, which lies in [0, 1]."""
+        return self.unit == "fraction"
+
+    def narrowest(self, mean: float, *, images: int | None = None) -> float:
+        """Compute half the width of the narrowest band around `mean`.
+
+        Args:
+            mean: Of the seeds, in the metric's unit.
+            images: How many a fraction is taken over; None where that is not known.
+        """
+        if self.is_fraction:
+            return _fraction_resolution(mean, images)
+        return self.resolution + abs(mean) * self.relative
+
+
+def _fraction_resolution(mean: float, images: int | None) -> float:
+    """Compute some binomial standard deviations, at least what is known of an unseen event."""
+    if not images:
+        return ACCURACY_RESOLUTION
+    variance = max(mean * (1 - mean), 0.0) / images
+    return max(BINOMIAL_DEVIATIONS * math.sqrt(variance), 3 / images)
+
+
+FRACTION = Metric("fraction")
+NATS = Metric("nats", resolution=0.02)  # a stalled branch is within 0.002 of the entropy
+CLASSES = Metric("classes", resolution=2.0)  # the rarest have about ten test images in a subset
+PIXEL = Metric("pixel", resolution=0.05)  # the darkest and brightest pixel of other test images
+EXACT = Metric("1", relative=1e-6)  # a few roundings of float32, so that exact counts stay exact
+RATIO = Metric("1", relative=0.35)  # LeNet-5 costs 2.1 on one core and 1.75 on two
+TIME = Metric("s", MORE, relative=2.0, per_machine=True)  # thrice: a step took 0.17 s, then 0.51 s
+RATE = Metric("images/s", LESS, relative=2 / 3, per_machine=True)  # a third, as a time may triple
+MEMORY = Metric("bytes", MORE, relative=0.5, per_machine=True)  # allocators keep what was freed
+
+EVALUATED = {
+    "clean_accuracy": FRACTION,
+    "adversarial_accuracy": FRACTION,
+    "pgd_accuracy": FRACTION,
+    "information_gain": NATS,
+    "adversarial_information_gain": NATS,
+    "classes_predicted": CLASSES,
+}
+"""What an evaluation gives, in the inference phase or in the way that a prefix names."""
+
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        **EVALUATED,
+        **{f"training_phase_{name}": row for name, row in EVALUATED.items()},
+        **{f"precise_bn_{name}": row for name, row in EVALUATED.items()},
+        "train_accuracy": FRACTION,
+        "clean_branch_gain": NATS,
+        "adversarial_branch_gain": NATS,
+        "clean_accuracy_cost": EXACT,  # a difference of two accuracies
+        "difference_from_control": EXACT,  # of two loss curves, nats
+        "phases_agree": EXACT,
+        "parameters": EXACT,
+        "statistics_moved": EXACT,
+        "updates_per_step": EXACT,
+        "statistics_mean_shift": EXACT,  # standard deviations
+        "statistics_log_variance_ratio": EXACT,  # natural logarithm of a ratio
+        "cost_ratio": RATIO,
+        "adversarial_plain_ratio": RATIO,
+        "plain_step_s": TIME,
+        "adversarial_step_s": TIME,
+        "plain_compile_s": TIME,
+        "adversarial_compile_s": TIME,
+        "plain_images_per_s": RATE,
+        "adversarial_images_per_s": RATE,
+        "peak_memory_bytes": MEMORY,
+        "last_loss": NATS,
+        "perturbation_max": EXACT,  # in pixels of [0, 1], but to rounding
+        "perturbed_fraction": FRACTION,
+        "raised_fraction": FRACTION,
+        "true_label_accuracy": FRACTION,
+        "pixel_min": PIXEL,
+        "pixel_max": PIXEL,
+        "loss_rise": EXACT,  # nats, far below `NATS` in an untrained network
+        "linear_error": EXACT,
+        "linear_label_gap": EXACT,
+        "state_change": EXACT,
+        "all_finite": EXACT,
+        "unexpected": EXACT,  # a count
+    }
+)
+"""Every metric that is judged by a band or against a baseline."""
+
+
+def metric_row(name: str) -> Metric:
+    """Look up how a metric is judged.
+
+    Raises:
+        RecordError: If `METRICS` has no such row.
+    """
+    if name not in METRICS:
+        raise RecordError(
+            f"{name} is no metric that can be judged: suite/judge/metrics.py has no row of that "
+            "name. Expected one of its rows. Add one, or make the record anew."
+        )
+    return METRICS[name]

@@ -1,0 +1,275 @@
+"""What a difference between two traces looks like, cause before effect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from suite.judge.parity.distances import (
+    LOOSE,
+    absolute_difference,
+    distance,
+    flipped,
+    norm_of_difference,
+    rounding,
+)
+from suite.judge.parity.implied import (
+    Descent,
+    Place,
+    Trace,
+    descent,
+    fgsm_epsilon,
+    first_rates,
+    layers_of,
+    loss_weights,
+    projected,
+    ratio,
+    replay,
+    share_moved,
+    steps_of,
+    trace_of,
+    update_counts,
+)
+from suite.judge.parity.known import CORRECTION, keras_2
+from suite.records import Record
+
+EQUAL = 2e-4  # relative; constants read off two honest traces differ by less than 2e-5
+REPLAYED = 5e-5  # nats; a step and the suite's own passes differ by less than 1e-5
+FITTED = 0.02  # relative; SGD with momentum leaves less than 2e-3 of the updates unexplained
+FLIPPED = 0.01  # of the pixels; where the gradient is about 0 rounding decides its sign
+WEIGHTS = 0.01  # of the two halves of the loss
+GRADIENT = 2e-3  # relative to the largest of the layer, as everywhere; of one weight, at step 0
+FIRST_RATE = 0.01  # of the rate of one layer's first update
+OPTIMIZER: Mapping[str, float] = {
+    "rate": 2e-3,
+    "momentum": 2e-3,
+    "decay": 1e-4,
+    "unexplained": 0.01,
+}
+"""Of the fit of the last update; honest releases differ by 8.5e-5, 6.8e-4, 1.5e-5 and 3.5e-4."""
+
+SHOWN = 4  # names in one line
+
+
+def initial_weights(mine: Trace, theirs: Trace) -> Iterator[str]:
+    """Yield the layers that do not start from the same weights."""
+    names = [
+        f"{place.layer}/{place.weight}"
+        for place, entry in theirs.items()
+        if place.quantity == "initial weight" and norm_of_difference(mine[place], entry)
+    ]
+    if names:
+        yield f"Initial weights are not the same: {listed(names)}"
+
+
+def batches_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
+    """Yield what is fed to the steps, where it is not the same."""
+    fed = [
+        [trace[Place(step, "batch")]["digest"] for step in steps_of(theirs)]
+        for trace in (mine, theirs)
+    ]
+    if fed[0] != fed[1]:
+        first = next(step for step, pair in enumerate(zip(*fed)) if pair[0] != pair[1])
+        same = sorted(fed[0]) == sorted(fed[1])
+        what = "The same batches in another order" if same else "Other batches"
+        yield f"{what}, from step {first} on"
+
+
+def batch_norm_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
+    """Yield the constants of BatchNorm, as set and as observed, that are not the same."""
+    here, there = layers_of(mine), layers_of(theirs)
+    for name in ("momentum", "epsilon"):
+        for prefix, how in (("", "set"), ("observed_", "observed")):
+            odd: dict[str, list[str]] = {}
+            for layer, entry in here.items():
+                pair = entry[prefix + name], there[layer][prefix + name]
+                if not _same(*pair):
+                    odd.setdefault(f"{pair[0]:.5g} here, {pair[1]:.5g} there", []).append(layer)
+            for pair_text, layers in odd.items():
+                which = f"all {len(here)} layers" if len(layers) == len(here) else listed(layers)
+                yield f"BatchNorm {name}, as {how}: {pair_text} ({which})"
+
+
+def correction_differs(measured: Record, reference: Record) -> Iterator[str]:
+    """Yield the variance's correction of a release that is not that of its own Keras."""
+    for where, record in (("here", measured), ("there", reference)):
+        own, name = (1, "Keras 2") if keras_2(record) else (0, "Keras 3")
+        odd: dict[str, list[str]] = {}
+        for layer, entry in layers_of(trace_of(record)).items():
+            found = entry["observed_correction"]
+            if not abs(found - own) <= CORRECTION:
+                odd.setdefault(f"{_divisor(found)} {where}", []).append(layer)
+        for text, layers in odd.items():
+            yield (
+                f"BatchNorm's moving variance: the sum of squares is divided by {text}; {name} "
+                f"divides by {_divisor(own)} ({listed(layers)})"
+            )
+
+
+def _divisor(correction: float) -> str:
+    """Return what a sum of n squares is divided by, in words."""
+    if abs(correction) <= CORRECTION:
+        return "n"
+    return f"n - {1 if abs(correction - 1) <= CORRECTION else correction:.4g}"
+
+
+def statistics_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
+    """Yield how far the moving statistics go, where that is not the same nor known."""
+    here, there = update_counts(mine), update_counts(theirs)
+    odd: dict[str, list[str]] = {}
+    for (layer, kind), count in there.items():
+        pair = [share_moved(trace, layer, kind=kind) for trace in (mine, theirs)]
+        if not _same(*pair, floor=1e-4):
+            text = (
+                f"{pair[0]:.4g} of the way to the batch's here, {pair[1]:.4g} there: momentum "
+                f"{1 - pair[0]:.4g} and {1 - pair[1]:.4g} at one update a step; updates a step "
+                f"{here[layer, kind]:.4g} and {count:.4g}"
+            )
+            odd.setdefault(text, []).append(f"{layer}/moving_{kind}")
+    for text, names in odd.items():
+        yield f"Moving statistics of step 0 go {text} ({listed(names)})"
+
+
+def attack_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
+    """Yield the attack's epsilon, or where else it goes."""
+    here, there = fgsm_epsilon(mine), fgsm_epsilon(theirs)
+    if here is None or there is None:
+        return
+    place = Place(0, "perturbation")
+    if not _same(here, there):
+        yield f"FGSM epsilon, the largest change of a pixel: {here:.5g} here, {there:.5g} there"
+    share = flipped(mine[place]["signs"], theirs[place]["signs"])
+    if share > FLIPPED and not any(initial_weights(mine, theirs)):
+        yield (
+            f"The attack goes elsewhere: {share:.1%} of step 0's pixels move to the other side. It "
+            "follows another gradient: other labels, another loss, another norm or another phase"
+        )
+
+
+def step_differs(mine: Trace, theirs: Trace, *, share: float = 0.0) -> Iterator[str]:
+    """Yield where a step does not do what the suite's passes do from the same state.
+
+    The adversarial pass may differ by `share` of its cross-entropy, where that is more than
+    rounding.
+    """
+    here, there = replay(mine), replay(theirs)
+    if here is None or there is None:
+        return
+    if not absolute_difference(here.clean, there.clean) <= REPLAYED:
+        yield (
+            "The step's clean pass is not the one it was told: its cross-entropy is the replayed "
+            f"one {here.clean:+.2g} nats here, {there.clean:+.2g} there. Another phase or loss"
+        )
+    allowed = max(REPLAYED, share * theirs[Place(0, "adversarial_ce")]["value"])
+    if not absolute_difference(here.adversarial, there.adversarial) <= allowed:
+        yield (
+            "The step's adversarial pass is not the one it was told: its cross-entropy is the "
+            f"replayed one {here.adversarial:+.2g} nats here, {there.adversarial:+.2g} there. "
+            f"Another phase or loss, other labels, or another epsilon inside the step: it rises "
+            f"{here.reach:.4g} times as far as the attack of the suite's passes makes it rise, "
+            f"{there.reach:.4g} times there"
+        )
+
+
+def loss_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
+    """Yield the weights of the two cross-entropies in the loss."""
+    here, there = loss_weights(mine), loss_weights(theirs)
+    if here and there and not all(_same(*pair, floor=WEIGHTS) for pair in zip(here, there)):
+        yield (
+            f"Loss: {here[0]:.4g} CE(clean) + {here[1]:.4g} CE(adversarial) here, {there[0]:.4g} "
+            f"and {there[1]:.4g} there"
+        )
+
+
+def gradients_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
+    """Yield the weights whose gradient at step 0 is a multiple of the reference's."""
+    for place, entry in theirs.items():
+        own = place.step == 0 and place.quantity == "gradient"
+        if own and not distance(place, mine[place], entry, theirs) <= GRADIENT:
+            here, there = projected(mine, place), projected(theirs, place)
+            factor = ratio(here, there)
+            left = np.linalg.norm(here - factor * there) / (np.linalg.norm(there) or 1.0)
+            if left < abs(factor - 1) / 10:
+                yield f"The gradient of {place.layer}/{place.weight} is {factor:.5g} times there's"
+
+
+def optimizer_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
+    """Yield the settings of the optimizer that the updates imply, and layers of their own rate."""
+    here, there = descent(mine), descent(theirs)
+    same = here is None or there is None or _same_descent(here, there)
+    if here and there and not same:
+        yield f"Optimizer: {_described(here)} here, {_described(there)} there"
+    rates = first_rates(theirs)
+    odd = [
+        layer
+        for layer, rate in first_rates(mine).items()
+        if not _same(rate, rates[layer], floor=FIRST_RATE + 2 * rounding(_update(layer), theirs))
+    ]
+    if odd and (same or len(odd) < len(rates)):
+        yield f"The updates of step 0 are another multiple of the gradient in {listed(odd)}"
+
+
+def _update(layer: str) -> Place:
+    """Return the place of the first change of a layer's weights."""
+    return Place(0, "change", layer)
+
+
+def _same_descent(here: Descent, there: Descent) -> bool:
+    """Return whether two descents are the same but for the precision of their fit."""
+    near = (
+        abs(getattr(here, name) - getattr(there, name)) <= tolerance
+        for name, tolerance in OPTIMIZER.items()
+    )
+    return here.nesterov == there.nesterov and all(near)
+
+
+def _described(found: Descent) -> str:
+    """Return the settings, or that no SGD explains the updates."""
+    if found.unexplained > FITTED:
+        return f"no SGD ({found.unexplained:.1%} of the update is unexplained)"
+    return str(found)
+
+
+def _same(first: float, second: float, *, floor: float = 0.0) -> bool:
+    """Return whether two constants are the same, but for rounding or less than `floor`."""
+    return abs(first - second) <= max(EQUAL * abs(second), floor)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first names and how many more there are."""
+    shown = ", ".join(names[:SHOWN])
+    return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"
+
+
+CAUSES: Sequence[Callable[[Trace, Trace], Iterator[str]]] = (
+    initial_weights,
+    batches_differ,
+    batch_norm_differs,
+    statistics_differ,
+    attack_differs,
+    step_differs,
+    loss_differs,
+    gradients_differ,
+    optimizer_differs,
+)
+"""What a difference may look like, cause before effect."""
+
+AT_ONCE = (statistics_differ, step_differs, gradients_differ, optimizer_differs)
+"""Causes that read what step 0 does after its clean pass has moved the statistics."""
+
+
+def causes(mine: Trace, theirs: Trace, *, twice: bool, broken_at_once: bool) -> Iterator[str]:
+    """Yield what the differences look like, but for those that are known.
+
+    Args:
+        mine: The trace that is compared.
+        theirs: The reference's.
+        twice: Whether one of the two is known to update the moving statistics twice a step.
+        broken_at_once: Whether these are known to turn into NaN at step 0.
+    """
+    for find in CAUSES:
+        if twice and find is step_differs:
+            yield from step_differs(mine, theirs, share=LOOSE)
+        elif not (twice and find is statistics_differ) and not (broken_at_once and find in AT_ONCE):
+            yield from find(mine, theirs)

@@ -1,0 +1,1 @@
+"""A case and a seed become a record."""

@@ -1,0 +1,342 @@
+"""The trace of a case's first steps: every array in a few numbers that two releases compare by."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from suite.measure.evaluation import cross_entropy
+from suite.measure.run import Measured, Run
+from suite.measure.statistics import batch_moments
+from suite.measure.training import Batch, batches, learning_rate
+from suite.measure.weights import build
+from suite.networks.batch_norm import batch_norms, moving_moments, state_kept
+from suite.networks.phases import TRAINING, Phases
+from suite.networks.types import Images, Labels, Model
+from suite.stacks.protocol import Network, Stack, StepResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+PROJECTIONS = 4  # of each array; two different arrays agree in all of them by no chance
+DIGITS = 9  # significant digits kept, one more than float32 has
+Entry: TypeAlias = "dict[str, Any]"
+"""One quantity of one step and layer, in JSON values."""
+
+DRAWS: Mapping[str, Callable[..., np.ndarray]] = MappingProxyType(
+    {
+        "kernel": lambda rng, shape: rng.normal(0, np.sqrt(2 / np.prod(shape[:-1])), shape),
+        "bias": lambda rng, shape: rng.normal(0, 0.1, shape),
+        "gamma": lambda rng, shape: rng.uniform(0.5, 1.5, shape),
+        "beta": lambda rng, shape: rng.normal(0, 0.1, shape),
+        "moving_mean": lambda rng, shape: rng.normal(0, 0.5, shape),
+        "moving_variance": lambda rng, shape: rng.uniform(0.5, 4, shape),
+    }
+)
+"""Initial weights by name: kernels after He et al. 2015; statistics that belong to no data."""
+
+
+def plant(model: Model, *, seed: int) -> None:
+    """Set every weight and statistic of `model` to what NumPy draws from `seed` and its name.
+
+    No framework's initialiser has a part in them, nor the order of the layers.
+    """
+    for key, layer in layers_by_key(model).items():
+        drawn = [
+            DRAWS[weight_name(weight)](generator(f"{key}/{weight_name(weight)}", seed), array.shape)
+            for weight, array in zip(layer.weights, layer.get_weights())
+        ]
+        layer.set_weights(drawn)
+
+
+def generator(name: str, seed: int) -> np.random.Generator:
+    """Return NumPy's generator for one name and seed."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])
+
+
+def layers_by_key(model: Model) -> dict[str, Model]:
+    """Return the layers that have weights by a name that is the same in every release.
+
+    Keras numbers the layers that have no name, each release in its own way: they are called by
+    their class and their place among those.
+    """
+    found: dict[str, Model] = {}
+    counts: dict[str, int] = {}
+    for layer in model.layers:
+        if layer.weights:
+            name, kind = layer.name, type(layer).__name__
+            if re.sub(r"_\d+$", "", name).replace("_", "") == kind.lower():
+                counts[kind] = counts.get(kind, 0) + 1
+                name = f"{kind} {counts[kind]}"
+            found[name] = layer
+    return found
+
+
+def weight_name(weight: Any) -> str:
+    """Return the name of a Keras variable without its layer's: ``kernel``, ``gamma``."""
+    return str(weight.name).rsplit("/", maxsplit=1)[-1].split(":")[0]
+
+
+def trace_steps(
+    stack: Stack,
+    model: Model,
+    source: Iterable[Batch],
+    *,
+    phases: Phases | None,
+    epsilon: float,
+    base_rate: float,
+) -> list[Entry]:
+    """Return what each step of `source` did to `model`, cause before effect.
+
+    Args:
+        stack: The framework under measurement.
+        model: Starts from the weights it has; ends where the steps take it.
+        source: The batches, one a step.
+        phases: The phase of each pass of the adversarial loss; None takes the plain loss.
+        epsilon: FGSM step in the max norm; pixels are in [0, 1].
+        base_rate: Learning rate, before its published schedule.
+    """
+    network, asked = stack.network(model), stack.network(model)
+    step = stack.train_step(model, phases=phases, epsilon=epsilon)
+    gradients = stack.gradients(model, phases=phases, epsilon=epsilon)
+    found = [{"step": 0, **entry} for entry in initial(stack, model)]
+    for batch in source:
+        rate = learning_rate(base_rate, step=batch.step, epoch=batch.epoch)
+        images, labels = batch.images, batch.labels
+        entries = [batch_entry(images, labels, rate), *moments(stack, asked, images)]
+        entries += passes(network, images, labels, phases=phases, epsilon=epsilon)
+        slopes = gradient_entries(model, gradients(images, labels))
+        before = weights_by_key(model)
+        result = step(images, labels, rate)
+        moved, updated = changes(before, weights_by_key(model))
+        entries += [*moved, *result_entries(result), *slopes, *updated]
+        found += [{"step": batch.step, **entry} for entry in entries]
+    return found
+
+
+def traced_metrics(traced: Iterable[Entry]) -> dict[str, float]:
+    """Return whether every number is finite, and the largest change of a pixel at step 0."""
+    numbers = [
+        number
+        for entry in traced
+        for number in (entry.get("value", 0.0), entry.get("rms", 0.0), entry.get("largest", 0.0))
+    ]
+    largest = [entry["largest"] for entry in traced if entry["quantity"] == "perturbation"]
+    return {
+        "all_finite": float(np.isfinite(numbers).all()),
+        **({"perturbation_max": largest[0]} if largest else {}),
+    }
+
+
+def initial(stack: Stack, model: Model) -> Iterator[Entry]:
+    """Yield the constants of every BatchNorm layer and every weight before the first step."""
+    observed: dict[tuple[float, float], dict[str, float]] = {}
+    for key, layer in layers_by_key(model).items():
+        if type(layer).__name__ == "BatchNormalization":
+            constants = float(layer.momentum), float(layer.epsilon)
+            if constants not in observed:
+                observed[constants] = batch_norm_constants(stack, layer)
+            shape = list(layer.input.shape)
+            yield {
+                "quantity": "batch norm",
+                "layer": key,
+                "momentum": rounded(constants[0]),
+                "epsilon": rounded(constants[1]),
+                "dimensions": len(shape),
+                "positions": int(np.prod([int(side) for side in shape[1:-1]])),
+                **observed[constants],
+            }
+    for (key, name), array in weights_by_key(model).items():
+        yield summarised("initial weight", key, array, weight=name)
+
+
+def batch_norm_constants(stack: Stack, layer: Model) -> dict[str, float]:
+    """Return what a BatchNorm layer with the settings of `layer` really computes with.
+
+    Those are its momentum, its epsilon, and what it takes from the number of values when it
+    divides the sum of squares for the moving variance: 0 or 1. A copy of one channel is asked, on
+    eight values: 0 and 2, four times each.
+    """
+    inputs = stack.keras.Input((2, 2, 1))
+    settings = {**layer.get_config(), "name": "probe", "trainable": True}
+    probe = type(layer).from_config(settings)
+    network = stack.network(stack.keras.Model(inputs, probe(inputs)))
+    values = np.repeat(np.array([0.0, 2.0], dtype=np.float32), 4).reshape(2, 2, 2, 1)
+    probe.set_weights([np.ones(1), np.zeros(1), np.zeros(1), np.zeros(1)])
+    outputs = network.logits(values, training=False)  # 2 / sqrt(epsilon)
+    probe.set_weights([np.ones(1), np.zeros(1), np.zeros(1), np.ones(1)])
+    network.logits(values, training=True)
+    mean, variance = (float(array[0]) for array in probe.get_weights()[-2:])
+    share = mean  # of the batch in the moving statistics; its mean and variance are 1
+    corrected = (variance - (1 - share)) / share  # 8 / 8 or 8 / 7
+    return {
+        "observed_momentum": rounded(1 - share),
+        "observed_epsilon": rounded((2 / float(outputs.max())) ** 2),
+        "observed_correction": rounded(8 - 8 / corrected),
+    }
+
+
+def weights_by_key(model: Model) -> dict[tuple[str, str], np.ndarray]:
+    """Return every weight and statistic by its layer's key and its own name."""
+    return {
+        (key, weight_name(weight)): np.asarray(array)
+        for key, layer in layers_by_key(model).items()
+        for weight, array in zip(layer.weights, layer.get_weights())
+    }
+
+
+def batch_entry(images: Images, labels: Labels, rate: float) -> Entry:
+    """Return the digest of a batch and the learning rate that the step is given."""
+    digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
+    return {
+        "quantity": "batch",
+        "layer": "",
+        "digest": digest,
+        "images": len(labels),
+        "learning_rate": rate,
+    }
+
+
+def moments(stack: Stack, network: Network, images: Images) -> Iterator[Entry]:
+    """Yield the statistics of every BatchNorm's input, and how far its moving ones are from them.
+
+    The first layer whose batch statistics differ stands behind the first whose output does.
+    """
+    model = network.model
+    batch = batch_moments(stack, model, images, network=network)
+    moving = moving_moments(model)
+    keys = {layer.name: key for key, layer in layers_by_key(model).items()}
+    for name in (layer.name for layer in batch_norms(model)):
+        for index, kind in enumerate(("mean", "variance")):
+            yield summarised(f"batch {kind}", keys[name], batch[name][index])
+            distance = np.subtract(batch[name][index], moving[name][index], dtype=np.float64)
+            yield summarised(f"{kind} distance", keys[name], distance)
+
+
+def passes(
+    network: Network, images: Images, labels: Labels, *, phases: Phases | None, epsilon: float
+) -> Iterator[Entry]:
+    """Yield what the suite's own passes do from the state before the step, and leave it so.
+
+    The cross-entropies replay the step's passes one by one: where the step reports others, it
+    does not run as it was told.
+    """
+    yield summarised("inference logits", "", network.logits(images, training=False))
+    if phases is None:
+        return
+    clean, attack, adversarial = (phase == TRAINING for phase in phases)
+    with state_kept(network.model):
+        perturbed = network.craft(images, epsilon=epsilon, training=attack)
+    yield perturbation(images, perturbed)
+    with state_kept(network.model):
+        clean_ce = cross_entropy(network.logits(images, training=clean), labels)
+        perturbed = network.craft(images, epsilon=epsilon, training=attack)
+        unperturbed_ce = cross_entropy(network.logits(images, training=adversarial), labels)
+        adversarial_ce = cross_entropy(network.logits(perturbed, training=adversarial), labels)
+    yield {
+        "quantity": "replay",
+        "layer": "",
+        "clean_ce": rounded(clean_ce),
+        "unperturbed_ce": rounded(unperturbed_ce),
+        "adversarial_ce": rounded(adversarial_ce),
+    }
+
+
+def perturbation(images: Images, perturbed: Images) -> Entry:
+    """Return the largest change of a pixel, and of every pixel whether it rose, a bit each."""
+    change = perturbed.astype(np.float64) - images
+    signs = np.packbits(change > 0).tobytes()
+    return {
+        "quantity": "perturbation",
+        "layer": "",
+        "largest": rounded(np.max(np.abs(change))),
+        "signs": base64.b64encode(signs).decode(),
+    }
+
+
+def gradient_entries(model: Model, gradients: list[np.ndarray]) -> list[Entry]:
+    """Return the gradients in the order in which they are made: the last layer's first."""
+    places = {
+        id(weight): (key, weight_name(weight))
+        for key, layer in layers_by_key(model).items()
+        for weight in layer.weights
+    }
+    named = {places[id(w)]: g for w, g in zip(model.trainable_weights, gradients)}
+    ordered = reversed([place for place in places.values() if place in named])
+    return [summarised("gradient", key, named[key, name], weight=name) for key, name in ordered]
+
+
+def result_entries(result: StepResult) -> list[Entry]:
+    """Return the losses that a step reports, after those of the passes they are made of."""
+    names = ("clean_ce", "adversarial_ce", "loss")
+    values = {name: getattr(result, name) for name in names}
+    return [
+        {"quantity": name, "layer": "", "value": rounded(value)}
+        for name, value in values.items()
+        if value is not None
+    ]
+
+
+def changes(
+    before: Mapping[tuple[str, str], np.ndarray], after: Mapping[tuple[str, str], np.ndarray]
+) -> tuple[list[Entry], list[Entry]]:
+    """Return the change of every moving statistic by the step, and that of every weight."""
+    entries = [
+        summarised("change", key, np.subtract(after[key, name], old, dtype=np.float64), weight=name)
+        for (key, name), old in before.items()
+    ]
+    statistics = [entry for entry in entries if entry["weight"].startswith("moving")]
+    return statistics, [entry for entry in entries if entry not in statistics]
+
+
+def summarised(quantity: str, layer: str, array: np.ndarray, *, weight: str = "") -> Entry:
+    """Return the root mean square of `array` and its seeded random projections.
+
+    A projection is the sum of the elements, each with a random sign, over the square root of
+    their number: of the difference of two arrays, its mean square is that of the difference.
+    """
+    flat = np.asarray(array, dtype=np.float64).ravel()
+    size = len(flat)
+    sums = [np.dot(signs(size, index), flat) for index in range(PROJECTIONS)]
+    return {
+        "quantity": quantity,
+        "layer": layer,
+        "weight": weight,
+        "rms": rounded(np.sqrt(np.mean(flat**2))),
+        "projections": [rounded(value / np.sqrt(size)) for value in sums],
+    }
+
+
+def signs(size: int, index: int) -> np.ndarray:
+    """Return `size` random signs; NumPy promises the raw bits of PCG64 never to change."""
+    raw = np.random.PCG64([size, index]).random_raw((size + 63) // 64)
+    bits = np.unpackbits(np.asarray(raw, dtype="<u8").view(np.uint8))[:size]
+    return 2.0 * bits - 1.0
+
+
+def rounded(value: float) -> float:
+    """Return `value` in `DIGITS` significant digits."""
+    return float(f"{value:.{DIGITS}g}")
+
+
+def parity(run: Run) -> Measured:
+    """Return the trace of the first steps, from weights that are the same in every release."""
+    case, stack = run.case, run.stack
+    stack.seed(run.seed)
+    model = build(stack, case)
+    plant(model, seed=run.seed)
+    source = batches(run.train, batch_size=case.batch_size, epochs=case.epochs, seed=run.seed)
+    traced = trace_steps(
+        stack, model, source,
+        phases=case.phases, epsilon=case.epsilon, base_rate=case.learning_rate,
+    )  # fmt: skip
+    parameters = float(model.count_params())
+    return Measured({**traced_metrics(traced), "parameters": parameters}, {}, traced, {})

@@ -1,0 +1,142 @@
+"""Does the case's model train, and does its inference phase follow?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from suite.data import Split, label_entropy
+from suite.measure.evaluation import evaluate
+from suite.measure.phases_seen import observable, observed_phases
+from suite.measure.run import Measured, Run, fixed_training, probe
+from suite.measure.statistics import (
+    layer_statistics,
+    statistics_moved,
+    statistics_summary,
+    updates_per_step,
+)
+from suite.measure.training import TimedStep, batches, step_timing, train
+from suite.networks.batch_norm import moving_moments, state_kept
+from suite.networks.fixes import Fixed
+from suite.networks.phases import INFERENCE, TRAINING
+from suite.stacks.protocol import Network, TrainStep
+
+TAIL = 4  # end-of-training means are taken over the last 1/4 of the steps
+PROBE_IMAGES = 256  # whose batch statistics the moving ones are compared with
+
+
+class Trained(NamedTuple):
+    """A training that has ended, and what goes on from there."""
+
+    fixed: Fixed
+    network: Network
+    step: TrainStep
+    measured: Measured
+
+
+def train_and_evaluate(run: Run) -> Measured:
+    """Return what training the case's model did, step by step and epoch by epoch."""
+    return trained(run).measured
+
+
+def trained(run: Run) -> Trained:
+    """Train the case's model and return it with what training did."""
+    fixed = fixed_training(run)
+    model, network = fixed.model, run.stack.network(fixed.model)
+    step = run.stack.train_step(
+        model, phases=fixed.phases, epsilon=run.case.epsilon, branch=fixed.branch
+    )
+    before = moving_moments(model)
+    first = first_step(run, fixed, network, step)
+    done, epochs = train_epochs(run, fixed, network, step)
+    layers = layer_statistics(run.stack, model, probe(run.train, PROBE_IMAGES)[0])
+    curves = {**step_curves(done), **epoch_curves(epochs)}
+    metrics = {
+        **{name: values[-1] for name, values in epoch_curves(epochs).items()},
+        **tail_metrics(curves, entropy=label_entropy(run.train.labels)),
+        "parameters": float(model.count_params()),
+        **first,
+        "statistics_moved": statistics_moved(before, moving_moments(model)),
+        **statistics_summary(layers),
+    }
+    rows = [layer._asdict() for layer in layers]
+    measured = Measured(metrics, curves, rows, step_timing(done, fixed.batch_size))
+    return Trained(fixed, network, step, measured)
+
+
+def first_step(run: Run, fixed: Fixed, network: Network, step: TrainStep) -> dict[str, float]:
+    """Return what a first step does that its losses do not tell, and undo it.
+
+    ``phases_agree`` tells whether it really runs in the phases that it was told.
+    """
+    images, labels = probe(run.train, fixed.batch_size)
+    adversarial = fixed.phases.adversarial if fixed.phases else INFERENCE
+    with state_kept(fixed.branch):
+        observed = observed_phases(
+            run.stack, network, step, images, labels,
+            epsilon=run.case.epsilon,
+            kinds=tuple(dict.fromkeys((TRAINING, INFERENCE, adversarial))),
+            branch_network=None if fixed.branch is fixed.model else run.stack.network(fixed.branch),
+        )  # fmt: skip
+        updates = updates_per_step(run.stack, network.model, step, images, labels)
+    if fixed.phases is None:
+        agree = any(phases.clean == TRAINING for phases in observed)
+    else:
+        agree = observable(fixed.phases) in observed
+    return {"phases_agree": float(agree), **updates}
+
+
+def train_epochs(
+    run: Run, fixed: Fixed, network: Network, step: TrainStep
+) -> tuple[list[TimedStep], list[dict[str, float]]]:
+    """Train to the end and return every step and, for every epoch, its evaluation."""
+    case = run.case
+    done: list[TimedStep] = []
+    epochs: list[dict[str, float]] = []
+    size = fixed.batch_size
+    source = batches(run.train, batch_size=size, epochs=fixed.epochs, seed=run.seed)
+    per_epoch = len(run.train.labels) // size
+    title, steps = f"{case} seed {run.seed}", fixed.epochs * per_epoch
+    for made in train(step, source, steps=steps, base_rate=case.learning_rate, title=title):
+        done.append(made)
+        if len(done) % per_epoch == 0:
+            epochs.append(evaluate_both(network, run.test, epsilon=case.epsilon))
+    return done, epochs
+
+
+def evaluate_both(network: Network, test: Split, *, epsilon: float) -> dict[str, float]:
+    """Return the evaluation in the inference phase, and in the training phase with that prefix."""
+    inference = evaluate(network, test, epsilon=epsilon, training=False)
+    training = evaluate(network, test, epsilon=epsilon, training=True)
+    return {**inference, **{f"training_phase_{name}": value for name, value in training.items()}}
+
+
+def step_curves(done: Sequence[TimedStep]) -> dict[str, list[float]]:
+    """Return one curve a step for each field of the results, and for the step's duration."""
+    results = [made.result._asdict() for made in done]
+    names = [name for name, value in results[0].items() if value is not None]
+    curves = {f"step_{name}": [result[name] for result in results] for name in names}
+    return {**curves, "step_s": [made.step_s for made in done]}
+
+
+def epoch_curves(epochs: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    """Return one curve an epoch for each evaluated metric."""
+    return {name: [epoch[name] for epoch in epochs] for name in epochs[0]}
+
+
+def tail_metrics(curves: Mapping[str, Sequence[float]], *, entropy: float) -> dict[str, float]:
+    """Return the means of the last steps: training accuracy, information gain of each branch."""
+
+    def tail(name: str) -> float:
+        values = curves[name]
+        return float(np.mean(values[-max(1, len(values) // TAIL) :]))
+
+    metrics = {
+        "train_accuracy": tail("step_clean_accuracy"),
+        "clean_branch_gain": entropy - tail("step_clean_ce"),
+    }
+    if "step_adversarial_ce" in curves:
+        metrics["adversarial_branch_gain"] = entropy - tail("step_adversarial_ce")
+    return metrics

@@ -1,0 +1,229 @@
+"""Models with their initial weights: ImageNet's, a file's, random, or the suite's own surrogate."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pooch
+
+from suite.cases import Case
+from suite.data import CLASSES, Split, cache_root, load_synthetic
+from suite.data.download import resume
+from suite.data.split import pixels
+from suite.errors import WeightsError
+from suite.files import write_atomically
+from suite.measure.training import batches, train
+from suite.networks.architectures import ARCHITECTURES
+from suite.networks.batch_norm import batch_norms
+from suite.networks.head import HEAD_LAYERS
+from suite.networks.preprocessing import imagenet_inputs
+from suite.networks.types import Images, Model
+from suite.stacks.protocol import Stack
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+SURROGATE_RATE = 6e-4  # learning rate of the pretraining, by Adam
+PLAIN_RATE = 1e-4  # the same without BatchNorm, where larger steps kill the units of deep layers
+STANDARDISING_EPSILON = 1e-6  # keeps a channel that is constant over the images finite
+STANDARDISING_IMAGES = 256
+SURROGATE_MOMENTUM = 0.9  # of BatchNorm while pretraining, so that its statistics have settled
+SYNTHETIC_SEED = 0
+IMAGENET_URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
+
+Weights: TypeAlias = "list[np.ndarray]"
+
+
+def initial_model(stack: Stack, case: Case, *, seed: int, environment: Mapping[str, Any]) -> Model:
+    """Return the model of `case` with the weights it starts from.
+
+    Args:
+        stack: The framework under measurement.
+        case: Its ``weights`` say where they come from.
+        seed: Of the random weights, and of the surrogate's pretraining.
+        environment: Versions and code digest; part of the surrogate's key.
+
+    Raises:
+        WeightsError: If the weights cannot be had, or do not fit.
+    """
+    if case.weights != "surrogate":
+        stack.seed(seed)
+        return published_model(stack, case)
+    pretrained = surrogate(stack, case, seed=seed, environment=environment)
+    stack.seed(seed)
+    model = build(stack, case)
+    set_base_weights(model, pretrained)
+    return model
+
+
+def build(stack: Stack, case: Case, *, base_weights: str | None = None) -> Model:
+    """Return the untrained model of `case`; `base_weights` goes to `keras.applications`."""
+    row = ARCHITECTURES[case.architecture]
+    options = {name: getattr(case, name) for name in row.options}
+    if row.imagenet:
+        options["base_weights"] = base_weights
+    return row.build(
+        stack.keras, size_px=case.size_px, classes=CLASSES, width=case.width, **options
+    )
+
+
+def published_model(stack: Stack, case: Case) -> Model:
+    """Return the model of `case` with random weights, ImageNet's, or those of a file.
+
+    Raises:
+        WeightsError: If the file is missing or does not fit, or the download fails.
+    """
+    source = None if case.weights == "random" else case.weights
+    pretrained = ARCHITECTURES[case.architecture].imagenet
+    if source == "imagenet" and pretrained:
+        source = str(imagenet_weights(*pretrained))
+    try:
+        return build(stack, case, base_weights=source)
+    except (OSError, ValueError) as error:
+        if source is None or pretrained is None:
+            raise
+        raise WeightsError(
+            f"{source} cannot be used as weights of {case.architecture}: {error}. Expected: "
+            f"{pretrained[0]} of `keras.applications`. Give its path with "
+            f"`-- --weights {case.architecture}=FILE`."
+        ) from error
+
+
+def imagenet_weights(name: str, checksum: str, *, base_url: str = IMAGENET_URL) -> Path:
+    """Return the file of ImageNet's weights without top, downloaded into the cache if need be.
+
+    Raises:
+        WeightsError: If the download fails or its checksum is wrong.
+    """
+    store = pooch.create(
+        path=cache_root() / "imagenet", base_url=base_url, registry={name: checksum}
+    )
+    try:
+        return Path(store.fetch(name, downloader=resume))
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"{base_url}{name}: download failed. Found: {error}. Expected: ImageNet's weights of "
+            f"that name, {checksum}. Try again, or fetch the file elsewhere and give its path "
+            f"with `-- --weights NET=FILE`."
+        ) from error
+
+
+def base_weights(model: Model) -> Weights:
+    """Return the weights and statistics of every layer below the head, in order."""
+    layers = (layer for layer in model.layers if layer.name not in HEAD_LAYERS)
+    return [np.asarray(array) for layer in layers for array in layer.get_weights()]
+
+
+def set_base_weights(model: Model, weights: Weights) -> None:
+    """Set every weight and statistic below the head.
+
+    Raises:
+        WeightsError: If the shapes are not those of `model`.
+    """
+    expected = [array.shape for array in base_weights(model)]
+    if [array.shape for array in weights] != expected:
+        raise WeightsError(
+            f"surrogate weights of other shapes than {model.name}'s: delete the cached file under "
+            f"{cache_root() / 'surrogates'} and run again"
+        )
+    remaining = iter(weights)
+    for layer in model.layers:
+        if layer.name not in HEAD_LAYERS:
+            layer.set_weights(list(itertools.islice(remaining, len(layer.get_weights()))))
+
+
+def surrogate(stack: Stack, case: Case, *, seed: int, environment: Mapping[str, Any]) -> Weights:
+    """Return base weights pretrained on synthetic signs, which stand in for ImageNet's.
+
+    A network with BatchNorm learns from ImageNet-style inputs (0 to 255, BGR, mean subtracted),
+    so that its statistics belong to other data and another scale: the cause of the stall. One
+    without has no statistics to be wrong, and learns from pixels in [0, 1]: scaled down 255-fold
+    its few channels would show nothing but their biases, which ImageNet's weights do not suffer
+    from. Cached by a key of everything that made them.
+    """
+    signs = load_synthetic(size_px=case.size_px, seed=SYNTHETIC_SEED)
+    made_by = {
+        "architecture": [case.architecture, case.width, list(case.blocks), case.size_px],
+        "pretraining": [case.pretraining_steps, case.batch_size, SURROGATE_RATE, PLAIN_RATE, seed],
+        "signs": signs.digest,
+        "versions": environment["versions"],
+        "lock": environment["lock_digest"],
+        "code": environment["code_digest"],
+        "machine": environment["machine"]["fingerprint"],
+    }
+    key = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()
+    path = cache_root() / "surrogates" / f"{case.architecture}-{key[:16]}.npz"
+    if not path.exists():
+        save_weights(path, pretrain(stack, case, signs.train, seed=seed))
+    return load_weights(path)
+
+
+def pretrain(stack: Stack, case: Case, signs: Split, *, seed: int) -> Weights:
+    """Return the base weights after pretraining on synthetic `signs`."""
+    stack.seed(seed)
+    model = build(stack, case)
+    model.trainable = True
+    for layer in batch_norms(model):
+        layer.momentum = SURROGATE_MOMENTUM
+    stride = max(1, len(signs.labels) // STANDARDISING_IMAGES)
+    if any(batch_norms(model)):
+        network, rate = imagenet_inputs(stack.keras, model), SURROGATE_RATE
+    else:
+        network = standardised(stack, model, pixels(signs.images[::stride]))
+        rate = PLAIN_RATE
+    step = stack.train_step(network, phases=None, epsilon=0.0, optimizer="adam")
+    steps = case.pretraining_steps
+    endless = batches(signs, batch_size=case.batch_size, epochs=steps, seed=seed)
+    source = itertools.islice(endless, steps)
+    title = f"pretraining {case.architecture}"
+    for _ in train(step, source, steps=steps, base_rate=rate, title=title):
+        pass
+    return base_weights(model)
+
+
+def standardised(stack: Stack, model: Model, images: Images) -> Model:
+    """Return `model`, each convolution's output over `images` given mean 0 and variance 1.
+
+    Salimans & Kingma 2016, section 3: what BatchNorm would do to the first batch, done once to
+    the initial weights. Without it, one VGG19 with few channels in five never leaves 5 %.
+    """
+    for layer in model.layers:
+        if "conv" in layer.name:
+            activation, layer.activation = layer.activation, stack.keras.activations.linear
+            below = stack.network(stack.keras.Model(model.input, layer.output))
+            outputs = below.logits(images, training=False)
+            layer.activation = activation
+            deviation = outputs.std(axis=(0, 1, 2)) + STANDARDISING_EPSILON
+            kernel, _ = layer.get_weights()
+            layer.set_weights([kernel / deviation, -outputs.mean(axis=(0, 1, 2)) / deviation])
+    return model
+
+
+def save_weights(path: Path, weights: Weights) -> None:
+    """Write `weights` as an ``.npz`` in one atomic step."""
+    file = io.BytesIO()
+    np.savez(file, *weights)
+    write_atomically(path, file.getvalue())
+
+
+def load_weights(path: Path) -> Weights:
+    """Return the weights in `path`, in their order.
+
+    Raises:
+        WeightsError: If the file is damaged.
+    """
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            return [arrays[f"arr_{index}"] for index in range(len(arrays.files))]
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        raise WeightsError(
+            f"{path} is damaged: {error}. Delete it (`rm {path}`); the next run makes it anew."
+        ) from error

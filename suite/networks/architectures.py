@@ -1,0 +1,65 @@
+"""The architectures under measurement, each a function of Keras: one row and one module a net."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import NamedTuple
+
+from suite.networks import alexnet, lenet5, resnet50, vgg19
+from suite.networks.head import with_linear_head
+from suite.networks.types import Model
+
+
+class Architecture(NamedTuple):
+    """One network.
+
+    Attributes:
+        title: What people call it.
+        build: Makes it, untrained, for any size of images, classes and width.
+        batch_norm: True where it has BatchNorm layers, whose statistics can be stale.
+        options: Fields of a case that `build` takes beside these.
+        imagenet: File of the base that `keras.applications` pretrained on ImageNet, and its
+            checksum; None for a network that starts from random weights.
+    """
+
+    title: str
+    build: Callable[..., Model]
+    batch_norm: bool = False
+    options: tuple[str, ...] = ()
+    imagenet: tuple[str, str] | None = None
+
+
+ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
+    {
+        "lenet5": Architecture("LeNet-5", lenet5.build),
+        "alexnet": Architecture("AlexNet", alexnet.build),
+        "vgg19": Architecture(
+            "VGG19",
+            vgg19.build,
+            imagenet=(
+                "vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                "md5:253f8cb515780f3b799900260a226db6",
+            ),
+        ),
+        "resnet50": Architecture(
+            "ResNet-50",
+            resnet50.build,
+            batch_norm=True,
+            options=("blocks",),
+            imagenet=(
+                "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                "md5:4d473c1dd8becc155b73f8504c6f6626",
+            ),
+        ),
+        "resnet50-linear": Architecture(
+            "ResNet-50 with a linear head",
+            partial(resnet50.build, head=with_linear_head),
+            batch_norm=True,
+            options=("blocks",),
+        ),
+    }
+)
+PRETRAINED = tuple(name for name, row in ARCHITECTURES.items() if row.imagenet)
+"""Those whose base starts from pretrained weights, in the published problem as here."""

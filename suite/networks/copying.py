@@ -1,0 +1,182 @@
+"""Copies of any Keras model: the same weights, nesting, sharing and calls, some layers changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from suite.errors import FixError
+from suite.networks.batch_norm import batch_norms, is_batch_norm, walk
+from suite.networks.types import Keras, Model
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Copies: TypeAlias = "dict[int, tuple[Model, Model]]"
+
+
+def _nothing(layer: Model) -> None:
+    """Neither change nor replace `layer`."""
+    del layer
+
+
+def copied(
+    keras: Keras,
+    model: Model,
+    *,
+    change: Callable[[Model], None] = _nothing,
+    replace: Callable[[Model], Model | None] = _nothing,
+) -> Model:
+    """Return a copy of `model` with the same weights, its BatchNorm layers changed.
+
+    Args:
+        keras: The Keras that `model` is of.
+        model: Left as it was.
+        change: Changes a new BatchNorm layer. TensorFlow 1 takes the momentum into its graph
+            when a layer is called: the change comes before, and once more at the end for layers
+            that a custom layer makes late.
+        replace: Returns what takes a layer's place, or None where it shall be copied. What has
+            the layer's weights, or begins with them, gets its values.
+
+    Raises:
+        FixError: If the model cannot be copied.
+    """
+    copies: Copies = {}
+    copy = _clone(keras, model, change, replace, copies)
+    if not copy.built:
+        _build_alike(copy, model)
+    _copy_trainable(keras, copies)
+    _copy_weights(keras, copies)
+    _change_all(copy, change)
+    if replace is _nothing and len(copy.weights) != len(model.weights):
+        raise FixError(
+            f"The model {model.name} shares a layer through a custom layer, and a copy would have "
+            "two of it: call the shared layer in the graph of a functional model instead."
+        )
+    return copy
+
+
+def _change_all(model: Model, change: Callable[[Model], None]) -> None:
+    """Change every BatchNorm layer of `model`."""
+    for layer in batch_norms(model):
+        change(layer)
+
+
+def _clone(
+    keras: Keras,
+    layer: Model,
+    change: Callable[[Model], None],
+    replace: Callable[[Model], Model | None],
+    copies: Copies,
+) -> Model:
+    """Return a copy of `layer` with initial weights; what is shared inside it stays shared."""
+    if not hasattr(layer, "get_weights"):  # a bare operation of Keras 3
+        return layer
+    if id(layer) not in copies:
+
+        def inner(child: Model) -> Model:
+            return _clone(keras, child, change, replace, copies)
+
+        new = replace(layer)
+        if new is None:
+            new = _made_anew(keras, layer, inner)
+        _change_all(new, change)
+        copies[id(layer)] = layer, new
+    return copies[id(layer)][1]
+
+
+def _made_anew(keras: Keras, layer: Model, inner: Callable[[Model], Model]) -> Model:
+    """Return a new layer of the same configuration, `inner` giving the layers inside it.
+
+    Raises:
+        FixError: If a custom class cannot be made anew from its configuration.
+    """
+    if hasattr(layer, "_run_through_graph"):  # Keras 3
+        return keras.models.clone_model(layer, clone_function=lambda old: _called(old, inner(old)))
+    if _is_graph(keras, layer):
+        return keras.models.clone_model(layer, clone_function=inner)
+    try:
+        config = layer.get_config()
+        if type(layer) is keras.layers.TimeDistributed:
+            del config["layer"]
+            return type(layer)(inner(layer.layer), **config)
+        return type(layer).from_config(config)
+    except (NotImplementedError, TypeError, KeyError) as error:
+        raise FixError(
+            f"The layer or model {layer.name} of the class {type(layer).__name__} cannot be "
+            f"copied: {error!r}. Give the class a get_config from which from_config makes it anew."
+        ) from error
+
+
+def _called(layer: Model, new: Model) -> Any:
+    """Return what is called on a layer's inputs; only a BatchNorm takes a phase and a mask."""
+    if is_batch_norm(layer) == is_batch_norm(new):
+        return new
+    return lambda inputs, **_: new(inputs)
+
+
+def _is_graph(keras: Keras, layer: Model) -> bool:
+    """Return whether `layer` is a model whose graph Keras knows, not one of a class of its own."""
+    if isinstance(layer, keras.Sequential):
+        return True
+    return bool(getattr(layer, "_is_graph_network", hasattr(layer, "_run_through_graph")))
+
+
+def _build_alike(copy: Model, model: Model) -> None:
+    """Make the weights of a model of a class of its own, as the first call of `model` did.
+
+    Raises:
+        FixError: If Keras cannot do so without images.
+    """
+    config = model.get_build_config() if hasattr(model, "get_build_config") else None
+    if config:
+        copy.build_from_config(config)
+    if len(copy.weights) != len(model.weights):  # PyTorch's has them without being built
+        raise FixError(
+            f"The model {model.name} of the class {type(model).__name__} cannot be copied, since "
+            "its layers are made by its first call: make it a functional model, or take Keras "
+            "2.12 or newer."
+        )
+
+
+def _copy_weights(keras: Keras, copies: Copies) -> None:
+    """Give every copy the weights of its layer, as many of the first as it has."""
+    for layer, new in copies.values():
+        if not _is_graph(keras, layer) and new is not layer:
+            new.set_weights(layer.get_weights()[: len(new.weights)])
+            if type(layer).__name__ == "Normalization":  # computes with what it made of its weights
+                new.finalize_state()
+
+
+def _copy_trainable(keras: Keras, copies: Copies) -> None:
+    """Give every copy the flag `trainable` of its layer, the outer before what is inside.
+
+    All are read before one is set, since what two models share is in both.
+    """
+    pairs = [
+        pair
+        for outer, copy in reversed(list(copies.values()))
+        for pair in ([(outer, copy)] if _is_graph(keras, outer) else _matched(outer, copy))
+    ]
+    for new, trainable in [(new, layer.trainable) for layer, new in pairs]:
+        new.trainable = trainable
+
+
+def _matched(layer: Model, new: Model) -> Iterator[tuple[Model, Model]]:
+    """Yield `layer` with its copy, then each layer inside it with its own."""
+    return zip(walk(layer, set()), walk(new, set()))
+
+
+def batch_norm_holders(keras: Keras, model: Model) -> Iterator[Model]:
+    """Yield the layers of `model` that hold a BatchNorm and are no graph: wrappers and custom."""
+    for layer in walk(model, set()):
+        if not _is_graph(keras, layer) and not is_batch_norm(layer) and any(batch_norms(layer)):
+            yield layer
+
+
+def lost_when_saved(keras: Keras, model: Model) -> Iterator[str]:
+    """Yield a warning if a custom layer that holds a BatchNorm would not save its attributes."""
+    holders = batch_norm_holders(keras, model)
+    own = [layer.name for layer in holders if not isinstance(layer, keras.layers.Wrapper)]
+    if own:
+        yield f"to be applied anew after loading: BatchNorm inside custom layers ({', '.join(own)})"

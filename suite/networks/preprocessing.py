@@ -1,0 +1,100 @@
+"""How pixels are fed to networks: the modes of `keras.applications`, as numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from suite.errors import FixError
+from suite.networks.batch_norm import walk
+from suite.networks.types import Keras, Model
+
+
+class Preprocessing(NamedTuple):
+    """What `keras.applications` does to pixels, here of [0, 1].
+
+    Attributes:
+        words: What a user reads.
+        unit: What white is turned into, before the mean is subtracted.
+        mean: Of each channel, after the swap.
+        deviation: Of each channel, which the difference is divided by.
+        bgr: Whether the channels are swapped first.
+    """
+
+    words: str
+    unit: float = 1.0
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    deviation: tuple[float, ...] = (1.0, 1.0, 1.0)
+    bgr: bool = False
+
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
+"""Mean pixel of ImageNet, 0 to 255, that `keras.applications` subtracts for ResNet-50 and VGG19."""
+
+HALF = (0.5, 0.5, 0.5)
+MODES: Mapping[str, Preprocessing] = MappingProxyType(
+    {
+        "caffe": Preprocessing(
+            "0 to 255, BGR, ImageNet's mean subtracted (as ResNet-50 and VGG19 expect)",
+            unit=255.0,
+            mean=IMAGENET_MEAN_BGR,
+            bgr=True,
+        ),
+        "tf": Preprocessing("RGB, -1 to 1 (as MobileNet's)", mean=HALF, deviation=HALF),
+        "torch": Preprocessing(
+            "RGB, ImageNet's mean subtracted, by its deviation (as DenseNet's)",
+            mean=IMAGENET_MEAN,
+            deviation=IMAGENET_DEVIATION,
+        ),
+        "raw": Preprocessing("RGB, 0 to 255: the model rescales them itself", unit=255.0),
+    }
+)
+"""The modes of `keras.applications.imagenet_utils`, and what networks with a Rescaling take."""
+
+MODE_OF_NAME = (
+    (re.compile(r"(inception|xception|mobilenet|nasnet|resnet\d+v2)", re.IGNORECASE), "tf"),
+    (re.compile(r"densenet", re.IGNORECASE), "torch"),
+)
+"""The mode that models of `keras.applications` take by their names; all others take caffe's."""
+
+
+def preprocessing(model: Model) -> str:
+    """Return the key of `MODES` for `model`, by its layers and the names of its nested models."""
+    layers = list(walk(model, set()))
+    if any(type(layer).__name__ in ("Rescaling", "Normalization") for layer in layers):
+        return "raw"
+    names = [layer.name for layer in layers if hasattr(type(layer), "layers")]
+    found = (mode for name in names for known, mode in MODE_OF_NAME if known.match(name))
+    return next(found, "caffe")
+
+
+def imagenet_inputs(keras: Keras, model: Model) -> Model:
+    """Return `model` behind ImageNet's preprocessing, so that its statistics fit the data.
+
+    The new model shares the weights of `model` and still takes RGB pixels in [0, 1], hence
+    epsilon keeps its meaning. The preprocessing is a fixed 1x1 convolution.
+
+    Raises:
+        FixError: If `model` does not take RGB images, channels last.
+    """
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] != 3:  # noqa: PLR2004 - RGB
+        raise FixError(
+            "The fix imagenet-inputs is for models of RGB images (batch, height, width, 3); the "
+            f"model {model.name} takes {shape}."
+        )
+    mode = MODES[preprocessing(model)]
+    inputs = keras.Input(shape[1:])
+    preprocess = keras.layers.Conv2D(3, 1, trainable=False, name="imagenet_preprocess")
+    outputs = model(preprocess(inputs))
+    kernel, bias = preprocess.get_weights()
+    kernel[...] = 0.0
+    for channel, (mean, deviation) in enumerate(zip(mode.mean, mode.deviation)):
+        kernel[0, 0, 2 - channel if mode.bgr else channel, channel] = mode.unit / deviation
+        bias[channel] = -mean / deviation
+    preprocess.set_weights([kernel, bias])
+    return keras.Model(inputs, outputs)

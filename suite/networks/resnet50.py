@@ -1,0 +1,91 @@
+"""ResNet-50 (He et al. 2016) without its top, and the same with fewer blocks and channels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from suite.networks.head import with_head
+from suite.networks.types import Keras, Model, Tensor
+
+BLOCKS = (3, 4, 6, 3)
+CHANNELS = (64, 128, 256, 512)
+EXPANSION = 4
+FIRST_STAGE = 2  # the stem counts as the first
+EPSILON = 1.001e-5  # of every BatchNorm, as in `keras.applications`; TF 1.14 had 1e-3
+
+
+def build(
+    keras: Keras,
+    *,
+    size_px: int,
+    classes: int,
+    width: float,
+    blocks: tuple[int, ...] = BLOCKS,
+    base_weights: str | None = None,
+    head: Callable[..., Model] = with_head,
+) -> Model:
+    """Return ResNet-50 on ``(batch, size_px, size_px, 3)`` images in [0, 1], ending in logits.
+
+    Args:
+        keras: The Keras of the release under measurement.
+        size_px: Side of the square images, in pixels; at least 32.
+        classes: Number of logits.
+        width: Multiplies the channels and hidden units.
+        blocks: Bottleneck blocks of the four stages. With width 1 and the published blocks the
+            base comes from `keras.applications`.
+        base_weights: What `keras.applications` takes as ``weights``; used there only.
+        head: Puts the classifier on the features, as `with_head` does.
+    """
+    inputs = keras.Input((size_px, size_px, 3))
+    if width == 1 and tuple(blocks) == BLOCKS:
+        base = keras.applications.ResNet50(
+            include_top=False, weights=base_weights, input_tensor=inputs
+        )
+        features = base.output
+    else:
+        features = convolutions(keras, inputs, width=width, blocks=blocks)
+    return head(keras, inputs, features, classes=classes, width=width)
+
+
+def convolutions(keras: Keras, x: Tensor, *, width: float, blocks: tuple[int, ...]) -> Tensor:
+    """Return the features of stem and stages, with the layer names of `keras.applications`."""
+    layers = keras.layers
+    x = layers.ZeroPadding2D(3, name="conv1_pad")(x)
+    x = layers.Conv2D(round(64 * width), 7, strides=2, name="conv1_conv")(x)
+    x = layers.BatchNormalization(epsilon=EPSILON, name="conv1_bn")(x)
+    x = layers.Activation("relu", name="conv1_relu")(x)
+    x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
+    x = layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
+    for stage, (count, channels) in enumerate(zip(blocks, CHANNELS), FIRST_STAGE):
+        for index in range(1, count + 1):
+            stride = 2 if index == 1 and stage > FIRST_STAGE else 1
+            name = f"conv{stage}_block{index}"
+            x = bottleneck(
+                keras, x, round(channels * width), stride=stride, project=index == 1, name=name
+            )
+    return x
+
+
+def bottleneck(
+    keras: Keras, x: Tensor, channels: int, *, stride: int, project: bool, name: str
+) -> Tensor:
+    """Return one bottleneck block: 1x1 (strided), 3x3, 1x1, BatchNorm after each, then the sum."""
+    shortcut = x
+    if project:
+        shortcut = normalised(keras, x, channels * EXPANSION, 1, stride, name=f"{name}_0")
+    x = normalised(keras, x, channels, 1, stride, name=f"{name}_1")
+    x = keras.layers.Activation("relu", name=f"{name}_1_relu")(x)
+    x = normalised(keras, x, channels, 3, 1, name=f"{name}_2")
+    x = keras.layers.Activation("relu", name=f"{name}_2_relu")(x)
+    x = normalised(keras, x, channels * EXPANSION, 1, 1, name=f"{name}_3")
+    x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
+    return keras.layers.Activation("relu", name=f"{name}_out")(x)
+
+
+def normalised(
+    keras: Keras, x: Tensor, channels: int, kernel: int, stride: int, *, name: str
+) -> Tensor:
+    """Return a convolution of `x` followed by BatchNorm."""
+    layers = keras.layers
+    x = layers.Conv2D(channels, kernel, strides=stride, padding="same", name=f"{name}_conv")(x)
+    return layers.BatchNormalization(epsilon=EPSILON, name=f"{name}_bn")(x)

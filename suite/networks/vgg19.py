@@ -1,0 +1,50 @@
+"""VGG19 (Simonyan & Zisserman 2015) without its top, first layers frozen, under a sigmoid head."""
+
+from __future__ import annotations
+
+from suite.networks.head import with_head
+from suite.networks.types import Keras, Model, Tensor
+
+BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
+FROZEN_LAYERS = 8  # the input layer up to the first convolution of block 3, as published
+
+
+def build(
+    keras: Keras, *, size_px: int, classes: int, width: float, base_weights: str | None = None
+) -> Model:
+    """Return VGG19 on ``(batch, size_px, size_px, 3)`` images in [0, 1], ending in logits.
+
+    Args:
+        keras: The Keras of the release under measurement.
+        size_px: Side of the square images, in pixels; at least 32.
+        classes: Number of logits.
+        width: Multiplies the channels and hidden units; 1 takes `keras.applications`.
+        base_weights: What `keras.applications` takes as ``weights``; used at width 1 only.
+    """
+    inputs = keras.Input((size_px, size_px, 3))
+    if width == 1:
+        base = keras.applications.VGG19(
+            include_top=False, weights=base_weights, input_tensor=inputs
+        )
+        features = base.output
+    else:
+        features = convolutions(keras, inputs, width=width)
+    model = with_head(keras, inputs, features, classes=classes, width=width)
+    for layer in model.layers[:FROZEN_LAYERS]:
+        layer.trainable = False
+    return model
+
+
+def convolutions(keras: Keras, x: Tensor, *, width: float) -> Tensor:
+    """Return the features of VGG19's five blocks, with the layer names of `keras.applications`."""
+    for block, (channels, count) in enumerate(BLOCKS, 1):
+        for index in range(1, count + 1):
+            x = keras.layers.Conv2D(
+                round(channels * width),
+                3,
+                padding="same",
+                activation="relu",
+                name=f"block{block}_conv{index}",
+            )(x)
+        x = keras.layers.MaxPooling2D(2, strides=2, name=f"block{block}_pool")(x)
+    return x

@@ -1,0 +1,64 @@
+"""Step times of the stored records in pytest-benchmark's JSON, which its own `compare` reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest_benchmark
+from pytest_benchmark.stats import Stats
+
+from suite.files import write_atomically
+from suite.records import Record
+from suite.store import read_records
+
+SUFFIX = "_step_s"
+
+
+def benchmark_entries(record: Record) -> list[dict[str, Any]]:
+    """Return one pytest-benchmark entry for each series of step times in `record`."""
+    return [
+        _entry(record, name[: -len(SUFFIX)], list(times_s))
+        for name, times_s in record.curves.items()
+        if name.endswith(SUFFIX)
+    ]
+
+
+def _entry(record: Record, loss: str, times_s: list[float]) -> dict[str, Any]:
+    """Return the entry of one series; pytest-benchmark's own class makes its statistics."""
+    stats = Stats()
+    for time_s in times_s:
+        stats.update(time_s)
+    name = f"{record.name}[{loss}]"
+    return {
+        "group": record.case,
+        "name": name,
+        "fullname": f"benchmarks/test_step_time.py::{name}",
+        "params": {"loss": loss, "seed": record.seed},
+        "param": loss,
+        "extra_info": {"key": record.key},
+        "options": {"disable_gc": False, "timer": "perf_counter", "warmup": True},
+        "stats": {**stats.as_dict(), "iterations": 1, "data": times_s},
+    }
+
+
+def write_benchmark_json(folder: Path) -> Path | None:
+    """Write the step times of all records in `folder` beside them; nothing if there are none.
+
+    Raises:
+        RecordError: If a record in `folder` is damaged, or the disk is full.
+    """
+    records = [record for record in read_records(folder) if record.question == "step-time"]
+    if not records:
+        return None
+    content = {
+        "machine_info": dict(records[0].environment["machine"]),
+        "commit_info": {"id": records[0].environment["code_digest"], "dirty": False},
+        "benchmarks": [entry for record in records for entry in benchmark_entries(record)],
+        "datetime": max(record.started_at for record in records),
+        "version": pytest_benchmark.__version__,
+    }
+    path = folder / "timing" / "step-times.json"
+    write_atomically(path, json.dumps(content, indent=1).encode())
+    return path

@@ -1,0 +1,301 @@
+"""What every fix and every point of the phase grid is worth: the tables of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from suite.cases import PLAIN
+from suite.judge.bands import STALLED
+from suite.judge.study import (
+    ABSENT,
+    CONTROL,
+    FEW_SEEDS,
+    LEVEL,
+    NOT_MEASURED,
+    Study,
+    accuracy,
+    counted,
+    place,
+    prediction_width,
+    setup_of,
+    spread,
+    stalls,
+    steps_cell,
+    steps_made,
+    studies,
+    values,
+)
+from suite.networks.fixes import FIXES
+from suite.networks.phases import ADVERSARIAL, GRID, PHASES
+from suite.records import Record
+from suite.report.grid import markdown_grid, text_grid
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+DIGEST_LENGTH = 12
+STALL_COLUMNS = (
+    "stalls",
+    "branch stalls",
+    "information gain",
+    f"steps until gain stays > {STALLED:g}",
+    "steps made",
+    "cost per step",
+)
+
+ACCURACY_COLUMNS = (
+    "inference: clean",
+    "FGSM",
+    "PGD",
+    "training: clean",
+    "FGSM",
+    "PGD",
+    "gap",
+    "clean after precise-bn",
+)
+
+ACCURACIES = (
+    "clean_accuracy",
+    "adversarial_accuracy",
+    "pgd_accuracy",
+    "training_phase_clean_accuracy",
+    "training_phase_adversarial_accuracy",
+    "training_phase_pgd_accuracy",
+)
+
+LOSSES = {**{name: f"{name} phases" for name in PHASES}, PLAIN: "plain loss"}
+SAME_RUNS = {
+    "moving-kept": ("intended", CONTROL),
+    "own-updating": ("intended", "attack-inference-loss-training"),
+}
+"""Points of the grid that are a loss and a fix of the other tables, and may be measured there."""
+
+LEGEND = f"""\
+"Stalls" counts the seeds that end below {STALLED:g} nats of information gain on the test images in
+the inference phase, "branch stalls" those whose adversarial branch ends its training below it (the
+plain loss has no such branch). "Steps" are those after which the running mean over 10 steps of that
+branch's gain (plain: of the clean loss's) stays above it: median and range over the seeds that get
+there, with their number where not all do. "Cost per step" is a step's time over the control's, the
+two made in turns in one process. FGSM takes one step, PGD ten. "Gap" is clean accuracy in the
+training phase less that in the inference phase, seed by seed."""
+
+
+class Row(NamedTuple):
+    """One row of the tables.
+
+    Attributes:
+        name: The fix, or the point of the grid.
+        records: One a seed; none if it was not measured.
+    """
+
+    name: str
+    records: list[Record]
+
+
+class Comparison(NamedTuple):
+    """Rows that are compared with one another.
+
+    Attributes:
+        title: What they have in common.
+        head: What a row is.
+        rows: Those that were measured.
+        missing: Names of those that were not.
+        note: What else the reader must know; may be empty.
+    """
+
+    title: str
+    head: str
+    rows: list[Row]
+    missing: list[str]
+    note: str = ""
+
+
+Grid: TypeAlias = "Callable[[Sequence[str], Sequence[Sequence[str]]], str]"
+"""Makes a table of columns and rows."""
+
+
+def comparisons(study: Study) -> list[Comparison]:
+    """Return what is compared in a study: the fixes, a loss at a time, and the phase grid."""
+    found = [_fixes(study, loss) for loss in LOSSES]
+    return [*found, _grid(study)]
+
+
+def _fixes(study: Study, loss: str) -> Comparison:
+    """Return the fixes under one loss, in the order of `FIXES`, other momenta behind them."""
+    own = (r.settings["fix"] for r in study.records if r.settings["loss"] == loss)
+    names = dict.fromkeys([*FIXES, *sorted(own)])
+    rows = [Row(name, study.found(loss, name)) for name in names]
+    return _comparison(f"{place(study)}, {LOSSES[loss]}", "fix", rows)
+
+
+def _grid(study: Study) -> Comparison:
+    """Return the points of the phase grid."""
+    note = "The clean pass runs in the training phase, the attack in the inference phase."
+    rows, same = [], []
+    for point in GRID:
+        records = study.found(point)
+        if not records and point in SAME_RUNS:
+            records = study.found(*SAME_RUNS[point])
+            same.append(f"Here {point} is {' '.join(SAME_RUNS[point])}.")
+        rows.append(Row(_point_name(point), records))
+    title = f"{place(study)}, what normalises the adversarial branch, and does it update"
+    return _comparison(title, "point", rows, note=" ".join([note, *same]))
+
+
+def _point_name(point: str) -> str:
+    """Return a point of the grid in words."""
+    normalised = ADVERSARIAL[GRID[point].adversarial]
+    return f"{point} ({normalised.by}, {'updates' if normalised.updates else 'does not update'})"
+
+
+def _comparison(title: str, head: str, rows: Sequence[Row], note: str = "") -> Comparison:
+    """Return the rows that were measured and the names of the others."""
+    measured = [row for row in rows if row.records]
+    missing = [row.name for row in rows if not row.records]
+    return Comparison(title, head, measured, missing, note)
+
+
+def fixes_markdown(records: Iterable[Record]) -> str:
+    """Return the tables of all fixes and grid points in Markdown.
+
+    Args:
+        records: Of question "fixes", of one or several releases; others are passed over.
+    """
+    return "\n\n".join(_page(list(records), title="**{}**", grid=markdown_grid))
+
+
+def fixes_text(records: Iterable[Record], *, width: int | None = None) -> str:
+    """Return the same for a terminal; None is as wide as needed."""
+
+    def grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+        return text_grid(columns, rows, width=width)
+
+    return "\n\n".join(_page(list(records), title="{}", grid=grid))
+
+
+def _page(records: Sequence[Record], *, title: str, grid: Grid) -> Iterator[str]:
+    """Yield the paragraphs of the report."""
+    found = studies(records)
+    if not found:
+        yield f"The fixes: {NOT_MEASURED}."
+        return
+    yield LEGEND
+    yield spread_note(chain.from_iterable(_seed_counts(study) for study in found))
+    for study in found:
+        yield f"{place(study)}: {study.setup}; {_of_network(study)}."
+        for comparison in comparisons(study):
+            yield from _paragraphs(comparison, title=title, grid=grid)
+
+
+def _seed_counts(study: Study) -> list[int]:
+    """Return how many seeds the rows of a study have."""
+    return [len(row.records) for part in comparisons(study) for row in part.rows]
+
+
+def _of_network(study: Study) -> str:
+    """Return the size of the network and of its data, as the study's own setup has them."""
+    names = ("width", "train_images", "test_images", "epochs", "weights", "epsilon")
+    own = [r.settings for r in study.records if setup_of(r) == study.setup]
+    parts = [
+        f"{name.replace('_', ' ')} {_listed(settings[name] for settings in own)}"
+        for name in names
+        if all(name in settings for settings in own)
+    ]
+    return ", ".join(parts)
+
+
+def _paragraphs(part: Comparison, *, title: str, grid: Grid) -> Iterator[str]:
+    """Yield the title, both tables and what stands below them."""
+    if not part.rows:
+        yield f"{title.format(part.title)}: {NOT_MEASURED}"
+        return
+    yield title.format(part.title)
+    yield grid(
+        (part.head, *STALL_COLUMNS), [(row.name, *stall_cells(row.records)) for row in part.rows]
+    )
+    cells = [(row.name, *accuracy_cells(row.records)) for row in part.rows]
+    yield grid((part.head, *ACCURACY_COLUMNS), cells)
+    few = [f"{row.name} ({len(row.records)})" for row in part.rows if _is_few(row)]
+    sentences = [
+        part.note,
+        f"Fewer than {FEW_SEEDS} seeds: {', '.join(few)}." if few else "",
+        f"{NOT_MEASURED.capitalize()}: {', '.join(part.missing)}." if part.missing else "",
+        provenance([record for row in part.rows for record in row.records]),
+    ]
+    yield " ".join(sentence for sentence in sentences if sentence)
+
+
+def _is_few(row: Row) -> bool:
+    return len(row.records) < FEW_SEEDS
+
+
+def stall_cells(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return the cells of `STALL_COLUMNS`."""
+    return (
+        counted(*stalls(records, "information_gain")),
+        counted(*stalls(records, "adversarial_branch_gain")),
+        spread(values(records, "information_gain"), decimals=2),
+        steps_cell(records),
+        _listed(map(str, sorted(steps_made(records)))) or ABSENT,
+        spread(values(records, "cost_ratio"), decimals=2),
+    )
+
+
+def accuracy_cells(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return the cells of `ACCURACY_COLUMNS`."""
+    gaps = [
+        record.metrics["training_phase_clean_accuracy"] - record.metrics["clean_accuracy"]
+        for record in records
+        if {"training_phase_clean_accuracy", "clean_accuracy"} <= set(record.metrics)
+    ]
+    found = [values(records, name) for name in ACCURACIES]
+    precise = values(records, "precise_bn_clean_accuracy")
+    return tuple(accuracy(column) for column in (*found, gaps, precise))
+
+
+def spread_note(counts: Iterable[int]) -> str:
+    """Return how to read the spread of as many seeds as the rows have."""
+    several = [count for count in sorted(set(counts), reverse=True) if count > 1]
+    text = "Spread is mean ± standard deviation over seeds."
+    if not several:
+        return f"{text} One seed has none."
+    factors = ", ".join(f"{prediction_width(count):.1f} with {count} seeds" for count in several)
+    return (
+        f"{text} In {LEVEL:.0%} of cases one further run of a row lies within mean ± f standard "
+        f"deviations, where f is {factors} (prediction interval, Student's t). Where a row stalls "
+        "in some seeds alone, two kinds of runs are mixed, and the counts tell more."
+    )
+
+
+def provenance(records: Sequence[Record]) -> str:
+    """Return versions, machine, data, state of the suite and seeds of some records."""
+    environments = [record.environment for record in records]
+    names = dict.fromkeys(name for found in environments for name in found["versions"])
+    versions = ", ".join(
+        f"{name} {_listed(e['versions'].get(name, 'none') for e in environments)}" for name in names
+    )
+    machines = _listed((_machine(e["machine"]) for e in environments), " and ")
+    digests = [
+        f"{word} {_listed(e[key].rpartition(':')[2][:DIGEST_LENGTH] for e in environments)}"
+        for word, key in (("data", "data_digest"), ("suite", "code_digest"))
+    ]
+    seeds = f"seeds {_listed(str(seed) for seed in sorted({r.seed for r in records}))}"
+    return f"{'; '.join([versions, machines, *digests, seeds])}; {len(records)} records."
+
+
+def _machine(machine: Any) -> str:
+    """Return processor, cores, memory and GPUs, as far as they are stated, and the fingerprint."""
+    parts = [
+        str(machine["cpu"]) if "cpu" in machine else "",
+        f"{machine['cores']} cores" if "cores" in machine else "",
+        f"{machine['memory_gib']} GiB" if "memory_gib" in machine else "",
+        *(str(gpu) for gpu in machine.get("gpus", [])),
+    ]
+    return f"{', '.join(part for part in parts if part)} ({machine['fingerprint']})".strip()
+
+
+def _listed(found: Iterable[Any], separator: str = ", ") -> str:
+    """Return each value once."""
+    return separator.join(dict.fromkeys(map(str, found)))

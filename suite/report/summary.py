@@ -1,0 +1,289 @@
+"""The first screen of a benchmark run: the answer in words, question by question."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+
+from suite.cases import PLAIN
+from suite.files import write_atomically
+from suite.judge.bands import MENDED, STALLED
+from suite.judge.traps import TRAPS, news, unexpected
+from suite.judge.verdicts import Verdict
+from suite.networks.architectures import ARCHITECTURES
+from suite.records import Record
+from suite.report.grid import terminal_width
+from suite.report.verdicts import text_table
+
+SYNTHETIC = (
+    "SYNTHETIC SIGNS, not GTSRB: this shows that the suite works here, not what a release is worth."
+)
+COUNTED_COST = 3.0  # forward and backward passes of an adversarial step over a plain one's
+POINT = 0.01  # of accuracy; less is not called a price
+WIDTH = 100  # characters a line, where there is no terminal
+MARGIN = 17  # of the words, behind question and outcome
+TABLE = "checks.txt"
+
+FIXES_IN_WORDS = {"bn-momentum-0.5": "Momentum 0.5", "imagenet-inputs": "ImageNet-style input"}
+
+
+def first_screen(
+    records: Sequence[Record], verdicts: Sequence[Verdict], *, folder: Path, whole: bool = False
+) -> list[str]:
+    """Write the answer of one run: what holds, each question in numbers, every failure in full.
+
+    Args:
+        records: What was measured or found, of one release and tier; at least one.
+        verdicts: On these records; at least one.
+        folder: Where the records and the table of all checks lie.
+        whole: Whether the table of all checks follows.
+    """
+    groups = grouped(records)
+    failed = [verdict for verdict in verdicts if verdict.failed]
+    faulty = {name for name, own in groups.items() if _concerns(failed, own)}
+    lines = [headline(records[0], verdicts, groups, faulty), ""]
+    for name, own in groups.items():
+        outcome = "FAILS" if name in faulty else "holds"
+        lines += _paragraph(name, outcome, QUESTIONS[name](own))
+    if records[0].tier == "quickstart":
+        lines += ["", SYNTHETIC]
+    lines += ["", *_failures(failed, groups.get("traps", []))] if failed else []
+    if whole:
+        lines += ["", text_table(verdicts, width=terminal_width())]
+    return [*lines, "", f"all checks: {folder / TABLE} (or -v); records: {folder}"]
+
+
+def _failures(failed: Iterable[Verdict], traps: Sequence[Record]) -> Iterator[str]:
+    """Yield every failed check in full, and every call that does not do what is expected."""
+    for verdict in failed:
+        yield f"FAILED {verdict}"
+    for text in (news(trap, record) for record in traps for trap in TRAPS):
+        if text:
+            yield f"FAILED {text}"
+
+
+def write_table(verdicts: Iterable[Verdict], folder: Path) -> Path:
+    """Write the table of all checks beside the records.
+
+    Raises:
+        RecordError: If it cannot be written.
+    """
+    path = folder / TABLE
+    write_atomically(path, f"{text_table(verdicts)}\n".encode())
+    return path
+
+
+def headline(
+    record: Record,
+    verdicts: Sequence[Verdict],
+    groups: Mapping[str, Sequence[Record]],
+    faulty: Iterable[str],
+) -> str:
+    """Say in one sentence what holds and what does not."""
+    failed = sum(verdict.failed for verdict in verdicts)
+    if not failed:
+        return f"{record.release} does as expected: all {len(verdicts)} checks hold."
+    bad = [name for name in groups if name in set(faulty)]
+    good = [name for name in groups if name not in bad]
+    held = f"; what holds: {', '.join(good)}" if good else ""
+    return (
+        f"{record.release} does NOT do as expected: {failed} of {len(verdicts)} checks fail "
+        f"({', '.join(bad)}){held}."
+    )
+
+
+def grouped(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Sort records by the question they answer, in the order of `QUESTIONS`."""
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in sorted(records, key=lambda record: (record.case, record.seed)):
+        groups[question_of(record)].append(record)
+    return {name: groups[name] for name in QUESTIONS if name in groups}
+
+
+def question_of(record: Record) -> str:
+    """Name the question, a key of `QUESTIONS`, that a record answers."""
+    if record.question != "training":
+        return {"step-time": "cost", "parity": "first steps"}.get(record.question, record.question)
+    settings = record.settings
+    if settings["loss"] == PLAIN or not ARCHITECTURES[settings["architecture"]].batch_norm:
+        return "accuracy"
+    return "stall" if settings["fix"] == "none" else "mending"
+
+
+def attack(records: Sequence[Record]) -> Iterator[str]:
+    """Say what the attack does to the pixels and to the loss."""
+    moved = max(record.metrics["perturbation_max"] for record in records)
+    raised = [record.metrics["raised_fraction"] for record in records]
+    yield (
+        f"FGSM on the model's own predictions, on {_listed(map(title, records))}: pixels move by "
+        f"at most {moved:.4g}, the loss rises in {_range(raised, _percent)} of the images"
+    )
+
+
+def accuracy(records: Sequence[Record]) -> Iterator[str]:
+    """Say what each network reaches, and what the adversarial loss costs it."""
+    for name in dict.fromkeys(map(title, records)):
+        own = [record for record in records if title(record) == name]
+        plain = [record for record in own if record.settings["loss"] == PLAIN]
+        adversarial = [record for record in own if record not in plain]
+        if adversarial:
+            yield f"{name} {_price(plain, adversarial)}{_reached(adversarial)}"
+        elif _mean(plain, "training_phase_clean_accuracy") > _mean(plain, "clean_accuracy") + 0.1:
+            yield (
+                f"{name} under the plain loss: {_share(plain, 'train_accuracy')} in training, "
+                f"{_share(plain, 'clean_accuracy')} when used"
+            )
+        else:
+            yield f"{name} under the plain loss: {_reached(plain)}"
+
+
+def _price(plain: Sequence[Record], adversarial: Sequence[Record]) -> str:
+    """Say what of its clean accuracy the adversarial loss costs; nothing without a plain run."""
+    if not plain:
+        return "under the adversarial loss: "
+    cost = _mean(plain, "clean_accuracy") - _mean(adversarial, "clean_accuracy")
+    return f"pays {_percent(cost)} of accuracy: " if cost > POINT else "pays no accuracy: "
+
+
+def _reached(records: Sequence[Record]) -> str:
+    """Tell the accuracy on clean and on attacked images."""
+    return (
+        f"{_share(records, 'clean_accuracy')} clean, "
+        f"{_share(records, 'adversarial_accuracy')} attacked"
+    )
+
+
+def stall(records: Sequence[Record]) -> Iterator[str]:
+    """Say under which phases the unfixed network stalls, and how."""
+    for name, loss, own in _by(records, "loss"):
+        stalls = _mean(own, "adversarial_branch_gain") < STALLED
+        classes = _range([record.metrics["classes_predicted"] for record in own], _whole)
+        yield (
+            f"{name} {'stalls' if stalls else 'does NOT stall'} under `{loss}` phases: "
+            f"{_share(own, 'clean_accuracy')} right, {classes} "
+            f"{'class' if classes == '1' else 'classes'} predicted"
+        )
+
+
+def mending(records: Sequence[Record]) -> Iterator[str]:
+    """Say which fix mends the stall under which phases."""
+    for _, fix, treated in _by(records, "fix"):
+        parts = [
+            f"{_effect(own)} under `{loss}` phases ({_share(own, 'clean_accuracy')})"
+            for _, loss, own in _by(treated, "loss")
+        ]
+        yield f"{FIXES_IN_WORDS.get(fix, fix)} {', '.join(parts)}"
+
+
+def _effect(treated: Sequence[Record]) -> str:
+    """Say whether the branch of a fixed network learns: far from any stall, or not at all."""
+    return "mends it" if _mean(treated, "adversarial_branch_gain") >= MENDED else "changes nothing"
+
+
+def cost(records: Sequence[Record]) -> Iterator[str]:
+    """Say how many plain steps an adversarial one costs."""
+    parts = [
+        f"{mean(record.metrics['adversarial_plain_ratio'] for record in own):.1f} ({name})"
+        for name, _, own in _by(records, "width")
+    ]
+    yield (
+        f"an adversarial step costs {', '.join(parts)} plain ones; counted in forward and backward "
+        f"passes, {COUNTED_COST:.1f}"
+    )
+
+
+def traps(records: Sequence[Record]) -> Iterator[str]:
+    """Say how many calls do what is expected of them in this release."""
+    odd = max(unexpected(record) for record in records)
+    yield f"{len(TRAPS) - odd} of {len(TRAPS)} calls do what is expected of them in this release"
+
+
+def first_steps(records: Sequence[Record]) -> Iterator[str]:
+    """Say what was traced, and how it is compared."""
+    cases = {record.case for record in records}
+    yield f"{len(cases)} cases traced; `nox -s parity` compares them with the default row's"
+
+
+def fixes(records: Sequence[Record]) -> Iterator[str]:
+    """Say what was measured of the study, and how it is read."""
+    cases = {record.case for record in records}
+    yield f"{len(cases)} cases of the study measured; `nox -s fix-table` compares the fixes"
+
+
+QUESTIONS: Mapping[str, Callable[[Sequence[Record]], Iterator[str]]] = {
+    "attack": attack,
+    "accuracy": accuracy,
+    "stall": stall,
+    "mending": mending,
+    "cost": cost,
+    "traps": traps,
+    "first steps": first_steps,
+    "fixes": fixes,
+}
+"""The questions in the order in which they are read, and what puts their numbers into words."""
+
+
+def title(record: Record) -> str:
+    """Name the network of a record as people call it."""
+    return ARCHITECTURES[record.settings["architecture"]].title
+
+
+def _concerns(verdicts: Iterable[Verdict], records: Iterable[Record]) -> bool:
+    """True where one of the verdicts is on one of the records' cases."""
+    cases = {record.case for record in records}
+    return any(verdict.case in cases for verdict in verdicts)
+
+
+def _by(records: Iterable[Record], field: str) -> list[tuple[str, str, list[Record]]]:
+    """Group records by network and a field of their settings."""
+    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        groups[title(record), str(record.settings[field])].append(record)
+    return [(name, value, own) for (name, value), own in groups.items()]
+
+
+def _paragraph(name: str, outcome: str, sentences: Iterable[str]) -> list[str]:
+    """Lay out a question, its outcome and its sentences, folded to the terminal's width."""
+    text = "; ".join(sentences)
+    start = f"{name:<12}{outcome}"
+    return textwrap.wrap(
+        f"{start:<{MARGIN}}{text}.",
+        width=terminal_width() or WIDTH,
+        initial_indent="  ",
+        subsequent_indent=" " * (MARGIN + 2),
+        break_on_hyphens=False,
+    )
+
+
+def _mean(records: Iterable[Record], metric: str) -> float:
+    """Average a metric over records; NaN where one is."""
+    return float(np.mean([record.metrics[metric] for record in records]))
+
+
+def _share(records: Iterable[Record], metric: str) -> str:
+    return _percent(_mean(records, metric))
+
+
+def _percent(value: float) -> str:
+    """Write a fraction in percent, with a decimal where it is small."""
+    return f"{value:.1%}" if abs(value) < 0.1 else f"{value:.0%}"  # noqa: PLR2004
+
+
+def _whole(value: float) -> str:
+    return f"{value:.0f}"
+
+
+def _range(values: Sequence[float], shown: Callable[[float], str]) -> str:
+    """Write the smallest and the largest value, once where they read the same."""
+    return " to ".join(dict.fromkeys((shown(min(values)), shown(max(values)))))
+
+
+def _listed(names: Iterable[str]) -> str:
+    """List each name once, as a sentence does."""
+    *first, last = dict.fromkeys(names)
+    return f"{', '.join(first)} and {last}" if first else last

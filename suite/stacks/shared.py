@@ -1,0 +1,98 @@
+"""What all stacks need and no framework decides: optimizers, attack sizes, checks of phases."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from suite.networks.batch_norm import batch_norms
+from suite.networks.phases import ADVERSARIAL, CLEAN, INFERENCE, TRAINING, Phases
+from suite.networks.types import Images, Model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OPTIMIZERS = {  # SGD with Nesterov's momentum as published; Adam for the suite's own pretraining
+    "sgd": lambda keras: keras.optimizers.SGD(learning_rate=0.0, momentum=0.9, nesterov=True),
+    "adam": lambda keras: keras.optimizers.Adam(learning_rate=0.0),
+}
+"""The optimizers by name, of whichever Keras; the learning rate is given at each step."""
+
+NOISE_SIDE = 64  # pixels, of the noise for a model that takes images of any size
+
+
+def step_size(epsilon: Any, steps: int) -> Any:
+    """Return the size of each of several attack steps, 2.5 epsilon / steps (Madry et al. 2018).
+
+    It is epsilon at most, as CleverHans demands.
+    """
+    return epsilon * min(1.0, 2.5 / steps)
+
+
+def attack_name(steps: int) -> str:
+    """Return CleverHans 4's name of the attack of so many steps.
+
+    Raises:
+        ValueError: If `steps` is not positive.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1. Received: {steps}")
+    return "fast_gradient_method" if steps == 1 else "projected_gradient_descent"
+
+
+def cleverhans_attack(framework: str, name: str) -> Any:
+    """Return CleverHans 4's attack for `framework`, imported only now: a diagnosis needs none.
+
+    Raises:
+        AttributeError: If the suite uses no attack of that name.
+    """
+    if name not in {attack_name(1), attack_name(2)}:
+        raise AttributeError(f"a stack has no attribute {name!r}")
+    return getattr(importlib.import_module(f"cleverhans.{framework}.attacks.{name}"), name)
+
+
+def require_phases(phases: Phases | None, model: Model, branch: Model | None) -> None:
+    """Check that a step of `model` can run in `phases`.
+
+    Raises:
+        ValueError: If a pass has no such phase, or nothing says what the clean batch's statistics
+            are: without a clean training pass, in a branch with layers of its own, or in a
+            layer whose momentum lets nothing through.
+    """
+    if phases is None:
+        return
+    known = {phases.clean, phases.attack} <= {TRAINING, INFERENCE}
+    if not known or phases.adversarial not in ADVERSARIAL:
+        raise ValueError(f"phases must be of suite.phases. Received: {tuple(phases)}")
+    if ADVERSARIAL[phases.adversarial].by != CLEAN:
+        return
+    if phases.clean != TRAINING:
+        raise ValueError(f"phases must have a clean training pass. Received: {tuple(phases)}")
+    if branch not in (None, model):
+        raise ValueError("branch must be the model itself under the clean batch's statistics.")
+    pinned = [layer.name for layer in batch_norms(model) if layer.trainable and layer.momentum == 1]
+    if pinned:
+        raise ValueError(f"momentum must be below 1 in each layer. Received: 1 in {pinned}")
+
+
+def updated_layers(model: Model, forward: Callable[[Images], Any]) -> list[Model]:
+    """Return the BatchNorm layers whose statistics a training pass moves, tried with noise.
+
+    A frozen layer is not among them, nor one that the model calls in the inference phase. The
+    weights are put back.
+    """
+    state, layers = model.get_weights(), list(batch_norms(model))
+    before = [layer.get_weights()[-2:] for layer in layers]
+    shape = (2, *(side or NOISE_SIDE for side in model.input_shape[1:]))
+    forward(np.random.default_rng(0).random(shape, dtype=np.float32))
+    after = [layer.get_weights()[-2:] for layer in layers]
+    model.set_weights(state)
+    return [layer for layer, old, new in zip(layers, before, after) if not np.array_equal(old, new)]
+
+
+def union(first: list[Any], second: list[Any]) -> list[Any]:
+    """Return the variables of `first`, and those of `second` that are not among them."""
+    known = {id(variable) for variable in first}
+    return [*first, *(variable for variable in second if id(variable) not in known)]

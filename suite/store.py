@@ -1,0 +1,229 @@
+"""The store: records in JSON files, one a case and seed, each whole or not there at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+from suite.errors import RecordError
+from suite.files import MEND, read_bytes, refuse_write, sync_folder, write_atomically
+from suite.records import NOT_FINITE, SCHEMA_VERSION, Record, encoded, json_digest
+
+SUPERSEDED = "superseded"
+"""Folder, beside the records, of those whose key is no longer the current one."""
+
+
+def record_path(root: Path, *, release: str, tier: str, case: str, seed: int) -> Path:
+    """Return where below `root` the record of a case and seed lies."""
+    return root / release / tier / f"{case}-seed{seed}.json"
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Write `record` to `path` as a whole or not at all; folders are made as needed.
+
+    Raises:
+        RecordError: If it cannot be written; the file that was there before is unchanged.
+    """
+    content = encoded({field.name: getattr(record, field.name) for field in fields(record)})
+    text = _layout({**content, "sha256": json_digest(content)}) + "\n"
+    write_atomically(path, text.encode())
+
+
+def read_record(path: Path) -> Record:
+    """Return the record in `path`.
+
+    Raises:
+        RecordError: If the file cannot be read, is damaged or edited, has another schema
+            version, or is not named after its record.
+    """
+    content = _parsed(path)
+    _check_fields(path, content)
+    if content.pop("sha256") != json_digest(content):
+        _refuse(path, "its sha256 is not that of its content: it was edited or damaged")
+    try:
+        record = Record(**_decoded(content))
+    except ValueError as error:
+        raise RecordError(f"{path} is no record: {error}. {MEND}") from error
+    if path.stem != record.name:
+        _refuse(path, f"it holds the record {record.name}, expected {path.stem}")
+    return record
+
+
+def read_records(folder: Path) -> list[Record]:
+    """Return the records ``*.json`` of one release and tier, by name; none if there is no folder.
+
+    Raises:
+        RecordError: If a file is no valid record, or belongs to another release or tier.
+    """
+    _check_not_interrupted(folder)
+    try:
+        paths = sorted(folder.iterdir()) if folder.exists() else []
+    except OSError as error:
+        raise RecordError(
+            f"{folder} cannot be read: {error.strerror}. Make it readable."
+        ) from error
+    return [_read_resident(path) for path in paths if path.suffix == ".json"]
+
+
+def find(root: Path, *, release: str, tier: str, case: str, seed: int, key: str) -> Record | None:
+    """Return the stored record of a case and seed, or None if it is absent or has another key.
+
+    Raises:
+        RecordError: If there is one that is not valid.
+    """
+    path = record_path(root, release=release, tier=tier, case=case, seed=seed)
+    record = _read_resident(path) if os.path.lexists(path) else None
+    return record if record and record.key == key else None
+
+
+def store(record: Record, root: Path) -> Path:
+    """Write `record` to its place below `root` and return its path.
+
+    A record with another key that lies there is kept in the folder `SUPERSEDED` beside it.
+
+    Raises:
+        RecordError: If the record cannot be written, or the one that lies there is not valid.
+    """
+    path = record_path(
+        root, release=record.release, tier=record.tier, case=record.case, seed=record.seed
+    )
+    old = _read_resident(path) if os.path.lexists(path) else None
+    if old and old.key != record.key:
+        write_record(old, path.parent / SUPERSEDED / f"{old.name}-{old.key[:8]}.json")
+    write_record(record, path)
+    return path
+
+
+def stored_cases(folder: Path) -> set[str]:
+    """Return the cases of which `folder` holds records, by their files' names alone.
+
+    Raises:
+        RecordError: If a replacement of the folder was interrupted.
+    """
+    _check_not_interrupted(folder)
+    return {path.stem.rpartition("-seed")[0] for path in folder.glob("*.json")}
+
+
+def replace_records(records: Iterable[Record], folder: Path) -> None:
+    """Make `folder` hold exactly `records`, or leave it as it was.
+
+    Raises:
+        RecordError: If a record or the folder cannot be written.
+    """
+    fresh, retired = (folder.with_name(f".{folder.name}.{end}") for end in ("fresh", "retired"))
+    try:
+        shutil.rmtree(fresh, ignore_errors=True)
+        for record in records:
+            write_record(record, fresh / f"{record.name}.json")
+        _swap(fresh, folder, retired)
+    except OSError as error:
+        refuse_write(folder, error)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _swap(fresh: Path, folder: Path, retired: Path) -> None:
+    """Put `fresh` in the place of `folder`; a kill between the two renames leaves `retired`."""
+    present = folder.exists()
+    if present:
+        shutil.rmtree(retired, ignore_errors=True)
+        folder.replace(retired)
+    try:
+        fresh.replace(folder)
+    except OSError:
+        if present:
+            retired.replace(folder)
+        raise
+    sync_folder(folder.parent)
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+def _check_not_interrupted(folder: Path) -> None:
+    """Raise RecordError if a replacement of `folder` was killed between its two renames."""
+    retired = folder.with_name(f".{folder.name}.retired")
+    if retired.exists() and not folder.exists():
+        raise RecordError(
+            f"{folder} is missing: its replacement was interrupted, and the former one is "
+            f"{retired}. Move it back: mv {retired} {folder}"
+        )
+
+
+def _read_resident(path: Path) -> Record:
+    """Return the record in `path`, whose release and tier must be those of its folder."""
+    record = read_record(path)
+    home = (path.parent.parent.name, path.parent.name)
+    if (record.release, record.tier) != home:
+        _refuse(path, f"it belongs to {record.release}/{record.tier}, expected {'/'.join(home)}")
+    return record
+
+
+def _refuse(path: Path, found: str) -> NoReturn:
+    """Raise RecordError: what is wrong with the file and how to mend it."""
+    raise RecordError(f"{path} is not a record that can be trusted: {found}. {MEND}")
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    """Return the JSON object in `path`, of this schema version, or raise RecordError."""
+    try:
+        content = json.loads(
+            read_bytes(path), object_pairs_hook=_unique, parse_constant=_no_constant
+        )
+    except ValueError as error:
+        raise RecordError(f"{path} is not JSON (truncated?): {error}. {MEND}") from error
+    if not isinstance(content, dict):
+        _refuse(path, f"it holds a JSON {type(content).__name__}, expected an object")
+    schema = content.get("schema")
+    if schema != SCHEMA_VERSION or isinstance(schema, bool):
+        _refuse(path, f"its schema version is {schema!r}, this suite reads {SCHEMA_VERSION}")
+    return content
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of `pairs` or raise ValueError if a key comes twice."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"duplicate keys: {', '.join(twice)}")
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    """Raise ValueError: ``NaN`` and ``Infinity`` are not JSON."""
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _check_fields(path: Path, content: Mapping[str, Any]) -> None:
+    """Raise RecordError unless `content` has exactly the fields of a record's file."""
+    expected = {field.name for field in fields(Record)} | {"sha256"}
+    missing, unknown = sorted(expected - set(content)), sorted(set(content) - expected)
+    if missing:
+        _refuse(path, f"fields are missing: {', '.join(missing)}")
+    if unknown:
+        _refuse(path, f"fields are unknown: {', '.join(unknown)}")
+
+
+def _layout(value: Any, margin: str = "") -> str:
+    """Return JSON with sorted keys, one line a key and one line a list or layer."""
+    inner = margin + " "
+    if isinstance(value, dict) and value:
+        lines = [f"{inner}{json.dumps(k)}: {_layout(value[k], inner)}" for k in sorted(value)]
+        return "{\n" + ",\n".join(lines) + f"\n{margin}}}"
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        lines = [inner + json.dumps(item, sort_keys=True) for item in value]
+        return "[\n" + ",\n".join(lines) + f"\n{margin}]"
+    return json.dumps(value)
+
+
+def _decoded(value: Any) -> Any:
+    """Return what `_encoded` was given."""
+    if isinstance(value, dict):
+        return {name: _decoded(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_decoded(item) for item in value]
+    return float(value) if isinstance(value, str) and value in NOT_FINITE else value
