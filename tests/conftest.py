@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from suite.data import CLASSES, Dataset, Split
+from suite.networks.types import Model
 from suite.records import SCHEMA_VERSION, Record, record_key
 from suite.stacks.protocol import Stack
-from suite.networks.types import Model
 
 if TYPE_CHECKING:
     from typing import TypeAlias

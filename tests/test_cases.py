@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from suite.networks.architectures import ARCHITECTURES
-from suite.tables import TABLES, TIERS, table
 from suite.cases import Case
+from suite.networks.architectures import ARCHITECTURES
 from suite.networks.fixes import FIXES
 from suite.networks.phases import GRID, PHASES, Phases
+from suite.tables import TABLES, TIERS, table
 
 ROWS = [
     pytest.param(tier, name, id=f"{tier}-{name}")

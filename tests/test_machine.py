@@ -1,13 +1,13 @@
 """Tests of suite.machine: a fingerprint over what decides speed, and this process's peak memory."""
 
 from __future__ import annotations
-from suite import machine
 
 import os
 
 import numpy as np
 import pytest
 
+from suite import machine
 
 
 def test_the_fingerprint_is_the_same_at_every_call() -> None:

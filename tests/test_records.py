@@ -1,7 +1,6 @@
 """Tests of suite.records: a record comes back as it was written, or an error says why not."""
 
 from __future__ import annotations
-from suite import records
 
 import errno
 import json
@@ -19,10 +18,20 @@ from typing import Any
 
 import pytest
 
+from suite import records
 from suite.errors import RecordError
-from suite.records import Record, record_key
 from suite.files import code_digest, file_digest
-from suite.store import find, read_record, read_records, record_path, replace_records, store, stored_cases, write_record
+from suite.records import Record, record_key
+from suite.store import (
+    find,
+    read_record,
+    read_records,
+    record_path,
+    replace_records,
+    store,
+    stored_cases,
+    write_record,
+)
 
 MakeRecord = Callable[..., Record]
 HOME = Path("tf-2.21") / "small"

@@ -304,8 +304,8 @@ def _factor(metric: str, value: float, expected: Baseline) -> str:
     less = row.worse == LESS
     factor = expected.mean / value if less else value / expected.mean
     allowed = expected.mean / band.low if less else band.high / expected.mean
-    word = "peak memory times" if row.unit == "bytes" else "slowdown"
-    return f", {word} {factor:.3g}{', better than the band' if factor * allowed < 1 else ''}"
+    words = f"{factor:.3g} times the memory" if row.unit == "bytes" else f"slowdown {factor:.3g}"
+    return f", {words}{', better than the band' if factor * allowed < 1 else ''}"
 
 
 def _other_settings(record: Record, former: Record) -> list[Verdict]:

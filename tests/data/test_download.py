@@ -14,7 +14,13 @@ from typing import NamedTuple
 import pytest
 
 from suite.data import download
-from suite.data.download import CHECKSUMS, TEST_ARCHIVE, TRAINING_ARCHIVE, archive_folder, download_gtsrb
+from suite.data.download import (
+    CHECKSUMS,
+    TEST_ARCHIVE,
+    TRAINING_ARCHIVE,
+    archive_folder,
+    download_gtsrb,
+)
 from suite.errors import DataError
 
 

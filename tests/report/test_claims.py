@@ -9,11 +9,21 @@ from typing import Any
 
 import pytest
 
+from suite.judge.claims import (
+    CLAIMS,
+    FALSE,
+    LEAST_RATE,
+    PARTLY,
+    RULES,
+    TRUE,
+    Claim,
+    judge_claims,
+    tally,
+)
+from suite.judge.study import NOT_MEASURED
 from suite.networks.phases import PHASES
 from suite.records import Record
-from suite.judge.claims import CLAIMS, FALSE, LEAST_RATE, PARTLY, RULES, TRUE, Claim, judge_claims, tally
 from suite.report.claims import claims_markdown, claims_text
-from suite.judge.study import NOT_MEASURED
 
 MakeRecord = Callable[..., Record]
 MakeRuns = Callable[..., "list[Record]"]

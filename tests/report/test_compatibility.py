@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from suite.judge.bands import Band
 from suite.cases import Case
-from suite.tables import table
+from suite.judge.bands import Band
+from suite.judge.compatibility import TIER, Evidence, Outcome
 from suite.records import Record
 from suite.report.compatibility import COLUMNS, compatibility, markdown_report, text_report
-from suite.judge.compatibility import TIER, Evidence, Outcome
+from suite.tables import table
 
 DIGEST = "sha256:" + "ab" * 32
 TABLES = ("accuracy", "stall", "attack", "step-time")

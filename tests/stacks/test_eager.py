@@ -1,7 +1,6 @@
 """Tests of suite.stacks.eager: the step, the phases and the attack, against sums made elsewhere."""
 
 from __future__ import annotations
-from suite.stacks import eager
 
 import random
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from suite.networks.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
+from suite.stacks import eager
 
 tf = pytest.importorskip("tensorflow")
 if tf.__version__.startswith("1."):
@@ -17,9 +17,8 @@ if tf.__version__.startswith("1."):
 
 
 if TYPE_CHECKING:
-    from suite.networks.types import Images, Labels
+    from suite.networks.types import Images, Labels, Model
     from suite.stacks.protocol import Stack
-    from suite.networks.types import Model
 
 EPSILON = 0.05
 MOMENTUM = 0.9

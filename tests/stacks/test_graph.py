@@ -1,8 +1,6 @@
 """Tests of suite.stacks.graph: the published code, its phases and the attack, against sums."""
 
 from __future__ import annotations
-from suite.stacks import graph
-from suite.stacks import published
 
 import random
 import sys
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 
 from suite.networks.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
+from suite.stacks import graph, published
 
 tf = pytest.importorskip("tensorflow")
 if not tf.__version__.startswith("1."):
@@ -19,9 +18,8 @@ if not tf.__version__.startswith("1."):
 
 
 if TYPE_CHECKING:
-    from suite.networks.types import Images, Labels
+    from suite.networks.types import Images, Labels, Model
     from suite.stacks.protocol import Stack
-    from suite.networks.types import Model
 
 EPSILON = 0.05
 MOMENTUM = 0.9

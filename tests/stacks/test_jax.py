@@ -1,7 +1,6 @@
 """Tests of suite.stacks.jax: the step, the phases and the attack, against sums made elsewhere."""
 
 from __future__ import annotations
-from suite.stacks import jax
 
 import itertools
 import os
@@ -12,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from suite.stacks import jax
+
 if os.environ.get("KERAS_BACKEND") != "jax":
     pytest.skip("KERAS_BACKEND is not jax: no Keras on JAX here", allow_module_level=True)
 
@@ -21,9 +22,8 @@ import jax
 import jax.numpy as jnp
 
 from suite.networks.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
-from suite.networks.types import Images, Labels
+from suite.networks.types import Images, Labels, Model
 from suite.stacks.protocol import Stack
-from suite.networks.types import Model
 
 EPSILON = 0.05
 MOMENTUM = 0.9

@@ -1,13 +1,13 @@
 """Tests of suite.stacks: the stack that is loaded is the one of the framework that is installed."""
 
 from __future__ import annotations
-from suite.stacks import loading
 
 import importlib
 from types import SimpleNamespace
 
 import pytest
 
+from suite.stacks import loading
 
 
 @pytest.fixture

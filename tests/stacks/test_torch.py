@@ -1,7 +1,6 @@
 """Tests of suite.stacks.torch: the step, the phases and the attack, against sums made elsewhere."""
 
 from __future__ import annotations
-from suite.stacks import torch
 
 import itertools
 import os
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from suite.stacks import torch
+
 if os.environ.get("KERAS_BACKEND") != "torch":
     pytest.skip("KERAS_BACKEND is not torch: no Keras on PyTorch here", allow_module_level=True)
 
@@ -19,9 +20,8 @@ from importlib import metadata
 import torch
 
 from suite.networks.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
-from suite.networks.types import Images, Labels
+from suite.networks.types import Images, Labels, Model
 from suite.stacks.protocol import Stack
-from suite.networks.types import Model
 
 EPSILON = 0.05
 MOMENTUM = 0.9

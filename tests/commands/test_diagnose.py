@@ -1,0 +1,276 @@
+"""Tests of ``python -m suite diagnose``: what it prints and writes, and the status it ends with."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from suite.__main__ import _parser, main
+from suite.diagnose import diagnosis
+from suite.diagnose.callback import callback
+from suite.diagnose.found import Diagnosis, LayerExamination
+from suite.diagnose.images import INPUTS, TEST, TRAIN
+from suite.diagnose.loading import framework
+from suite.diagnose.predictions import Evaluation
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+keras = framework()
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras' own, on NumPy 2.4
+Output: TypeAlias = "pytest.CaptureFixture[str]"
+CLASSES = 3
+
+FOUND = Diagnosis(
+    verdict="stale statistics", cause="stale mean", layer="bn", fix="precise-bn",
+    steps_needed=458.2, steps_run=0, predicted_kl=0.0, measured_kl=0.0,
+    words=("The statistics of bn do not fit.",),
+    evaluations={
+        "inference": Evaluation(0.3, 0.0, 1.1, 1),
+        "training": Evaluation(0.8, 0.6, 0.5, 3),
+    },
+    layers=(LayerExamination("bn", 0.9, 1e-3, True, "training", 7, 6.6, 9.0, -0.3, 9.1, 458.2),),
+    images=30, classes=CLASSES, label_entropy=1.0986,
+)  # fmt: skip
+
+
+class Doctor:
+    """Finds what it was told to find, and remembers what it was shown."""
+
+    def __init__(self) -> None:
+        self.found: Any = FOUND
+
+    def __call__(self, model: Any, images: Any, labels: Any, **options: Any) -> Diagnosis:
+        self.model, self.images, self.labels, self.options = model, images, labels, options
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+
+@pytest.fixture
+def doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
+    """Put a doctor who is quick in the place of the diagnosis."""
+    quick = Doctor()
+    monkeypatch.setattr(diagnosis, "diagnose", quick)
+    return quick
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a folder with ten images of each of three classes and a module of builders."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    rng = np.random.default_rng(0)
+    for label in range(CLASSES):
+        for index in range(10):
+            pixels = np.uint8(rng.integers(0, 80, (8, 8, 3)) + 80 * label)
+            path = Path("images", "abc"[label], f"{index}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    Path("nets_of_mine.py").write_text(
+        "from suite.examination.loading import framework\n"
+        "keras = framework()\n"
+        "layers = keras.layers\n"
+        "def net(outputs=3, size=6):\n"
+        "    return keras.Sequential([\n"
+        "        keras.Input((size, size, 3)), layers.Conv2D(4, 3),\n"
+        "        layers.BatchNormalization(name='bn'), layers.Activation('relu'),\n"
+        "        layers.GlobalAveragePooling2D(), layers.Dense(outputs)])\n"
+        "def four():\n"
+        "    return net(4)\n"
+        "def any_size():\n"
+        "    return net(size=None)\n"
+    )
+
+
+def run(*more: str, model: str = "nets_of_mine:net") -> int:
+    return main(["diagnose", model, "--data", "images", *more])
+
+
+def test_something_found_is_printed_written_and_ends_with_1(doctor: Doctor, capsys: Output) -> None:
+    pytest.importorskip("matplotlib", reason="figures need it, a diagnosis does not")
+    assert run() == 1
+    printed = capsys.readouterr().out
+    assert printed.startswith("The statistics of bn do not fit.\n")
+    assert "try first     precise-bn" in printed
+    assert printed.endswith(
+        f"written: {Path('diagnosis', 'diagnosis.json')}, diagnosis/diagnosis.png\n"
+    )
+    content = json.loads(Path("diagnosis", "diagnosis.json").read_text())
+    assert content["verdict"] == "stale statistics"
+    assert content["about"]["class_names"] == ["a", "b", "c"]
+    assert content["about"]["model"] == "nets_of_mine:net"
+    assert content["about"]["inputs"] == "0..1"
+    assert Path("diagnosis", "diagnosis.png").read_bytes().startswith(b"\x89PNG")
+    assert doctor.options["keras"].Model is keras.Model
+
+
+@pytest.mark.usefixtures("doctor")
+def test_the_results_go_where_they_are_wanted() -> None:
+    pytest.importorskip("matplotlib", reason="figures need it, a diagnosis does not")
+    assert run("--out", "deep/er", "--figure", "net.svg") == 1
+    assert sorted(path.name for path in Path("deep/er").iterdir()) == ["diagnosis.json", "net.svg"]
+    assert "<svg" in Path("deep/er/net.svg").read_text()
+
+
+def test_a_healthy_network_ends_with_0(doctor: Doctor) -> None:
+    doctor.found = FOUND._replace(verdict="healthy", cause="", layer="", fix="")
+    assert run() == 0
+
+
+@pytest.mark.usefixtures("doctor")
+def test_without_matplotlib_the_diagnosis_is_made_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert run() == 1
+    assert capsys.readouterr().out.endswith("no figure: pip install matplotlib\n")
+    assert [path.name for path in Path("diagnosis").iterdir()] == ["diagnosis.json"]
+
+
+def test_the_network_is_shown_the_images_as_it_is_fed_them(doctor: Doctor) -> None:
+    run("--images", "12", "--batch", "4", "--seed", "5", "--inputs", "0..255")
+    assert doctor.images.shape == (12, 6, 6, 3)
+    assert np.bincount(doctor.labels).tolist() == [4, 4, 4]
+    brightness = [doctor.images[doctor.labels == label].mean() for label in range(3)]
+    assert brightness == pytest.approx([40, 120, 200], abs=10)
+    assert (doctor.options["batch_size"], doctor.options["max_images"]) == (4, 12)
+    assert doctor.options["seed"] == 5
+    assert doctor.model.count_params() > 0
+    run("--size", "7", model="nets_of_mine:any_size")
+    assert doctor.images.shape == (30, 7, 7, 3)
+    assert doctor.images.max() <= 1
+
+
+def test_a_file_is_diagnosed(doctor: Doctor) -> None:
+    inputs = keras.Input((6, 6, 3))
+    outputs = keras.layers.Dense(3)(keras.layers.Flatten()(inputs))
+    suffix = ".keras" if hasattr(keras, "ops") else ".h5"
+    keras.Model(inputs, outputs).save(f"net{suffix}")
+    assert run(model=f"net{suffix}") == 1
+    assert doctor.model.output_shape == (None, 3)
+
+
+@pytest.mark.usefixtures("doctor")
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ([], "The network has 4 outputs, but images has 3 classes (a, b, c)"),
+        (["--figure", "net.gif"], "net.gif: no such format of figures"),
+        (["--split", "test"], "only GTSRB has a split"),
+        (["--size", "9"], "6 pixels a side, not 9"),
+    ],
+)
+def test_what_does_not_fit_is_an_error_that_tells_what_to_do(
+    arguments: list[str], found: str, capsys: Output
+) -> None:
+    model = "nets_of_mine:net" if arguments else "nets_of_mine:four"
+    assert run(*arguments, model=model) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ")
+    assert found in printed.err
+    assert not printed.out
+    assert not Path("diagnosis").exists()
+
+
+def test_images_that_are_not_there_are_an_error_before_a_framework_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "absent")
+    assert main(["diagnose", "net.keras", "--data", "absent"]) == 2
+    assert "absent: no images there" in capsys.readouterr().err
+
+
+def test_what_the_diagnosis_refuses_is_an_error_in_its_words(
+    doctor: Doctor, capsys: Output
+) -> None:
+    doctor.found = ValueError("images must be 16 at least. Received: 3")
+    assert run() == 2
+    error = capsys.readouterr().err
+    assert error == (
+        "error: nets_of_mine:net cannot be diagnosed: images must be 16 at least. Received: 3\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--images", "1"], ["--batch", "0"], ["--seed", "-1"], ["--inputs", "0-1"], ["--x"]],
+)
+def test_options_that_cannot_be_are_refused(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(*arguments)
+    assert caught.value.code == 2
+
+
+@pytest.mark.usefixtures("doctor")
+def test_a_folder_that_cannot_be_written_is_an_error_after_the_words(capsys: Output) -> None:
+    Path("taken").write_text("")
+    assert run("--out", "taken") == 2
+    printed = capsys.readouterr()
+    assert "The statistics of bn do not fit." in printed.out
+    assert "cannot be written" in printed.err
+
+
+def test_the_options_are_those_of_the_functions_behind_them() -> None:
+    options = _parser().parse_args(["diagnose", "net", "--data", "gtsrb"])
+    defaults = inspect.signature(diagnosis.diagnose).parameters
+    assert options.images == defaults["max_images"].default
+    assert options.batch == defaults["batch_size"].default
+    watched = inspect.signature(callback).parameters
+    assert watched["max_images"].default == defaults["max_images"].default
+    assert watched["batch_size"].default == defaults["batch_size"].default
+    for name, rows in (("--inputs", tuple(INPUTS)), ("--split", (TRAIN, TEST))):
+        for row in rows:
+            _parser().parse_args(["diagnose", "net", "--data", "gtsrb", name, row])
+
+
+def test_the_help_needs_no_framework() -> None:
+    script = (
+        "import sys\n"
+        "from suite.__main__ import main\n"
+        "try:\n"
+        "    main(['diagnose', '--help'])\n"
+        "finally:\n"
+        "    assert not {'tensorflow', 'keras', 'torch', 'jax', 'matplotlib'} & set(sys.modules)\n"
+    )
+    home = Path(inspect.getsourcefile(main) or "").parent.parent
+    done = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(home)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert "PACKAGE.MODULE:FUNCTION" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(not hasattr(keras, "ops"), reason="writes .keras files")
+def test_a_network_broken_on_purpose_is_found_out() -> None:
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 3)),
+            keras.layers.BatchNormalization(name="bn"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(3),
+        ]
+    )
+    model.layers[0].moving_mean.assign(np.full(3, 0.47))
+    model.layers[0].moving_variance.assign(np.full(3, 0.076))
+    centres = np.array([-1.05, 0, 1.05])  # of the classes, where brightness is standardised
+    model.layers[-1].set_weights([np.tile(8 * centres / 3, (3, 1)), -4 * centres**2])
+    model.save("good.keras")
+    model.layers[0].moving_mean.assign(np.full(3, 40.0))
+    model.save("bad.keras")
+    assert run(model="good.keras") == 0
+    assert run(model="bad.keras") == 1
+    assert json.loads(Path("diagnosis/diagnosis.json").read_text())["layer"] == "bn"

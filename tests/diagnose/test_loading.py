@@ -1,0 +1,283 @@
+"""Tests of how a user's network is loaded: files, builders, what it takes, and what goes wrong."""
+
+from __future__ import annotations
+
+import importlib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from suite.diagnose.loading import ImageShape, framework, image_shape, load_network, output_classes
+from suite.errors import SuiteError
+
+keras = framework()
+KERAS_3 = hasattr(keras, "ops")
+HOME = importlib.import_module(keras.Model.__module__.partition(".")[0])
+VERSION = tuple(map(int, HOME.__version__.split(".")[:2]))
+TENSORFLOWS = HOME.__name__ == "tensorflow"  # up to 2.5 Keras is part of it
+MODERN = not TENSORFLOWS and VERSION >= (2, 12)  # knows .keras files
+GRAPH = TENSORFLOWS and not HOME.executing_eagerly()
+
+
+@pytest.fixture
+def network() -> Any:
+    """Return a small compiled network of 3 classes that made two steps."""
+    model = keras.Sequential(
+        [
+            keras.Input((8, 6, 3)),
+            keras.layers.Conv2D(2, 3),
+            keras.layers.BatchNormalization(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3),
+        ]
+    )
+    model.compile(keras.optimizers.SGD(0.01), keras.losses.MeanSquaredError())
+    model.fit(np.zeros((4, 8, 6, 3)), np.zeros((4, 3)), batch_size=2, verbose=0)
+    return model
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a module of builders in the current folder, ``builders_of_mine``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = tmp_path / "builders_of_mine.py"
+    path.write_text(
+        "from suite.examination.loading import framework\n"
+        "keras = framework()\n"
+        "def network():\n"
+        "    return keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(),\n"
+        "                             keras.layers.Dense(5)])\n"
+        "def number():\n"
+        "    return 5\n"
+        "def fails():\n"
+        "    raise KeyError('weights')\n"
+        "def needs(argument):\n"
+        "    return network()\n"
+    )
+    return path
+
+
+SUFFIXES = [".keras", ".h5"] if MODERN else [".h5"]
+
+
+@pytest.mark.skipif(GRAPH, reason="a diagnosis needs eager execution")
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.filterwarnings("ignore")  # Keras 2 warns of .h5
+def test_a_file_gives_the_network_with_its_optimizer(
+    network: Any, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"net{suffix}"
+    network.save(str(path))
+    loaded = load_network(str(path), keras)
+    for mine, theirs in zip(loaded.get_weights(), network.get_weights()):
+        assert (mine == theirs).all()
+    assert int(loaded.optimizer.iterations) == 2
+
+
+@pytest.mark.skipif(KERAS_3 or GRAPH, reason="reads no SavedModel")
+@pytest.mark.filterwarnings("ignore")
+def test_a_saved_model_gives_the_network(network: Any, tmp_path: Path) -> None:
+    network.save(str(tmp_path / "net"), save_format="tf")
+    assert load_network(str(tmp_path / "net"), keras).output_shape == (None, 3)
+
+
+@pytest.mark.skipif(not MODERN, reason="needs .keras files")
+@pytest.mark.filterwarnings("ignore")  # Keras 3.15 warns of its own arrays on NumPy 2.4
+def test_a_file_whose_loss_is_unknown_is_loaded_without_its_optimizer(
+    network: Any, tmp_path: Path
+) -> None:
+    def loss_of_mine(truth: Any, predicted: Any) -> Any:
+        return (predicted - truth) ** 2
+
+    network.compile("sgd", loss_of_mine)
+    network.save(str(tmp_path / "net.keras"))
+    told: list[str] = []
+    assert load_network(str(tmp_path / "net.keras"), keras, tell=told.append).count_params() > 0
+    assert told[0].startswith("note: loaded without its optimizer")
+    assert "loss_of_mine" in told[0]
+
+
+@pytest.mark.skipif(not MODERN, reason="needs .keras files")
+def test_a_class_of_the_users_own_is_an_error_that_names_it_and_the_builder(
+    tmp_path: Path,
+) -> None:
+    class LayerOfMine(keras.layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs
+
+    model = keras.Sequential([keras.Input((4, 4, 3)), LayerOfMine(), keras.layers.Flatten()])
+    model.save(str(tmp_path / "net.keras"))
+    with pytest.raises(SuiteError, match="LayerOfMine") as caught:
+        load_network(str(tmp_path / "net.keras"), keras)
+    assert "a class of your own" in str(caught.value)
+    assert "PACKAGE.MODULE:FUNCTION" in str(caught.value)
+
+
+@pytest.mark.skipif(not MODERN, reason="needs .keras files")
+@pytest.mark.filterwarnings("ignore")
+def test_a_lambda_layer_is_an_error_that_tells_the_way_out(tmp_path: Path) -> None:
+    double = keras.layers.Lambda(lambda x: 2 * x)
+    keras.Sequential([keras.Input((4, 4, 3)), double]).save(str(tmp_path / "net.keras"))
+    with pytest.raises(SuiteError, match="holds a Lambda layer") as caught:
+        load_network(str(tmp_path / "net.keras"), keras)
+    assert "safe_mode=False" in str(caught.value)
+
+
+@pytest.mark.skipif(not KERAS_3, reason="Keras 2 reads SavedModels")
+def test_a_saved_model_under_keras_3_is_an_error_that_tells_the_ways_out(tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(SuiteError, match="Keras 3 reads no SavedModel") as caught:
+        load_network(str(tmp_path), keras)
+    assert "TF_USE_LEGACY_KERAS=1" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["net.keras", "net.h5", "net.txt"])
+@pytest.mark.parametrize("content", [b"", b"no network", b"PK\x03\x04 cut off"])
+def test_a_file_that_is_no_network_is_an_error_that_names_it(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(SuiteError, match=f"{name}: .*cannot load it") as caught:
+        load_network(str(path), keras)
+    assert "Save it anew" in str(caught.value)
+
+
+def test_a_zip_of_something_else_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "net.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("notes.txt", "nothing")
+    with pytest.raises(SuiteError, match="cannot load it"):
+        load_network(str(path), keras)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_weights_alone_are_an_error(network: Any, tmp_path: Path) -> None:
+    path = tmp_path / "net.weights.h5"
+    network.save_weights(str(path))
+    with pytest.raises(SuiteError, match="not weights alone"):
+        load_network(str(path), keras)
+
+
+@pytest.mark.parametrize("name", ["absent.keras", "folder/absent.h5", "absent", "a.b.c"])
+def test_a_missing_file_is_an_error_that_tells_what_may_be_given(name: str) -> None:
+    with pytest.raises(SuiteError, match=rf"{name}: no such file.*PACKAGE\.MODULE:FUNCTION"):
+        load_network(name, keras)
+
+
+def test_a_folder_of_something_else_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match=r"a folder without saved_model\.pb"):
+        load_network(str(tmp_path), keras)
+
+
+@pytest.mark.usefixtures("module")
+def test_a_builder_gives_the_network() -> None:
+    assert load_network("builders_of_mine:network", keras).output_shape == (None, 5)
+
+
+@pytest.mark.usefixtures("module")
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("absent_module:network", "absent_module cannot be imported"),
+        (":network", " cannot be imported"),
+        ("builders_of_mine:absent", "has no function 'absent'"),
+        ("builders_of_mine:", "has no function ''"),
+        ("builders_of_mine:number", r"no network\. Found: a builtins\.int"),
+        ("builders_of_mine:fails", r"it failed\. Found: KeyError: 'weights' \(.*\.py:9\)"),
+        ("builders_of_mine:needs", "it failed.*argument"),
+    ],
+)
+def test_a_builder_that_gives_no_network_is_an_error_that_tells_why(name: str, found: str) -> None:
+    with pytest.raises(SuiteError, match=found):
+        load_network(name, keras)
+
+
+def test_a_module_that_cannot_be_read_is_an_error_that_tells_where(module: Path) -> None:
+    module.with_name("broken_of_mine.py").write_text("def network(:\n")
+    with pytest.raises(SuiteError, match=r"broken_of_mine cannot be imported.*SyntaxError"):
+        load_network("broken_of_mine:network", keras)
+
+
+def test_a_long_message_of_keras_is_shortened(module: Path) -> None:
+    module.with_name("long_of_mine.py").write_text("raise ValueError('x' * 10_000)\n")
+    with pytest.raises(SuiteError) as caught:
+        load_network("long_of_mine:network", keras)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax", "abacus"])
+def test_a_framework_that_is_not_there_is_an_error_that_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    def refuse(name: str) -> Any:
+        raise ModuleNotFoundError(f"No module named {name!r}")
+
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    monkeypatch.setattr("importlib.import_module", refuse)
+    with pytest.raises(SuiteError, match="KERAS_BACKEND is tensorflow, jax or torch"):
+        framework()
+
+
+def ends(shape: tuple[Any, ...], outputs: int = 3) -> Any:
+    """Return a network from images of `shape` to scores."""
+    inputs = keras.Input(shape)
+    x = keras.layers.GlobalAveragePooling2D()(inputs)
+    return keras.Model(inputs, keras.layers.Dense(outputs)(x))
+
+
+def test_the_networks_own_shape_decides(network: Any) -> None:
+    assert image_shape(network) == ImageShape(8, 6, 3)
+    assert output_classes(network, image_shape(network)) == 3
+    assert image_shape(ends((8, 8, 1)), size_px=8) == ImageShape(8, 8, 1)
+
+
+def test_an_open_size_is_the_users_to_give() -> None:
+    model = ends((None, None, 3))
+    assert image_shape(model, size_px=20) == ImageShape(20, 20, 3)
+    with pytest.raises(SuiteError, match="--size PX"):
+        image_shape(model)
+    with pytest.raises(SuiteError, match="8 pixels a side, not 20"):
+        image_shape(ends((8, 8, 3)), size_px=20)
+
+
+def test_a_network_of_anything_but_images_is_refused() -> None:
+    vector = keras.Sequential([keras.Input((7,)), keras.layers.Dense(3)])
+    with pytest.raises(SuiteError, match=r"an input of \(None, 7\)"):
+        image_shape(vector)
+    with pytest.raises(SuiteError, match="1 or 3 channels"):
+        image_shape(ends((3, 32, 32)))
+    first, second = keras.Input((4, 4, 3)), keras.Input((4, 4, 3))
+    both = keras.Model([first, second], keras.layers.Add()([first, second]))
+    with pytest.raises(SuiteError, match="one batch of images"):
+        image_shape(both)
+
+
+def test_a_network_without_one_score_a_class_is_refused() -> None:
+    shape = ImageShape(8, 8, 3)
+    assert output_classes(ends((8, 8, 3), outputs=1), shape) == 2  # a sigmoid's
+    inputs = keras.Input((8, 8, 3))
+    with pytest.raises(SuiteError, match="a score for each class"):
+        output_classes(keras.Model(inputs, keras.layers.Conv2D(3, 1)(inputs)), shape)
+
+
+def test_a_subclassed_network_is_built_by_a_call() -> None:
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = keras.layers.Dense(4)
+
+        def call(self, images: Any, training: bool = False) -> Any:
+            del training
+            return self.head(keras.layers.Flatten()(images))
+
+    model = Own()
+    with pytest.raises(SuiteError, match="--size PX"):
+        image_shape(model)
+    shape = image_shape(model, size_px=8)
+    assert output_classes(model, shape) == 4
+    assert model.built

@@ -1,0 +1,322 @@
+"""Tests of suite.trace: the traces of real steps, and real faults that parity finds in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import pytest
+
+from suite.judge.parity.compare import Comparison, compare_traces
+from suite.measure import statistics
+from suite.measure.questions import parity
+from suite.measure.questions.parity import Entry, plant, trace_steps
+from suite.measure.training import Batch
+from suite.networks.batch_norm import batch_norms
+from suite.networks.phases import PHASES, Phases
+from suite.networks.types import Model
+from suite.records import Record
+from suite.stacks.protocol import Stack, TrainStep
+
+MakeRecord = Callable[..., Record]
+VERSIONS = {"keras": metadata.version("keras")}
+KERAS_2 = VERSIONS["keras"].startswith("2")
+EPSILON = 0.05
+RATE = 0.01
+
+
+def network(stack: Stack) -> Model:
+    """Return a small network, some of whose layers have no name."""
+    layers, keras = stack.keras.layers, stack.keras
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(8, 3, padding="same")(inputs)
+    x = layers.BatchNormalization(name="first_bn")(x)
+    x = layers.Activation("relu")(x)
+    x = layers.Conv2D(8, 3, padding="same", name="second_conv")(x)
+    x = layers.BatchNormalization(name="second_bn")(x)
+    x = layers.Dense(12, activation="relu")(layers.Flatten()(x))
+    return keras.Model(inputs, layers.Dense(5)(x))
+
+
+@pytest.fixture
+def model(stack: Stack) -> Model:
+    stack.seed(0)
+    built = network(stack)
+    plant(built, seed=0)
+    return built
+
+
+@pytest.fixture
+def source() -> list[Batch]:
+    rng = np.random.default_rng(0)
+    return [
+        Batch(step, 0, rng.random((16, 8, 8, 3), dtype=np.float32), rng.integers(0, 5, 16))
+        for step in range(3)
+    ]
+
+
+def traced(
+    stack: Stack, model: Model, source: list[Batch], phases: Phases | None = PHASES["intended"]
+) -> list[Entry]:
+    return trace_steps(stack, model, source, phases=phases, epsilon=EPSILON, base_rate=RATE)
+
+
+def test_planted_weights_do_not_depend_on_the_frameworks_own(stack: Stack) -> None:
+    models = []
+    for seed in (1, 2):
+        stack.seed(seed)
+        models.append(network(stack))
+        plant(models[-1], seed=7)
+    for first, second in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_array_equal(first, second)
+    plant(models[1], seed=8)
+    kernels = [model.get_layer("second_conv").get_weights()[0] for model in models]
+    assert not np.allclose(*kernels)
+
+
+def test_planted_statistics_are_foreign_and_finite(model: Model) -> None:
+    for layer in batch_norms(model):
+        gamma, beta, mean, variance = layer.get_weights()
+        assert gamma.std() > 0.05
+        assert beta.std() > 0.02
+        assert 0.1 < np.abs(mean).max() < 3
+        assert variance.min() >= 0.5
+        assert variance.max() <= 4
+
+
+def test_layers_without_a_name_are_called_alike_in_every_model(stack: Stack) -> None:
+    names = [list(parity.layers_by_key(network(stack))) for _ in range(2)]
+    assert names[0] == names[1]
+    assert names[0] == [
+        "Conv2D 1", "first_bn", "second_conv", "second_bn", "Dense 1", "Dense 2",
+    ]  # fmt: skip
+
+
+def test_the_signs_are_the_same_for_ever() -> None:
+    assert parity.signs(12, 0).tolist() == SIGNS
+    assert abs(parity.signs(10_000, 1).mean()) < 0.05
+
+
+SIGNS = [-1.0, -1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, 1.0, 1.0, -1.0, -1.0]
+
+
+def test_a_summary_holds_the_size_of_an_array_and_of_its_differences() -> None:
+    rng = np.random.default_rng(0)
+    array, other = rng.normal(size=(2, 30, 40))
+    first, second = (parity.summarised("gradient", "layer", each) for each in (array, other))
+    assert first["rms"] == pytest.approx(np.sqrt((array**2).mean()), rel=1e-8)
+    sums = np.subtract(first["projections"], second["projections"])
+    difference = parity.summarised("gradient", "layer", array - other)
+    np.testing.assert_allclose(sums, difference["projections"], rtol=1e-6)
+    many = [
+        np.dot(parity.signs(1200, index), (array - other).ravel()) ** 2 / 1200
+        for index in range(400)
+    ]
+    assert np.mean(many) == pytest.approx(((array - other) ** 2).mean(), rel=0.2)
+
+
+@pytest.mark.parametrize("constants", [(0.99, 1e-3), (0.9, 1.001e-5)])
+def test_what_batch_norm_computes_with_is_asked_of_itself(
+    stack: Stack, constants: tuple[float, float]
+) -> None:
+    momentum, epsilon = constants
+    layer = stack.keras.layers.BatchNormalization(momentum=momentum, epsilon=epsilon)
+    found = parity.batch_norm_constants(stack, layer)
+    assert found["observed_momentum"] == pytest.approx(momentum, rel=1e-6)
+    assert found["observed_epsilon"] == pytest.approx(epsilon, rel=1e-5)
+    assert found["observed_correction"] == pytest.approx(1 if KERAS_2 else 0, abs=1e-3)
+
+
+def test_a_trace_tells_causes_before_effects(
+    stack: Stack, model: Model, source: list[Batch]
+) -> None:
+    found = traced(stack, model, source)
+    assert sorted({entry["step"] for entry in found}) == [0, 1, 2]
+    last = [entry for entry in found if entry["step"] == 2]
+    assert list(dict.fromkeys(entry["quantity"] for entry in last)) == [
+        "batch", "batch mean", "mean distance", "batch variance", "variance distance",
+        "inference logits", "perturbation", "replay", "change", "clean_ce", "adversarial_ce",
+        "loss", "gradient",
+    ]  # fmt: skip
+    gradients = [entry["layer"] for entry in last if entry["quantity"] == "gradient"]
+    assert gradients[0] == "Dense 2"
+    assert gradients[-1] == "Conv2D 1"
+
+
+def test_a_trace_trains_the_model_as_the_steps_alone_do(
+    stack: Stack, model: Model, source: list[Batch]
+) -> None:
+    stack.seed(0)
+    bare = network(stack)
+    plant(bare, seed=0)
+    traced(stack, model, source)
+    step = stack.train_step(bare, phases=PHASES["intended"], epsilon=EPSILON)
+    for batch in source:
+        step(batch.images, batch.labels, RATE / (1 + 1e-6 * batch.step))
+    for first, second in zip(model.get_weights(), bare.get_weights(), strict=True):
+        np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-6)
+
+
+def test_the_replay_gives_what_the_step_reports(
+    stack: Stack, model: Model, source: list[Batch]
+) -> None:
+    found = {
+        entry["quantity"]: entry
+        for entry in traced(stack, model, source[:1])
+        if entry["quantity"] in ("replay", "clean_ce", "adversarial_ce")
+    }
+    for name in ("clean_ce", "adversarial_ce"):
+        assert found["replay"][name] == pytest.approx(found[name]["value"], abs=2e-5)
+
+
+def test_the_batchs_statistics_are_those_of_every_steps_own_state(
+    stack: Stack, model: Model, source: list[Batch]
+) -> None:
+    third = [entry for entry in traced(stack, model, source) if entry["step"] == 2]
+    plant(model, seed=0)
+    traced(stack, model, source[:2])
+    expected = statistics.batch_moments(stack, model, source[2].images)
+    found = {entry["layer"]: entry["rms"] for entry in third if entry["quantity"] == "batch mean"}
+    assert set(found) == set(expected)
+    for name, (mean, _) in expected.items():
+        assert found[name] == pytest.approx(float(np.sqrt((mean**2).mean())), rel=1e-4)
+
+
+def test_the_plain_loss_is_traced_without_an_attack(
+    stack: Stack, model: Model, source: list[Batch]
+) -> None:
+    found = traced(stack, model, source, phases=None)
+    assert not {"perturbation", "replay", "adversarial_ce"} & {e["quantity"] for e in found}
+    assert parity.traced_metrics(found) == {"all_finite": 1.0}
+
+
+def test_a_trace_that_is_not_finite_is_told(
+    stack: Stack, model: Model, source: list[Batch]
+) -> None:
+    layer = model.get_layer("second_conv")
+    layer.set_weights([array * np.nan for array in layer.get_weights()])
+    assert parity.traced_metrics(traced(stack, model, source))["all_finite"] == 0
+
+
+@pytest.fixture
+def against(
+    stack: Stack, source: list[Batch], make_record: MakeRecord
+) -> Iterator[Callable[..., Comparison]]:
+    """Return a function that compares a training with a real fault with an honest one."""
+
+    def record(release: str, entries: list[Entry]) -> Record:
+        return make_record(
+            release=release, question="parity", settings={"phases": ["x"]},
+            environment={"versions": VERSIONS}, statistics=entries,
+        )  # fmt: skip
+
+    def run(fault: Callable[[Model], Any] | None = None, order: Any = (0, 1, 2)) -> list[Entry]:
+        stack.seed(0)
+        built = network(stack)
+        plant(built, seed=0)
+        if fault:
+            fault(built)
+        steps = [source[index]._replace(step=step) for step, index in enumerate(order)]
+        return traced(stack, built, steps)
+
+    honest = run()
+    return lambda *fault, **order: compare_traces(
+        record("planted", run(*fault, **order)), record("honest", honest)
+    )
+
+
+Against = Callable[..., Comparison]
+MOMENTUM = "BatchNorm momentum, as set: 0.9 here, 0.99 there (second_bn)"
+EPSILON_SET = "BatchNorm epsilon, as set: 0.0011 here, 0.001 there (second_bn)"
+
+
+def test_two_honest_trainings_agree(against: Against) -> None:
+    found = against()
+    assert found.agrees, found.causes
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "place", "words"),
+    [
+        ("momentum", 0.9, "step 0, change of second_bn/moving_mean", MOMENTUM),
+        ("epsilon", 1.1e-3, "step 0, inference logits", EPSILON_SET),
+    ],
+)
+def test_another_constant_of_one_batch_norm_is_found_and_named(
+    against: Against, name: str, value: float, place: str, words: str
+) -> None:
+    found = against(lambda model: setattr(model.get_layer("second_bn"), name, value))
+    assert words in found.causes
+    assert found.first is not None
+    assert str(found.first.place) == place
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"momentum": 0.8, "nesterov": True}, "Nesterov's momentum 0.8 here"),
+        ({"momentum": 0.9, "nesterov": False}, "SGD at 1 of the learning rate, momentum 0.9 here"),
+        ({}, "momentum 0 here"),
+    ],
+    ids=str,
+)
+def test_another_optimizer_setting_is_found_and_named(
+    stack: Stack,
+    against: Against,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, Any],
+    words: str,
+) -> None:
+    sgd = stack.keras.optimizers.SGD
+    monkeypatch.setitem(stack.OPTIMIZERS, "sgd", lambda _: sgd(learning_rate=0.0, **settings))
+    found = against()
+    assert any(words in cause for cause in found.causes), found.causes
+    assert found.first is not None
+    assert str(found.first.place).startswith("step 0, change of ")
+
+
+def test_another_fgsm_epsilon_is_found_and_named(
+    stack: Stack, against: Against, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fgsm = stack.fast_gradient_method
+
+    def stronger(model_fn: Any, images: Any, epsilon: Any, *more: Any, **named: Any) -> Any:
+        return fgsm(model_fn, images, 1.1 * epsilon, *more, **named)
+
+    monkeypatch.setattr(stack, "fast_gradient_method", stronger)
+    found = against()
+    assert any("FGSM epsilon" in cause and "0.055 here" in cause for cause in found.causes)
+
+
+def test_another_fgsm_epsilon_inside_the_step_alone_is_found(
+    stack: Stack, against: Against, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = stack.train_step
+
+    def stronger(model: Model, *, phases: Phases, epsilon: float) -> TrainStep:
+        return real(model, phases=phases, epsilon=1.1 * epsilon)
+
+    monkeypatch.setattr(stack, "train_step", stronger)
+    found = against()
+    assert found.first is not None
+    assert found.first.place.quantity == "adversarial_ce"
+    assert any("adversarial pass is not the one it was told" in cause for cause in found.causes)
+
+
+def test_weights_of_one_layer_that_start_elsewhere_are_found(against: Against) -> None:
+    def nudge(model: Model) -> None:
+        layer = model.get_layer("second_conv")
+        kernel, bias = layer.get_weights()
+        layer.set_weights([kernel * (1 + 1e-3 * np.sign(kernel)), bias])
+
+    found = against(nudge)
+    assert "Initial weights are not the same: second_conv/kernel" in found.causes
+    assert str(found.first and found.first.place) == "step 0, initial weight of second_conv/kernel"
+
+
+def test_another_order_of_the_batches_is_found(against: Against) -> None:
+    found = against(order=(0, 2, 1))
+    assert "The same batches in another order, from step 1 on" in found.causes
+    assert str(found.first and found.first.place) == "step 1, batch"

@@ -1,0 +1,301 @@
+"""Tests of suite.weights: a model starts from the weights its case names, or says why not."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from suite.cases import Case
+from suite.data import Dataset, Split
+from suite.errors import WeightsError
+from suite.measure import weights
+from suite.networks import head
+from suite.networks.types import Model
+from suite.stacks.protocol import Stack
+
+ENVIRONMENT: dict[str, Any] = {
+    "versions": {"numpy": "1"},
+    "code_digest": "sha256:1",
+    "lock_digest": "sha256:2",
+    "machine": {"fingerprint": "a"},
+}
+RESNET = Case(
+    "resnet50", width=0.0625, blocks=(1, 1, 1, 1), size_px=32, batch_size=8, weights="surrogate",
+    pretraining_steps=1,
+)  # fmt: skip
+BASE = [np.ones((2, 3), np.float32), np.zeros(4, np.float32)]
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(weights, "cache_root", lambda: tmp_path)
+    return tmp_path
+
+
+def start(stack: Stack, case: Case, *, seed: int = 0) -> Model:
+    return weights.initial_model(stack, case, seed=seed, environment=ENVIRONMENT)
+
+
+def assert_same(first: list[np.ndarray], second: list[np.ndarray]) -> None:
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_saved_weights_come_back_in_their_order(tmp_path: Path) -> None:
+    many = [np.full((index + 1,), index, np.float32) for index in range(12)]
+    path = tmp_path / "new" / "weights.npz"
+    weights.save_weights(path, many)
+    assert_same(weights.load_weights(path), many)
+    assert [file.name for file in path.parent.iterdir()] == ["weights.npz"]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip at all", b"PK\x03\x04 broken"])
+def test_a_damaged_file_is_named_with_the_command_that_mends_it(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "weights.npz"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=rf"{path} is damaged: .*rm {path}"):
+        weights.load_weights(path)
+
+
+def test_a_truncated_or_altered_file_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "weights.npz"
+    weights.save_weights(path, [np.arange(5000, dtype=np.float32)])
+    whole = path.read_bytes()
+    for broken in (whole[:-100], whole[:10_000] + b"\xff\xff" + whole[10_002:]):
+        path.write_bytes(broken)
+        with pytest.raises(WeightsError, match="is damaged"):
+            weights.load_weights(path)
+
+
+def surrogate_names(
+    stack: Stack, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., str]:
+    """Return a function that gives the name of the file a surrogate is kept in."""
+    monkeypatch.setattr(weights, "pretrain", lambda *_, **__: BASE)
+
+    def name(case: Case, *, seed: int = 0, **environment: Any) -> str:
+        before = set(cache.rglob("*.npz"))
+        weights.surrogate(stack, case, seed=seed, environment={**ENVIRONMENT, **environment})
+        [made] = set(cache.rglob("*.npz")) - before
+        return made.name
+
+    return name
+
+
+def test_the_key_of_a_surrogate_changes_with_each_ingredient(
+    stack: Stack, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = surrogate_names(stack, cache, monkeypatch)
+    made = [
+        name(RESNET),
+        name(RESNET, seed=1),
+        name(RESNET, versions={"numpy": "2"}),
+        name(RESNET, code_digest="sha256:2"),
+        *(
+            name(replace(RESNET, **change))
+            for change in (
+                {"width": 0.125},
+                {"blocks": (1, 2, 1, 1)},
+                {"size_px": 64},
+                {"pretraining_steps": 2},
+                {"batch_size": 16},
+                {"architecture": "vgg19"},
+            )
+        ),
+    ]
+    assert len(set(made)) == 10
+
+
+def test_what_comes_after_the_pretraining_shares_its_surrogate(
+    stack: Stack, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surrogate_names(stack, cache, monkeypatch)(RESNET)
+    monkeypatch.delattr(weights, "pretrain")
+    for change in ({"loss": "literal"}, {"fix": "imagenet-inputs"}, {"learning_rate": 0.5}):
+        case = replace(RESNET, **change)
+        found = weights.surrogate(stack, case, seed=0, environment=ENVIRONMENT)
+        assert_same(found, BASE)
+
+
+def test_a_surrogate_is_pretrained_once_and_gives_the_base_alone(
+    stack: Stack, cache: Path, noise: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+
+    def signs(*, size_px: int, seed: int) -> Dataset:
+        loaded.append((size_px, seed))
+        return noise
+
+    def pretrain(stack: Stack, case: Case, images: Split, *, seed: int) -> weights.Weights:
+        pretrained.append(case)
+        return real(stack, case, images, seed=seed)
+
+    real = weights.pretrain
+    pretrained: list[Case] = []
+    monkeypatch.setattr(weights, "load_synthetic", signs)
+    monkeypatch.setattr(weights, "pretrain", pretrain)
+    first, again = start(stack, RESNET), start(stack, RESNET)
+    untrained = start(stack, replace(RESNET, weights="random", pretraining_steps=0))
+    assert set(loaded) == {(32, 0)}
+    assert pretrained == [RESNET]
+    assert_same(first.get_weights(), again.get_weights())
+    for name in head.HEAD_LAYERS:
+        assert_same(first.get_layer(name).get_weights(), untrained.get_layer(name).get_weights())
+    bases = weights.base_weights(first), weights.base_weights(untrained)
+    assert all((old != new).any() for old, new in zip(*bases, strict=True) if old.ndim > 1)
+    means = np.asarray(first.get_layer("conv1_bn").moving_mean)
+    assert np.abs(means).max() > 0.5  # of inputs within about 128 of 0, after one step
+    assert float(first.get_layer("conv1_bn").momentum) == pytest.approx(0.99)
+    assert len(list(cache.rglob("*.npz"))) == 1
+
+
+def test_base_weights_of_other_shapes_are_refused(stack: Stack) -> None:
+    model = weights.build(stack, RESNET)
+    before = model.get_weights()
+    with pytest.raises(WeightsError, match="of other shapes"):
+        weights.set_base_weights(model, BASE)
+    assert_same(model.get_weights(), before)
+
+
+def test_base_weights_go_where_they_came_from(stack: Stack) -> None:
+    model = weights.build(stack, RESNET)
+    shifted = [array + index + 1 for index, array in enumerate(weights.base_weights(model))]
+    head = [model.get_layer(name).get_weights() for name in head.HEAD_LAYERS]
+    weights.set_base_weights(model, shifted)
+    assert_same(weights.base_weights(model), shifted)
+    for name, before in zip(head.HEAD_LAYERS, head, strict=True):
+        assert_same(model.get_layer(name).get_weights(), before)
+
+
+def test_random_weights_follow_the_seed(stack: Stack) -> None:
+    case = Case("lenet5", size_px=32)
+    first, again, other = (start(stack, case, seed=seed).get_weights() for seed in (0, 0, 1))
+    assert_same(first, again)
+    assert (first[0] != other[0]).any()
+
+
+def test_standardised_convolutions_have_mean_0_and_variance_1_over_the_images(
+    stack: Stack, noise: Dataset
+) -> None:
+    stack.seed(0)
+    model = weights.build(stack, Case("vgg19", width=0.0625, size_px=32))
+    images = noise.train.images[:32].astype(np.float32) / 255
+    head = model.get_layer(head.HEAD_LAYERS[0]).get_weights()
+    weights.standardised(stack, model, images)
+    for name in ("block1_conv1", "block3_conv2", "block4_conv4"):
+        layer = model.get_layer(name)
+        assert layer.activation.__name__ == "relu"
+        layer.activation = stack.keras.activations.linear
+        outputs = np.asarray(stack.keras.Model(model.input, layer.output)(images, training=False))
+        layer.activation = stack.keras.activations.relu
+        np.testing.assert_allclose(outputs.mean(axis=(0, 1, 2)), 0, atol=1e-3)
+        np.testing.assert_allclose(outputs.std(axis=(0, 1, 2)), 1, rtol=1e-2)
+    assert_same(model.get_layer(head.HEAD_LAYERS[0]).get_weights(), head)
+
+
+def write_published_file(model: Model, path: Path) -> None:
+    """Write random weights for `model` in the layout of the files of `keras.applications`."""
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
+        for layer in model.layers:
+            group = file.create_group(layer.name)
+            names = [f"{layer.name}_{index}:0" for index in range(len(layer.weights))]
+            group.attrs["weight_names"] = [name.encode() for name in names]
+            for name, array in zip(names, layer.get_weights(), strict=True):
+                group[name] = rng.random(array.shape, dtype=np.float32)
+
+
+@pytest.mark.parametrize(("name", "published"), [("resnet50", "ResNet50"), ("vgg19", "VGG19")])
+def test_the_published_networks_take_the_weights_of_a_file(
+    stack: Stack, tmp_path: Path, name: str, published: str
+) -> None:
+    path = tmp_path / f"{name}_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    theirs = getattr(stack.keras.applications, published)(
+        include_top=False, weights=None, input_shape=(32, 32, 3)
+    )
+    write_published_file(theirs, path)
+    model = start(stack, Case(name, size_px=32, weights=str(path)))
+    with h5py.File(path) as file:
+        for layer in theirs.layers:
+            expected = [
+                np.asarray(file[layer.name][name])
+                for name in file[layer.name].attrs["weight_names"]
+            ]
+            found = [] if not expected else model.get_layer(layer.name).get_weights()
+            assert_same(found, expected)
+
+
+def test_a_missing_weights_file_is_an_error_that_tells_the_option(
+    stack: Stack, tmp_path: Path
+) -> None:
+    path = tmp_path / "none_notop.h5"
+    with pytest.raises(WeightsError, match=rf"{path} cannot be used as weights of vgg19.*vgg19=F"):
+        start(stack, Case("vgg19", size_px=32, weights=str(path)))
+
+
+def test_a_weights_file_that_is_none_is_an_error(stack: Stack, tmp_path: Path) -> None:
+    path = tmp_path / "text_notop.h5"
+    path.write_text("nothing of the kind")
+    with pytest.raises(WeightsError, match="cannot be used"):
+        start(stack, Case("vgg19", size_px=32, weights=str(path)))
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """Return the address of a server of ``tmp_path / "served"`` on this machine."""
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def test_imagenets_weights_are_downloaded_once_and_checked(
+    cache: Path, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served = cache / "served" / "vgg19" / "weights.h5"
+    served.parent.mkdir(parents=True)
+    served.write_bytes(b"not really weights")
+    checksum = f"md5:{hashlib.md5(served.read_bytes(), usedforsecurity=False).hexdigest()}"
+    monkeypatch.setitem(weights.IMAGENET_FILES, "vgg19", ("vgg19/weights.h5", checksum))
+    path = weights.imagenet_weights("vgg19", base_url=address)
+    assert path.read_bytes() == served.read_bytes()
+    served.unlink()
+    assert weights.imagenet_weights("vgg19", base_url=address) == path
+    capsys.readouterr()
+
+
+def test_a_download_of_other_weights_is_an_error_that_names_the_way_out(
+    cache: Path, address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served = cache / "served" / weights.IMAGENET_FILES["vgg19"][0]
+    served.parent.mkdir(parents=True)
+    served.write_bytes(b"other weights")
+    with pytest.raises(WeightsError, match=r"notop.h5: download failed.*--weights vgg19=FILE"):
+        weights.imagenet_weights("vgg19", base_url=address)
+    capsys.readouterr()
+
+
+def test_published_weights_need_the_published_size() -> None:
+    for weights_of_others in ("imagenet", "/base_notop.h5"):
+        for row in (
+            {"architecture": "resnet50", "width": 0.5},
+            {"architecture": "resnet50", "blocks": (1, 1, 1, 1)},
+            {"architecture": "alexnet"},
+        ):
+            with pytest.raises(ValueError, match=r"^weights must be 'random' or 'surrogate' but"):
+                Case(**row, weights=weights_of_others)
