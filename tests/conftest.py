@@ -11,6 +11,7 @@ import pytest
 from suite.data import CLASSES, Dataset, Split
 from suite.networks.types import Model
 from suite.records import SCHEMA_VERSION, Record, record_key
+from suite.stacks.loading import load
 from suite.stacks.protocol import Stack
 
 if TYPE_CHECKING:
@@ -56,6 +57,12 @@ def _environment(**changes: Any) -> dict[str, Any]:
         "machine": machine,
     }
     return {**content, **changes}
+
+
+@pytest.fixture(scope="session")
+def stack() -> Stack:
+    """Load the stack of the framework that is installed, once for all tests."""
+    return load()
 
 
 @pytest.fixture(scope="session")
