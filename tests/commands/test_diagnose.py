@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from suite.__main__ import _parser, main
-from suite.diagnose import diagnosis
+from suite.__main__ import main
+from suite.commands import diagnose as command
+from suite.diagnose import diagnose
 from suite.diagnose.callback import callback
 from suite.diagnose.found import Diagnosis, LayerExamination
 from suite.diagnose.images import INPUTS, TEST, TRAIN
@@ -60,7 +61,7 @@ class Doctor:
 def doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
     """Put a doctor who is quick in the place of the diagnosis."""
     quick = Doctor()
-    monkeypatch.setattr(diagnosis, "diagnose", quick)
+    monkeypatch.setattr(command, "diagnose", quick)
     return quick
 
 
@@ -77,7 +78,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
     Path("nets_of_mine.py").write_text(
-        "from suite.examination.loading import framework\n"
+        "from suite.diagnose.loading import framework\n"
         "keras = framework()\n"
         "layers = keras.layers\n"
         "def net(outputs=3, size=6):\n"
@@ -222,8 +223,8 @@ def test_a_folder_that_cannot_be_written_is_an_error_after_the_words(capsys: Out
 
 
 def test_the_options_are_those_of_the_functions_behind_them() -> None:
-    options = _parser().parse_args(["diagnose", "net", "--data", "gtsrb"])
-    defaults = inspect.signature(diagnosis.diagnose).parameters
+    options = command._parser().parse_args(["net", "--data", "gtsrb"])
+    defaults = inspect.signature(diagnose).parameters
     assert options.images == defaults["max_images"].default
     assert options.batch == defaults["batch_size"].default
     watched = inspect.signature(callback).parameters
@@ -231,7 +232,7 @@ def test_the_options_are_those_of_the_functions_behind_them() -> None:
     assert watched["batch_size"].default == defaults["batch_size"].default
     for name, rows in (("--inputs", tuple(INPUTS)), ("--split", (TRAIN, TEST))):
         for row in rows:
-            _parser().parse_args(["diagnose", "net", "--data", "gtsrb", name, row])
+            command._parser().parse_args(["net", "--data", "gtsrb", name, row])
 
 
 def test_the_help_needs_no_framework() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import suite.examination.callback as module
 
+from suite.diagnose import callback as module
 from suite.diagnose.callback import callback
 from suite.diagnose.found import VERDICTS, Diagnosis, LayerExamination
 from suite.diagnose.loading import framework

@@ -46,7 +46,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(str(tmp_path))
     path = tmp_path / "builders_of_mine.py"
     path.write_text(
-        "from suite.examination.loading import framework\n"
+        "from suite.diagnose.loading import framework\n"
         "keras = framework()\n"
         "def network():\n"
         "    return keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(),\n"
