@@ -1,1 +1,1 @@
-"""What is trained: architectures, BatchNorm, its phases and fixes; Keras is an argument."""
+"""The networks that are trained: architectures, BatchNorm, phases, fixes; Keras is an argument."""

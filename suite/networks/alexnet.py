@@ -1,4 +1,7 @@
-"""The "AlexNet" of the published problem: six 3x3 convolutions with dropout, not Krizhevsky's."""
+"""What the published problem calls AlexNet: six 3x3 convolutions with dropout.
+
+It is not the network of Krizhevsky et al. 2012.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from suite.networks.types import Keras, Model
 
 
 def build(keras: Keras, *, size_px: int, classes: int, width: float) -> Model:
-    """Return the six-convolution network on ``(batch, size_px, size_px, 3)`` images in [0, 1].
+    """Build the network for ``(batch, size_px, size_px, 3)`` images in [0, 1], ending in logits.
 
     At 64 pixels, 43 classes and width 1 it has the published 2,668,875 parameters.
 

@@ -1,4 +1,4 @@
-"""The architectures under measurement, each a function of Keras: one row and one module a net."""
+"""The architectures under measurement: each is one row here and one module beside it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from suite.networks.types import Model
 
 
 class Architecture(NamedTuple):
-    """One network.
+    """One architecture.
 
     Attributes:
-        title: What people call it.
-        build: Makes it, untrained, for any size of images, classes and width.
+        title: Its name in reports.
+        build: Builds it, untrained, for a Keras, a size of images, a number of classes and a
+            width.
         batch_norm: True where it has BatchNorm layers, whose statistics can be stale.
-        options: Fields of a case that `build` takes beside these.
-        imagenet: File of the base that `keras.applications` pretrained on ImageNet, and its
-            checksum; None for a network that starts from random weights.
+        options: Fields of a case that `build` takes as well.
+        imagenet: Name and checksum of the file with the weights that `keras.applications`
+            pretrained on ImageNet; None for a network that starts from random weights.
     """
 
     title: str
@@ -61,5 +62,6 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         ),
     }
 )
+
 PRETRAINED = tuple(name for name, row in ARCHITECTURES.items() if row.imagenet)
-"""Those whose base starts from pretrained weights, in the published problem as here."""
+"""The architectures whose base starts from pretrained weights, as in the published problem."""

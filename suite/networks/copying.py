@@ -1,4 +1,4 @@
-"""Copies of any Keras model: the same weights, nesting, sharing and calls, some layers changed."""
+"""Copies of any Keras model, with some layers changed: same weights, nesting, sharing and calls."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     Copies: TypeAlias = "dict[int, tuple[Model, Model]]"
+    """Each layer with its copy, by the layer's id."""
 
 
 def _nothing(layer: Model) -> None:
-    """Neither change nor replace `layer`."""
+    """Leave `layer` as it is."""
     del layer
 
 
@@ -27,16 +28,16 @@ def copied(
     change: Callable[[Model], None] = _nothing,
     replace: Callable[[Model], Model | None] = _nothing,
 ) -> Model:
-    """Return a copy of `model` with the same weights, its BatchNorm layers changed.
+    """Copy `model` with its weights; change its BatchNorm layers or replace some layers.
 
     Args:
-        keras: The Keras that `model` is of.
+        keras: The Keras that made `model`.
         model: Left as it was.
-        change: Changes a new BatchNorm layer. TensorFlow 1 takes the momentum into its graph
-            when a layer is called: the change comes before, and once more at the end for layers
-            that a custom layer makes late.
-        replace: Returns what takes a layer's place, or None where it shall be copied. What has
-            the layer's weights, or begins with them, gets its values.
+        change: Changes a new BatchNorm layer. TensorFlow 1 builds the momentum into its graph
+            when a layer is called, so the change is made before that, and once more at the end
+            for layers that a custom layer makes late.
+        replace: Gives the layer that takes another's place, or None to copy it. A replacement
+            takes over the first of the layer's weights, as many as it has itself.
 
     Raises:
         FixError: If the model cannot be copied.
@@ -69,7 +70,7 @@ def _clone(
     replace: Callable[[Model], Model | None],
     copies: Copies,
 ) -> Model:
-    """Return a copy of `layer` with initial weights; what is shared inside it stays shared."""
+    """Copy `layer` with initial weights; layers that it shares stay shared."""
     if not hasattr(layer, "get_weights"):  # a bare operation of Keras 3
         return layer
     if id(layer) not in copies:
@@ -86,7 +87,7 @@ def _clone(
 
 
 def _made_anew(keras: Keras, layer: Model, inner: Callable[[Model], Model]) -> Model:
-    """Return a new layer of the same configuration, `inner` giving the layers inside it.
+    """Make a new layer of the same configuration; `inner` copies the layers inside it.
 
     Raises:
         FixError: If a custom class cannot be made anew from its configuration.
@@ -109,21 +110,21 @@ def _made_anew(keras: Keras, layer: Model, inner: Callable[[Model], Model]) -> M
 
 
 def _called(layer: Model, new: Model) -> Any:
-    """Return what is called on a layer's inputs; only a BatchNorm takes a phase and a mask."""
+    """Adapt `new` to the calls of `layer`: only a BatchNorm takes a phase and a mask."""
     if is_batch_norm(layer) == is_batch_norm(new):
         return new
     return lambda inputs, **_: new(inputs)
 
 
 def _is_graph(keras: Keras, layer: Model) -> bool:
-    """Return whether `layer` is a model whose graph Keras knows, not one of a class of its own."""
+    """True where `layer` is a model whose graph Keras knows: functional or Sequential."""
     if isinstance(layer, keras.Sequential):
         return True
     return bool(getattr(layer, "_is_graph_network", hasattr(layer, "_run_through_graph")))
 
 
 def _build_alike(copy: Model, model: Model) -> None:
-    """Make the weights of a model of a class of its own, as the first call of `model` did.
+    """Create the weights of the copy of a custom model, as the first call of `model` did.
 
     Raises:
         FixError: If Keras cannot do so without images.
@@ -131,7 +132,7 @@ def _build_alike(copy: Model, model: Model) -> None:
     config = model.get_build_config() if hasattr(model, "get_build_config") else None
     if config:
         copy.build_from_config(config)
-    if len(copy.weights) != len(model.weights):  # PyTorch's has them without being built
+    if len(copy.weights) != len(model.weights):  # on PyTorch a copy has them without being built
         raise FixError(
             f"The model {model.name} of the class {type(model).__name__} cannot be copied, since "
             "its layers are made by its first call: make it a functional model, or take Keras "
@@ -140,18 +141,18 @@ def _build_alike(copy: Model, model: Model) -> None:
 
 
 def _copy_weights(keras: Keras, copies: Copies) -> None:
-    """Give every copy the weights of its layer, as many of the first as it has."""
+    """Give every copy the first of its layer's weights, as many as it has itself."""
     for layer, new in copies.values():
         if not _is_graph(keras, layer) and new is not layer:
             new.set_weights(layer.get_weights()[: len(new.weights)])
-            if type(layer).__name__ == "Normalization":  # computes with what it made of its weights
+            if type(layer).__name__ == "Normalization":  # it computes with values derived from them
                 new.finalize_state()
 
 
 def _copy_trainable(keras: Keras, copies: Copies) -> None:
-    """Give every copy the flag `trainable` of its layer, the outer before what is inside.
+    """Give every copy the flag `trainable` of its layer, the outer layers first.
 
-    All are read before one is set, since what two models share is in both.
+    All flags are read before one is set, since the model and its copy may share layers.
     """
     pairs = [
         pair
@@ -163,19 +164,19 @@ def _copy_trainable(keras: Keras, copies: Copies) -> None:
 
 
 def _matched(layer: Model, new: Model) -> Iterator[tuple[Model, Model]]:
-    """Yield `layer` with its copy, then each layer inside it with its own."""
-    return zip(walk(layer, set()), walk(new, set()))
+    """Yield `layer` with its copy, then each layer inside it with its own copy."""
+    return zip(walk(layer), walk(new))
 
 
 def batch_norm_holders(keras: Keras, model: Model) -> Iterator[Model]:
-    """Yield the layers of `model` that hold a BatchNorm and are no graph: wrappers and custom."""
-    for layer in walk(model, set()):
+    """Yield the wrappers and custom layers of `model` that contain a BatchNorm."""
+    for layer in walk(model):
         if not _is_graph(keras, layer) and not is_batch_norm(layer) and any(batch_norms(layer)):
             yield layer
 
 
 def lost_when_saved(keras: Keras, model: Model) -> Iterator[str]:
-    """Yield a warning if a custom layer that holds a BatchNorm would not save its attributes."""
+    """Yield a warning where custom layers contain a BatchNorm, whose changes are not saved."""
     holders = batch_norm_holders(keras, model)
     own = [layer.name for layer in holders if not isinstance(layer, keras.layers.Wrapper)]
     if own:

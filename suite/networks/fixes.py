@@ -1,4 +1,4 @@
-"""The named fixes of the stall, each a small pure change of a model, its phases or its schedule."""
+"""The named fixes of the stall: each is a small change of a model, its phases or its schedule."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from suite.networks.preprocessing import MODES, imagenet_inputs, preprocessing
 from suite.networks.types import Keras, Model
 
 MOMENTUM = re.compile(r"bn-momentum-(0(?:\.\d+)?)")
-HALVING = 2  # of the batch: 32 -> 16 images, as in keras#7177
-LENGTHENING = 5  # of the epochs
+HALVING = 2  # divides the batch size: 32 -> 16 images, as in keras#7177
+LENGTHENING = 5  # multiplies the epochs
 NO_BATCH_NORM = "nothing to change: the model has no BatchNorm layer"
 NO_PHASES = "nothing to change: the plain loss has one pass, in the training phase"
 
@@ -26,11 +26,11 @@ class Fixed(NamedTuple):
     """What is trained and how, after a fix.
 
     Attributes:
-        model: What is trained and deployed. A new model with weights of its own where a fix
-            changes the model, and the given one itself where it changes nothing of it.
-        branch: What the perturbed images go through; `model` itself but for ``dual-bn``.
-        phases: Of the adversarial loss; None under the plain loss.
-        batch_size: Images a step.
+        model: The model to train and deploy: a new one with weights of its own where the fix
+            changes the model, else the given one.
+        branch: The model that the perturbed images go through: `model`, except under ``dual-bn``.
+        phases: The phases of the adversarial loss; None under the plain loss.
+        batch_size: Images per step.
         epochs: Passes over the training images.
         changes: What was changed, in words; empty for ``none``.
     """
@@ -54,7 +54,7 @@ class Given(NamedTuple):
     recompute: Callable[[Model], None] | None
 
     def fixed(self, *changes: str, **fields: Any) -> Fixed:
-        """Return the given with `fields` replaced; another `model` is its own branch."""
+        """Describe what is trained: as given, but for `fields`; a new `model` is its own branch."""
         model = fields.get("model", self.model)
         unfixed = Fixed(model, model, self.phases, self.batch_size, self.epochs, changes)
         return unfixed._replace(**fields)
@@ -70,23 +70,24 @@ def apply(
     epochs: int = 10,
     recompute: Callable[[Model], None] | None = None,
 ) -> Fixed:
-    """Return what is trained, and how, after the fix `name`; `model` is left as it was.
+    """Apply the fix `name`; return what is trained and how. `model` is left as it was.
 
-    A changed model is a copy with the same weights, layer names (but the inputs'), nesting,
-    sharing and arguments of its calls (a pinned ``training=False`` stays pinned), without the
-    optimizer's state. The fixes of BatchNorm do not copy a model that has none: `Fixed.changes`
+    A changed model is a copy with the same weights, layer names (except the inputs'), nesting,
+    sharing and call arguments (a pinned ``training=False`` stays pinned), but without the
+    optimizer's state. A fix of BatchNorm does not copy a model that has none; `Fixed.changes`
     says so.
 
     Args:
         name: A key of `FIXES`, or ``bn-momentum-X`` with any X in [0, 1).
-        keras: The Keras that `model` is of.
-        model: Built; functional, Sequential, or a class that its ``get_config`` can remake.
-        phases: Of the adversarial loss; None is the plain loss, whose one pass is in the
-            training phase.
-        batch_size: Images a step, before the fix.
+        keras: The Keras that made `model`.
+        model: Built; functional, Sequential, or of a class that can be made from its
+            ``get_config``.
+        phases: The phases of the adversarial loss; None takes the plain loss, whose one pass is
+            in the training phase.
+        batch_size: Images per step, before the fix.
         epochs: Passes over the training images, before the fix.
         recompute: Replaces the moving statistics of a model by those of the training images;
-            only ``precise-bn`` asks for it.
+            only ``precise-bn`` needs it.
 
     Raises:
         ValueError: If `name` is no fix, `model` is not built, or an argument that the fix needs is
@@ -103,7 +104,11 @@ def apply(
 
 
 def require_fix(name: str) -> None:
-    """Raise a ValueError that lists the fixes unless `name` is one."""
+    """Refuse a `name` that is no fix, with a list of the fixes.
+
+    Raises:
+        ValueError: If `name` is neither a key of `FIXES` nor another momentum.
+    """
     if name not in FIXES and not MOMENTUM.fullmatch(name):
         rows = ", ".join(FIXES)
         raise ValueError(
@@ -117,7 +122,7 @@ def control(given: Given) -> Fixed:
 
 
 def momentum(given: Given, value: float = 0.5) -> Fixed:
-    """Give every BatchNorm the momentum `value`: at 0.5 its statistics follow in few steps."""
+    """Give every BatchNorm the momentum `value`: at 0.5 its statistics follow in a few steps."""
     former: dict[float, list[Model]] = {}
     for layer in batch_norms(given.model):
         former.setdefault(round(float(layer.momentum), 9), []).append(layer)
@@ -138,7 +143,7 @@ def momentum(given: Given, value: float = 0.5) -> Fixed:
 
 
 def more_iterations(given: Given) -> Fixed:
-    """Train in batches of half the size for five times the epochs: ten times the steps."""
+    """Halve the batch size and multiply the epochs by five: ten times the steps."""
     batch_size, epochs = max(1, given.batch_size // HALVING), given.epochs * LENGTHENING
     changes = (
         f"batch size {given.batch_size} -> {batch_size}",
@@ -150,8 +155,8 @@ def more_iterations(given: Given) -> Fixed:
 def freeze(given: Given) -> Fixed:
     """Set `trainable` of every BatchNorm to False: statistics, gamma and beta stay as they are.
 
-    From TensorFlow 2.0 on this is also the inference phase, whatever phase a call asks for; the
-    layers of TensorFlow 1, and those of `keras.applications` in 2.0 and 2.1, do not do so.
+    From TensorFlow 2.0 on, such a layer also runs in the inference phase, whatever phase a call
+    asks for. The layers of TensorFlow 1, and those of `keras.applications` in 2.0 and 2.1, do not.
     """
     layers = list(batch_norms(given.model))
     if not layers:
@@ -160,8 +165,8 @@ def freeze(given: Given) -> Fixed:
     words = [f"{layers_in_words(layers)} frozen: trainable = False"]
     if old:
         words.append(
-            f"{layers_in_words(old)} go on normalising by the batch in the training phase and updating "
-            "their statistics: freezing means the inference phase from TensorFlow 2.0 on"
+            f"{layers_in_words(old)} go on normalising by the batch in the training phase and "
+            "updating their statistics: freezing means the inference phase from TensorFlow 2.0 on"
         )
 
     def change(layer: Model) -> None:
@@ -172,18 +177,18 @@ def freeze(given: Given) -> Fixed:
 
 
 def inference(given: Given) -> Fixed:
-    """Run all passes in the inference phase: as ``bn-freeze``, but gamma and beta learn.
+    """Run all passes in the inference phase: like ``bn-freeze``, but gamma and beta learn.
 
-    Dropout, which the phase rules too, is off then.
+    Dropout, which depends on the phase too, is then off.
 
     Raises:
         ValueError: Under the plain loss, which has no phases to choose.
     """
     if given.phases is None:
         raise ValueError(
-            "phases must be those of an adversarial loss for the fix bn-inference: the plain "
-            "loss runs in the training phase; there bn-freeze is what keeps BatchNorm to its "
-            "moving statistics. Received: None"
+            "phases must be those of an adversarial loss for the fix bn-inference: the plain loss "
+            "always runs in the training phase. Take bn-freeze instead, under which BatchNorm "
+            "keeps to its moving statistics. Received: None"
         )
     return _in_phases(given, Phases(INFERENCE, INFERENCE, INFERENCE))
 
@@ -194,19 +199,19 @@ def training(given: Given) -> Fixed:
 
 
 def attack_in_inference(given: Given) -> Fixed:
-    """Craft in the inference phase, and take both losses in the training phase."""
+    """Run the attack in the inference phase and both losses in the training phase."""
     return _in_phases(given, Phases(TRAINING, INFERENCE, TRAINING))
 
 
 def scope(given: Given) -> Fixed:
-    """Put the phase back after the attack: turn ``literal`` into ``intended``."""
+    """Put the phase back after the attack, which turns ``literal`` into ``intended``."""
     if given.phases is not None and given.phases != PHASES["literal"]:
         return given.fixed("nothing to change: the phases are not those of the global switch")
     return _in_phases(given, PHASES["intended"])
 
 
 def _in_phases(given: Given, phases: Phases) -> Fixed:
-    """Return the given under other phases; the plain loss has one pass alone, in training."""
+    """Take other phases; the plain loss has no choice of them."""
     if given.phases is None:
         return given.fixed(NO_PHASES)
     former, new = ("/".join(choice) for choice in (given.phases, phases))
@@ -227,10 +232,10 @@ def reset(given: Given) -> Fixed:
 
 
 def precise(given: Given) -> Fixed:
-    """Replace the moving statistics by those of the data before the first step.
+    """Replace the moving statistics by those of the data, before the first step.
 
     Raises:
-        ValueError: Without `recompute`.
+        ValueError: If there is no `recompute`.
     """
     if given.recompute is None:
         raise ValueError(
@@ -248,19 +253,19 @@ def precise(given: Given) -> Fixed:
 
 
 def imagenet(given: Given) -> Fixed:
-    """Put a copy of the model behind ImageNet's preprocessing."""
+    """Put ImageNet's preprocessing in front of a copy of the model."""
     model = imagenet_inputs(given.keras, copied(given.keras, given.model))
     name = preprocessing(given.model)
     return given.fixed(f"inputs in [0, 1] preprocessed inside: {MODES[name].words}", model=model)
 
 
 def dual(given: Given) -> Fixed:
-    """Give the perturbed images BatchNorm layers of their own, which begin as the others' copies.
+    """Give the perturbed images BatchNorm layers of their own, copied from the others.
 
-    All else is shared: the branch learns it too.
+    Everything else is shared, and the branch trains it too.
 
     Raises:
-        FixError: If a custom layer holds a BatchNorm, which cannot be had twice.
+        FixError: If a custom layer contains a BatchNorm, which cannot be doubled there.
     """
     layers = list(batch_norms(given.model))
     if not layers:
@@ -282,11 +287,11 @@ def dual(given: Given) -> Fixed:
 
 
 def group(given: Given) -> Fixed:
-    """Put GroupNorm in the place of every BatchNorm; gamma and beta are kept.
+    """Replace every BatchNorm by a GroupNorm; gamma and beta are kept.
 
     Raises:
-        FixError: If a custom layer holds a BatchNorm, which cannot be replaced there, one
-            normalises several axes, or Keras is older than 2.11.
+        FixError: If a custom layer contains a BatchNorm, which cannot be replaced there, if one
+            normalises several axes, or if Keras is older than 2.11.
     """
     keras, layers = given.keras, list(batch_norms(given.model))
     if not layers:
@@ -315,7 +320,11 @@ def group(given: Given) -> Fixed:
 
 
 def _require_replaceable(given: Given, fix: str) -> None:
-    """Raise a FixError if a custom layer of the model holds a BatchNorm."""
+    """Refuse a model in which a custom layer contains a BatchNorm.
+
+    Raises:
+        FixError: If one does.
+    """
     for layer in batch_norm_holders(given.keras, given.model):
         if type(layer) is not given.keras.layers.TimeDistributed:
             raise FixError(
@@ -341,7 +350,7 @@ FIXES: Mapping[str, Callable[[Given], Fixed]] = MappingProxyType(
         "group-norm": group,
     }
 )
-"""Sources: the published answer and keras#7177 (momentum, iterations); keras#9965 (freeze,
-inference); neural-structured-learning#28 (training-phase); Pang et al. 2021 (attack in inference);
-keras#9214 (reset); Wu & Johnson 2021 (precise); the pretrained nets' own input scale (ImageNet);
-Xie et al. 2020 (dual); Wu & He 2018 (group)."""
+"""The fixes by name. Sources: the published answer and keras#7177 (momentum, iterations);
+keras#9965 (freeze, inference); neural-structured-learning#28 (training-phase); Pang et al. 2021
+(attack in inference); keras#9214 (reset); Wu & Johnson 2021 (precise); the pretrained networks' own
+input scale (ImageNet); Xie et al. 2020 (dual); Wu & He 2018 (group)."""

@@ -1,15 +1,19 @@
-"""GroupNorm in the place of BatchNorm (Wu & He 2018), whatever layer of Keras can be it."""
+"""A GroupNorm layer made to take the place of a BatchNorm layer (Wu & He 2018)."""
 
 from __future__ import annotations
 
 from suite.errors import FixError
 from suite.networks.types import Keras, Model
 
-GROUPS = 32  # the most GroupNorm forms, as Wu & He 2018 do
+GROUPS = 32  # at most, as in Wu & He 2018
 
 
 def group_normalised(keras: Keras, layer: Model) -> Model:
-    """Return a GroupNorm with the name and the settings of a BatchNorm."""
+    """Make a GroupNorm with the name and the settings of the BatchNorm `layer`.
+
+    Raises:
+        FixError: If the BatchNorm normalises several axes.
+    """
     config, known = layer.get_config(), keras.layers.GroupNormalization().get_config()
     axis = config["axis"]
     if not isinstance(axis, int):
@@ -23,19 +27,19 @@ def group_normalised(keras: Keras, layer: Model) -> Model:
 
 
 def _groups(channels: int, *, alone: bool) -> int:
-    """Return the largest divisor of `channels` up to `GROUPS`.
+    """Find the largest divisor of `channels` up to `GROUPS`.
 
-    Where a channel is `alone`, of one value an image, a group has two channels at least: a single
-    value less its own mean would always be 0.
+    Where a channel is `alone`, with one value in each image, a group has at least two channels:
+    a single value minus its own mean would always be 0.
     """
     most = min(GROUPS, channels // 2 if alone else channels)
     return next((count for count in range(most, 0, -1) if channels % count == 0), 1)
 
 
 def _alone(layer: Model, axis: int) -> bool:
-    """Return whether a channel has one value in each image, as far as Keras can tell."""
+    """True where a channel has one value in each image, as far as Keras can tell."""
     built = layer.get_build_config() if hasattr(layer, "get_build_config") else None
-    if built is None:  # Keras 2 where a wrapper built it, and before 2.12
+    if built is None:  # Keras before 2.12, and Keras 2 where a wrapper built the layer
         return False
     shape = list(built["input_shape"])
     del shape[axis]

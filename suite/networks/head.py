@@ -1,17 +1,20 @@
-"""Heads on a convolutional base: the published one (Flatten, sigmoid, logits), and a linear one."""
+"""Classifiers for a convolutional base: the published one (Flatten, sigmoid) and a linear one."""
 
 from __future__ import annotations
 
 from suite.networks.types import Keras, Model, Tensor
 
-HIDDEN_UNITS = 1024
-HEAD_LAYERS = ("head_hidden", "head_logits")
+HIDDEN_UNITS = 1024  # as published
+HEAD_LAYERS = ("head_hidden", "head_logits")  # the layers of a head that have weights
 
 
 def with_head(
     keras: Keras, inputs: Tensor, features: Tensor, *, classes: int, width: float
 ) -> Model:
-    """Return a model from `inputs` to logits over the ``(batch, h, w, channels)`` `features`."""
+    """Put the published head on `features`, ``(batch, height, width, channels)``.
+
+    The model returned goes from `inputs` to logits.
+    """
     x = keras.layers.Flatten(name="head_flatten")(features)
     units = round(HIDDEN_UNITS * width)
     x = keras.layers.Dense(units, activation="sigmoid", name=HEAD_LAYERS[0])(x)
@@ -21,7 +24,10 @@ def with_head(
 def with_linear_head(
     keras: Keras, inputs: Tensor, features: Tensor, *, classes: int, width: float
 ) -> Model:
-    """Return a model from `inputs` to logits linear in the mean of `features` over the image."""
-    del width
+    """Put a head on `features` that is linear in their means over the image.
+
+    The model returned goes from `inputs` to logits.
+    """
+    del width  # no hidden units
     x = keras.layers.GlobalAveragePooling2D(name="head_pool")(features)
     return keras.Model(inputs, keras.layers.Dense(classes, name=HEAD_LAYERS[1])(x))

@@ -6,7 +6,7 @@ from suite.networks.types import Keras, Model
 
 
 def build(keras: Keras, *, size_px: int, classes: int, width: float) -> Model:
-    """Return LeNet-5 on ``(batch, size_px, size_px, 3)`` images in [0, 1], ending in logits.
+    """Build LeNet-5 for ``(batch, size_px, size_px, 3)`` images in [0, 1], ending in logits.
 
     Args:
         keras: The Keras of the release under measurement.

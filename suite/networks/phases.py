@@ -1,4 +1,4 @@
-"""The phases a step's passes run in: the two published policies, and the grid behind the fixes."""
+"""The phases that a step's passes run in: two published policies, and the grid behind the fixes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MOVING_UPDATING = "moving-updating"
 
 
 class Phases(NamedTuple):
-    """The phase each pass of the adversarial loss runs in: ``"training"`` or ``"inference"``.
+    """The phase of each pass of the adversarial loss: ``"training"`` or ``"inference"``.
 
-    The adversarial pass may also be a point of `ADVERSARIAL` that no phase of Keras is.
+    The adversarial pass may also be a row of `ADVERSARIAL` for which Keras has no phase.
     """
 
     clean: str
@@ -29,9 +29,9 @@ class Normalisation(NamedTuple):
     """What BatchNorm does with the perturbed images.
 
     Attributes:
-        by: Whose statistics normalise them: their own batch's, those that the clean batch had at
-            each layer (held constant), or the moving ones.
-        updates: Whether the moving statistics take a step towards those of the perturbed batch.
+        by: The statistics that normalise them: those of their own batch, those of the clean
+            batch at each layer (held constant), or the moving ones.
+        updates: True where the moving statistics take a step towards the perturbed batch's.
     """
 
     by: str
@@ -49,7 +49,7 @@ ADVERSARIAL: Mapping[str, Normalisation] = MappingProxyType(
         INFERENCE: Normalisation(MOVING, updates=False),
     }
 )
-"""What the adversarial pass can be; Keras' own two phases are the first and the last."""
+"""What the adversarial pass can be; the first and the last are Keras' own two phases."""
 
 PHASES: Mapping[str, Phases] = MappingProxyType(
     {
@@ -69,4 +69,4 @@ GRID: Mapping[str, Phases] = MappingProxyType(
         "moving-kept": PHASES["intended"],
     }
 )
-"""The grid: the adversarial branch normalised by each of three, with and without updates."""
+"""The grid: the adversarial pass normalised in each of the three ways, with and without updates."""

@@ -1,4 +1,4 @@
-"""How pixels are fed to networks: the modes of `keras.applications`, as numbers."""
+"""How networks expect their pixels: the modes of `keras.applications`, in numbers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from suite.networks.types import Keras, Model
 
 
 class Preprocessing(NamedTuple):
-    """What `keras.applications` does to pixels, here of [0, 1].
+    """One way of preprocessing, here of pixels in [0, 1].
 
     Attributes:
-        words: What a user reads.
-        unit: What white is turned into, before the mean is subtracted.
-        mean: Of each channel, after the swap.
-        deviation: Of each channel, which the difference is divided by.
-        bgr: Whether the channels are swapped first.
+        words: Its description for users.
+        unit: The value of white after rescaling.
+        mean: Subtracted from each channel after rescaling, in the order of the result.
+        deviation: Divides each channel after that.
+        bgr: True where red and blue change places first.
     """
 
     words: str
@@ -30,12 +30,12 @@ class Preprocessing(NamedTuple):
     bgr: bool = False
 
 
+HALF = (0.5, 0.5, 0.5)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
 """Mean pixel of ImageNet, 0 to 255, that `keras.applications` subtracts for ResNet-50 and VGG19."""
 
-HALF = (0.5, 0.5, 0.5)
 MODES: Mapping[str, Preprocessing] = MappingProxyType(
     {
         "caffe": Preprocessing(
@@ -53,18 +53,18 @@ MODES: Mapping[str, Preprocessing] = MappingProxyType(
         "raw": Preprocessing("RGB, 0 to 255: the model rescales them itself", unit=255.0),
     }
 )
-"""The modes of `keras.applications.imagenet_utils`, and what networks with a Rescaling take."""
+"""The modes of `keras.applications.imagenet_utils`, and the one of networks with a Rescaling."""
 
 MODE_OF_NAME = (
     (re.compile(r"(inception|xception|mobilenet|nasnet|resnet\d+v2)", re.IGNORECASE), "tf"),
     (re.compile(r"densenet", re.IGNORECASE), "torch"),
 )
-"""The mode that models of `keras.applications` take by their names; all others take caffe's."""
+"""The mode of the models of `keras.applications` that have such names; all others take caffe's."""
 
 
 def preprocessing(model: Model) -> str:
-    """Return the key of `MODES` for `model`, by its layers and the names of its nested models."""
-    layers = list(walk(model, set()))
+    """Tell the key of `MODES` for `model` from its layers and the names of its nested models."""
+    layers = list(walk(model))
     if any(type(layer).__name__ in ("Rescaling", "Normalization") for layer in layers):
         return "raw"
     names = [layer.name for layer in layers if hasattr(type(layer), "layers")]
@@ -73,10 +73,10 @@ def preprocessing(model: Model) -> str:
 
 
 def imagenet_inputs(keras: Keras, model: Model) -> Model:
-    """Return `model` behind ImageNet's preprocessing, so that its statistics fit the data.
+    """Put ImageNet's preprocessing in front of `model`, so that its statistics fit the data.
 
-    The new model shares the weights of `model` and still takes RGB pixels in [0, 1], hence
-    epsilon keeps its meaning. The preprocessing is a fixed 1x1 convolution.
+    The new model shares the weights of `model` and still takes RGB pixels in [0, 1], so epsilon
+    keeps its meaning. The preprocessing is a fixed 1x1 convolution.
 
     Raises:
         FixError: If `model` does not take RGB images, channels last.

@@ -1,4 +1,4 @@
-"""ResNet-50 (He et al. 2016) without its top, and the same with fewer blocks and channels."""
+"""ResNet-50 (He et al. 2016) without its top, at full size or with fewer blocks and channels."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 from suite.networks.head import with_head
 from suite.networks.types import Keras, Model, Tensor
 
-BLOCKS = (3, 4, 6, 3)
-CHANNELS = (64, 128, 256, 512)
-EXPANSION = 4
-FIRST_STAGE = 2  # the stem counts as the first
+BLOCKS = (3, 4, 6, 3)  # of each stage, as published
+CHANNELS = (64, 128, 256, 512)  # of each stage, inside its blocks
+EXPANSION = 4  # a block has so many times more channels at its end
+FIRST_STAGE = 2  # the stem counts as stage 1
 EPSILON = 1.001e-5  # of every BatchNorm, as in `keras.applications`; TF 1.14 had 1e-3
 
 
@@ -24,17 +24,17 @@ def build(
     base_weights: str | None = None,
     head: Callable[..., Model] = with_head,
 ) -> Model:
-    """Return ResNet-50 on ``(batch, size_px, size_px, 3)`` images in [0, 1], ending in logits.
+    """Build ResNet-50 for ``(batch, size_px, size_px, 3)`` images in [0, 1], ending in logits.
 
     Args:
         keras: The Keras of the release under measurement.
         size_px: Side of the square images, in pixels; at least 32.
         classes: Number of logits.
         width: Multiplies the channels and hidden units.
-        blocks: Bottleneck blocks of the four stages. With width 1 and the published blocks the
-            base comes from `keras.applications`.
-        base_weights: What `keras.applications` takes as ``weights``; used there only.
-        head: Puts the classifier on the features, as `with_head` does.
+        blocks: Bottleneck blocks of the four stages. At width 1 and with the published blocks
+            the base is that of `keras.applications`.
+        base_weights: The ``weights`` argument of `keras.applications`; used there only.
+        head: Puts a classifier on the features, as `with_head` does.
     """
     inputs = keras.Input((size_px, size_px, 3))
     if width == 1 and tuple(blocks) == BLOCKS:
@@ -48,7 +48,7 @@ def build(
 
 
 def convolutions(keras: Keras, x: Tensor, *, width: float, blocks: tuple[int, ...]) -> Tensor:
-    """Return the features of stem and stages, with the layer names of `keras.applications`."""
+    """Put stem and stages on `x`, named as in `keras.applications`; return their features."""
     layers = keras.layers
     x = layers.ZeroPadding2D(3, name="conv1_pad")(x)
     x = layers.Conv2D(round(64 * width), 7, strides=2, name="conv1_conv")(x)
@@ -69,7 +69,7 @@ def convolutions(keras: Keras, x: Tensor, *, width: float, blocks: tuple[int, ..
 def bottleneck(
     keras: Keras, x: Tensor, channels: int, *, stride: int, project: bool, name: str
 ) -> Tensor:
-    """Return one bottleneck block: 1x1 (strided), 3x3, 1x1, BatchNorm after each, then the sum."""
+    """Put one bottleneck block on `x`: 1x1 (strided), 3x3, 1x1, each with BatchNorm; then a sum."""
     shortcut = x
     if project:
         shortcut = normalised(keras, x, channels * EXPANSION, 1, stride, name=f"{name}_0")
@@ -85,7 +85,7 @@ def bottleneck(
 def normalised(
     keras: Keras, x: Tensor, channels: int, kernel: int, stride: int, *, name: str
 ) -> Tensor:
-    """Return a convolution of `x` followed by BatchNorm."""
+    """Put a convolution and a BatchNorm on `x`."""
     layers = keras.layers
     x = layers.Conv2D(channels, kernel, strides=stride, padding="same", name=f"{name}_conv")(x)
     return layers.BatchNormalization(epsilon=EPSILON, name=f"{name}_bn")(x)

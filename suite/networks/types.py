@@ -1,4 +1,4 @@
-"""Names for Keras and its objects, which are arguments everywhere and so have no static type."""
+"""Names for Keras and its objects: they are arguments everywhere, so they have no static type."""
 
 from __future__ import annotations
 
