@@ -30,6 +30,7 @@ ROOT = Path(__file__).parent
 ERROR_STATUS = 2
 VERDICTS: pytest.StashKey[list[Verdict]] = pytest.StashKey()
 RECORDS: pytest.StashKey[dict[str, Record]] = pytest.StashKey()
+UNANSWERED: pytest.StashKey[list[str]] = pytest.StashKey()
 
 Measure: TypeAlias = "Callable[..., Record]"
 Check: TypeAlias = "Callable[[Record, Mapping[str, float]], None]"
@@ -60,9 +61,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Prepare the lists of what was measured and judged."""
+    """Prepare the lists of what was measured, judged and left without an answer."""
     config.stash[VERDICTS] = []
     config.stash[RECORDS] = {}
+    config.stash[UNANSWERED] = []
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -180,6 +182,16 @@ def check(pytestconfig: pytest.Config) -> Check:
     return judged
 
 
+def pytest_exception_interact(
+    node: pytest.Item | pytest.Collector, call: pytest.CallInfo[None], report: Any
+) -> None:
+    """Note a test that ended in an error: a failed check is an answer, a crash is none."""
+    del report
+    error = call.excinfo.value if call.excinfo else None
+    if error is not None and not isinstance(error, pytest.fail.Exception):
+        node.config.stash[UNANSWERED].append(f"{node.nodeid}: {error!r}")
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the table of the verdicts, and the step times in pytest-benchmark's own format."""
     option, verdicts = session.config.option, session.config.stash[VERDICTS]
@@ -190,17 +202,24 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             write_table(verdicts, folder)
 
 
+def skips(reporter: pytest.TerminalReporter) -> list[str]:
+    """List the tests that were skipped, with the reason."""
+    return [f"{report.nodeid}: {report.longrepr[2]}" for report in reporter.getreports("skipped")]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the answer: what holds and what does not, question by question."""
     config = terminalreporter.config
     verdicts, option = config.stash[VERDICTS], config.option
-    if not verdicts:
+    records = list(config.stash[RECORDS].values())
+    if not records:
         return
     terminalreporter.section(f"{option.release}, {option.tier} tier", sep="=")
     lines = first_screen(
-        list(config.stash[RECORDS].values()),
+        records,
         verdicts,
         folder=option.records / option.release / option.tier,
+        unanswered=config.stash[UNANSWERED] + skips(terminalreporter),
         whole=option.verbose > 0,
     )
     for line in lines:

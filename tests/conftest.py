@@ -50,6 +50,7 @@ def _record(case: str = "net-plain", seed: int = 0, **changes: Any) -> Record:
 def _environment(**changes: Any) -> dict[str, Any]:
     machine = {"fingerprint": changes.pop("fingerprint", "machine-a"), "cores": 2}
     content = {
+        **({} if "versions" in changes else {"stack": "eager"}),  # as versions of a framework tell
         "versions": {"numpy": "2.0.0"},
         "lock_digest": "sha256:1",
         "data_digest": "sha256:2",

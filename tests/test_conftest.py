@@ -47,7 +47,10 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "SYNTHETIC SIGNS" in finished.stdout
     assert f"records: {folder / 'tf-2.21' / 'quickstart'}" in finished.stdout
-    assert "10 of 10 checks passed." in finished.stdout
+    assert "tf-2.21 does as expected: all 10 checks hold." in finished.stdout
+    assert "FGSM on the model's own predictions, on LeNet-5" in finished.stdout
+    table = (folder / RECORD.parent / "checks.txt").read_text()
+    assert table.count("attack-lenet5 (seed 0)") == 10
     return folder
 
 
@@ -88,6 +91,32 @@ def test_missing_data_ends_the_session_with_the_command_that_gets_it(tmp_path: P
     assert "nox -s data" in finished.stdout
 
 
+@pytest.mark.parametrize(
+    "named", ["benchmarks", "benchmarks/test_stall.py", "./benchmarks/test_attack.py"]
+)
+def test_benchmarks_without_a_release_are_refused_however_they_are_named(named: str) -> None:
+    command = [sys.executable, "-m", "pytest", named, "--collect-only"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "benchmarks need --release and --lock" in done.stderr
+
+
+def test_a_test_that_crashes_is_told_as_no_answer(tmp_path: Path) -> None:
+    plugin = tmp_path / "planted.py"
+    plugin.write_text(
+        "from suite.measure.questions import attack\n"
+        "def crash(*args, **options):\n"
+        "    raise MemoryError('no space')\n"
+        "attack.linear_errors = crash\n"
+    )
+    more = ["-p", "planted", "-k", f"{CASE}- or traps"]
+    finished = run(tmp_path, *more, PYTHONPATH=str(tmp_path))
+    assert finished.returncode == 1
+    assert "tf-2.21 is not fully judged: 1 check holds; 1 test gave NO ANSWER" in finished.stdout
+    assert "NO ANSWER benchmarks/test_attack.py" in finished.stdout
+    assert "MemoryError('no space')" in finished.stdout
+
+
 def test_unknown_release_options_are_asked_for(tmp_path: Path) -> None:
     finished = run(tmp_path, "--release", "")
     assert finished.returncode != 0
@@ -97,9 +126,9 @@ def test_unknown_release_options_are_asked_for(tmp_path: Path) -> None:
 def test_a_failing_check_names_case_metric_value_and_band(tmp_path: Path) -> None:
     plugin = tmp_path / "planted.py"
     plugin.write_text(
-        "import suite.attack\n"
-        "real = suite.attack.fgsm_by_hand\n"
-        "suite.attack.fgsm_by_hand = lambda *args: real(*args) + 0.005\n"
+        "from suite.measure.questions import attack\n"
+        "real = attack.fgsm_by_hand\n"
+        "attack.fgsm_by_hand = lambda *args: real(*args) + 0.005\n"
     )
     finished = run(tmp_path, "-p", "planted", PYTHONPATH=str(tmp_path))
     assert finished.returncode == 1

@@ -6,7 +6,6 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import mean
 
 import numpy as np
 
@@ -26,33 +25,41 @@ SYNTHETIC = (
 COUNTED_COST = 3.0  # forward and backward passes of an adversarial step over a plain one's
 POINT = 0.01  # of accuracy; less is not called a price
 WIDTH = 100  # characters a line, where there is no terminal
-MARGIN = 17  # of the words, behind question and outcome
+MARGIN = 21  # of the words, behind question and outcome
 TABLE = "checks.txt"
 
 FIXES_IN_WORDS = {"bn-momentum-0.5": "Momentum 0.5", "imagenet-inputs": "ImageNet-style input"}
 
 
 def first_screen(
-    records: Sequence[Record], verdicts: Sequence[Verdict], *, folder: Path, whole: bool = False
+    records: Sequence[Record],
+    verdicts: Sequence[Verdict],
+    *,
+    folder: Path,
+    unanswered: Sequence[str] = (),
+    whole: bool = False,
 ) -> list[str]:
     """Write the answer of one run: what holds, each question in numbers, every failure in full.
 
     Args:
         records: What was measured or found, of one release and tier; at least one.
-        verdicts: On these records; at least one.
+        verdicts: On these records.
         folder: Where the records and the table of all checks lie.
+        unanswered: Tests that ended in an error or were skipped, each with its reason.
         whole: Whether the table of all checks follows.
     """
     groups = grouped(records)
     failed = [verdict for verdict in verdicts if verdict.failed]
-    faulty = {name for name, own in groups.items() if _concerns(failed, own)}
-    lines = [headline(records[0], verdicts, groups, faulty), ""]
+    faulty = [name for name, own in groups.items() if _concerns(failed, own)]
+    release, checks = records[0].release, len(verdicts)
+    lines = [headline(release, checks, len(failed), faulty=faulty, unanswered=len(unanswered)), ""]
     for name, own in groups.items():
         outcome = "FAILS" if name in faulty else "holds"
         lines += _paragraph(name, outcome, QUESTIONS[name](own))
     if records[0].tier == "quickstart":
         lines += ["", SYNTHETIC]
     lines += ["", *_failures(failed, groups.get("traps", []))] if failed else []
+    lines += ["", *(f"NO ANSWER {text}" for text in unanswered)] if unanswered else []
     if whole:
         lines += ["", text_table(verdicts, width=terminal_width())]
     return [*lines, "", f"all checks: {folder / TABLE} (or -v); records: {folder}"]
@@ -79,22 +86,20 @@ def write_table(verdicts: Iterable[Verdict], folder: Path) -> Path:
 
 
 def headline(
-    record: Record,
-    verdicts: Sequence[Verdict],
-    groups: Mapping[str, Sequence[Record]],
-    faulty: Iterable[str],
+    release: str, checks: int, failed: int, *, faulty: Sequence[str], unanswered: int
 ) -> str:
-    """Say in one sentence what holds and what does not."""
-    failed = sum(verdict.failed for verdict in verdicts)
-    if not failed:
-        return f"{record.release} does as expected: all {len(verdicts)} checks hold."
-    bad = [name for name in groups if name in set(faulty)]
-    good = [name for name in groups if name not in bad]
-    held = f"; what holds: {', '.join(good)}" if good else ""
-    return (
-        f"{record.release} does NOT do as expected: {failed} of {len(verdicts)} checks fail "
-        f"({', '.join(bad)}){held}."
-    )
+    """Say in one sentence what holds, what does not, and what was not answered."""
+    tests = f"{unanswered} test{'' if unanswered == 1 else 's'}"
+    silent = f"; {tests} gave NO ANSWER, see below" if unanswered else ""
+    if failed:
+        return (
+            f"{release} does NOT do as expected: {failed} of {checks} checks fail, on "
+            f"{_listed(faulty)}{silent}."
+        )
+    holding = "1 check holds" if checks == 1 else f"{checks} checks hold"
+    if unanswered:
+        return f"{release} is not fully judged: {holding}{silent}."
+    return f"{release} does as expected: all {holding}."
 
 
 def grouped(records: Iterable[Record]) -> dict[str, list[Record]]:
@@ -147,7 +152,7 @@ def _price(plain: Sequence[Record], adversarial: Sequence[Record]) -> str:
     if not plain:
         return "under the adversarial loss: "
     cost = _mean(plain, "clean_accuracy") - _mean(adversarial, "clean_accuracy")
-    return f"pays {_percent(cost)} of accuracy: " if cost > POINT else "pays no accuracy: "
+    return f"pays {100 * cost:.1f} points of accuracy: " if cost > POINT else "pays no accuracy: "
 
 
 def _reached(records: Sequence[Record]) -> str:
@@ -162,38 +167,43 @@ def stall(records: Sequence[Record]) -> Iterator[str]:
     """Say under which phases the unfixed network stalls, and how."""
     for name, loss, own in _by(records, "loss"):
         stalls = _mean(own, "adversarial_branch_gain") < STALLED
-        classes = _range([record.metrics["classes_predicted"] for record in own], _whole)
         yield (
-            f"{name} {'stalls' if stalls else 'does NOT stall'} under `{loss}` phases: "
-            f"{_share(own, 'clean_accuracy')} right, {classes} "
-            f"{'class' if classes == '1' else 'classes'} predicted"
+            f"{name} without a fix {'stalls' if stalls else 'does NOT stall'} under `{loss}` "
+            f"phases: {_share(own, 'clean_accuracy')} right, {_classes(own)}"
         )
+
+
+def _classes(records: Sequence[Record]) -> str:
+    """Tell how many classes are predicted at all."""
+    text = _range([record.metrics["classes_predicted"] for record in records], _whole)
+    return "one class" if text == "1" else f"{text} classes"
 
 
 def mending(records: Sequence[Record]) -> Iterator[str]:
     """Say which fix mends the stall under which phases."""
     for _, fix, treated in _by(records, "fix"):
-        parts = [
-            f"{_effect(own)} under `{loss}` phases ({_share(own, 'clean_accuracy')})"
-            for _, loss, own in _by(treated, "loss")
-        ]
+        effects: dict[str, list[str]] = defaultdict(list)
+        for _, loss, own in _by(treated, "loss"):
+            effects[_effect(own)].append(f"under `{loss}` phases ({_share(own, 'clean_accuracy')})")
+        parts = [f"{effect} {' and '.join(places)}" for effect, places in effects.items()]
         yield f"{FIXES_IN_WORDS.get(fix, fix)} {', '.join(parts)}"
 
 
 def _effect(treated: Sequence[Record]) -> str:
     """Say whether the branch of a fixed network learns: far from any stall, or not at all."""
-    return "mends it" if _mean(treated, "adversarial_branch_gain") >= MENDED else "changes nothing"
+    gain = _mean(treated, "adversarial_branch_gain")
+    return "mends it" if gain >= MENDED else "does not mend it"
 
 
 def cost(records: Sequence[Record]) -> Iterator[str]:
     """Say how many plain steps an adversarial one costs."""
-    parts = [
-        f"{mean(record.metrics['adversarial_plain_ratio'] for record in own):.1f} ({name})"
-        for name, _, own in _by(records, "width")
-    ]
+    ratios: dict[str, list[float]] = defaultdict(list)
+    for record in records:
+        ratios[title(record)].append(record.metrics["adversarial_plain_ratio"])
+    parts = [f"{_range(found, _tenths)} ({name})" for name, found in ratios.items()]
     yield (
-        f"an adversarial step costs {', '.join(parts)} plain ones; counted in forward and backward "
-        f"passes, {COUNTED_COST:.1f}"
+        f"a step of the adversarial loss costs {', '.join(parts)} plain ones; by the passes that "
+        f"it makes it would be {COUNTED_COST:.1f}"
     )
 
 
@@ -250,12 +260,11 @@ def _by(records: Iterable[Record], field: str) -> list[tuple[str, str, list[Reco
 def _paragraph(name: str, outcome: str, sentences: Iterable[str]) -> list[str]:
     """Lay out a question, its outcome and its sentences, folded to the terminal's width."""
     text = "; ".join(sentences)
-    start = f"{name:<12}{outcome}"
     return textwrap.wrap(
-        f"{start:<{MARGIN}}{text}.",
+        f"{name:<12}{outcome:<7}{text}.",
         width=terminal_width() or WIDTH,
         initial_indent="  ",
-        subsequent_indent=" " * (MARGIN + 2),
+        subsequent_indent=" " * MARGIN,
         break_on_hyphens=False,
     )
 
@@ -271,11 +280,16 @@ def _share(records: Iterable[Record], metric: str) -> str:
 
 def _percent(value: float) -> str:
     """Write a fraction in percent, with a decimal where it is small."""
-    return f"{value:.1%}" if abs(value) < 0.1 else f"{value:.0%}"  # noqa: PLR2004
+    digits = 1 if abs(value) < 0.1 else 0  # noqa: PLR2004
+    return f"{100 * value:.{digits}f} %"
 
 
 def _whole(value: float) -> str:
     return f"{value:.0f}"
+
+
+def _tenths(value: float) -> str:
+    return f"{value:.1f}"
 
 
 def _range(values: Sequence[float], shown: Callable[[float], str]) -> str:

@@ -1,13 +1,23 @@
-"""Tests of suite.bands: a band is a closed interval and says so in words."""
+"""Tests of suite.judge.bands: a band is a closed interval and says so in words."""
 
 from __future__ import annotations
 
+import csv
 import math
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from suite.judge.bands import STACK_BANDS, STUDY, Band, bands_of, stack_bands
+from suite.errors import RecordError
+from suite.judge.bands import Band, Row, bands, bands_of, rows, stack_of
+from suite.judge.metrics import METRICS
+from suite.records import Record
 from suite.tables import TIERS, table
+
+MakeRecord = Callable[..., Record]
+STACKS = ("eager", "graph", "jax", "torch")
+CONTROL = "resnet50-w0.25-intended-none"
 
 
 def test_a_band_holds_its_bounds_and_what_lies_between() -> None:
@@ -44,33 +54,108 @@ def test_a_band_says_what_it_allows(band: Band, words: str) -> None:
     assert str(band) == words
 
 
+def cases(tier: str) -> list[str]:
+    return [str(case) for name in TIERS[tier].tables for case in table(name, tier=tier)]
+
+
 def test_only_a_stack_that_ends_elsewhere_has_bands_of_its_own() -> None:
-    case = "resnet50-w0.25-intended-none"
-    assert stack_bands(case, tier="small", stack="eager") == {}
-    assert stack_bands(case, tier="full", stack="graph") == {}
-    twice = stack_bands(case, tier="small", stack="graph")["updates_per_step"]
-    assert 2 in twice
-    assert 1 not in twice
+    eager = bands(CONTROL, tier="small", stack="eager")
+    assert bands(CONTROL, tier="small", stack="torch") == eager
+    graph = bands(CONTROL, tier="small", stack="graph")
+    assert set(graph) == set(eager)
+    assert 1 in eager["updates_per_step"]
+    assert 1 not in graph["updates_per_step"]
+    assert 2 in graph["updates_per_step"]
+    full = "resnet50-intended-none"
+    assert bands(full, tier="full", stack="graph") == bands(full, tier="full", stack="eager")
 
 
-@pytest.mark.parametrize("stack", STACK_BANDS)
-def test_bands_of_a_stack_belong_to_cases_and_metrics_that_are_judged(stack: str) -> None:
-    for case, bands in STACK_BANDS[stack].items():
-        judged = dict(bands_of(case, tier="small"))
-        assert set(bands) <= set(judged)
-        assert all(judged[metric] != Band(*limits) for metric, limits in bands.items())
+def test_a_record_is_judged_by_the_bands_of_its_stack(make_record: MakeRecord) -> None:
+    old = {"versions": {"tensorflow": "1.14.0"}}
+    new = {"stack": "eager", "versions": {"tensorflow": "2.21.0"}}
+    jax = {"stack": "jax", "versions": {"jax": "0.9.2"}}
+    for around, stack in ((old, "graph"), (new, "eager"), (jax, "jax")):
+        record = make_record(case=CONTROL, environment=around)
+        assert stack_of(record) == stack
+        assert bands_of(record) == bands(CONTROL, tier="small", stack=stack)
 
 
-def test_bands_of_the_study_belong_to_its_cases() -> None:
-    names = {str(case) for name in TIERS["study"].tables for case in table(name, tier="study")}
-    assert set(STUDY) <= names
+def test_a_record_that_names_no_framework_is_refused(make_record: MakeRecord) -> None:
+    with pytest.raises(RecordError, match="does not say which framework measured it"):
+        stack_of(make_record(environment={"versions": {"numpy": "2.0.0"}}))
+
+
+def test_of_rows_for_one_metric_the_last_that_matches_counts() -> None:
+    small = [row for row in rows() if row.tier == "small" and row.case == CONTROL]
+    twice = [row for row in small if row.metric == "updates_per_step"]
+    assert [row.stack for row in twice] == ["*", "graph"]
+    assert bands(CONTROL, tier="small", stack="graph")["updates_per_step"] == twice[1].band
+    assert bands(CONTROL, tier="small", stack="eager")["updates_per_step"] == twice[0].band
+
+
+def test_an_empty_bound_is_none() -> None:
+    row = Row("*", "*", "*", "loss_rise", "", "", "", "")
+    assert row.band == Band(-math.inf, math.inf)
+    assert row._replace(low="0.5").band == Band(0.5, math.inf)
+    assert row._replace(high="0").band == Band(-math.inf, 0.0)
+
+
+def test_a_table_with_other_columns_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bands.csv"
+    path.write_text("tier,case,low\nsmall,x,1\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="must have the columns"):
+        rows(path)
+
+
+@pytest.mark.parametrize("tier", ["quickstart", "small", "study"])
+def test_every_row_of_bands_belongs_to_a_case_of_its_tier(tier: str) -> None:
+    own = [row for row in rows() if row.matches(tier=tier, stack=row.stack, case=row.case)]
+    names = cases(tier)
+    lone = [
+        row.case
+        for row in own
+        if not any(row.matches(tier=tier, stack=row.stack, case=name) for name in names)
+    ]
+    assert own
+    assert {case for case in lone if "*" not in case and case != "traps"} == set()
+
+
+def test_every_band_is_of_a_metric_that_can_be_judged() -> None:
+    assert {row.metric for row in rows()} <= set(METRICS)
+
+
+@pytest.mark.parametrize("stack", [stack for stack in STACKS if stack != "eager"])
+def test_bands_of_a_stack_replace_bands_that_all_have(stack: str) -> None:
+    for row in rows():
+        if row.stack == stack:
+            common = bands(row.case, tier=row.tier, stack="eager")
+            assert row.metric in common
+            assert common[row.metric] != row.band
+
+
+def test_the_table_is_plain_csv_without_a_row_twice() -> None:
+    keys = [row[:4] for row in rows()]
+    assert len(set(keys)) == len(keys)
+    path = Path(bands.__wrapped__.__code__.co_filename).with_name("bands.csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        assert all(len(line) == len(Row._fields) for line in csv.reader(file))
 
 
 def test_a_control_of_the_study_that_learns_is_no_control() -> None:
     control, mended = (
-        dict(bands_of(f"resnet50-w0.25-intended-{fix}-b32-lr0.01-32px", tier="study"))
+        bands(f"resnet50-w0.25-intended-{fix}-b32-lr0.01-32px", tier="study", stack="eager")
         for fix in ("none", "bn-momentum-0.5")
     )
     assert 1.5 not in control["adversarial_branch_gain"]
     assert 0.0 not in mended["adversarial_branch_gain"]
     assert 0.0 not in mended["information_gain"]
+
+
+@pytest.mark.parametrize("tier", ["quickstart", "small", "study"])
+@pytest.mark.parametrize("stack", STACKS)
+def test_every_case_is_judged_by_bands_with_a_finite_side(tier: str, stack: str) -> None:
+    for case in cases(tier):
+        found = bands(case, tier=tier, stack=stack)
+        assert found, case
+        for metric, band in found.items():
+            assert math.isfinite(band.low) or math.isfinite(band.high), f"{case} {metric}"

@@ -1,4 +1,4 @@
-"""Tests of suite.baselines: what a baseline leads one to expect, and what is held against it."""
+"""Tests of suite.judge.baselines: what a baseline expects, and what is held against it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_unchanged_runs_lie_in_their_band_as_often_as_promised() -> None:
     trials = 60_000
     outside = 0
     for _ in range(trials):
-        band = expected_band("loss", [draw(0, 1) for _ in range(5)])
+        band = expected_band("last_loss", [draw(0, 1) for _ in range(5)])
         outside += draw(0, 1) not in band
     assert 0 < outside / trials < 0.0003
 
@@ -72,9 +72,9 @@ def test_unchanged_runs_lie_in_their_band_as_often_as_promised() -> None:
         ("clean_accuracy", 0.5, 1000, 3 * math.sqrt(0.25 / 1000)),
         ("clean_accuracy", 0.5, None, 0.01),
         ("information_gain", 1.0, None, 0.02),
-        ("clean_cross_entropy", 1.0, None, 0.02),
+        ("clean_branch_gain", 1.0, None, 0.02),
         ("classes_predicted", 20.0, None, 2.0),
-        ("adversarial_step_ratio", 2.8, None, 0.98),
+        ("adversarial_plain_ratio", 2.8, None, 0.98),
         ("adversarial_branch_gain", 1.0, None, 0.02),
         ("parameters", 2_668_875.0, None, 2.668875),
     ],
@@ -91,8 +91,8 @@ def test_an_accuracy_that_was_always_0_may_show_what_no_event_in_n_allows() -> N
 
 
 def test_the_band_of_an_accuracy_ends_at_0_and_1() -> None:
-    assert expected_band("accuracy", [0.9, 0.99, 0.95, 0.93, 0.97]).high == 1.0
-    assert expected_band("accuracy", [0.1, 0.01, 0.05, 0.03, 0.07]).low == 0.0
+    assert expected_band("clean_accuracy", [0.9, 0.99, 0.95, 0.93, 0.97]).high == 1.0
+    assert expected_band("clean_accuracy", [0.1, 0.01, 0.05, 0.03, 0.07]).low == 0.0
 
 
 def test_an_accuracy_in_percent_is_a_regression(seeds: MakeSeeds) -> None:
@@ -101,10 +101,12 @@ def test_an_accuracy_in_percent_is_a_regression(seeds: MakeSeeds) -> None:
 
 def test_a_band_of_one_number_is_refused() -> None:
     with pytest.raises(ValueError, match=r"values must hold at least 2 numbers\. Received"):
-        expected_band("loss", [1.0])
+        expected_band("last_loss", [1.0])
 
 
-@pytest.mark.parametrize("metric", ["clean_accuracy", "information_gain", "step_ratio", "drift"])
+@pytest.mark.parametrize(
+    "metric", ["clean_accuracy", "information_gain", "cost_ratio", "statistics_moved"]
+)
 def test_a_shift_beyond_the_band_is_a_regression_on_either_side(
     seeds: MakeSeeds, metric: str
 ) -> None:
@@ -124,7 +126,7 @@ def test_a_verdict_tells_measured_band_and_baseline(seeds: MakeSeeds) -> None:
 
 
 def test_each_seed_is_judged_by_itself(seeds: MakeSeeds) -> None:
-    verdicts = compare(seeds("accuracy", VALUES), seeds("accuracy", [0.81, 0.1, 0.82]))
+    verdicts = compare(seeds("clean_accuracy", VALUES), seeds("clean_accuracy", [0.81, 0.1, 0.82]))
     assert [(v.seed, v.outcome) for v in verdicts] == [
         ("seed 0", "pass"),
         ("seed 1", "regression"),
@@ -133,28 +135,28 @@ def test_each_seed_is_judged_by_itself(seeds: MakeSeeds) -> None:
 
 
 def test_the_records_of_the_baseline_pass_against_themselves(seeds: MakeSeeds) -> None:
-    records = seeds("loss", VALUES)
+    records = seeds("last_loss", VALUES)
     assert {verdict.outcome for verdict in compare(records, records)} == {"pass"}
 
 
 def test_where_the_baseline_holds_nan_only_nan_passes(seeds: MakeSeeds) -> None:
     values = [1.0, 1.1, math.nan, 0.9, 1.0]
-    assert _judged(seeds, "loss", values, math.nan).outcome == "pass"
+    assert _judged(seeds, "last_loss", values, math.nan).outcome == "pass"
     for measured in (1.0, math.inf):
-        verdict = _judged(seeds, "loss", values, measured)
+        verdict = _judged(seeds, "last_loss", values, measured)
         assert verdict.outcome == "regression"
         assert "the baseline holds 1, 1.1, nan, 0.9, 1 (5)" in verdict.reason
 
 
 def test_nan_is_a_regression_where_the_baseline_is_finite(seeds: MakeSeeds) -> None:
-    assert _judged(seeds, "loss", VALUES, math.nan).outcome == "regression"
+    assert _judged(seeds, "last_loss", VALUES, math.nan).outcome == "regression"
 
 
 @pytest.mark.parametrize(
     ("metric", "slow", "fast"),
     [
-        ("step_s", 3.5, 0.25),
-        ("images_per_s", 0.25, 3.5),
+        ("plain_step_s", 3.5, 0.25),
+        ("plain_images_per_s", 0.25, 3.5),
         ("peak_memory_bytes", 3.5, 0.25),
     ],
 )
@@ -163,36 +165,90 @@ def test_slower_is_a_regression_and_faster_is_reported(
 ) -> None:
     worse, better = (_judged(seeds, metric, TIMES, value) for value in (slow, fast))
     assert worse.outcome == "regression"
-    assert ", slowdown 3.5)" in worse.reason or ", slowdown 4)" in worse.reason
+    words = "3.5 times the memory" if "memory" in metric else "slowdown "
+    assert f", {words}" in worse.reason
     assert better.outcome == "pass"
     assert ", better than the band)" in better.reason
     assert "better" not in _judged(seeds, metric, TIMES, 1.0).reason
 
 
+def test_memory_is_told_in_times_of_memory_and_not_as_a_slowdown(seeds: MakeSeeds) -> None:
+    verdict = _judged(seeds, "peak_memory_bytes", TIMES, 3.5)
+    assert verdict.outcome == "regression"
+    assert ", 3.5 times the memory)" in verdict.reason
+    assert "slowdown" not in verdict.reason
+
+
+def test_a_metric_without_a_row_is_an_error_that_names_the_table(seeds: MakeSeeds) -> None:
+    with pytest.raises(RecordError, match=r"mood is no metric .* suite/judge/metrics\.py"):
+        compare(seeds("mood", VALUES), [])
+
+
+GRAPH = {"stack": "graph", "versions": {"tensorflow": "1.14.0"}}
+EAGER = {"stack": "eager", "versions": {"tensorflow": "2.21.0"}}
+TREATED = "resnet50-w0.25-intended-bn-momentum-0.5"
+
+
+def updates(seeds: MakeSeeds, values: Sequence[float], around: dict[str, Any]) -> list[Record]:
+    return seeds("updates_per_step", values, case=TREATED, environment=around)
+
+
+def test_a_graphs_two_updates_a_step_are_a_baseline_of_the_graph(
+    roots: tuple[Path, Path], seeds: MakeSeeds
+) -> None:
+    for record in updates(seeds, [2.0] * 5, GRAPH):
+        store(record, roots[0])
+    assert len(_rebaseline(roots)) == 10
+
+
+def test_two_updates_a_step_are_no_baseline_of_another_stack(seeds: MakeSeeds) -> None:
+    with pytest.raises(RecordError, match=r"updates_per_step is 2, expected 0\.98 to 1\.02"):
+        summarise(updates(seeds, [2.0] * 5, EAGER))
+
+
+def test_a_graphs_baseline_is_narrowed_to_the_graphs_own_band(seeds: MakeSeeds) -> None:
+    former = updates(seeds, [1.99, 2.0, 2.01, 1.99, 2.0], GRAPH)
+    for measured, outcome in ((2.0, "pass"), (1.0, "regression"), (2.1, "regression")):
+        [verdict] = compare(former, updates(seeds, [measured], GRAPH))
+        assert verdict.outcome == outcome
+
+
+def test_a_number_that_must_be_another_on_its_stack_is_not_held_against_the_baseline(
+    seeds: MakeSeeds,
+) -> None:
+    former = updates(seeds, [1.0] * 5, EAGER)
+    [right] = compare(former, updates(seeds, [2.0], GRAPH))
+    assert (right.outcome, right.failed) == ("not comparable", False)
+    assert "is of a stack where it must be another" in right.reason
+    for measured in (1.0, 1.5, math.nan):
+        [wrong] = compare(former, updates(seeds, [measured], GRAPH))
+        assert wrong.outcome == "regression"
+
+
 def test_times_of_another_machine_are_listed_and_not_judged(seeds: MakeSeeds) -> None:
     other = {"fingerprint": "machine-b"}
-    for metric in ("step_s", "images_per_s", "peak_memory_bytes"):
+    for metric in ("plain_step_s", "plain_images_per_s", "peak_memory_bytes"):
         verdict = _judged(seeds, metric, TIMES, 9.0, environment=other)
         assert (verdict.outcome, verdict.failed) == ("not comparable", False)
         assert "machine-b" in verdict.reason
         assert "machine-a" in verdict.reason
 
 
-@pytest.mark.parametrize("metric", ["step_ratio", "clean_accuracy"])
+@pytest.mark.parametrize("metric", ["cost_ratio", "clean_accuracy"])
 def test_what_is_no_time_is_judged_on_every_machine(seeds: MakeSeeds, metric: str) -> None:
     other = {"fingerprint": "machine-b"}
     assert _judged(seeds, metric, VALUES, 9.0, environment=other).outcome == "regression"
 
 
 def test_other_data_block_the_gate_and_both_digests_are_named(seeds: MakeSeeds) -> None:
-    verdict = _judged(seeds, "loss", VALUES, 0.81, environment={"data_digest": "sha256:9"})
+    verdict = _judged(seeds, "last_loss", VALUES, 0.81, environment={"data_digest": "sha256:9"})
     assert (verdict.outcome, verdict.failed) == ("not comparable", True)
     assert "data_digest is sha256:9, expected sha256:2" in verdict.reason
 
 
 def test_other_settings_are_a_regression_that_names_field_and_values(seeds: MakeSeeds) -> None:
     settings = {"architecture": "lenet5", "steps": 4, "epsilon": 0.01}
-    verdict = _judged(seeds, "loss", VALUES, 0.81, settings=settings)
+    verdict = _judged(seeds, "last_loss", VALUES, 0.81, settings=settings)
     assert verdict.outcome == "regression"
     assert "epsilon is 0.01, the baseline has absent" in verdict.reason
     assert "steps is 4, the baseline has 3" in verdict.reason
@@ -200,7 +256,9 @@ def test_other_settings_are_a_regression_that_names_field_and_values(seeds: Make
 
 
 def test_new_and_vanished_cases_are_named_and_do_not_fail(seeds: MakeSeeds) -> None:
-    verdicts = compare(seeds("loss", VALUES, case="old"), seeds("loss", [0.8], case="new"))
+    verdicts = compare(
+        seeds("last_loss", VALUES, case="old"), seeds("last_loss", [0.8], case="new")
+    )
     assert [(v.case, v.outcome, v.failed) for v in verdicts] == [
         ("new", "new", False),
         ("old", "vanished", False),
@@ -208,18 +266,21 @@ def test_new_and_vanished_cases_are_named_and_do_not_fail(seeds: MakeSeeds) -> N
 
 
 def test_new_and_vanished_metrics_are_named(seeds: MakeSeeds) -> None:
-    verdicts = compare(seeds("loss", VALUES), seeds("gain", [0.8]))
-    assert [(v.metric, v.outcome) for v in verdicts] == [("gain", "new"), ("loss", "vanished")]
+    verdicts = compare(seeds("last_loss", VALUES), seeds("information_gain", [0.8]))
+    assert [(v.metric, v.outcome) for v in verdicts] == [
+        ("information_gain", "new"),
+        ("last_loss", "vanished"),
+    ]
 
 
 def test_without_a_baseline_every_number_is_new(seeds: MakeSeeds) -> None:
-    assert {verdict.outcome for verdict in compare([], seeds("loss", VALUES))} == {"new"}
+    assert {verdict.outcome for verdict in compare([], seeds("last_loss", VALUES))} == {"new"}
 
 
 def test_a_baseline_of_too_few_seeds_is_an_error(seeds: MakeSeeds) -> None:
     message = "baseline of case net-plain holds 3 seeds, expected at least 5: run "
     with pytest.raises(RecordError, match=message):
-        compare(seeds("loss", VALUES[:3]), [])
+        compare(seeds("last_loss", VALUES[:3]), [])
 
 
 @pytest.mark.parametrize(
@@ -229,20 +290,20 @@ def test_a_baseline_of_too_few_seeds_is_an_error(seeds: MakeSeeds) -> None:
         ({"environment": {"code_digest": "x"}}, "code digests: sha256:3 of seed 0, x of seed 4"),
         ({"environment": {"fingerprint": "x"}}, "machines: machine-a of seed 0, x of seed 4"),
         ({"settings": {"steps": 9}}, "settings: "),
-        ({"metrics": {"gain": 1.0}}, "metrics: "),
+        ({"metrics": {"information_gain": 1.0}}, "metrics: "),
     ],
 )
 def test_a_baseline_that_mixes_what_must_be_one_is_an_error(
     seeds: MakeSeeds, make_record: MakeRecord, change: dict[str, Any], what: str
 ) -> None:
-    odd = make_record(seed=4, **{"metrics": {"loss": 1.0}, **change})
+    odd = make_record(seed=4, **{"metrics": {"last_loss": 1.0}, **change})
     with pytest.raises(RecordError, match=f"case net-plain mixes {what}"):
-        summarise([*seeds("loss", VALUES[:4]), odd])
+        summarise([*seeds("last_loss", VALUES[:4]), odd])
 
 
 def test_versions_that_differ_are_noted(seeds: MakeSeeds) -> None:
-    then = seeds("loss", VALUES)
-    now = seeds("loss", [0.8], environment={"versions": {"numpy": "2.1.0", "keras": "3"}})
+    then = seeds("last_loss", VALUES)
+    now = seeds("last_loss", [0.8], environment={"versions": {"numpy": "2.1.0", "keras": "3"}})
     assert version_notes(then, then) == []
     assert version_notes(then, now) == [
         "keras is 3, the baseline has absent",
@@ -256,7 +317,7 @@ def roots(tmp_path: Path, seeds: MakeSeeds) -> tuple[Path, Path]:
     """Return a folder of records and one of baselines; both hold five seeds of one case."""
     roots = tmp_path / "records", tmp_path / "baselines"
     for root in roots:
-        for record in seeds("loss", VALUES):
+        for record in seeds("last_loss", VALUES):
             store(record, root)
     return roots
 
@@ -272,7 +333,7 @@ def _folder(root: Path) -> Path:
 def test_a_new_baseline_is_the_records_and_no_other(
     roots: tuple[Path, Path], seeds: MakeSeeds
 ) -> None:
-    for record in seeds("loss", [2.0] * 6):
+    for record in seeds("last_loss", [2.0] * 6):
         store(record, roots[0])
     written = _rebaseline(roots)
     assert len(written) == 6
@@ -282,7 +343,7 @@ def test_a_new_baseline_is_the_records_and_no_other(
 def test_a_case_leaves_the_baseline_only_when_it_is_named(
     roots: tuple[Path, Path], seeds: MakeSeeds
 ) -> None:
-    for record in seeds("loss", VALUES, case="vgg19"):
+    for record in seeds("last_loss", VALUES, case="vgg19"):
         store(record, roots[1])
     with pytest.raises(RecordError, match=r"no record of vgg19, .*or name .* with --removed CASE"):
         _rebaseline(roots)
@@ -312,7 +373,7 @@ def test_a_damaged_record_never_becomes_a_baseline(roots: tuple[Path, Path]) -> 
 def test_a_disk_that_fills_up_leaves_the_baseline_as_it_was(
     roots: tuple[Path, Path], seeds: MakeSeeds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for record in seeds("loss", [2.0] * 5):
+    for record in seeds("last_loss", [2.0] * 5):
         store(record, roots[0])
     write, written = files._write_through, []
 
@@ -325,7 +386,7 @@ def test_a_disk_that_fills_up_leaves_the_baseline_as_it_was(
     monkeypatch.setattr(files, "_write_through", fill_up)
     with pytest.raises(RecordError, match="No space left"):
         _rebaseline(roots)
-    assert [r.metrics["loss"] for r in read_records(_folder(roots[1]))] == VALUES
+    assert [r.metrics["last_loss"] for r in read_records(_folder(roots[1]))] == VALUES
     assert list(_folder(roots[1]).parent.iterdir()) == [_folder(roots[1])]
 
 
@@ -333,7 +394,7 @@ def test_a_damaged_baseline_can_be_replaced(roots: tuple[Path, Path]) -> None:
     path = _folder(roots[1]) / "net-plain-seed0.json"
     path.write_text("{")
     _rebaseline(roots)
-    assert read_record(path).metrics == {"loss": VALUES[0]}
+    assert read_record(path).metrics == {"last_loss": VALUES[0]}
 
 
 def test_a_baseline_cannot_be_made_of_nothing(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from suite.cases import Case
-from suite.judge.bands import Band
+from suite.judge.bands import Band, bands
 from suite.judge.compatibility import TIER, Evidence, Outcome
 from suite.records import Record
 from suite.report.compatibility import COLUMNS, compatibility, markdown_report, text_report
@@ -42,7 +42,8 @@ def good(make_record: MakeRecord) -> Store:
 
 
 def made(make_record: MakeRecord, case: Case, **changes: Any) -> Record:
-    metrics = {name: inside(band) for name, band in case.bands}
+    own = bands(str(case), tier=TIER, stack="eager")
+    metrics = {name: inside(band) for name, band in own.items()}
     if case.question == "step-time":
         metrics["adversarial_plain_ratio"] = {"lenet5": 2.04, "resnet50": 3.11}.get(
             case.architecture, 2.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from suite.measure.questions.traps import TRAPS
+from suite.judge.traps import TRAPS
 from suite.records import Record
 from suite.report.traps import traps_markdown
 

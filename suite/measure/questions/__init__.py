@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from suite.measure.questions.attack import attack
-from suite.measure.questions.fixes import measure_fix
-from suite.measure.questions.parity import parity
-from suite.measure.questions.stall import train_and_evaluate
-from suite.measure.questions.step_time import time_steps
-from suite.measure.questions.traps import traps
+from suite.measure.questions import attack, fixes, parity, stall, step_time, traps
 from suite.measure.run import Measured, Run
 
 QUESTIONS: Mapping[str, Callable[[Run], Measured]] = MappingProxyType(
     {
-        "training": train_and_evaluate,
-        "fixes": measure_fix,
-        "attack": attack,
-        "step-time": time_steps,
-        "parity": parity,
-        "traps": traps,
+        "training": stall.train_and_evaluate,
+        "fixes": fixes.measure_fix,
+        "attack": attack.attack,
+        "step-time": step_time.time_steps,
+        "parity": parity.parity,
+        "traps": traps.traps,
     }
 )
 """What answers each of `suite.cases.QUESTIONS`."""

@@ -1,0 +1,115 @@
+"""Tests of suite.judge.traps: what is expected of a version, and a change told in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from suite.judge.traps import TRAPS, Trap, expected, generation, news, read_traps, unexpected
+from suite.measure.questions.trap_calls import OUTCOMES
+from suite.measure.questions.traps import CALLS
+from suite.records import Record
+
+MakeRecord = Callable[..., Record]
+LATEST = {"keras": "3.15.1", "tensorflow": "2.21.0"}
+BY_NAME = {trap.name: trap for trap in TRAPS}
+
+
+def seen(make_record: MakeRecord, **outcomes: str) -> Record:
+    """Make the record of a release in which all is as expected but `outcomes`."""
+    rows = [
+        {
+            "trap": trap.name,
+            "outcome": outcomes.get(trap.name, expected(trap, "3.15.1")),
+            "detail": "moved by 0.01",
+        }
+        for trap in TRAPS
+    ]
+    return make_record("traps", question="traps", statistics=rows, environment={"versions": LATEST})
+
+
+@pytest.mark.parametrize(
+    ("versions", "version"),
+    [
+        ({"tensorflow": "1.14.0", "keras": "2.2.4-tf"}, "1.14.0"),
+        ({"tensorflow": "2.3.4"}, "2.3.4"),
+        ({"tensorflow": "2.15.1", "keras": "2.15.0"}, "2.15.1"),
+        ({"tensorflow": "2.16.2", "keras": "3.3.3"}, "3.3.3"),
+        ({"tensorflow": "2.16.2", "keras": "3.3.3", "tf-keras": "2.16.0"}, "2.16.2"),
+        ({"tensorflow": "2.22.0-dev20260101", "keras-nightly": "3.16.0.dev2026"}, "3.16.0.dev2026"),
+        ({"jax": "0.9.2", "keras": "3.15.1"}, "3.15.1"),
+    ],
+)
+def test_behaviour_goes_with_keras_from_3_on_and_with_tensorflow_before(
+    versions: dict[str, str], version: str
+) -> None:
+    assert generation(versions) == version
+
+
+@pytest.mark.parametrize(
+    ("version", "outcome"),
+    [
+        ("1.14.0", "honoured"),
+        ("2.9.3", "honoured"),
+        ("2.10.1", "honoured"),
+        ("2.11.1", "ignored"),
+        ("2.16.2", "ignored"),
+        ("3.3.3", "raises"),
+        ("4.0.0", "raises"),
+    ],
+)
+def test_the_last_outcome_that_began_is_expected(version: str, outcome: str) -> None:
+    assert expected(BY_NAME["lr_argument"], version) == outcome
+
+
+def test_nothing_is_expected_of_a_version_before_the_first() -> None:
+    with pytest.raises(ValueError, match=r"version must be at least 1.14. Received: 1.13.1"):
+        expected(BY_NAME["lr_argument"], "1.13.1")
+
+
+def test_rows_are_well_formed_and_each_has_its_call() -> None:
+    assert list(BY_NAME) == list(CALLS)
+    assert len(BY_NAME) == len(TRAPS)
+    assert len(set(OUTCOMES)) == len(OUTCOMES)
+    for trap in TRAPS:
+        assert {outcome for _, outcome in trap.expected} <= set(OUTCOMES)
+        versions = [tuple(map(int, since.split("."))) for since, _ in trap.expected]
+        assert versions == sorted(set(versions))
+        assert versions[0] == (1, 14)
+        assert trap.source.startswith("https://")
+
+
+def test_an_outcome_may_hold_spaces() -> None:
+    assert ("1.14", "n - 1") in BY_NAME["variance_correction"].expected
+
+
+def test_a_table_with_other_columns_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "traps.csv"
+    path.write_text("name,expected\nlr,1.14 honoured\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="must have the columns"):
+        read_traps(path)
+
+
+def test_what_is_as_expected_is_no_news(make_record: MakeRecord) -> None:
+    record = seen(make_record)
+    assert not any(news(trap, record) for trap in TRAPS)
+    assert unexpected(record) == 0
+
+
+def test_news_name_the_trap_what_was_seen_what_was_expected_and_what_it_means(
+    make_record: MakeRecord,
+) -> None:
+    trap = BY_NAME["lr_argument"]
+    record = seen(make_record, lr_argument="ignored")
+    told = news(trap, record)
+    for part in (trap.name, "Seen: ignored (moved by 0.01)", "3.15.1: raises", trap.meaning):
+        assert part in told
+    assert unexpected(record) == 1
+    assert not news(BY_NAME["loss_key"], record)
+
+
+def test_a_trap_is_frozen_and_hashable() -> None:
+    assert len(set(TRAPS)) == len(TRAPS)
+    assert isinstance(TRAPS[0], Trap)
