@@ -1,4 +1,4 @@
-"""The cases: what is trained or measured, under which loss, phases and fix, in which size."""
+"""The case: what is trained or measured, under which loss, phases and fix, in which size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from suite.networks.phases import GRID, PHASES, Phases
 
 DATA = ("gtsrb", "synthetic")
 PLAIN = "plain"
-"""The plain cross-entropy, where the other losses carry the name of their phase policy."""
+"""Name of the plain cross-entropy; every other loss is named after the phases of its passes."""
 
 NAMES = {
     "training": "{net}-{case.loss}{fix}",
@@ -27,8 +27,9 @@ NAMES = {
 """How the cases of each question are named."""
 
 QUESTIONS = tuple(NAMES)
-"""What is done: train and evaluate a model, the same and find out what its fix is worth, attack it
-untrained, time its steps, trace them, or observe what differs between releases."""
+"""What is done with a case: train and evaluate its model; the same, and find out what its fix is
+worth; attack the untrained model; time its steps; trace them; or observe the calls that differ
+between releases."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,12 @@ class Case:
 
     Attributes:
         architecture: A key of `suite.networks.architectures.ARCHITECTURES`.
-        loss: ``"plain"``, or the row of `PHASES` or `GRID` the adversarial loss runs under.
+        loss: ``"plain"``, or the row of `PHASES` or `GRID` that the adversarial loss runs under.
         fix: A key of `suite.networks.fixes.FIXES`, or another momentum; "none" is the control.
         question: One of `QUESTIONS`.
         epsilon: FGSM step in the max norm; pixels are in [0, 1].
-        learning_rate: Of the first ten epochs; the published schedule lowers it.
-        batch_size: Images a step.
+        learning_rate: The rate of the first ten epochs; the published schedule then lowers it.
+        batch_size: Images per step.
         epochs: Passes over the training images.
         train_images: Size of the seeded training subset; None takes all.
         test_images: Size of the seeded test subset; None takes all.
@@ -75,20 +76,23 @@ class Case:
     data: str = "gtsrb"
 
     def __post_init__(self) -> None:
+        self._check_names()
+        self._check_numbers()
+        self._check_weights()
+
+    def _check_names(self) -> None:
         require("architecture", self.architecture, ARCHITECTURES)
         require("loss", self.loss, (PLAIN, *PHASES, *GRID))
         require_fix(self.fix)
         require("question", self.question, QUESTIONS)
         require("data", self.data, DATA)
+
+    def _check_numbers(self) -> None:
         for name in ("batch_size", "epochs", "size_px", "width", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive. Received: {getattr(self, name)}")
         if not 0 <= self.epsilon <= 1:
             raise ValueError(f"epsilon must be in [0, 1]. Received: {self.epsilon}")
-        self._check_counts()
-        self._check_weights()
-
-    def _check_counts(self) -> None:
         for name in ("train_images", "test_images"):
             count = getattr(self, name)
             if count is not None and count < 1:
@@ -97,14 +101,14 @@ class Case:
             raise ValueError(f"blocks must be four positive numbers. Received: {self.blocks}")
 
     def _check_weights(self) -> None:
-        """Refuse weights that the architecture could not take and would silently do without."""
+        """Refuse weights that the architecture cannot take and would silently do without."""
         published = self.width == 1 and self.blocks == resnet50.BLOCKS
         if self.weights not in ("random", "surrogate") and not (
             self.architecture in PRETRAINED and published
         ):
             raise ValueError(
-                "weights must be 'random' or 'surrogate' but for VGG19 and ResNet-50 at their "
-                f"published size. Received: {self.weights}"
+                f"weights must be 'random' or 'surrogate', except for {' and '.join(PRETRAINED)} "
+                f"at their published size. Received: {self.weights}"
             )
         if (self.weights == "surrogate") != (self.pretraining_steps > 0):
             raise ValueError(
@@ -113,7 +117,7 @@ class Case:
             )
 
     def __str__(self) -> str:
-        """Name the case by what tells it from the others of its question."""
+        """Name the case by the fields that distinguish it from the others of its question."""
         net = self.architecture if self.width == 1 else f"{self.architecture}-w{self.width:g}"
         fix = "" if (self.loss, self.fix) == (PLAIN, "none") else f"-{self.fix}"
         return NAMES[self.question].format(case=self, net=net, fix=fix)
@@ -124,12 +128,16 @@ class Case:
         return None if self.loss == PLAIN else {**GRID, **PHASES}[self.loss]
 
     def settings(self) -> dict[str, Any]:
-        """Return every field that decides the run, as JSON values."""
+        """List every field that decides the run, as JSON values."""
         phases = self.phases and list(self.phases)
         return {**asdict(self), "blocks": list(self.blocks), "phases": phases}
 
 
 def require(name: str, value: str, rows: Collection[str]) -> None:
-    """Raise a ValueError that lists the `rows` unless `value` is one of them."""
+    """Refuse a `value` that is none of the `rows`, with a list of them.
+
+    Raises:
+        ValueError: If it is not.
+    """
     if value not in rows:
         raise ValueError(f"{name} must be one of {', '.join(rows)}. Received: {value}")

@@ -1,10 +1,10 @@
-"""Every exception the suite raises on its own account; bad arguments are plain ``ValueError``."""
+"""Every exception class of the suite; a bad argument raises a plain ``ValueError``."""
 
 from __future__ import annotations
 
 
 class SuiteError(Exception):
-    """Something the user can mend: the message says what was wrong, what to do instead."""
+    """Something the user can mend: the message says what was found, expected, and what to do."""
 
 
 class DataError(SuiteError):
@@ -24,4 +24,4 @@ class ReleaseError(SuiteError):
 
 
 class FixError(SuiteError):
-    """A fix cannot be applied to a model, or not in this release."""
+    """A fix cannot be applied to a model, or not with this release."""

@@ -1,4 +1,4 @@
-"""Files: their digests, and writing one as a whole or not at all."""
+"""Digests of files, and writes that are made as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MEND = "Restore it from version control, or move it away and run the case again.
 
 
 def file_digest(path: Path) -> str:
-    """Return ``"sha256:..."`` of a file's content.
+    """Compute ``"sha256:..."`` of a file's content.
 
     Raises:
         RecordError: If the file cannot be read.
@@ -24,11 +24,11 @@ def file_digest(path: Path) -> str:
 
 
 def code_digest(root: Path, names: Iterable[str] = ("",)) -> str:
-    """Return ``"sha256:..."`` of the paths and contents of the Python sources below `root`.
+    """Compute ``"sha256:..."`` of the paths and contents of the Python sources below `root`.
 
     Args:
         root: A folder.
-        names: The files and folders below it that count; the whole folder where not given.
+        names: The files and folders below it that count; the whole folder unless given.
 
     Raises:
         RecordError: If a file cannot be read, or a name is neither a file nor a folder.
@@ -40,12 +40,28 @@ def code_digest(root: Path, names: Iterable[str] = ("",)) -> str:
 
 
 def _sources(root: Path, part: str) -> list[str]:
-    """Return the Python files of one part of `root`, relative to it."""
+    """List the Python files of one part of `root`, relative to `root`.
+
+    Raises:
+        RecordError: If the part is missing.
+    """
     place = root / part
     if not place.exists():
         raise RecordError(f"{place} is missing, expected a source or a folder of sources.")
     paths = [place] if place.is_file() else place.rglob("*.py")
     return [path.relative_to(root).as_posix() for path in paths]
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file.
+
+    Raises:
+        RecordError: If it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read: {error.strerror}. {MEND}") from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -68,25 +84,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         refuse_write(path, error)
 
 
-def refuse_write(path: Path, error: OSError) -> NoReturn:
-    """Raise RecordError: the path, the cause and what to do."""
-    raise RecordError(
-        f"{path} cannot be written: {error.strerror}. What was there before is unchanged. Free "
-        "some space or make the folder writable, then give the same command again: what is "
-        "finished is not run again."
-    ) from error
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return a file's content or raise RecordError."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise RecordError(f"{path} cannot be read: {error.strerror}. {MEND}") from error
-
-
 def _write_through(path: Path, content: bytes) -> None:
-    """Write a new file and wait until the disk has it."""
+    """Write a new file and wait until it is on the disk."""
     with path.open("xb") as file:
         file.write(content)
         file.flush()
@@ -94,9 +93,22 @@ def _write_through(path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the disk has the folder's entries."""
+    """Wait until the folder's entries are on the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def refuse_write(path: Path, error: OSError) -> NoReturn:
+    """Turn an operating system's refusal to write into a RecordError: path, cause, what to do.
+
+    Raises:
+        RecordError: Always.
+    """
+    raise RecordError(
+        f"{path} cannot be written: {error.strerror}. What was there before is unchanged. Free "
+        "some space or make the folder writable, then give the same command again: what is "
+        "finished is not run again."
+    ) from error

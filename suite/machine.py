@@ -1,4 +1,4 @@
-"""The machine a record was made on, and the memory this process used on it."""
+"""The machine that a record is made on, and the memory that this process uses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GIB = 2**30
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
-    """Return the versions of Python and of those of the named distributions that are installed."""
+    """Look up the versions of Python and of those named distributions that are installed."""
     installed = {
         dist.metadata["Name"].lower().replace("_", "-"): dist.version
         for dist in metadata.distributions()
@@ -33,15 +33,15 @@ def versions(names: Iterable[str]) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=None)
 def cpu_name() -> str:
-    """Return the processor's brand as it names itself."""
+    """Ask the processor for its brand."""
     return str(cpuinfo.get_cpu_info().get("brand_raw", platform.processor()))
 
 
 def describe(gpus: Sequence[str]) -> dict[str, str | int | float | list[str]]:
-    """Return what decides how fast this machine is, with a ``fingerprint`` over it.
+    """Describe what decides how fast this machine is, with a ``fingerprint`` of all of it.
 
     Args:
-        gpus: Names of the GPUs the framework uses.
+        gpus: Names of the GPUs that the framework uses.
     """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     parts: dict[str, str | int | float | list[str]] = {
@@ -56,7 +56,7 @@ def describe(gpus: Sequence[str]) -> dict[str, str | int | float | list[str]]:
 
 
 def reset_peak_memory() -> bool:
-    """Start a new measurement of this process's peak memory; False where the system forbids it."""
+    """Start measuring this process's peak memory anew; False where the system forbids it."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -65,7 +65,11 @@ def reset_peak_memory() -> bool:
 
 
 def peak_memory_bytes() -> int:
-    """Return the peak resident memory of this process since the reset, in bytes (Linux only)."""
+    """Read the peak resident memory of this process since the reset, in bytes (Linux only).
+
+    Raises:
+        OSError: If the system does not state it.
+    """
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     if found is None:
         raise OSError("/proc/self/status does not state VmHWM, the peak resident memory")

@@ -1,4 +1,4 @@
-"""The record: what one run of a case measured, kept safe in one JSON file a case and seed."""
+"""The record: what one run of a case measured, in JSON values, and the key of what decided it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-SCHEMA_VERSION = 1
-DIGESTS = ("data_digest", "lock_digest", "code_digest")
+SCHEMA_VERSION = 1  # of the layout of `Record`
+DIGESTS = ("data_digest", "lock_digest", "code_digest")  # that every environment has
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
 _KEY = re.compile(r"[0-9a-f]{64}")
-NOT_FINITE = ("nan", "inf", "-inf")  # strict JSON has no such numbers; kept as these strings
+NOT_FINITE = ("nan", "inf", "-inf")  # strict JSON has no such numbers: they are kept as strings
 
 
 @dataclass(frozen=True)
@@ -24,19 +24,20 @@ class Record:
 
     Attributes:
         schema: Version of this layout, `SCHEMA_VERSION`.
-        release: The row of the release table, such as ``"tf-2.21"``.
-        tier: The size of its cases, one of `suite.tables.TIERS`; whoever makes a record checks it.
-        question: What was asked, one of `suite.cases.QUESTIONS`.
+        release: Name of a row of the release table, such as ``"tf-2.21"``.
+        tier: The size of the case, a key of `suite.tables.TIERS` (checked by whoever makes the
+            record).
+        question: What was asked, one of `suite.cases.QUESTIONS` (checked likewise).
         case: Name of the case.
         seed: Seed of the run.
-        key: `record_key` of all that decides the result, the seed excepted.
+        key: `record_key` of everything that decides the result, except the seed.
         settings: The fields of the case.
         environment: ``versions``, ``lock_digest``, ``data_digest``, ``code_digest`` and
             ``machine``, which holds at least a ``fingerprint``.
         metrics: The numbers that are judged, by name; may be NaN or infinite.
-        curves: Numbers a step or an epoch, by name; may be NaN or infinite.
-        statistics: One mapping a BatchNorm layer.
-        timing: Times in seconds, by name, and what tells about them.
+        curves: One number per step or per epoch, by name; may be NaN or infinite.
+        statistics: Rows of what was observed: one mapping per BatchNorm layer, entry or trap.
+        timing: Times in seconds and rates, by name.
         started_at: Start of the run, ISO 8601 in UTC.
         wall_s: Duration of the run in seconds.
 
@@ -61,7 +62,7 @@ class Record:
     wall_s: float
 
     def __post_init__(self) -> None:
-        """Take copies in plain JSON types and check them."""
+        """Copy every field into plain JSON types, then check it."""
         for field in fields(self):
             object.__setattr__(self, field.name, _plain(getattr(self, field.name), field.name))
         _check_identity(self)
@@ -74,12 +75,11 @@ class Record:
         return f"{self.case}-seed{self.seed}"
 
     def __str__(self) -> str:
-        """Return the name."""
         return self.name
 
 
 def record_key(settings: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
-    """Return the hex digest of all that decides a result but the seed.
+    """Compute the hex digest of everything that decides a result, except the seed.
 
     Of the machine only the fingerprint counts; of the rest of the environment, everything.
     """
@@ -92,13 +92,13 @@ def record_key(settings: Mapping[str, Any], environment: Mapping[str, Any]) -> s
 
 
 def json_digest(content: Any) -> str:
-    """Return the sha256 of a JSON value in its canonical form."""
+    """Compute the sha256 of a JSON value in its canonical form."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def encoded(value: Any) -> Any:
-    """Return a JSON value with numbers that are not finite as strings."""
+    """Write the numbers of a JSON value that are not finite as strings (`NOT_FINITE`)."""
     if isinstance(value, dict):
         return {name: encoded(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -107,7 +107,11 @@ def encoded(value: Any) -> Any:
 
 
 def _plain(value: Any, name: str) -> Any:
-    """Return `value` in dicts, lists, strings, numbers, booleans and None, or raise ValueError."""
+    """Copy `value` into dicts, lists, strings, numbers, booleans and None.
+
+    Raises:
+        ValueError: If it holds anything else.
+    """
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {key: _plain(item, f"{name}[{key!r}]") for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -120,13 +124,17 @@ def _plain(value: Any, name: str) -> Any:
 
 
 def _check(valid: bool, argument: str, rule: str, received: object) -> None:
-    """Raise ValueError unless `valid`."""
+    """Refuse an argument that is not `valid`.
+
+    Raises:
+        ValueError: If it is not.
+    """
     if not valid:
         raise ValueError(f"{argument} must {rule}. Received: {received!r}")
 
 
 def _check_identity(record: Record) -> None:
-    """Raise ValueError unless the fields that name a record are valid."""
+    """Refuse fields that cannot name a record."""
     schema, seed, key = record.schema, record.seed, record.key
     valid = type(schema) is int and schema == SCHEMA_VERSION
     _check(valid, "schema", f"be {SCHEMA_VERSION}", schema)
@@ -139,7 +147,7 @@ def _check_identity(record: Record) -> None:
 
 
 def _check_environment(environment: Any) -> None:
-    """Raise ValueError unless versions, digests and the machine's fingerprint are there."""
+    """Refuse an environment without versions, digests and the machine's fingerprint."""
     _check(isinstance(environment, dict), "environment", "be a mapping", environment)
     for name in DIGESTS:
         text = environment.get(name)
@@ -153,7 +161,7 @@ def _check_environment(environment: Any) -> None:
 
 
 def _check_measurements(record: Record) -> None:
-    """Raise ValueError unless the fields of what was measured have their types."""
+    """Refuse measurements that have other types than `Record` states."""
     for name in ("settings", "metrics", "curves", "timing"):
         part = getattr(record, name)
         _check(isinstance(part, dict), name, "be a mapping", part)
@@ -176,7 +184,7 @@ def _is_number(value: object) -> bool:
 
 
 def _is_utc(text: object) -> bool:
-    """Return whether `text` is a date and time in UTC."""
+    """True where `text` is a date and time in UTC."""
     try:
         return datetime.fromisoformat(str(text)).utcoffset() == timedelta(0)
     except ValueError:

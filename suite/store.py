@@ -1,4 +1,4 @@
-"""The store: records in JSON files, one a case and seed, each whole or not there at all."""
+"""The store: one JSON file for each case and seed, whole or not there at all."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from suite.files import MEND, read_bytes, refuse_write, sync_folder, write_atomi
 from suite.records import NOT_FINITE, SCHEMA_VERSION, Record, encoded, json_digest
 
 SUPERSEDED = "superseded"
-"""Folder, beside the records, of those whose key is no longer the current one."""
+"""Folder beside the records for those that a record with another key has replaced."""
 
 
 def record_path(root: Path, *, release: str, tier: str, case: str, seed: int) -> Path:
-    """Return where below `root` the record of a case and seed lies."""
+    """Tell where below `root` the record of a case and seed lies."""
     return root / release / tier / f"{case}-seed{seed}.json"
 
 
@@ -35,7 +35,7 @@ def write_record(record: Record, path: Path) -> None:
 
 
 def read_record(path: Path) -> Record:
-    """Return the record in `path`.
+    """Read the record in `path`.
 
     Raises:
         RecordError: If the file cannot be read, is damaged or edited, has another schema
@@ -55,7 +55,7 @@ def read_record(path: Path) -> Record:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """Return the records ``*.json`` of one release and tier, by name; none if there is no folder.
+    """Read the records ``*.json`` of one release and tier, by name; none if there is no folder.
 
     Raises:
         RecordError: If a file is no valid record, or belongs to another release or tier.
@@ -71,7 +71,7 @@ def read_records(folder: Path) -> list[Record]:
 
 
 def find(root: Path, *, release: str, tier: str, case: str, seed: int, key: str) -> Record | None:
-    """Return the stored record of a case and seed, or None if it is absent or has another key.
+    """Look up the record of a case and seed; None if it is absent or has another key.
 
     Raises:
         RecordError: If there is one that is not valid.
@@ -100,7 +100,7 @@ def store(record: Record, root: Path) -> Path:
 
 
 def stored_cases(folder: Path) -> set[str]:
-    """Return the cases of which `folder` holds records, by their files' names alone.
+    """List the cases that `folder` holds records of, by the names of the files alone.
 
     Raises:
         RecordError: If a replacement of the folder was interrupted.
@@ -128,7 +128,11 @@ def replace_records(records: Iterable[Record], folder: Path) -> None:
 
 
 def _swap(fresh: Path, folder: Path, retired: Path) -> None:
-    """Put `fresh` in the place of `folder`; a kill between the two renames leaves `retired`."""
+    """Put `fresh` in the place of `folder`; a kill between the two renames leaves `retired`.
+
+    Raises:
+        OSError: If a folder cannot be renamed; `folder` is then what it was.
+    """
     present = folder.exists()
     if present:
         shutil.rmtree(retired, ignore_errors=True)
@@ -144,7 +148,11 @@ def _swap(fresh: Path, folder: Path, retired: Path) -> None:
 
 
 def _check_not_interrupted(folder: Path) -> None:
-    """Raise RecordError if a replacement of `folder` was killed between its two renames."""
+    """Refuse a `folder` whose replacement was killed between its two renames.
+
+    Raises:
+        RecordError: If it is missing and the former one is still there.
+    """
     retired = folder.with_name(f".{folder.name}.retired")
     if retired.exists() and not folder.exists():
         raise RecordError(
@@ -154,7 +162,11 @@ def _check_not_interrupted(folder: Path) -> None:
 
 
 def _read_resident(path: Path) -> Record:
-    """Return the record in `path`, whose release and tier must be those of its folder."""
+    """Read the record in `path`, whose release and tier must be those of its folder.
+
+    Raises:
+        RecordError: If they are not, or the file holds no valid record.
+    """
     record = read_record(path)
     home = (path.parent.parent.name, path.parent.name)
     if (record.release, record.tier) != home:
@@ -163,12 +175,20 @@ def _read_resident(path: Path) -> Record:
 
 
 def _refuse(path: Path, found: str) -> NoReturn:
-    """Raise RecordError: what is wrong with the file and how to mend it."""
+    """Say what is wrong with a record's file and how to mend it.
+
+    Raises:
+        RecordError: Always.
+    """
     raise RecordError(f"{path} is not a record that can be trusted: {found}. {MEND}")
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    """Return the JSON object in `path`, of this schema version, or raise RecordError."""
+    """Read the JSON object in `path`.
+
+    Raises:
+        RecordError: If it is no JSON object of this schema version.
+    """
     try:
         content = json.loads(
             read_bytes(path), object_pairs_hook=_unique, parse_constant=_no_constant
@@ -184,7 +204,11 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the object of `pairs` or raise ValueError if a key comes twice."""
+    """Make a JSON object of its `pairs`.
+
+    Raises:
+        ValueError: If a key comes twice.
+    """
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
@@ -194,12 +218,20 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> NoReturn:
-    """Raise ValueError: ``NaN`` and ``Infinity`` are not JSON."""
+    """Refuse ``NaN`` and ``Infinity``, which are not JSON.
+
+    Raises:
+        ValueError: Always.
+    """
     raise ValueError(f"{name} is not a JSON number")
 
 
 def _check_fields(path: Path, content: Mapping[str, Any]) -> None:
-    """Raise RecordError unless `content` has exactly the fields of a record's file."""
+    """Refuse `content` that does not have exactly the fields of a record's file.
+
+    Raises:
+        RecordError: If fields are missing or unknown.
+    """
     expected = {field.name for field in fields(Record)} | {"sha256"}
     missing, unknown = sorted(expected - set(content)), sorted(set(content) - expected)
     if missing:
@@ -209,7 +241,7 @@ def _check_fields(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _layout(value: Any, margin: str = "") -> str:
-    """Return JSON with sorted keys, one line a key and one line a list or layer."""
+    """Write JSON with sorted keys: one line for each key, list or row of statistics."""
     inner = margin + " "
     if isinstance(value, dict) and value:
         lines = [f"{inner}{json.dumps(k)}: {_layout(value[k], inner)}" for k in sorted(value)]
@@ -221,7 +253,7 @@ def _layout(value: Any, margin: str = "") -> str:
 
 
 def _decoded(value: Any) -> Any:
-    """Return what `_encoded` was given."""
+    """Undo `suite.records.encoded`: make numbers of the strings `NOT_FINITE`."""
     if isinstance(value, dict):
         return {name: _decoded(item) for name, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The tables of cases, one a question, and the tiers: the sizes in which they run."""
+"""The tables of cases, and the tiers: the sizes in which the cases run."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from suite.networks.phases import GRID, PHASES
 ACCURACY = tuple(
     Case(architecture, loss=loss) for architecture in ARCHITECTURES for loss in (PLAIN, "intended")
 )
-
 STALL = tuple(
     Case("resnet50", loss=loss, fix=fix)
     for loss in PHASES
     for fix in ("none", "bn-momentum-0.5", "imagenet-inputs")
 )
-
 NO_STALL = tuple(Case(name) for name, row in ARCHITECTURES.items() if not row.batch_norm)
-
 ATTACK = tuple(Case(architecture, question="attack") for architecture in ARCHITECTURES)
 STEP_TIME = tuple(Case(architecture, question="step-time") for architecture in ARCHITECTURES)
-LITERAL_FIXES = (  # the rest choose the phases themselves, or do what these do
+PARITY = (
+    *(Case("resnet50", loss=loss, question="parity") for loss in (*PHASES, PLAIN)),
+    Case("lenet5", question="parity"),
+)
+
+LITERAL_FIXES = (  # the others choose the phases themselves, or do the same as one of these
     "none",
     "bn-momentum-0.5",
     "more-iterations",
@@ -36,12 +38,11 @@ LITERAL_FIXES = (  # the rest choose the phases themselves, or do what these do
     "phase-scope",
     "imagenet-inputs",
 )
-
 FIXED = (
     *(
         Case("resnet50", fix=fix, question="fixes")
         for fix in FIXES
-        if fix != "phase-scope"  # it makes `intended` of `literal`
+        if fix != "phase-scope"  # it turns `literal` into `intended`
     ),
     *(Case("resnet50", loss="literal", fix=fix, question="fixes") for fix in LITERAL_FIXES),
     *(
@@ -49,18 +50,12 @@ FIXED = (
         for fix in ("none", "bn-momentum-0.5", "precise-bn")
     ),
 )
-
 GRID_POINTS = tuple(
     Case("resnet50", loss=loss, question="fixes")
     for loss in GRID
-    if loss not in ("moving-kept", "own-updating")  # `intended`, attack-inference-loss-training
+    if loss not in ("moving-kept", "own-updating")  # among `FIXED`: intended, attack in inference
 )
-
 VARIED = tuple(Case("resnet50", loss=loss, question="fixes") for loss in PHASES)
-PARITY = (
-    *(Case("resnet50", loss=loss, question="parity") for loss in (*PHASES, PLAIN)),
-    Case("lenet5", question="parity"),
-)
 
 TABLES: Mapping[str, tuple[Case, ...]] = {
     "accuracy": ACCURACY,
@@ -82,26 +77,37 @@ TABLES: Mapping[str, tuple[Case, ...]] = {
     ),
     "full-size": tuple(case for case in STEP_TIME if case.architecture in PRETRAINED),
 }
-"""The rows of each question at their published settings; tiers override fields."""
+"""The cases that are run together, at their published settings; tiers override fields."""
 
 
 class Tier(NamedTuple):
-    """The fields in which a size of the benchmarks differs from the published settings.
+    """One size of the benchmarks: the fields in which it differs from the published settings.
 
     Attributes:
         common: Fields of every case.
-        architectures: Fields by architecture; those not named are not part of the tier.
-        tables: Fields by table of `TABLES`; those not named are not part of the tier.
+        architectures: Fields by architecture; an architecture that is missing is not part of the
+            tier.
+        tables: Fields by table of `TABLES`; a table that is missing is not part of the tier.
+        gpu: True where the cases are too large for a CPU.
     """
 
     common: Mapping[str, Any]
     architectures: Mapping[str, Mapping[str, Any]]
     tables: Mapping[str, Mapping[str, Any]]
+    gpu: bool = False
 
 
 UNTRAINED = {"weights": "random", "pretraining_steps": 0, "epochs": 1}
 ATTACKED = {**UNTRAINED, "train_images": 64, "test_images": 256}
 TIMED = {**UNTRAINED, "train_images": 22 * 32, "test_images": 64}  # 2 steps warm up, 20 count
+FEW_STEPS = {**UNTRAINED, "train_images": 4 * 32, "test_images": 64}  # of a full-size network
+TRACED = {  # five steps at the published rate, at which rounding grows the least
+    **UNTRAINED,
+    "train_images": 5 * 32,
+    "test_images": 64,
+    "learning_rate": 0.001,
+}
+
 QUESTIONED: Mapping[str, Mapping[str, Any]] = {
     "accuracy": {},
     "stall": {},
@@ -111,23 +117,7 @@ QUESTIONED: Mapping[str, Mapping[str, Any]] = {
     "step-time": TIMED,
     "traps": {**UNTRAINED, "train_images": 64, "test_images": 64},
 }
-
-TRACED = {  # five steps at the published rate, at which rounding grows the least
-    **UNTRAINED,
-    "train_images": 5 * 32,
-    "test_images": 64,
-    "learning_rate": 0.001,
-}
-
-FEW_STEPS = {**UNTRAINED, "train_images": 4 * 32, "test_images": 64}  # of a full-size network
-REDUCED_RESNET = {
-    "width": 0.25,
-    "blocks": (1, 1, 1, 1),
-    "weights": "surrogate",
-    "pretraining_steps": 600,
-    "train_images": 6400,
-    "epochs": 1,
-}
+"""Fields of the tables that every tier but those of the studies runs."""
 
 STUDIED: Mapping[str, Mapping[str, Any]] = {
     "fixes": {},
@@ -138,8 +128,18 @@ STUDIED: Mapping[str, Mapping[str, Any]] = {
     "large-images": {"size_px": 48},
     "linear-head": {},
 }
+"""Fields of the tables of the studies: each varies one setting."""
 
+REDUCED_RESNET = {
+    "width": 0.25,
+    "blocks": (1, 1, 1, 1),
+    "weights": "surrogate",
+    "pretraining_steps": 600,
+    "train_images": 6400,
+    "epochs": 1,
+}
 SMALL_RATE = 0.01  # ten times the published one: the small tier has a hundredth of its steps
+
 TIERS: Mapping[str, Tier] = {
     "quickstart": Tier(
         common={
@@ -189,20 +189,22 @@ TIERS: Mapping[str, Tier] = {
             "resnet50": {"weights": "imagenet"},
         },
         tables=QUESTIONED,
+        gpu=True,
     ),
     "full-study": Tier(
         common={},
         architectures={"resnet50": {"weights": "imagenet"}},
         tables={"fixes": {}, "grid": {}},
+        gpu=True,
     ),
 }
-"""The same cases in three sizes; the studies of the fixes have the small and the full one."""
+"""The benchmarks in three sizes; the studies of the fixes have the small and the full size."""
 
 NO_FILES: Mapping[str, str] = MappingProxyType({})
 
 
 def table(name: str, *, tier: str, weights: Mapping[str, str] = NO_FILES) -> tuple[Case, ...]:
-    """Return the rows of one table of `TABLES` in the size of one tier.
+    """List the cases of one table in the size of one tier; none where the tier leaves it out.
 
     Args:
         name: A key of `TABLES`.
@@ -210,7 +212,7 @@ def table(name: str, *, tier: str, weights: Mapping[str, str] = NO_FILES) -> tup
         weights: Files that replace the download of ImageNet's weights, by architecture.
 
     Raises:
-        ValueError: If a name is no key.
+        ValueError: If `name` or `tier` is no such key.
     """
     require("name", name, TABLES)
     require("tier", tier, TIERS)
@@ -222,7 +224,7 @@ def table(name: str, *, tier: str, weights: Mapping[str, str] = NO_FILES) -> tup
 
 
 def _resized(row: Case, name: str, tier: str, weights: Mapping[str, str]) -> Case:
-    """Return `row` with the fields of a tier."""
+    """Give `row` the fields of a tier."""
     size = TIERS[tier]
     fields = {**size.common, **size.architectures[row.architecture], **size.tables[name]}
     if fields.get("weights") == "imagenet":
