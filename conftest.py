@@ -32,6 +32,7 @@ VERDICTS: pytest.StashKey[list[Verdict]] = pytest.StashKey()
 RECORDS: pytest.StashKey[dict[str, Record]] = pytest.StashKey()
 UNANSWERED: pytest.StashKey[list[str]] = pytest.StashKey()
 
+Note: TypeAlias = "Callable[[str, object], None]"
 Measure: TypeAlias = "Callable[..., Record]"
 Check: TypeAlias = "Callable[[Record, Mapping[str, float]], None]"
 
@@ -120,29 +121,34 @@ def weights_file(text: str) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="session")
-def session(pytestconfig: pytest.Config) -> Session:
-    """Load the framework that is installed, once for all cases."""
+def session(pytestconfig: pytest.Config, record_testsuite_property: Note) -> Session:
+    """Load the framework that is installed, once for all cases; `matrix` reads what is noted."""
     from suite.measure.once import open_session  # noqa: PLC0415 - takes seconds
 
     option = pytestconfig.option
     root = option.gtsrb_root or os.environ.get("GTSRB_ROOT")
-    with stopping():
-        return open_session(
+    record_testsuite_property("framework", "asked for")
+    with stopping(record_testsuite_property):
+        opened = open_session(
             release=option.release,
             tier=option.tier,
             records=option.records,
             lock=option.lock,
             gtsrb_root=Path(root) if root else None,
         )
+    record_testsuite_property("framework", "loaded")
+    return opened
 
 
 @pytest.fixture(scope="session")
-def measure(pytestconfig: pytest.Config, session: Session) -> Measure:
+def measure(
+    pytestconfig: pytest.Config, session: Session, record_testsuite_property: Note
+) -> Measure:
     """Give a function that finds the record of a case and seed, and runs the case if it must."""
     from suite.measure.once import measure_once  # noqa: PLC0415 - takes seconds
 
     def record_of(case: Case, seed: int, timer: Callable[[], Any] | None = None) -> Record:
-        with stopping():
+        with stopping(record_testsuite_property):
             record = measure_once(case, seed, session=session, timer=timer)
         pytestconfig.stash[RECORDS][record.name] = record
         return record
@@ -151,7 +157,7 @@ def measure(pytestconfig: pytest.Config, session: Session) -> Measure:
 
 
 @contextmanager
-def stopping() -> Iterator[None]:
+def stopping(note: Note | None = None) -> Iterator[None]:
     """End the session on what only the user can mend: no later case would fare better.
 
     A fix that this release does not have is a reason to skip its case alone.
@@ -161,6 +167,8 @@ def stopping() -> Iterator[None]:
     except FixError as error:
         pytest.skip(f"{error}")
     except SuiteError as error:
+        if note:
+            note("stopped", error)
         pytest.exit(f"{error}", returncode=ERROR_STATUS)
 
 

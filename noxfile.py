@@ -1,10 +1,12 @@
-"""The sessions: every job of the project in one environment each; `nox -l` lists them."""
+"""The sessions, one for each job. ROW is a release, such as tf-2.15; without it, the default."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,18 @@ PATHS = [os.environ["PATH"], *map(str, sorted(PYENV.glob("3.*/bin")))]
 os.environ["PATH"] = os.pathsep.join(PATHS)  # pyenv's shims hide the Pythons that are not active
 
 SETTINGS = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["suite"]
-for row in (*SETTINGS["releases"], *SETTINGS["gpu-releases"]):
+for entry in (*SETTINGS["releases"], *SETTINGS["gpu-releases"]):
     for field in ("name", "python", "pins", "reason"):
-        if field not in row:
-            sys.exit(f"pyproject.toml: {row.get('name', 'a release')} has no {field}. Add it.")
+        if field not in entry:
+            sys.exit(f"pyproject.toml: {entry.get('name', 'a release')} has no {field}. Add it.")
 RELEASES = [nox.param(row, row["python"], id=row["name"]) for row in SETTINGS["releases"]]
 GPU_RELEASES = [nox.param(row, row["python"], id=row["name"]) for row in SETTINGS["gpu-releases"]]
-DEFAULT = next(row for row in SETTINGS["releases"] if row["name"] == SETTINGS["default"])
+ROWS = {row["name"]: row for row in SETTINGS["releases"]}
+DEFAULT = ROWS[SETTINGS["default"]]
+GIVEN = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+ROW = (
+    ROWS.get(GIVEN[0], DEFAULT) if GIVEN else DEFAULT
+)  # a session's Python is fixed when it is made
 ENVIRONMENT = {  # the Keras that runs is the row's choice, not the user's
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "PYTHONWARNINGS": "default",
@@ -37,10 +44,16 @@ ENVIRONMENT = {  # the Keras that runs is the row's choice, not the user's
 }
 STACK_TESTS = [
     "tests/stacks",
-    "tests/test_diagnosis.py",
-    "tests/test_fixes.py",
-    "tests/examination/test_loading.py",
+    "tests/networks/test_fixes.py",
+    "tests/measure/test_statistics.py",
+    "tests/measure/test_phases_seen.py",
+    "tests/diagnose/test_loading.py",
 ]
+GPU = Path("/dev/nvidia0")
+NO_GPU = (
+    f"the full tier needs a CUDA GPU: found neither {GPU} nor a GPU that `nvidia-smi -L` lists. "
+    'Run it where there is one, or `nox -s "benchmarks({})"` here, on the CPU'
+)
 
 Row = dict[str, Any]
 
@@ -70,7 +83,7 @@ def renew_if_python_changed(session: nox.Session) -> None:
 
 
 def install_release(session: nox.Session, row: Row, lock: str) -> dict[str, Any]:
-    """Install one row of the release table and return the environment variables it runs with."""
+    """Install one row of the release table; give the environment variables that it runs with."""
     renew_if_python_changed(session)
     if row.get("unpinned"):  # resolved anew each time; its lock is not committed
         session.install("uv")
@@ -79,12 +92,46 @@ def install_release(session: nox.Session, row: Row, lock: str) -> dict[str, Any]
     return {**ENVIRONMENT, **row.get("env", {})}
 
 
+def run_pytest(session: nox.Session, *arguments: str, env: dict[str, Any]) -> None:
+    """Run pytest; what another release's framework warns of is no error."""
+    session.run("python", "-m", "pytest", "-W", "default", *arguments, env=env)
+
+
 def benchmark(session: nox.Session, row: Row, *more: str, lock: str, tier: str) -> None:
-    """Run the benchmarks of one tier in the environment of one release, whatever it warns of."""
-    environment = install_release(session, row, lock)
-    arguments = ["--release", row["name"], "--lock", f"locks/{lock}.txt", "--tier", tier, *more]
-    options = ["-W", "default", "benchmarks", *arguments, *session.posargs]
-    session.run("python", "-m", "pytest", *options, env=environment)
+    """Run the benchmarks of one tier in the environment of one release."""
+    env = install_release(session, row, lock)
+    options = ("--release", row["name"], "--lock", f"locks/{lock}.txt", "--tier", tier)
+    run_pytest(session, "benchmarks", *options, *more, env=env)
+
+
+def in_its_own(function: Callable[[nox.Session], None]) -> Callable[..., None]:
+    """Give a session the Python of the row that is named, and a folder for each such row.
+
+    The default row is no parameter of a session, so that `nox -l` lists the session just once.
+    """
+    named = [nox.param(ROW["python"], id=ROW["name"])]
+    return function if ROW is DEFAULT else nox.parametrize("python", named)(function)
+
+
+def options_after_row(session: nox.Session) -> list[str]:
+    """Give pytest's options without the row before them; refuse what is neither."""
+    given = session.posargs
+    if not given or given[0].startswith("-"):
+        return given
+    if given[0] not in ROWS:
+        rows = ", ".join(ROWS)
+        session.error(f"{given[0]} is no row of the release table. Name one first, of {rows}")
+    return given[1:]
+
+
+def require_gpu(session: nox.Session, row: Row) -> None:
+    """Stop before gigabytes are installed that nothing here can run; `--install-only` may go on."""
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, check=False).stdout  # noqa: S607 - of the driver
+    except OSError:
+        listed = b""
+    if not (listed.startswith(b"GPU ") or GPU.exists() or "--install-only" in sys.argv):
+        session.error(NO_GPU.format(row["name"]))
 
 
 @nox.session
@@ -94,13 +141,13 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *session.posargs, env=ENVIRONMENT)
 
 
-@nox.session(name="stack-tests")
-@nox.parametrize(["row", "python"], RELEASES)
-def stack_tests(session: nox.Session, row: Row) -> None:
-    """Test in the environment of one release what works through its framework (a minute)."""
-    environment = install_release(session, row, row["name"])
-    options = ["-W", "default", *STACK_TESTS, *session.posargs]
-    session.run("python", "-m", "pytest", *options, env=environment)
+@nox.session(name="stack-tests", python=DEFAULT["python"])
+@in_its_own
+def stack_tests(session: nox.Session) -> None:
+    """Test what works through one release's framework (a minute): -- ROW [OPTIONS]."""
+    options = options_after_row(session)
+    env = install_release(session, ROW, ROW["name"])
+    run_pytest(session, *STACK_TESTS, *options, env=env)
 
 
 @nox.session
@@ -115,82 +162,91 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def quickstart(session: nox.Session) -> None:
-    """Try the whole flow on synthetic signs (at most 10 minutes, no download but packages)."""
-    benchmark(session, DEFAULT, lock=DEFAULT["name"], tier="quickstart")
+    """Try everything on synthetic signs (at most 10 minutes; no data set needed)."""
+    benchmark(session, DEFAULT, *session.posargs, lock=DEFAULT["name"], tier="quickstart")
 
 
 @nox.session
 @nox.parametrize(["row", "python"], RELEASES)
 def benchmarks(session: nox.Session, row: Row) -> None:
-    """Run the small tier on real GTSRB on the CPU (at most 25 minutes a release)."""
-    benchmark(session, row, lock=row["name"], tier="small")
+    """Run the small tier on GTSRB on the CPU (at most 25 minutes)."""
+    benchmark(session, row, *session.posargs, lock=row["name"], tier="small")
 
 
 @nox.session(name="gpu-benchmarks")
 @nox.parametrize(["row", "python"], GPU_RELEASES)
 def gpu_benchmarks(session: nox.Session, row: Row) -> None:
     """Run the full tier at the published sizes on a CUDA GPU (hours)."""
-    benchmark(session, row, lock=f"{row['name']}-gpu", tier="full")
+    require_gpu(session, row)
+    benchmark(session, row, *session.posargs, lock=f"{row['name']}-gpu", tier="full")
 
 
-@nox.session
-@nox.parametrize(["row", "python"], RELEASES)
-def study(session: nox.Session, row: Row) -> None:
-    """Measure every fix and what the stall depends on, five seeds, on the CPU (hours)."""
-    benchmark(session, row, "--seeds", "0,1,2,3,4", lock=row["name"], tier="study")
-
-
-@nox.session(name="fix-table")
-def fix_table(session: nox.Session) -> None:
-    """Write the table of the fixes, its plot and the claims into the README, from records."""
-    install(session, "tools")
-    session.run("python", "-m", "suite", "study", *session.posargs)
-
-
-@nox.session
-def diagnose(session: nox.Session) -> None:
-    """Tell why a network does not train, and what to do: -- MODEL --data DIR."""
-    install(session, DEFAULT["name"], "tools")
-    session.run("python", "-m", "suite", "diagnose", *session.posargs, env=ENVIRONMENT)
+@nox.session(python=DEFAULT["python"])
+@in_its_own
+def study(session: nox.Session) -> None:
+    """Measure every fix with five seeds on the CPU (hours): -- ROW [OPTIONS]."""
+    options = ["--seeds", "0,1,2,3,4", *options_after_row(session)]
+    benchmark(session, ROW, *options, lock=ROW["name"], tier="study")
 
 
 @nox.session
 def matrix(session: nox.Session) -> None:
-    """Run the small tier on all releases, or -- --rows A,B, --jobs N at once; print one table."""
+    """Run the small tier on every release: -- [--rows A,B] [--jobs N] [OPTIONS]."""
     install(session, "tools")
     session.run("python", "-m", "suite", "matrix", *session.posargs)
 
 
 @nox.session
 def compare(session: nox.Session) -> None:
-    """Compare the records with the stored baselines; fails on a regression."""
+    """Compare the records with the stored baselines; fail on a regression."""
     install(session, "tools")
     session.run("python", "-m", "suite", "compare", *session.posargs)
 
 
 @nox.session
 def parity(session: nox.Session) -> None:
-    """Compare the first steps of every release that has records with the default row's."""
+    """Compare the first training steps of the releases that have records."""
     install(session, "tools")
     session.run("python", "-m", "suite", "parity", *session.posargs)
 
 
+@nox.session(name="fix-table")
+def fix_table(session: nox.Session) -> None:
+    """Compare the fixes and judge the published claims, from records."""
+    install(session, "tools")
+    session.run("python", "-m", "suite", "study", *session.posargs)
+
+
+@nox.session
+def results(session: nox.Session) -> None:
+    """Show what every network reaches, from stored records."""
+    install(session, "tools")
+    session.run("python", "-m", "suite", "results", *session.posargs)
+
+
+@nox.session
+def diagnose(session: nox.Session) -> None:
+    """Find out why a network of your own does not train: -- MODEL --data DIR."""
+    install(session, DEFAULT["name"], "tools")
+    session.run("python", "-m", "suite", "diagnose", *session.posargs, env=ENVIRONMENT)
+
+
 @nox.session
 def rebaseline(session: nox.Session) -> None:
-    """Make the records of one release and tier its baseline: -- --release R --tier T."""
+    """Make a release's records its baseline: -- --release NAME --tier TIER."""
     install(session, "tools")
     session.run("python", "-m", "suite", "rebaseline", *session.posargs)
 
 
 @nox.session
 def data(session: nox.Session) -> None:
-    """Download GTSRB's official archives into the cache and verify them."""
+    """Download GTSRB's official archives into the cache and check them."""
     install(session, "tools")
     session.run("python", "-m", "suite", "data", *session.posargs)
 
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Resolve the release table, or -- NAME alone, into locks/*.txt; -- --check for stale ones."""
+    """Resolve the release table into locks/*.txt: -- [NAME]; find stale ones: -- --check."""
     session.install("uv")
     session.run("python", "-m", "suite", "lock", *session.posargs)

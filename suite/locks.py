@@ -1,6 +1,6 @@
-"""The locks: what each row of the release table resolves to, with hashes; are they fresh?
+"""The locks: what each row of the release table resolves to, and whether that is fresh.
 
-Run by ``nox -s lock`` with nothing installed but uv: the standard library's alone.
+`nox -s lock` runs this with nothing installed but uv, so it imports only the standard library.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from suite.errors import ReleaseError
 from suite.releases import PROJECT, TABLES, Release, read_project, read_releases
 
 LOCKS = Path("locks")
-PLATFORM = "x86_64-unknown-linux-gnu"  # the README's; a universal lock would resolve for all others
+PLATFORM = "x86_64-unknown-linux-gnu"  # the only one supported; a lock for every platform must fit all
 TOOLS = "tools"
 TOOLS_PYTHON = "3.11"
 OPTIONS = (
@@ -30,6 +30,8 @@ OPTIONS = (
     "--no-emit-find-links",
     "--quiet",
 )
+
+NO_UV = "uv is missing, which resolves the locks: install it with `pip install uv`"
 
 _HEADER = re.compile(r"# inputs (\w+)\n# content (\w+)\n")
 _PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==(\S+)", re.MULTILINE)
@@ -60,13 +62,25 @@ class Lock(NamedTuple):
         return LOCKS / f"{self.name}.txt"
 
 
+class Fault(NamedTuple):
+    """What is wrong with a lock.
+
+    Attributes:
+        text: What is wrong, what would change and what to do.
+        unresolvable: True if no versions were found that fit the row.
+    """
+
+    text: str
+    unresolvable: bool = False
+
+
 def lock_of(row: Release) -> Lock:
-    """Return the lock of a row."""
+    """Name the lock file of a row and what it is resolved from."""
     return Lock(row.lock, row.python, row.pins, find_links=row.find_links)
 
 
 def update(locks: Sequence[Lock], *, upgrade: bool = False) -> list[str]:
-    """Write every lock that can be had and return why the others cannot."""
+    """Resolve and write every lock; report in one line each those that cannot be resolved."""
     problems = []
     for lock in locks:
         try:
@@ -80,24 +94,29 @@ def update(locks: Sequence[Lock], *, upgrade: bool = False) -> list[str]:
 
 
 def check(locks: Sequence[Lock]) -> list[str]:
-    """Return for every stale lock what is wrong with it and what would change; write none."""
-    return [found for found in map(problem, locks) if found]
+    """Report every stale lock in one line: what is wrong and what would change; write none."""
+    return [found.text for found in map(fault, locks) if found]
 
 
-def problem(lock: Lock) -> str:
-    """Return what is wrong with a lock, why, and what to do; nothing if it is fresh."""
-    fault = staleness(lock)
-    if not fault:
-        return ""
+def fault(lock: Lock) -> Fault | None:
+    """Find what is wrong with a lock and what to do about it; None if it is fresh.
+
+    A stale lock is resolved anew, which needs the network, to tell what would change.
+    """
+    reason = staleness(lock)
+    if not reason:
+        return None
+    if not _has_uv():
+        return Fault(f"{reason}; {NO_UV}")
     try:
         changes = _changes(_pins(lock.path), dict(_PIN.findall(resolved(lock))))
     except ReleaseError as error:
-        return f"{fault}; {error}"
-    return f"{fault}{changes}. Run `nox -s lock -- {_row(lock)}`"
+        return Fault(f"{reason}; {error}", unresolvable=True)
+    return Fault(f"{reason}{changes}. Run `nox -s lock -- {_row(lock)}`")
 
 
 def staleness(lock: Lock) -> str:
-    """Return what is wrong with a lock file; nothing if it is what its row resolved to.
+    """Say why a lock file is not what its row resolved to; empty if it is.
 
     Its header holds the digests of what went in and of what came out, so no network is needed.
     """
@@ -118,7 +137,7 @@ def staleness(lock: Lock) -> str:
 
 
 def strangers() -> list[str]:
-    """Return the lock files that belong to no row."""
+    """Report every lock file that belongs to no row, in one line."""
     rows = [row for table, _ in TABLES for row in read_releases(table=table)]
     known = {*(row.lock for row in rows), TOOLS}
     paths = sorted(path for path in LOCKS.glob("*.txt") if path.stem not in known)
@@ -126,7 +145,7 @@ def strangers() -> list[str]:
 
 
 def inputs(lock: Lock) -> str:
-    """Return all that decides what a lock resolves to, but the registry, as text."""
+    """Write down, as JSON, all that decides what a lock resolves to except the registry."""
     project = read_project()
     constraint = LOCKS / f"{lock.constraint}.txt"
     return json.dumps(
@@ -143,15 +162,17 @@ def inputs(lock: Lock) -> str:
 
 
 def resolved(lock: Lock, *, upgrade: bool = False) -> str:
-    """Return the text of a lock as uv resolves it, keeping versions that still fit.
+    """Resolve a lock with uv and return its text; versions that still fit are kept.
+
+    Args:
+        lock: The lock.
+        upgrade: Forget the versions in its file, so that the newest that fit are taken.
 
     Raises:
         ReleaseError: If nothing fits; it names the row and gives uv's reason. If uv is missing.
     """
-    if shutil.which("uv") is None:
-        raise ReleaseError(
-            "uv is missing, which resolves the locks: install it with `pip install uv`"
-        )
+    if not _has_uv():
+        raise ReleaseError(NO_UV)
     with tempfile.TemporaryDirectory() as folder:
         pins, output = Path(folder, "pins.in"), Path(folder, "lock.txt")
         pins.write_text("\n".join(lock.pins), encoding="utf-8")
@@ -170,8 +191,12 @@ def resolved(lock: Lock, *, upgrade: bool = False) -> str:
     return f"# inputs {_digest(inputs(lock))}\n# content {_digest(body)}\n{body}"
 
 
+def _has_uv() -> bool:
+    return shutil.which("uv") is not None
+
+
 def _options(lock: Lock, output: Path) -> list[str]:
-    """Return uv's options."""
+    """List the options that `uv pip compile` resolves a lock with."""
     options = ["--python-version", lock.python, "--python-platform", PLATFORM, *OPTIONS]
     options += ["--group", lock.group] if lock.group else []
     options += ["-c", str(LOCKS / f"{lock.constraint}.txt")] if lock.constraint else []
@@ -179,19 +204,19 @@ def _options(lock: Lock, output: Path) -> list[str]:
 
 
 def find_links(row: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return uv's setting of where else wheels lie: this machine's own first, or the row's."""
+    """Set where uv looks for wheels that PyPI does not have: this machine's place, or the row's."""
     own = environment.get("UV_FIND_LINKS") or environment.get("PIP_FIND_LINKS")
     return {"UV_FIND_LINKS": own or row} if row else {}
 
 
 def one_line(message: str) -> str:
-    """Return an error message on one line, without line drawing and the word "error"."""
+    """Put an error message on one line, without line drawing and a leading "error"."""
     words = re.sub(r"[^\x20-\x7e]", " ", message).split()
     return " ".join(words).removeprefix("error: ").rstrip(".")
 
 
 def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> str:
-    """Return which versions a new lock would change; nothing where there is no old one."""
+    """Say which versions a new lock would change; empty if there is no old one."""
     changes = [
         f"{name} {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
         for name in sorted({*old, *new})
@@ -201,12 +226,12 @@ def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> str:
 
 
 def _pins(path: Path) -> dict[str, str]:
-    """Return the versions that a lock file holds; none if there is no file."""
+    """Read the versions that a lock file holds; none if there is no file."""
     return dict(_PIN.findall(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
 def _row(lock: Lock) -> str:
-    """Return the name of the lock's row."""
+    """Name the row that a lock belongs to."""
     return lock.name.removesuffix("-gpu")
 
 
@@ -215,7 +240,7 @@ def _digest(text: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a lock as a whole or not at all."""
+    """Write a lock: the whole file or nothing."""
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The release table: what is installed side by side and measured by the same cases."""
+"""The release table: the rows that are installed side by side and measured by the same cases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from suite.errors import ReleaseError
 
 PROJECT = Path("pyproject.toml")
 TABLES = (("releases", ""), ("gpu-releases", "-gpu"))
-"""The tables of ``[tool.suite]`` and what the names of their lock files end in."""
+"""The tables of ``[tool.suite]``, each with what the names of its lock files end in."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _PYTHON = re.compile(r"3\.\d+")
@@ -34,11 +34,12 @@ class Release:
     Attributes:
         name: Its name everywhere, such as ``"tf-2.21"``.
         python: The Python it runs on, such as ``"3.11"``.
-        pins: What is measured, each ``"package==version"`` unless `unpinned`.
-        reason: Why the row is there and why its odd pins are.
-        suffix: What the name of its lock ends in; ``"-gpu"`` with CUDA.
-        unpinned: Whether it is resolved anew when it runs; it has no lock and is no gate.
-        find_links: Where wheels lie that PyPI does not have; may be empty.
+        pins: The packages under measurement, each ``"package==version"`` unless `unpinned`.
+        reason: Why the row is there, and why its unusual pins are.
+        suffix: End of its lock's name: ``"-gpu"`` with CUDA, else empty.
+        unpinned: True if it is resolved anew each time it runs: no lock is committed, and a
+            failure fails nothing else.
+        find_links: Where to find wheels that PyPI does not have; may be empty.
 
     Raises:
         ValueError: If a field is outside its range.
@@ -55,14 +56,14 @@ class Release:
     def __post_init__(self) -> None:
         """Check the fields."""
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"name must be small letters, digits, . and -. Received: {self.name}")
+            raise ValueError(f"name must be lowercase, digits, . and -. Received: {self.name}")
         if not _PYTHON.fullmatch(self.python):
             raise ValueError(f"python must be such as 3.11. Received: {self.python}")
         inexact = [pin for pin in self.pins if "==" not in pin]
         if not self.pins or (inexact and not self.unpinned):
             raise ValueError(f"pins must be such as keras==3.15.1. Received: {inexact or 'none'}")
         if not self.reason:
-            raise ValueError("reason must tell why the row is there. Received: nothing")
+            raise ValueError("reason must say why the row is there. Received: nothing")
 
     @property
     def lock(self) -> str:
@@ -75,10 +76,14 @@ class Release:
 
 
 def read_releases(project: Path = PROJECT, *, table: str = "releases") -> tuple[Release, ...]:
-    """Return the rows of one table of `project`, in its order.
+    """Read the rows of one release table, in their order.
+
+    Args:
+        project: The ``pyproject.toml`` that holds it.
+        table: A key of `TABLES`.
 
     Raises:
-        ReleaseError: If the file cannot be read or a row is none.
+        ReleaseError: If the file cannot be read, or a row is wrong.
     """
     settings = read_project(project)["tool"]["suite"]
     rows = tuple(_release(row, project, dict(TABLES)[table]) for row in settings[table])
@@ -90,7 +95,7 @@ def read_releases(project: Path = PROJECT, *, table: str = "releases") -> tuple[
 
 
 def read_project(project: Path = PROJECT) -> dict[str, Any]:
-    """Return the content of pyproject.toml.
+    """Read ``pyproject.toml``.
 
     Raises:
         ReleaseError: If it cannot be read.
@@ -102,10 +107,12 @@ def read_project(project: Path = PROJECT) -> dict[str, Any]:
 
 
 def _release(row: dict[str, Any], project: Path, suffix: str) -> Release:
-    """Return the row that a table of the file holds, or raise ReleaseError."""
-    unknown, name = sorted(set(row) - set(_FIELDS)), row.get("name", "a row without name")
+    """Check one row as the file holds it and make it a `Release`, or raise ReleaseError."""
+    unknown, name = sorted(set(row) - set(_FIELDS)), row.get("name", "a row without a name")
     if unknown:
-        raise ReleaseError(f"{project}: {name} has {', '.join(unknown)}, which is no field.")
+        raise ReleaseError(
+            f"{project}: {name} has {', '.join(unknown)}. Its fields can be {', '.join(_FIELDS)}."
+        )
     for field, value in row.items():
         if not isinstance(value, _FIELDS[field]):
             kind = _FIELDS[field].__name__
@@ -127,10 +134,10 @@ def _release(row: dict[str, Any], project: Path, suffix: str) -> Release:
 
 
 def chosen(rows: tuple[Release, ...], names: str | None) -> tuple[Release, ...]:
-    """Return the rows that ``a,b,c`` names, in that order; all, unpinned ones last, for None.
+    """Pick the rows that ``a,b,c`` names, in that order; for None all, unpinned ones last.
 
     Raises:
-        ReleaseError: If a name is no row's.
+        ReleaseError: If a name belongs to no row.
     """
     if names is None:
         return tuple(sorted(rows, key=lambda row: row.unpinned))

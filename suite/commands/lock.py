@@ -1,4 +1,4 @@
-"""`lock`: the release table resolved into lock files, or checked against them."""
+"""`lock`: resolve the release table into lock files, or check that they are fresh."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from suite.releases import TABLES, read_project, read_releases
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write or check the locks and return the exit status: 0, or 1 if one cannot be had."""
+    """Write or check the locks; return 1 if one is stale or cannot be resolved, else 0."""
     options = _parser().parse_args(arguments)
     try:
         locks = chosen_locks(options.names)
@@ -27,16 +27,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(prog="nox -s lock --")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="rows; all if none is named")
-    parser.add_argument("--check", action="store_true", help="fail if a lock is stale; write none")
-    parser.add_argument("--upgrade", action="store_true", help="forget versions that still fit")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="rows; without one, all")
+    parser.add_argument("--check", action="store_true", help="fail on a stale lock; write nothing")
+    parser.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
     return parser
 
 
 def chosen_locks(names: Sequence[str]) -> list[Lock]:
-    """Return the locks of the rows `names`, GPU's too, or of all that are pinned and the tools.
+    """Choose the locks of the named rows, with those of their GPU rows; without names, all.
+
+    An unpinned row's lock is chosen only by its name.
 
     Raises:
         ReleaseError: If a name is neither a row's nor ``"tools"``.

@@ -1,4 +1,4 @@
-"""The matrix: the small tier on the rows of the release table, each in its own environment."""
+"""`matrix`: run the small tier on the rows of the release table, each in its own environment."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
-from suite.commands.logs import imported, installed, reason
 from suite.commands.options import INTERRUPTED_STATUS, REGRESSION_STATUS, positive
-from suite.commands.processes import POLL_S, Run, log_path, start, stopped_together
+from suite.commands.outcomes import files_of, outcome_of, untried
+from suite.commands.processes import POLL_S, Run, start, stopped_together
 from suite.errors import RecordError
 from suite.files import file_digest, write_atomically
 from suite.judge.compatibility import TIER, Evidence, Outcome
-from suite.locks import lock_of, staleness
+from suite.locks import fault, lock_of, staleness
 from suite.releases import Release, chosen, read_releases
 from suite.report.compatibility import compatibility, markdown_report, text_report
 from suite.report.grid import terminal_width
@@ -36,9 +35,9 @@ def run_matrix(
     jobs: int = 1,
     arguments: Sequence[str] = (),
 ) -> dict[str, Outcome]:
-    """Run the small tier of `rows`, `jobs` at once, and return what became of each.
+    """Run the small tier of the rows and tell what became of each, by name.
 
-    A row that fails stops no other. What is finished is not run again: its record is there.
+    A row that fails stops no other. A case that has its record is not run again.
 
     Args:
         rows: Rows of the release table, in the order in which they start.
@@ -47,46 +46,57 @@ def run_matrix(
         arguments: Passed on to pytest.
 
     Raises:
-        RecordError: If a log or an outcome cannot be written.
+        RecordError: If a report or an outcome cannot be written.
     """
-    waiting, outcomes = list(rows), dict[str, Outcome]()
-    running: list[Run] = []
+    outcomes, running = dict[str, Outcome](), list[Run]()
     with stopped_together(running):
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                running.append(start(waiting.pop(0), records, arguments))
-            for run in [run for run in running if run.process.poll() is not None]:
-                running.remove(run)
-                outcomes[run.release.name] = _finish(run, records)
-                print(f"{len(outcomes)} of {len(rows)} rows done", flush=True)
-            time.sleep(POLL_S)
+        for row, outcome in _in_turn(list(rows), running, records, jobs, arguments):
+            write_outcome(outcome, row, records)
+            outcomes[row.name] = outcome
+            end = "passed" if outcome.passed else f"failed: {outcome.reason}"
+            print(f"{row} {outcome.seconds:.0f} s, {end}", flush=True)
+            print(f"{len(outcomes)} of {len(rows)} rows done", flush=True)
     return outcomes
 
 
-def _finish(run: Run, records: Path) -> Outcome:
-    """Return what became of a row that has ended, after it is stored and printed."""
-    log = log_path(run.release, records).read_text(encoding="utf-8", errors="replace")
-    passed = run.process.returncode == 0
-    seconds = time.perf_counter() - run.started_s
-    outcome = Outcome(
-        passed=passed,
-        installs=installed(log),
-        imports=imported(log),
-        seconds=round(seconds, 1),
-        reason="" if passed else reason(log),
+def _in_turn(
+    waiting: list[Release], running: list[Run], records: Path, jobs: int, arguments: Sequence[str]
+) -> Iterator[tuple[Release, Outcome]]:
+    """Start the waiting rows as others end, and tell of each what became of it."""
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            row = waiting.pop(0)
+            refused = _refused(row)
+            if refused:
+                yield row, refused
+            else:
+                running.append(start(row, records, arguments))
+        for run in [run for run in running if run.process.poll() is not None]:
+            running.remove(run)
+            yield run.release, _ended(run, records)
+        time.sleep(POLL_S)
+
+
+def _refused(row: Release) -> Outcome | None:
+    """Tell why a row is not started: its lock is stale, so another release would be measured."""
+    found = None if row.unpinned else fault(lock_of(row))
+    return untried(found, lock_digest=lock_digest(row)) if found else None
+
+
+def _ended(run: Run, records: Path) -> Outcome:
+    """Tell what became of a row whose process has ended."""
+    return outcome_of(
+        files_of(run.release, records),
+        status=run.process.returncode,
+        seconds=time.perf_counter() - run.started_s,
         lock_digest=lock_digest(run.release),
-        date=datetime.now(UTC).date().isoformat(),
     )
-    write_outcome(outcome, run.release, records)
-    end = "passed" if passed else f"failed: {outcome.reason}"
-    print(f"{run.release} {seconds:.0f} s, {end}", flush=True)
-    return outcome
 
 
 def lock_digest(release: Release) -> str:
-    """Return the digest of a row's lock; nothing where there is none that fits the row.
+    """Compute the digest of a row's lock; empty if there is none, or it is stale.
 
-    An unpinned row's fits: it is what the row resolved to when it last ran.
+    An unpinned row's is never stale: it is what the row resolved to when it last ran.
     """
     lock = lock_of(release)
     fits = lock.path.exists() if release.unpinned else not staleness(lock)
@@ -104,7 +114,7 @@ def write_outcome(outcome: Outcome, release: Release, records: Path) -> None:
 
 
 def read_outcome(release: Release, records: Path) -> Outcome | None:
-    """Return what became of a row when it last ran; None if it did not run yet.
+    """Read what became of a row when it last ran; None if it has not run yet.
 
     Raises:
         RecordError: If the file is damaged.
@@ -120,7 +130,7 @@ def read_outcome(release: Release, records: Path) -> Outcome | None:
 
 
 def evidence(release: Release, records: Path) -> Evidence:
-    """Return all that is stored of a row.
+    """Gather all that is stored of a row.
 
     Raises:
         RecordError: If a record is damaged.
@@ -131,7 +141,7 @@ def evidence(release: Release, records: Path) -> Evidence:
 
 
 def disk_use(rows: Sequence[Release], environments: Path = Path(".nox")) -> str:
-    """Return the size of every row's environment, and of all with each file counted once."""
+    """Measure the environments of the rows, and all together with shared files counted once."""
     seen: dict[tuple[int, int], int] = {}
     parts = []
     for row in rows:
@@ -143,7 +153,7 @@ def disk_use(rows: Sequence[Release], environments: Path = Path(".nox")) -> str:
 
 
 def _blocks(folder: Path) -> dict[tuple[int, int], int]:
-    """Return the bytes that each file below `folder` takes on the disk, by device and inode."""
+    """Measure the bytes that each file below a folder takes on the disk, by device and inode."""
     found = {}
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -157,7 +167,7 @@ def _gigabytes(sizes: Iterable[int]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the rows, print what they can do, and return whether one that is a gate failed."""
+    """Run the rows and print what each can do; return 1 if one failed that is not unpinned."""
     options, more = _parser().parse_known_args(arguments)
     rows = chosen(read_releases(), options.rows)
     outcomes = {}
@@ -171,10 +181,10 @@ def main(arguments: Sequence[str]) -> int:
     found = [evidence(row, options.records) for row in rows]
     lines = [compatibility(stored) for stored in found]
     print(text_report(lines, width=terminal_width()))
-    if options.readme:
+    if options.page:
         records = [record for stored in found for record in stored.current]
         page = markdown_report(lines, records=len(records))
-        write_section(options.readme, f"{page}\n\n{traps_markdown(records)}")
+        write_section(options.page, f"{page}\n\n{traps_markdown(records)}")
     failed = [row for row in rows if row.name in outcomes and not outcomes[row.name].passed]
     for row in failed:
         print(f"{row} failed{', and is no gate' if row.unpinned else ''}")
@@ -182,7 +192,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="nox -s matrix --",
         description="Run the small tier on all rows; further options are those of a benchmark run.",
@@ -192,5 +202,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", metavar="A,B", help="these rows of the release table, in order")
     parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="rows at once")
     parser.add_argument("--table", action="store_true", help="print what is stored; run nothing")
-    parser.add_argument("--readme", type=Path, metavar="FILE", help="put the table there too")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="put the tables there too")
     return parser

@@ -1,4 +1,4 @@
-"""What several commands share: exit statuses, kinds of options, the release table."""
+"""What several commands share: exit statuses, types of options, the release table."""
 
 from __future__ import annotations
 
@@ -11,45 +11,49 @@ from suite.errors import SuiteError
 from suite.releases import read_project
 
 REGRESSION_STATUS = 1
-ILL_STATUS = 1  # of `diagnose`: something was found
+ILL_STATUS = 1  # of `diagnose`: something is wrong with the network
 ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130  # what shells give for Ctrl-C
 
 
 def positive(text: str) -> int:
-    """Return the number that an option names."""
+    """Read a number of 1 or more."""
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"must be a positive number. Received: {text}")
     return int(text)
 
 
 def several(text: str) -> int:
-    """Return the number of images that an option names."""
+    """Read a number of 2 or more."""
     if not text.isdecimal() or int(text) < 2:  # noqa: PLR2004 - one has no statistics
         raise argparse.ArgumentTypeError(f"must be a number of 2 or more. Received: {text}")
     return int(text)
 
 
 def seed(text: str) -> int:
-    """Return the seed that an option names."""
+    """Read a seed: a whole number."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"must be a whole number. Received: {text}")
     return int(text)
 
 
 def release_table() -> dict[str, Any]:
-    """Return the release table of the project."""
+    """Read the project's ``[tool.suite]``."""
     table: dict[str, Any] = read_project()["tool"]["suite"]
     return table
 
 
 def unpinned(table: Mapping[str, Any]) -> set[str]:
-    """Return the names of the releases that are no gate."""
+    """Name the releases whose failure fails nothing else."""
     return {row["name"] for row in table.get("releases", []) if row.get("unpinned")}
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a report or raise SuiteError."""
+    """Write a report to a file.
+
+    Raises:
+        SuiteError: If it cannot be written.
+    """
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -59,6 +63,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def check_figure(name: Path) -> None:
-    """Raise SuiteError unless the figure is to be a format that can be written."""
+    """Refuse a figure that is neither a ``.png`` nor a ``.svg``.
+
+    Raises:
+        SuiteError: If its name ends otherwise.
+    """
     if name.suffix.lower() not in (".png", ".svg"):
         raise SuiteError(f"{name}: no such format of figures. Name a .png or a .svg with --figure.")

@@ -1,8 +1,9 @@
-"""The processes of a matrix: one nox session a row, started and stopped together."""
+"""The processes of a matrix: nox for each row, started and stopped together."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from suite.commands.outcomes import Files, files_of
 from suite.errors import RecordError
-from suite.locks import lock_of, problem
 from suite.releases import Release
 
 NOX = (sys.executable, "-m", "nox", "--non-interactive")
@@ -27,7 +28,7 @@ class Run(NamedTuple):
 
     Attributes:
         release: The row.
-        process: Nox, the leader of a process group of its own.
+        process: The leader of a process group of its own.
         started_s: The clock when it started.
     """
 
@@ -38,9 +39,9 @@ class Run(NamedTuple):
 
 @contextmanager
 def stopped_together(running: Sequence[Run]) -> Iterator[None]:
-    """Stop all that is `running` when the block is left, by one of `STOPS` too.
+    """Stop all that is still `running` when the block ends, whether by itself or by a signal.
 
-    A signal that is ignored still is: `nohup` and a shell's background ask for that.
+    A signal that is ignored stays ignored: `nohup` and background jobs of a shell ask for that.
     """
     former = {number: signal.getsignal(number) for number in STOPS}
     for number, handler in former.items():
@@ -50,14 +51,14 @@ def stopped_together(running: Sequence[Run]) -> Iterator[None]:
         yield
     finally:
         for number in STOPS:
-            signal.signal(number, signal.SIG_IGN)  # stopping is not to be stopped
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave processes behind
         _stop(running)
         for number, handler in former.items():
             signal.signal(number, handler)
 
 
 def _stop(running: Sequence[Run]) -> None:
-    """End the processes of the rows that still run, by force where they do not end themselves."""
+    """End the rows that still run, by force if they do not end within `GRACE_S`."""
     live = [run for run in running if run.process.poll() is None]
     for run in live:
         os.killpg(run.process.pid, signal.SIGTERM)
@@ -72,27 +73,50 @@ def _stop(running: Sequence[Run]) -> None:
 
 
 def start(release: Release, records: Path, arguments: Sequence[str]) -> Run:
-    """Start one row; its lock is checked first, for a stale one would measure something else."""
-    command = [*NOX, "-s", f"benchmarks({release})", "--", *arguments]
-    command += ["--records", str(records.resolve())]
-    fault = "" if release.unpinned else problem(lock_of(release))
-    if fault:
-        command = [sys.executable, "-c", f"raise SystemExit({f'error: {fault}'!r})"]
-    path = log_path(release, records)
+    """Start one row: make its environment, then run the benchmarks in it.
+
+    Args:
+        release: The row.
+        records: Where its records and reports go.
+        arguments: Passed on to pytest.
+
+    Raises:
+        RecordError: If its reports cannot be written.
+    """
+    files = files_of(release, records)
+    more = (*arguments, "--records", str(records.resolve()))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as log:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+        files.log.parent.mkdir(parents=True, exist_ok=True)
+        for path in files:  # an old report would be taken for this run's
+            path.unlink(missing_ok=True)
+        process = _begin(commands(release, files, more), files.log)
     except OSError as error:
         raise RecordError(
-            f"{path} cannot be written: {error.strerror}. Free some space."
+            f"{files.log} cannot be written: {error.strerror}. Free some space."
         ) from error
-    print(f"{release} started, log in {path}", flush=True)
+    print(f"{release} started, log in {files.log}", flush=True)
     return Run(release, process, time.perf_counter())
 
 
-def log_path(release: Release, records: Path) -> Path:
-    """Return where a row's output goes."""
-    return records / release.name / "matrix.log"
+def commands(release: Release, files: Files, arguments: Sequence[str]) -> str:
+    """Write the shell's command for a row.
+
+    Nox is called twice, because it does not report how far a session came: the first report tells
+    whether the environment could be made.
+    """
+    row = ("-s", f"benchmarks({release})")
+    make = (*NOX, "--install-only", "--report", files.made, *row)
+    run = (*NOX, "--report", files.run, *row, "--", *arguments, "--junitxml", files.tests.resolve())
+    return f"{shlex.join(map(str, make))} && exec {shlex.join(map(str, run))}"
+
+
+def _begin(command: str, log: Path) -> subprocess.Popen[bytes]:
+    """Start a shell in a process group of its own, so that all of its processes can be stopped."""
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            ["/bin/sh", "-c", command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )

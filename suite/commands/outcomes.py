@@ -1,0 +1,205 @@
+"""What became of a row, read from the reports that nox and pytest leave in files.
+
+Nothing is decided by what they print. pytest's JUnit file is our own and few of its attributes are
+read, so the standard library's XML parser will do; it is not given files of an absurd size.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+from suite.judge.compatibility import Outcome
+from suite.locks import Fault, one_line
+from suite.releases import Release
+
+REPORT_BYTES = 50_000_000  # pytest's has about 100 kB
+REASON_LENGTH = 300  # characters: it goes into a cell of a table
+TAIL_LINES = 6  # of a log: what uv or pytest's command line complain about fits
+SHELL_SIGNAL = 128  # a shell's exit status for a command that a signal killed, less the signal
+SPEECHLESS = ("collection failure", "internal error")  # pytest's messages without a reason
+
+FRAMEWORK, ASKED, LOADED = "framework", "asked for", "loaded"
+STOPPED = "stopped"
+"""What conftest.py notes in pytest's report: whether the framework was loaded, and what ended the
+run before its last test."""
+
+
+class Files(NamedTuple):
+    """The files of a row's last run, beside its records.
+
+    Attributes:
+        log: All that nox, uv and pytest printed.
+        made: Nox's report of making the environment.
+        run: Nox's report of the benchmarks.
+        tests: Pytest's report of the benchmarks, in JUnit's XML.
+    """
+
+    log: Path
+    made: Path
+    run: Path
+    tests: Path
+
+
+class NoxReport(NamedTuple):
+    """What nox reports of a session.
+
+    Attributes:
+        succeeded: Whether it ran to its end; None if there is no report that can be read.
+        reason: Why not, if nox itself stopped it; empty if one of its commands failed.
+    """
+
+    succeeded: bool | None = None
+    reason: str = ""
+
+
+class PytestReport(NamedTuple):
+    """What pytest reports of a run.
+
+    Attributes:
+        complete: Whether there is a report that can be read.
+        imported: Whether the framework could be imported; None if that is not known.
+        stopped: Why the run was ended before its last test; empty if it was not.
+        failure: The first test that failed, and what it says; empty if none did.
+    """
+
+    complete: bool = False
+    imported: bool | None = None
+    stopped: str = ""
+    failure: str = ""
+
+
+def files_of(release: Release, records: Path) -> Files:
+    """Name the files of a row's last run."""
+    folder = records / release.name
+    names = ("matrix.log", "matrix-made.json", "matrix-run.json", "matrix-tests.xml")
+    return Files(*(folder / name for name in names))
+
+
+def outcome_of(files: Files, *, status: int, seconds: float, lock_digest: str) -> Outcome:
+    """Tell what became of a row that has ended.
+
+    A missing or damaged report makes what it would tell unknown, and the row no pass.
+
+    Args:
+        files: Of its run.
+        status: Exit status of its process.
+        seconds: How long it ran.
+        lock_digest: Digest of its lock.
+    """
+    made, run, tests = nox_report(files.made), nox_report(files.run), pytest_report(files.tests)
+    fault = tests.stopped or tests.failure
+    passed = status == 0 and run.succeeded is True and tests.complete and not fault
+    silent = f"{_silent(made, run, tests)}{_last_words(files.log)}"
+    reasons = (made.reason, fault, run.reason, _killed(status), silent)
+    return Outcome(
+        passed=passed,
+        installs=made.succeeded,
+        imports=tests.imported,
+        seconds=round(seconds, 1),
+        reason="" if passed else next(filter(None, reasons)),
+        lock_digest=lock_digest,
+        date=_today(),
+    )
+
+
+def untried(fault: Fault, *, lock_digest: str) -> Outcome:
+    """Tell what became of a row that was not started because of its lock."""
+    return Outcome(
+        passed=False,
+        installs=False if fault.unresolvable else None,
+        imports=None,
+        seconds=0.0,
+        reason=fault.text,
+        lock_digest=lock_digest,
+        date=_today(),
+    )
+
+
+def nox_report(path: Path) -> NoxReport:
+    """Read nox's report of one session; without succeeded if it is missing or damaged."""
+    try:
+        session = json.loads(path.read_text(encoding="utf-8"))["sessions"][0]
+        return NoxReport(session["result"] == "success", one_line(session["reason"] or ""))
+    except (OSError, ValueError, LookupError, TypeError):
+        return NoxReport()
+
+
+def pytest_report(path: Path) -> PytestReport:
+    """Read pytest's report of a run; not complete if it is missing or damaged."""
+    try:
+        if path.stat().st_size > REPORT_BYTES:
+            return PytestReport()
+        suite = ElementTree.parse(path).find("testsuite")  # noqa: S314 - pytest's, and small
+    except (OSError, ValueError, LookupError, ElementTree.ParseError):
+        return PytestReport()
+    if suite is None:
+        return PytestReport()
+    notes = {note.get("name"): note.get("value") for note in suite.iterfind("properties/property")}
+    stopped = _short(notes.get(STOPPED) or "")
+    imported = _imported(suite, notes.get(FRAMEWORK), stopped)
+    return PytestReport(complete=True, imported=imported, stopped=stopped, failure=_failure(suite))
+
+
+def _imported(suite: ElementTree.Element, framework: str | None, stopped: str) -> bool | None:
+    """Tell whether the framework was loaded; it was not if loading it was a test's error."""
+    if framework == LOADED:
+        return True
+    failed = framework == ASKED and not stopped and suite.find("testcase/error") is not None
+    return False if failed else None
+
+
+def _failure(suite: ElementTree.Element) -> str:
+    """Name the first test that failed and quote what it says; empty if none did."""
+    for test in suite.iterfind("testcase"):
+        for result in test:
+            if result.tag in ("error", "failure"):
+                name = ".".join(filter(None, (test.get("classname"), test.get("name"))))
+                return _short(f"{name}: {_message(result)}")
+    return ""
+
+
+def _message(result: ElementTree.Element) -> str:
+    """Quote why a test failed: its message, or the last line of the traceback if that says more."""
+    message = result.get("message") or ""
+    lines = (result.text or "").strip().splitlines()
+    return lines[-1] if lines and message in SPEECHLESS else message
+
+
+def _killed(status: int) -> str:
+    """Name the signal that ended nox, if one did."""
+    number = -status if status < 0 else status - SHELL_SIGNAL
+    return f"killed by signal {number}" if number > 0 else ""
+
+
+def _silent(made: NoxReport, run: NoxReport, tests: PytestReport) -> str:
+    """Name who left no report, so that only the log is left to quote; empty if all did."""
+    if made.succeeded is False:  # and nothing else was tried
+        return ""
+    who = "nox" if None in (made.succeeded, run.succeeded) else "" if tests.complete else "pytest"
+    return f"{who} left no report; the log ends with: " if who else ""
+
+
+def _last_words(log: Path) -> str:
+    """Quote the end of a log for a person to read."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        return f"{log} cannot be read: {error.strerror}"
+    text = re.sub(r"nox > Command .* (failed with)", r"nox: the last command \1", text)
+    lines = [line for line in text.splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith("nox > Session ")]
+    return _short(" ".join(said[-TAIL_LINES:])) or "it printed nothing"
+
+
+def _short(text: str) -> str:
+    return textwrap.shorten(one_line(text), REASON_LENGTH, placeholder=" ...")
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
