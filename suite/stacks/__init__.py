@@ -1,1 +1,1 @@
-"""The generations of the training and attack API: nothing else looks at a framework's version."""
+"""The stacks, one for each generation of the API; nothing else imports a framework."""

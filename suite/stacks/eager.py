@@ -30,23 +30,23 @@ from suite.stacks.shared import (
 GRAPH = False
 DISTRIBUTIONS = ("cleverhans", "numpy", "h5py", "ml-dtypes")
 KERAS = ("tf-keras", "keras", "keras-nightly")
-"""Distributions of Keras, the first that is installed in use; before TensorFlow 2.4 it has none."""
+"""Keras' distributions: the first installed one is used; before TensorFlow 2.4 there is none."""
 
 
 def __getattr__(name: str) -> Any:
-    """Return CleverHans' attack `name`."""
+    """Import CleverHans' attack `name` when it is first asked for."""
     return cleverhans_attack("tf2", name)
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, TensorFlow, Keras, CleverHans and NumPy that are running."""
+    """Look up the versions of Python, TensorFlow, Keras, CleverHans and NumPy that are running."""
     found = machine.versions((*DISTRIBUTIONS, *KERAS))
     used = next((found[name] for name in KERAS if name in found), None)
     return {**found, "tensorflow": tf.__version__, "keras": used or keras.__version__}
 
 
 def gpus() -> list[str]:
-    """Return the names of the GPUs TensorFlow sees."""
+    """List the names of the GPUs that TensorFlow sees."""
     devices = tf.config.experimental.list_physical_devices("GPU")
     return [tf.config.experimental.get_device_details(d)["device_name"] for d in devices]
 
@@ -66,7 +66,7 @@ def seed(seed: int) -> None:
 
 
 def peak_device_bytes() -> int | None:
-    """Return the peak memory of the first GPU since the last call, in bytes; None without one."""
+    """Read the peak memory of the first GPU since the last call, in bytes; None without one."""
     if not gpus():
         return None
     peak = int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
@@ -80,7 +80,7 @@ class EagerNetwork(NamedTuple):
     Attributes:
         model: Ends in logits.
         passes: The forward pass of each phase.
-        attacks: Gives the attack in a phase, of so many steps, built when first asked for.
+        attacks: Gives the attack of a phase and a number of steps, built when first asked for.
     """
 
     model: Model
@@ -88,19 +88,19 @@ class EagerNetwork(NamedTuple):
     attacks: Callable[[bool, int], Any]
 
     def logits(self, images: Images, *, training: bool) -> Logits:
-        """Return the logits ``(batch, classes)`` of `images` in the phase `training`."""
+        """Compute the logits ``(batch, classes)`` of `images` in the phase `training`."""
         return np.asarray(self.passes[training](tf.constant(images)))
 
     def craft(self, images: Images, *, epsilon: float, training: bool, steps: int = 1) -> Images:
-        """Return CleverHans' adversarial images, crafted in the phase `training`."""
+        """Perturb `images` by CleverHans' attack, in the phase `training`."""
         return np.asarray(self.attacks(training, steps)(tf.constant(images), epsilon))
 
 
 def network(model: Model) -> EagerNetwork:
-    """Return `model` with its compiled passes and attacks.
+    """Compile the passes and attacks of `model`.
 
-    FGSM is compiled whole. Of the attack of several steps the gradient alone is, by CleverHans:
-    else each step would be traced anew.
+    FGSM is compiled as a whole. Of an attack of several steps CleverHans compiles the gradient
+    alone: compiled as a whole, each step would be traced anew.
     """
     passes = {phase: _pass(model, phase) for phase in (False, True)}
 
@@ -113,14 +113,14 @@ def network(model: Model) -> EagerNetwork:
 
 
 def _pass(model: Model, training: bool) -> Any:
-    """Return the compiled forward pass of `model` in one phase."""
+    """Compile the forward pass of `model` in one phase."""
     return tf.function(lambda images: model(images, training=training))
 
 
 def _attack(model_fn: Any, steps: int = 1) -> Any:
-    """Return CleverHans' attack on `model_fn`, labels its own predictions.
+    """Make CleverHans' attack on `model_fn`; its labels are the model's own predictions.
 
-    One `model_fn` must be kept for all calls: a new one at each call would retrace the graph.
+    All calls must share one `model_fn`: a new one at each call would retrace the graph.
     """
     attack = getattr(sys.modules[__name__], attack_name(steps))
 
@@ -144,19 +144,9 @@ def train_step(
     optimizer: str = "sgd",
     branch: Model | None = None,
 ) -> TrainStep:
-    """Return one update of `model` under the plain or the adversarial loss.
+    """Make the update of `model` under the plain or the adversarial loss.
 
-    Args:
-        model: Ends in logits.
-        phases: The phase of each pass of the adversarial loss; None takes the plain loss, in the
-            training phase.
-        epsilon: FGSM step in the max norm; pixels are in [0, 1].
-        optimizer: A key of `OPTIMIZERS`.
-        branch: What the attack and the adversarial pass go through; None takes `model`. Its own
-            trainable variables learn too.
-
-    Raises:
-        ValueError: If `phases` are none that a step can run in.
+    Arguments and errors are those of `suite.stacks.protocol.Stack.train_step`.
     """
     losses, descent = _losses(model, phases, epsilon, branch), OPTIMIZERS[optimizer](keras)
     variables = model.trainable_variables
@@ -183,9 +173,9 @@ def train_step(
 def gradients(
     model: Model, *, phases: Phases | None, epsilon: float
 ) -> Callable[[Images, Labels], list[np.ndarray]]:
-    """Return a function that gives the gradients of a step's loss, and moves no state.
+    """Make a function of a batch that computes the gradients of a step's loss.
 
-    They are those with respect to ``model.trainable_weights``, in that order.
+    Arguments and errors are those of `suite.stacks.protocol.Stack.gradients`.
     """
     losses, variables = _losses(model, phases, epsilon), model.trainable_variables
 
@@ -195,19 +185,19 @@ def gradients(
             loss, _ = losses(images, labels)
         return tape.gradient(loss, variables)
 
-    def stateless(images: Images, labels: Labels) -> list[np.ndarray]:
+    def of_batch(images: Images, labels: Labels) -> list[np.ndarray]:
         state = model.get_weights()
         found = differentiate(tf.constant(images), tf.constant(labels))
         model.set_weights(state)
         return [gradient.numpy() for gradient in found]
 
-    return stateless
+    return of_batch
 
 
 def _losses(
     model: Model, phases: Phases | None, epsilon: float, branch: Model | None = None
 ) -> Any:
-    """Return the loss of a step as a function of images and labels, with what it measured."""
+    """Make the loss of a step: a function of images and labels that also measures accuracies."""
     require_phases(phases, model, branch)
     if phases is None:
         return _plain(model)
@@ -215,7 +205,7 @@ def _losses(
 
 
 def _plain(model: Model) -> Any:
-    """Return the plain loss: the mean cross-entropy of the clean images, in the training phase."""
+    """Make the plain loss: the mean cross-entropy of the clean images, in the training phase."""
 
     def losses(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
         ce, accuracy = _measure(labels, model(images, training=True))
@@ -225,7 +215,7 @@ def _plain(model: Model) -> Any:
 
 
 def _adversarial(model: Model, phases: Phases, epsilon: float, branch: Model) -> Any:
-    """Return the loss 0.5 CE(clean) + 0.5 CE(perturbed), each pass in its phase.
+    """Make the loss 0.5 CE(clean) + 0.5 CE(perturbed), each pass in its phase.
 
     The perturbed images are held constant, as published.
     """
@@ -244,12 +234,12 @@ def _adversarial(model: Model, phases: Phases, epsilon: float, branch: Model) ->
 
 
 def _value(variable: Any) -> tf.Tensor:
-    """Return the present value of Keras' `variable`, a copy."""
+    """Copy the present value of Keras' `variable`."""
     return tf.identity(tf.convert_to_tensor(variable))
 
 
 def _measure(labels: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the mean cross-entropy in nats and the accuracy of `logits`."""
+    """Compute the mean cross-entropy in nats and the accuracy of `logits`."""
     ce = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
     right = tf.equal(tf.argmax(logits, axis=1, output_type=labels.dtype), labels)
     return tf.reduce_mean(ce), tf.reduce_mean(tf.cast(right, tf.float32))

@@ -50,7 +50,7 @@ DETERMINISTIC = ("TF_DETERMINISTIC_OPS", "TF_CUDNN_DETERMINISTIC")
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, TensorFlow, Keras, CleverHans and NumPy that are running."""
+    """Look up the versions of Python, TensorFlow, Keras, CleverHans and NumPy that are running."""
     modules = {"tensorflow": tf, "cleverhans": cleverhans, "keras": keras, "numpy": np}
     found = {name: module.__version__ for name, module in modules.items()}
     release, _, _ = found["cleverhans"].partition("-")  # a digest of the sources follows
@@ -59,18 +59,18 @@ def versions() -> dict[str, str]:
 
 
 def gpus() -> list[str]:
-    """Return the names of the GPUs TensorFlow sees."""
+    """List the names of the GPUs that TensorFlow sees."""
     return [device.name for device in tf.config.experimental.list_physical_devices("GPU")]
 
 
 def seed(seed: int) -> None:
-    """Start a new graph and session, seed `random`, NumPy and TensorFlow.
+    """Start a new graph and session; seed `random`, NumPy and TensorFlow.
 
-    Every operation's seed comes from its place in the graph: the same program draws the same
+    The seed of every operation comes from its place in the graph: the same program draws the same
     weights. Earlier models, networks and steps end with their session. On the CPU one thing stays
-    undetermined: in one run of the graph nothing orders the updates of the moving statistics
-    among themselves, nor before or after the passes that read these statistics. Nearly always
-    all read first; a single inter-op thread does not make it certain.
+    undetermined: in one run of the graph, nothing orders the updates of the moving statistics
+    among themselves, nor relative to the passes that read these statistics. Nearly always all
+    reads come first; a single inter-op thread does not make it certain.
     """
     keras.backend.clear_session()
     os.environ.update(dict.fromkeys(DETERMINISTIC, "1"))
@@ -90,7 +90,7 @@ class GraphNetwork(NamedTuple):
     Attributes:
         model: Ends in logits.
         passes: Gives the forward pass of a phase; in training it runs the BatchNorm updates.
-        attacks: Gives the attack of a phase, of so many steps; it never updates anything.
+        attacks: Gives the attack of a phase and a number of steps; it never updates anything.
     """
 
     model: Model
@@ -98,18 +98,18 @@ class GraphNetwork(NamedTuple):
     attacks: Callable[[bool, int], Any]
 
     def logits(self, images: Images, *, training: bool) -> Logits:
-        """Return the logits ``(batch, classes)`` of `images` in the phase `training`."""
+        """Compute the logits ``(batch, classes)`` of `images` in the phase `training`."""
         return np.asarray(self.passes(training)([images])[0])
 
     def craft(self, images: Images, *, epsilon: float, training: bool, steps: int = 1) -> Images:
-        """Return CleverHans' adversarial images, crafted in the phase `training`."""
+        """Perturb `images` by CleverHans' attack, in the phase `training`."""
         return np.asarray(self.attacks(training, steps)([images, epsilon])[0])
 
 
 def network(model: Model) -> GraphNetwork:
-    """Return `model` with its passes and attacks.
+    """Make the passes and attacks of `model`.
 
-    Each has a placeholder of its own: the updates that depend on it are those of that very call.
+    Each has a placeholder of its own: the updates that depend on it are those of its own call.
     """
 
     @functools.lru_cache(maxsize=None)
@@ -128,14 +128,14 @@ def network(model: Model) -> GraphNetwork:
 
 
 def _images(model: Model) -> tf.Tensor:
-    """Return a new placeholder for the images `model` takes."""
+    """Make a new placeholder for the images that `model` takes."""
     return tf.placeholder(tf.float32, (None, *model.inputs[0].shape[1:]))
 
 
 def _craft(
     model: Model, images: tf.Tensor, epsilon: Any, *, training: bool, steps: int = 1
 ) -> tf.Tensor:
-    """Return CleverHans' attack, labels the model's own predictions, in an explicit phase."""
+    """Build CleverHans' attack in an explicit phase; its labels are the model's predictions."""
     attack_name(steps)
     wrapped = CallableModelWrapper(lambda x: model(x, training=training), "logits")
     if steps == 1:
@@ -156,27 +156,17 @@ def train_step(
     optimizer: str = "sgd",
     branch: Model | None = None,
 ) -> TrainStep:
-    """Return one update of `model` under the plain or the adversarial loss.
+    """Make the update of `model` under the plain or the adversarial loss.
 
-    The two policies of `PHASES` run the published code, the plain loss `model.fit` in the
-    training phase, which TensorFlow is fed. What the policies differ in is `SWITCHES`. Other
-    phases, which no published code has, run with an explicit ``training=`` in each pass; all
-    their training passes update the moving statistics, the attack's (a pass for its labels and
-    one for its gradient) included. What no phase of Keras is, and a branch of its own, runs pass
-    by pass.
+    The plain loss runs `model.fit` in the training phase, which TensorFlow is fed. The two
+    policies of `suite.networks.phases.PHASES` run the published code; they differ in `SWITCHES`.
+    Other phases, which no published code has, run with an explicit ``training=`` in each pass.
+    All their training passes update the moving statistics, also those of the attack (one for its
+    labels, one for its gradient). An adversarial pass for which Keras has no phase, or through a
+    branch of its own, runs pass by pass.
 
-    Args:
-        model: Ends in logits.
-        phases: The phase of each pass of the adversarial loss; None takes the plain loss, in the
-            training phase.
-        epsilon: FGSM step in the max norm; pixels are in [0, 1].
-        optimizer: A key of `OPTIMIZERS`.
-        branch: What the attack and the adversarial pass go through; None takes `model`. Its own
-            trainable variables learn too.
-
-    Raises:
-        ValueError: If `model` already has a step of the published code, or `phases` are none
-            that a step can run in.
+    Arguments and errors are those of `suite.stacks.protocol.Stack.train_step`; a model that
+    already has a step of the published code is refused too.
     """
     require_phases(phases, model, branch)
     descent = OPTIMIZERS[optimizer](keras)
@@ -190,10 +180,10 @@ def train_step(
 
 
 def _plain_step(model: Model, descent: Any) -> TrainStep:
-    """Return an update under the plain loss.
+    """Make an update under the plain loss.
 
-    The model is called on an input of its own: `fit` runs all updates that depend on its input,
-    those of an adversarial step's passes would be among them.
+    The model is called on a new input: `fit` runs all updates that depend on its input, and those
+    of an adversarial step's passes would be among them.
     """
     images = keras.Input(model.inputs[0].shape[1:])
     whole = keras.Model(images, keras.layers.Activation("softmax")(model(images)))
@@ -204,7 +194,7 @@ def _plain_step(model: Model, descent: Any) -> TrainStep:
 
 
 def _explicit_step(model: Model, phases: Phases, epsilon: float, descent: Any) -> TrainStep:
-    """Return an update whose every pass is told its phase."""
+    """Make an update whose passes have an explicit phase each."""
     images, labels = _images(model), tf.placeholder(tf.int64, (None,))
     measured = _losses(model, images, labels, phases, epsilon)
     updates = descent.get_updates(params=model.trainable_weights, loss=measured[0])
@@ -221,52 +211,86 @@ def _explicit_step(model: Model, phases: Phases, epsilon: float, descent: Any) -
 def _staged_step(
     model: Model, phases: Phases, epsilon: float, descent: Any, branch: Model
 ) -> TrainStep:
-    """Return an update that runs the session once for each pass, in the order of its passes.
+    """Make an update that runs the session once for each pass, in the order of the passes.
 
-    So what reads the statistics is ordered, and a pass can be run for its updates alone. The
-    attack updates nothing.
+    This orders the reads and updates of the statistics, and lets a pass be run for its updates
+    alone. The attack updates nothing.
     """
     by, updates = ADVERSARIAL[phases.adversarial]
     clean, other = network(model), network(branch)
     update = _update_between(model, branch, phases, descent)
-    layers = (
-        updated_layers(model, lambda images: clean.logits(images, training=True))
-        if by == CLEAN
-        else list(batch_norms(branch))
-    )
-    variables = [x for layer in layers for x in (layer.moving_mean, layer.moving_variance)]
-    momenta = [float(layer.momentum) for layer in layers for _ in range(2)]
+    if by == CLEAN:
+        layers = updated_layers(model, lambda images: clean.logits(images, training=True))
+    else:
+        layers = list(batch_norms(branch))
+    statistics = _statistics(layers)
 
-    def clean_updates(images: Images) -> list[np.ndarray]:
+    def planted_by(images: Images) -> list[np.ndarray]:
         """Update by the clean images; return what to plant for the adversarial pass."""
-        if by != CLEAN:
-            if phases.clean == TRAINING:
-                clean.logits(images, training=True)
-            return list(K.batch_get_value(variables))
-        old = K.batch_get_value(variables)
-        _assign(variables, [np.zeros_like(value) for value in old])
-        clean.logits(images, training=True)
-        moved = K.batch_get_value(variables)
-        _assign(variables, [m * one + two for m, one, two in zip(momenta, old, moved)])
-        return [value / (1 - momentum) for momentum, value in zip(momenta, moved)]
+        if by == CLEAN:
+            return statistics.measured(lambda: clean.logits(images, training=True))
+        if phases.clean == TRAINING:
+            clean.logits(images, training=True)
+        return statistics.read()
 
     def step(images: Images, labels: Labels, learning_rate: float) -> StepResult:
         K.set_value(descent.lr, learning_rate)
-        planted = clean_updates(images)
+        planted = planted_by(images)
         perturbed = other.craft(images, epsilon=epsilon, training=phases.attack == TRAINING)
         if updates:
             other.logits(perturbed, training=True)
-        after = K.batch_get_value(variables)
-        _assign(variables, planted)
+        after = statistics.read()
+        statistics.assign(planted)
         measured = update([images, perturbed, labels])
-        _assign(variables, after)
+        statistics.assign(after)
         return StepResult(*map(float, measured))
 
     return step
 
 
+class Statistics(NamedTuple):
+    """The moving statistics of BatchNorm layers in the session.
+
+    Attributes:
+        variables: The moving mean and the moving variance of each layer.
+        momenta: The momentum of each variable, as it was when the layer was called.
+    """
+
+    variables: list[Any]
+    momenta: list[float]
+
+    def read(self) -> list[np.ndarray]:
+        """Read the present values."""
+        return list(K.batch_get_value(self.variables))
+
+    def assign(self, values: list[np.ndarray]) -> None:
+        """Write new values."""
+        K.batch_set_value(list(zip(self.variables, values)))
+
+    def measured(self, forward: Callable[[], Any]) -> list[np.ndarray]:
+        """Run a pass in the training phase; return its batch's means and variances.
+
+        Starting from zero, the moving statistics go to 1 - momentum of the batch's, so that
+        nothing is lost by cancellation. Then they are set to what they would have become.
+        """
+        old = self.read()
+        self.assign([np.zeros_like(value) for value in old])
+        forward()
+        moved = self.read()
+        self.assign([m * before + after for m, before, after in zip(self.momenta, old, moved)])
+        return [value / (1 - momentum) for momentum, value in zip(self.momenta, moved)]
+
+
+def _statistics(layers: list[Model]) -> Statistics:
+    """Collect the moving statistics of `layers`."""
+    return Statistics(
+        [x for layer in layers for x in (layer.moving_mean, layer.moving_variance)],
+        [float(layer.momentum) for layer in layers for _ in range(2)],
+    )
+
+
 def _update_between(model: Model, branch: Model, phases: Phases, descent: Any) -> Any:
-    """Return the update of the weights by clean and given perturbed images; no statistic moves."""
+    """Build the update of the weights by clean and given perturbed images; no statistic moves."""
     images, perturbed, labels = _images(model), _images(model), tf.placeholder(tf.int64, (None,))
     own = ADVERSARIAL[phases.adversarial].by == OWN
     clean = _measure(labels, model(images, training=phases.clean == TRAINING))
@@ -277,32 +301,23 @@ def _update_between(model: Model, branch: Model, phases: Phases, descent: Any) -
     return K.function([images, perturbed, labels], [loss, *clean, *other], updates=updates)
 
 
-def _assign(variables: list[Any], values: list[np.ndarray]) -> None:
-    """Write `values` to the variables."""
-    K.batch_set_value(list(zip(variables, values)))
-
-
 def gradients(
     model: Model, *, phases: Phases | None, epsilon: float
 ) -> Callable[[Images, Labels], list[np.ndarray]]:
-    """Return the gradients of a step's loss to the trainable weights, in their order.
+    """Make a function of a batch that computes the gradients of a step's loss.
 
-    Every pass is told its phase, and nothing is updated. So all passes see the moving statistics
-    as they were before the step.
-
-    Args:
-        model: Ends in logits.
-        phases: As for `train_step`.
-        epsilon: FGSM step in the max norm; pixels are in [0, 1].
+    Arguments and errors are those of `suite.stacks.protocol.Stack.gradients`. Every pass has an
+    explicit phase and nothing is updated, so all passes see the moving statistics as they were
+    before the step.
 
     Raises:
-        ValueError: If the perturbed images are to be normalised by the clean batch's statistics.
+        ValueError: If the clean batch's statistics are to normalise the perturbed images.
     """
     require_phases(phases, model, None)
     if phases is not None and ADVERSARIAL[phases.adversarial].by == CLEAN:
         raise ValueError(
-            "phases must not be of the clean batch's statistics on TensorFlow 1; the stacks of "
-            f"TensorFlow 2, JAX and PyTorch give their gradients. Received: {tuple(phases)}"
+            "phases must not need the clean batch's statistics for gradients on TensorFlow 1; take "
+            f"TensorFlow 2, JAX or PyTorch for these. Received: {tuple(phases)}"
         )
     images, labels = _images(model), tf.placeholder(tf.int64, (None,))
     loss, *_ = _losses(model, images, labels, phases, epsilon)
@@ -313,7 +328,7 @@ def gradients(
 def _losses(
     model: Model, images: tf.Tensor, labels: tf.Tensor, phases: Phases | None, epsilon: float
 ) -> list[tf.Tensor]:
-    """Return the loss and what else a step measures, each pass in its explicit phase."""
+    """Build the loss and what else a step measures, each pass in its explicit phase."""
     if phases is None:
         ce, accuracy = _measure(labels, model(images, training=True))
         return [ce, ce, accuracy]
@@ -326,7 +341,7 @@ def _losses(
 
 
 def _measure(labels: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the mean cross-entropy in nats and the accuracy of `logits`."""
+    """Compute the mean cross-entropy in nats and the accuracy of `logits`."""
     ce = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
     right = tf.equal(tf.argmax(logits, axis=1), labels)
     return tf.reduce_mean(ce), tf.reduce_mean(tf.cast(right, tf.float32))

@@ -46,7 +46,7 @@ DETERMINISTIC = {"xla_gpu_deterministic_ops": True}
 
 @contextmanager
 def stax_by_its_old_name() -> Iterator[None]:
-    """Let CleverHans import JAX's stax by the name it had until 2021; the module is the same."""
+    """Let CleverHans import JAX's stax by the name that the same module had until 2021."""
     sys.modules["jax.experimental.stax"] = stax
     try:
         yield
@@ -55,23 +55,23 @@ def stax_by_its_old_name() -> Iterator[None]:
 
 
 def __getattr__(name: str) -> Any:
-    """Return CleverHans' attack `name`."""
+    """Import CleverHans' attack `name` when it is first asked for."""
     with stax_by_its_old_name():
         return cleverhans_attack("jax", name)
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, JAX, Keras, CleverHans and NumPy that are running."""
+    """Look up the versions of Python, JAX, Keras, CleverHans and NumPy that are running."""
     return machine.versions(DISTRIBUTIONS)
 
 
 def gpus() -> list[str]:
-    """Return the names of the GPUs JAX sees."""
+    """List the names of the GPUs that JAX sees."""
     return [device.device_kind for device in jax.devices() if device.platform == "gpu"]
 
 
 def seed(seed: int) -> None:
-    """Seed `random`, NumPy and Keras, whose initial weights and dropout are JAX's.
+    """Seed `random`, NumPy and Keras, which draws initial weights and dropout by JAX.
 
     Every compiled function of this module asks for deterministic kernels.
     """
@@ -80,9 +80,9 @@ def seed(seed: int) -> None:
 
 
 def peak_device_bytes() -> int | None:
-    """Return the peak memory of the first GPU since the process began; None without one.
+    """Read the peak memory of the first GPU since the process began, in bytes; None without one.
 
-    JAX offers no way to begin anew, so that an earlier, larger case hides a smaller one.
+    JAX cannot measure it anew, so an earlier, larger case hides a smaller one.
     """
     if not gpus():
         return None
@@ -90,7 +90,7 @@ def peak_device_bytes() -> int | None:
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
-    """Return `function` compiled, with deterministic kernels."""
+    """Compile `function` with deterministic kernels."""
     return jax.jit(function, compiler_options=DETERMINISTIC if gpus() else None)
 
 
@@ -100,7 +100,7 @@ class JaxNetwork(NamedTuple):
     Attributes:
         model: Ends in logits.
         passes: The forward pass of each phase.
-        attacks: Gives the attack in a phase, of so many steps, built when first asked for.
+        attacks: Gives the attack of a phase and a number of steps, built when first asked for.
     """
 
     model: Model
@@ -108,13 +108,13 @@ class JaxNetwork(NamedTuple):
     attacks: Callable[[bool, int], Callable[..., Any]]
 
     def logits(self, images: Images, *, training: bool) -> Logits:
-        """Return the logits ``(batch, classes)`` of `images` in the phase `training`."""
+        """Compute the logits ``(batch, classes)`` of `images` in the phase `training`."""
         logits, other = self.passes[training](state_of(self.model), images)
         assign(self.model.non_trainable_variables, other)
         return np.asarray(logits)
 
     def craft(self, images: Images, *, epsilon: float, training: bool, steps: int = 1) -> Images:
-        """Return CleverHans' adversarial images, crafted in the phase `training`."""
+        """Perturb `images` by CleverHans' attack, in the phase `training`."""
         attack = self.attacks(training, steps)
         perturbed, other = attack(state_of(self.model), images, epsilon)
         assign(self.model.non_trainable_variables, other)
@@ -122,7 +122,7 @@ class JaxNetwork(NamedTuple):
 
 
 def network(model: Model) -> JaxNetwork:
-    """Return `model` with its compiled passes and attacks."""
+    """Compile the passes and attacks of `model`."""
     passes = {phase: _compiled(forward_pass(model, phase)) for phase in (False, True)}
 
     @functools.lru_cache(maxsize=None)
@@ -135,15 +135,15 @@ def network(model: Model) -> JaxNetwork:
 
 
 def _attack(forward: Any) -> Any:
-    """Return CleverHans' fast gradient method on a pass, labels its own predictions.
+    """Make CleverHans' fast gradient method on a pass; its labels are the pass's predictions.
 
     CleverHans would predict the labels itself, but writes them over ten classes, whatever the
-    model has: here they are predicted by the same pass and given, one-hot as it asks for.
+    model has. Here the same pass predicts them, and they are given one-hot, as it wants them.
 
-    Its gradient is taken image by image. In the inference phase this changes nothing. In the
-    training phase BatchNorm so normalises each image by its own statistics, not its batch's,
-    and dropout draws one mask for all; only the pass that predicts the labels sees the batch,
-    and it alone moves the moving statistics.
+    CleverHans takes the gradient image by image. In the inference phase this changes nothing. In
+    the training phase BatchNorm then normalises each image by its own statistics, not by its
+    batch's, and dropout draws one mask for all. Only the pass that predicts the labels sees the
+    batch, and it alone moves the moving statistics.
     """
     attack_once = _once(forward)
 
@@ -155,10 +155,10 @@ def _attack(forward: Any) -> Any:
 
 
 def _repeated(forward: Any, steps: int) -> Any:
-    """Return projected gradient descent of several of CleverHans' steps and its projection.
+    """Make projected gradient descent of CleverHans' steps and its projection.
 
-    Its own loop over them asks for ``jax.numpy.random``, which JAX does not have, to start at
-    random. NumPy's generator draws the start here. The steps are as those of `_attack`.
+    CleverHans' own loop over them draws its start by ``jax.numpy.random``, which JAX does not
+    have; here NumPy's generator draws it. The steps are those of `_attack`.
     """
     with stax_by_its_old_name():
         clip_eta = importlib.import_module("cleverhans.jax.utils").clip_eta
@@ -185,7 +185,7 @@ def _repeated(forward: Any, steps: int) -> Any:
 
 
 def _once(forward: Any) -> Any:
-    """Return one of CleverHans' steps on a pass, away from labels that are given."""
+    """Make one of CleverHans' steps on a pass, away from given labels."""
     fast_gradient_method = getattr(sys.modules[__name__], attack_name(1))
 
     def step(state: State, images: Array, labels: Array, size: float) -> Array:
@@ -199,7 +199,7 @@ def _once(forward: Any) -> Any:
 
 
 def _predicted(forward: Any, state: State, images: Array) -> tuple[Array, Arrays]:
-    """Return the classes that a pass predicts, one-hot, and the variables that it moved."""
+    """Predict the classes by a pass, one-hot; return also the variables that the pass moved."""
     predicted, other = forward(state, images)
     return jax.nn.one_hot(predicted.argmax(axis=1), predicted.shape[1]), other
 
@@ -212,19 +212,9 @@ def train_step(
     optimizer: str = "sgd",
     branch: Model | None = None,
 ) -> TrainStep:
-    """Return one update of `model` under the plain or the adversarial loss.
+    """Make the update of `model` under the plain or the adversarial loss.
 
-    Args:
-        model: Ends in logits.
-        phases: The phase of each pass of the adversarial loss; None takes the plain loss, in the
-            training phase.
-        epsilon: FGSM step in the max norm; pixels are in [0, 1].
-        optimizer: A key of `OPTIMIZERS`.
-        branch: What the attack and the adversarial pass go through; None takes `model`. Its own
-            trainable variables learn too.
-
-    Raises:
-        ValueError: If `phases` are none that a step can run in.
+    Arguments and errors are those of `suite.stacks.protocol.Stack.train_step`.
     """
     variables = variables_of(model, branch if phases is not None else None)
     differentiated = _differentiated(model, phases, epsilon, branch)
@@ -256,7 +246,10 @@ def train_step(
 def gradients(
     model: Model, *, phases: Phases | None, epsilon: float
 ) -> Callable[[Images, Labels], list[np.ndarray]]:
-    """Return the gradients of a step's loss to `model.trainable_weights`; no state is moved."""
+    """Make a function of a batch that computes the gradients of a step's loss.
+
+    Arguments and errors are those of `suite.stacks.protocol.Stack.gradients`.
+    """
     differentiated = _compiled(_differentiated(model, phases, epsilon))
 
     def of_batch(images: Images, labels: Labels) -> list[np.ndarray]:
@@ -269,7 +262,7 @@ def gradients(
 def _differentiated(
     model: Model, phases: Phases | None, epsilon: float, branch: Model | None = None
 ) -> Any:
-    """Return the gradients of the loss, what it measured and the variables it moved."""
+    """Make a function that gives the loss's gradients, what it measured and what it moved."""
     require_phases(phases, model, branch)
     losses = _plain(model) if phases is None else _adversarial(model, phases, epsilon, branch)
 
@@ -284,7 +277,7 @@ def _differentiated(
 
 
 def _plain(model: Model) -> Any:
-    """Return the plain loss: the mean cross-entropy of the clean images, in the training phase."""
+    """Make the plain loss: the mean cross-entropy of the clean images, in the training phase."""
     forward = forward_pass(model, True)
 
     def losses(state: State, images: Array, labels: Array) -> tuple[Array, list[Array], Arrays]:
@@ -296,10 +289,10 @@ def _plain(model: Model) -> Any:
 
 
 def _adversarial(model: Model, phases: Phases, epsilon: float, branch: Model | None) -> Any:
-    """Return the loss 0.5 CE(clean) + 0.5 CE(perturbed), each pass in its phase.
+    """Make the loss 0.5 CE(clean) + 0.5 CE(perturbed), each pass in its phase.
 
-    The perturbed images are held constant, as published. Each pass starts from the variables
-    that the one before it moved.
+    The perturbed images are held constant, as published. Each pass starts from the variables as
+    the one before has left them.
     """
     second, variables = model if branch is None else branch, variables_of(model, branch)
     attack = _attack(pass_among(second, variables, phases.attack == TRAINING))
@@ -318,6 +311,6 @@ def _adversarial(model: Model, phases: Phases, epsilon: float, branch: Model | N
 
 
 def _measure(labels: Array, logits: Array) -> tuple[Array, Array]:
-    """Return the mean cross-entropy in nats and the accuracy of `logits`."""
+    """Compute the mean cross-entropy in nats and the accuracy of `logits`."""
     likelihood = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1)
     return -likelihood.mean(), (logits.argmax(axis=1) == labels).mean()

@@ -1,4 +1,4 @@
-"""The passes of a step on JAX, where the variables' values are arguments and results."""
+"""The passes of a step on JAX, where the values of variables are arguments and results."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ Arrays: TypeAlias = "list[jax.Array]"
 
 
 class State(NamedTuple):
-    """The values of a model's variables, in Keras' order."""
+    """The values of a model's variables, trained and others, in Keras' order."""
 
     trainable: Arrays
     other: Arrays
 
 
 class Variables(NamedTuple):
-    """Keras' variables of a model, and after them those that only its branch has."""
+    """A model's variables, trained and others, followed by those that only its branch has."""
 
     trainable: list[Any]
     other: list[Any]
 
 
 def variables_of(model: Model, branch: Model | None = None) -> Variables:
-    """Return the variables of `model` and of its `branch`."""
+    """Collect the variables of `model` and of its `branch`."""
     second = model if branch is None else branch
     return Variables(
         union(model.trainable_variables, second.trainable_variables),
@@ -43,27 +43,27 @@ def variables_of(model: Model, branch: Model | None = None) -> Variables:
 
 
 def state_of(model: Model) -> State:
-    """Return the present values of the variables of `model`."""
+    """Read the present values of the variables of `model`."""
     return State(values_of(model.trainable_variables), values_of(model.non_trainable_variables))
 
 
 def values_of(variables: Any) -> Arrays:
-    """Return the arrays that Keras' `variables` hold."""
+    """Read the arrays that Keras' `variables` hold."""
     return [variable.value for variable in variables]
 
 
 def assign(variables: Any, values: Arrays) -> None:
-    """Write `values` back, so that whoever asks Keras for a weight reads the truth."""
+    """Write `values` back, so that whoever asks Keras for a weight gets the present one."""
     for variable, value in zip(variables, values):
         variable.assign(value)
 
 
 def forward_pass(model: Model, training: bool) -> Any:
-    """Return the forward pass in one phase: logits, and the variables that are not trained.
+    """Make the forward pass in one phase: it gives logits and the variables that are not trained.
 
     In the inference phase those are handed on unchanged; in the training phase they hold the
-    moved moving statistics and the next seeds of dropout. They are held constant, as an assigned
-    variable is elsewhere: a later pass in the inference phase must not learn through them.
+    moved moving statistics and the next seeds of dropout. No gradient goes through them, just as
+    none goes through an assigned variable on the other stacks.
     """
 
     def forward(state: State, images: Array) -> tuple[Array, Arrays]:
@@ -74,7 +74,7 @@ def forward_pass(model: Model, training: bool) -> Any:
 
 
 def pass_among(model: Model, variables: Variables, training: bool) -> Any:
-    """Return the forward pass of `model` as one on the values of `variables`, which hold its."""
+    """Make the forward pass of `model` on the values of `variables`, which include its own."""
     forward = forward_pass(model, training)
     trainable = _places(model.trainable_variables, variables.trainable)
     others = _places(model.non_trainable_variables, variables.other)
@@ -88,13 +88,13 @@ def pass_among(model: Model, variables: Variables, training: bool) -> Any:
 
 
 def _places(some: list[Any], variables: list[Any]) -> list[int]:
-    """Return where the first variables stand among the second."""
+    """Find the places of some variables among all `variables`."""
     place = {id(variable): index for index, variable in enumerate(variables)}
     return [place[id(variable)] for variable in some]
 
 
 def _replaced(values: Arrays, places: list[int], others: Arrays) -> Arrays:
-    """Return `values` with `others` in their `places`."""
+    """Copy `values`, with `others` in their `places`."""
     found = list(values)
     for place, value in zip(places, others, strict=True):
         found[place] = value
@@ -102,7 +102,7 @@ def _replaced(values: Arrays, places: list[int], others: Arrays) -> Arrays:
 
 
 def _statistics(layers: list[Model], variables: Variables) -> list[int]:
-    """Return where the moving means and variances of `layers` stand among the variables."""
+    """Find the places of the moving means and variances of `layers` among the variables."""
     moving = [x for layer in layers for x in (layer.moving_mean, layer.moving_variance)]
     return _places(moving, variables.other)
 
@@ -110,10 +110,10 @@ def _statistics(layers: list[Model], variables: Variables) -> list[int]:
 def step_passes(
     model: Model, phases: Phases, branch: Model, variables: Variables
 ) -> tuple[Any, Any]:
-    """Return the clean pass of `model` and the adversarial pass of `branch`.
+    """Make the clean pass of `model` and the adversarial pass of `branch`.
 
-    The clean pass gives its logits, the variables it moved and the statistics to plant for the
-    adversarial one: None, but where that is normalised by the clean batch's.
+    The clean pass gives its logits, the variables it moved, and the statistics to plant for the
+    adversarial pass: those of the clean batch where they normalise it, else None.
     """
     if ADVERSARIAL[phases.adversarial].by == CLEAN:
         layers = updated_layers(model, lambda images: model(jnp.asarray(images), training=True))
@@ -130,10 +130,10 @@ def step_passes(
 
 
 def _measuring(model: Model, layers: list[Model], variables: Variables) -> Any:
-    """Return the clean pass that also gives its batch's mean and variance in each of `layers`.
+    """Make the clean pass that also gives its batch's mean and variance in each of `layers`.
 
-    From zero the moving statistics go to 1 - momentum of the batch's, whatever they were:
-    nothing is lost by cancellation. They end where they would have gone.
+    Starting from zero, the moving statistics go to 1 - momentum of the batch's, so that nothing
+    is lost by cancellation. Then they are set to what they would have become.
     """
     forward, places = pass_among(model, variables, True), _statistics(layers, variables)
     momenta = [float(layer.momentum) for layer in layers for _ in range(2)]
@@ -151,12 +151,12 @@ def _measuring(model: Model, layers: list[Model], variables: Variables) -> Any:
 
 
 def _adversarial_pass(model: Model, kind: str, variables: Variables, places: list[int]) -> Any:
-    """Return the adversarial pass, of a `kind` of `suite.phases.ADVERSARIAL`.
+    """Make the adversarial pass of a `kind`, a key of `suite.networks.phases.ADVERSARIAL`.
 
-    Where Keras has no such phase, the statistics in `places` are put back after the pass that
-    gives the logits: one in the training phase, or one in the inference phase under the moving or
-    the planted statistics. What the perturbed images do to them is the matter of another pass, in
-    the training phase.
+    Where Keras has no such phase, one pass gives the logits: in the training phase, or in the
+    inference phase under the moving or the planted statistics. The statistics in `places` are
+    then put back. If the perturbed images are to update them, another pass in the training phase
+    does so.
     """
     training, inference = (pass_among(model, variables, phase) for phase in (True, False))
     keras_phases = {TRAINING: training, INFERENCE: inference}

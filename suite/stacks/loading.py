@@ -1,4 +1,4 @@
-"""Which stack is loaded, and the digest of the libraries that it measures."""
+"""Which stack is loaded here, and the digest of the libraries that it measures."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from suite.files import code_digest, file_digest
 from suite.stacks.protocol import Stack
 
 STACKS = {"jax": "jax", "torch": "torch"}
-"""Modules of the stacks, by Keras' backend; that of TensorFlow depends on its version."""
+"""The stacks' modules by Keras' backend; for TensorFlow the module depends on the version."""
 
 
 def load() -> Stack:
-    """Return the stack of the framework that is installed.
+    """Load the stack of the framework that is installed.
 
-    Keras 3 names its own backend in the environment; all else is TensorFlow, 1 or 2.
+    The environment names the backend of Keras 3; without it the framework is TensorFlow, 1 or 2.
 
     Raises:
         ModuleNotFoundError: If no framework of any stack is installed.
@@ -30,15 +30,15 @@ def load() -> Stack:
 
 
 def _tensorflow() -> str:
-    """Return the module for the TensorFlow that is installed."""
+    """Name the module for the TensorFlow that is installed."""
     tensorflow = importlib.import_module("tensorflow")
     return "graph" if tensorflow.__version__.startswith("1.") else "eager"
 
 
 def library_digest(stack: Stack) -> str:
-    """Return the digest of the sources under measurement: CleverHans, and Keras' BatchNorm.
+    """Compute the digest of the sources under measurement: CleverHans, and Keras' BatchNorm.
 
-    A version number alone would not tell a patched or half-installed library.
+    A version number alone would not reveal a patched or half-installed library.
     """
     cleverhans = importlib.import_module("cleverhans")
     batch_norm = inspect.getsourcefile(stack.keras.layers.BatchNormalization)

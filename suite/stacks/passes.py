@@ -1,4 +1,4 @@
-"""The passes of a step where a graph or PyTorch assigns variables in the order written."""
+"""The passes of a step on TensorFlow 2 and PyTorch, which assign variables in the order written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Tensor: TypeAlias = Any
 """A tensor of the framework."""
 
-Moments: TypeAlias = "list[list[Tensor]]"
+LayerMoments: TypeAlias = "list[list[Tensor]]"
 """Mean and variance ``(channels,)`` of each layer."""
 
 
@@ -26,31 +26,31 @@ class Statistics(NamedTuple):
     """The moving statistics of BatchNorm layers.
 
     Attributes:
-        layers: Whose they are.
-        value: Gives a copy of the present value of a variable of Keras.
+        layers: The layers.
+        value: Copies the present value of a variable of Keras.
     """
 
     layers: list[Model]
     value: Callable[[Any], Tensor]
 
-    def read(self) -> Moments:
-        """Return the present mean and variance of each layer."""
+    def read(self) -> LayerMoments:
+        """Read the present mean and variance of each layer."""
         return [
             [self.value(layer.moving_mean), self.value(layer.moving_variance)]
             for layer in self.layers
         ]
 
-    def assign(self, moments: Moments) -> None:
-        """Write `moments`."""
+    def assign(self, moments: LayerMoments) -> None:
+        """Write the mean and variance of each layer."""
         for layer, (mean, variance) in zip(self.layers, moments):
             layer.moving_mean.assign(mean)
             layer.moving_variance.assign(variance)
 
-    def measured(self, forward: Callable[[], Tensor]) -> tuple[Tensor, Moments]:
-        """Return what a pass in the training phase gives, and its batch's mean and variance.
+    def measured(self, forward: Callable[[], Tensor]) -> tuple[Tensor, LayerMoments]:
+        """Run a pass in the training phase; return its result and its batch's mean and variance.
 
-        From zero the moving statistics go to 1 - momentum of the batch's, whatever they were:
-        nothing is lost by cancellation. They end where they would have gone.
+        Starting from zero, the moving statistics go to 1 - momentum of the batch's, so that
+        nothing is lost by cancellation. Then they are set to what they would have become.
         """
         old = self.read()
         self.assign([[np.zeros(tuple(x.shape), np.float32) for x in pair] for pair in old])
@@ -75,47 +75,47 @@ def passes(
     *,
     tensor: Callable[[np.ndarray], Tensor],
     value: Callable[[Any], Tensor],
-) -> tuple[Callable[..., tuple[Tensor, Moments | None]], Callable[..., Tensor]]:
-    """Return the clean pass of `model` and the adversarial pass of `branch`.
+) -> tuple[Callable[..., tuple[Tensor, LayerMoments | None]], Callable[..., Tensor]]:
+    """Make the clean pass of `model` and the adversarial pass of `branch`.
 
-    The clean pass gives its logits and the statistics to plant for the adversarial one: None, but
-    where that is normalised by the clean batch's. Their variance is the one the release stores.
+    The clean pass gives its logits and the statistics to plant for the adversarial pass: those of
+    the clean batch where they normalise it, else None. Their variance is the one that the release
+    stores.
 
     Args:
-        model: What the clean images go through.
-        phases: Of `suite.phases`.
-        branch: What the perturbed images go through.
+        model: The clean images go through it.
+        phases: The phase of each pass.
+        branch: The perturbed images go through it.
         tensor: Makes a tensor of an array.
-        value: Gives a copy of the present value of a variable of Keras.
+        value: Copies the present value of a variable of Keras.
     """
     if ADVERSARIAL[phases.adversarial].by == CLEAN:
         layers = updated_layers(model, lambda images: model(tensor(images), training=True))
         statistics = Statistics(layers, value)
 
-        def clean(images: Tensor) -> tuple[Tensor, Moments | None]:
+        def clean(images: Tensor) -> tuple[Tensor, LayerMoments | None]:
             return statistics.measured(lambda: model(images, training=True))
 
     else:
         statistics = Statistics(list(batch_norms(branch)), value)
 
-        def clean(images: Tensor) -> tuple[Tensor, Moments | None]:
+        def clean(images: Tensor) -> tuple[Tensor, LayerMoments | None]:
             return model(images, training=phases.clean == TRAINING), None
 
-    def adversarial(images: Tensor, planted: Moments | None) -> Tensor:
+    def adversarial(images: Tensor, planted: LayerMoments | None) -> Tensor:
         return _adversarial(branch, images, phases.adversarial, statistics, planted)
 
     return clean, adversarial
 
 
 def _adversarial(
-    model: Model, images: Tensor, kind: str, statistics: Statistics, planted: Moments | None
+    model: Model, images: Tensor, kind: str, statistics: Statistics, planted: LayerMoments | None
 ) -> Tensor:
-    """Return the logits of the adversarial pass, of a `kind` of `suite.phases.ADVERSARIAL`.
+    """Run the adversarial pass of a `kind`, a key of `suite.networks.phases.ADVERSARIAL`.
 
-    Where Keras has no such phase, `statistics` are put back after the pass that gives the
-    logits: one in the training phase, or one in the inference phase under the moving or the
-    planted statistics. What the perturbed images do to them is the matter of another
-    pass, in the training phase.
+    Where Keras has no such phase, one pass gives the logits: in the training phase, or in the
+    inference phase under the moving or the planted statistics. The `statistics` are then put
+    back. If the perturbed images are to update them, another pass in the training phase does so.
     """
     if kind in {TRAINING, INFERENCE}:
         return model(images, training=kind == TRAINING)

@@ -1,4 +1,4 @@
-"""What a stack offers to the rest of the suite: steps, networks and what they return."""
+"""What every stack offers to the rest of the suite: steps, networks, gradients, versions."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class StepResult(NamedTuple):
     """What one training step measured, before its update.
 
     Attributes:
-        loss: What was minimised, in nats.
+        loss: The loss that was minimised, in nats.
         clean_ce: Cross-entropy of the clean images, in nats.
-        clean_accuracy: Fraction of the clean images classified rightly.
+        clean_accuracy: Fraction of the clean images classified correctly.
         adversarial_ce: Cross-entropy of the perturbed images, in nats; None under the plain loss.
-        adversarial_accuracy: Fraction of the perturbed ones; None under the plain loss.
+        adversarial_accuracy: The same fraction of the perturbed images; None under the plain loss.
     """
 
     loss: float
@@ -33,55 +33,55 @@ class StepResult(NamedTuple):
 
 
 class TrainStep(Protocol):
-    """One update of the model; returns when the device has finished."""
+    """One update of the model."""
 
     def __call__(self, images: Images, labels: Labels, learning_rate: float) -> StepResult:
-        """Return what the step measured."""
+        """Update the model by one batch, wait for the device, and return what was measured."""
 
 
 class Network(Protocol):
-    """A model and its compiled forward passes."""
+    """A model with its forward passes and attacks."""
 
     @property
     def model(self) -> Model:
         """The Keras model."""
 
     def logits(self, images: Images, *, training: bool) -> Logits:
-        """Return the logits ``(batch, classes)`` of `images` in the phase `training`."""
+        """Compute the logits ``(batch, classes)`` of `images` in the phase `training`."""
 
     def craft(self, images: Images, *, epsilon: float, training: bool, steps: int = 1) -> Images:
-        """Return CleverHans' adversarial images, crafted in the phase `training`.
+        """Perturb `images` by CleverHans' attack; its labels are the model's own predictions.
 
         Args:
-            images: What is perturbed, by at most `epsilon` in the max norm.
-            epsilon: Pixels are in [0, 1].
+            images: ``(batch, height, width, 3)`` in [0, 1].
+            epsilon: The largest change of a pixel (max norm).
             training: The phase of the attack's passes; in training they may move statistics.
-            steps: 1 is FGSM; more are projected gradient descent (Madry et al. 2018) from a
-                random start, each of `step_size`. The labels are the model's own predictions.
+            steps: 1 is FGSM (Goodfellow et al. 2015); more are projected gradient descent (Madry
+                et al. 2018) from a random start, by steps of `suite.stacks.shared.step_size`.
         """
 
 
 class Stack(Protocol):
-    """What a generation of the API offers to the rest of the suite."""
+    """What the module of one generation of the API offers to the rest of the suite."""
 
     __name__: str
     keras: Keras
 
     GRAPH: bool
-    """Whether a step is a graph of TensorFlow 1, where nothing orders the reads and the updates of
-    BatchNorm's statistics, and the published code updates them twice."""
+    """True where a step is a graph of TensorFlow 1: nothing orders the reads and the updates of
+    BatchNorm's statistics there, and the published code updates them twice."""
 
     def versions(self) -> dict[str, str]:
-        """Return the versions of all that decides a result."""
+        """Look up the versions of everything that decides a result."""
 
     def gpus(self) -> list[str]:
-        """Return the names of the GPUs the framework sees."""
+        """List the names of the GPUs that the framework sees."""
 
     def seed(self, seed: int) -> None:
         """Seed `random`, NumPy and the framework, and ask for deterministic kernels."""
 
     def network(self, model: Model) -> Network:
-        """Return `model` with its compiled passes."""
+        """Make the forward passes and attacks of `model`."""
 
     def train_step(
         self,
@@ -92,19 +92,35 @@ class Stack(Protocol):
         optimizer: str = "sgd",
         branch: Model | None = None,
     ) -> TrainStep:
-        """Return one update of `model`, under the plain loss where `phases` is None.
+        """Make the update of `model` under the plain or the adversarial loss.
 
-        The attack and the adversarial pass go through `branch`, `model` itself where None; its
-        own trainable variables learn too.
+        The adversarial loss is 0.5 CE(clean) + 0.5 CE(perturbed); the perturbed images are held
+        constant, as published.
+
+        Args:
+            model: Ends in logits.
+            phases: The phase of each pass of the adversarial loss; None takes the plain loss, in
+                the training phase.
+            epsilon: FGSM step in the max norm; pixels are in [0, 1].
+            optimizer: A key of `suite.stacks.shared.OPTIMIZERS`.
+            branch: The model that the attack and the adversarial pass go through; None takes
+                `model`. Its own trainable variables are trained too.
+
+        Raises:
+            ValueError: If a step cannot run in `phases` (`suite.stacks.shared.require_phases`).
         """
 
     def gradients(
         self, model: Model, *, phases: Phases | None, epsilon: float
     ) -> Callable[[Images, Labels], list[np.ndarray]]:
-        """Return a function that gives the gradients of a step's loss, and moves no state.
+        """Make a function of a batch that computes the gradients of a step's loss.
 
-        They are those with respect to ``model.trainable_weights``, in that order.
+        They are those with respect to ``model.trainable_weights``, in that order. The function
+        changes no weight and no statistic.
+
+        Raises:
+            ValueError: If a step cannot run in `phases`.
         """
 
     def peak_device_bytes(self) -> int | None:
-        """Return the peak memory of the first GPU since the last call; None without one."""
+        """Read the peak memory of the first GPU since the last call, in bytes; None without one."""

@@ -1,4 +1,4 @@
-"""The published adversarial loss on TensorFlow 1, with the two ways of switching its phases."""
+"""The published adversarial loss on TensorFlow 1, with its two ways of switching the phase."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def empty_module(name: str) -> Iterator[None]:
-    """Let `name` be imported as an empty module, for a while."""
+    """Let `name` be imported as an empty module until the end of the block."""
     sys.modules[name] = types.ModuleType(name)
     try:
         yield
@@ -33,15 +33,15 @@ def empty_module(name: str) -> Iterator[None]:
         del sys.modules[name]
 
 
-# CleverHans 3.1.0 imports tensorflow_addons for SPSA alone, which the suite does not use; no
-# release of tensorflow-addons imports on TensorFlow 1. CleverHans itself is unchanged.
+# CleverHans 3.1.0 imports tensorflow_addons only for SPSA, which the suite does not use, and no
+# release of tensorflow-addons can be imported on TensorFlow 1. CleverHans itself is unchanged.
 with empty_module("tensorflow_addons"):
     import cleverhans
     from cleverhans.attacks import FastGradientMethod, ProjectedGradientDescent
     from cleverhans.model import CallableModelWrapper
     from cleverhans.utils_keras import KerasModelWrapper
 
-__all__ = [  # what the stack takes from CleverHans 3, imported here alone
+__all__ = [  # what the stack takes from CleverHans 3, which is imported only here
     "CallableModelWrapper",
     "FastGradientMethod",
     "ProjectedGradientDescent",
@@ -53,10 +53,10 @@ K = keras.backend
 
 @contextmanager
 def switched_globally() -> Iterator[None]:
-    """Build in the inference phase, as published.
+    """Build in the inference phase by the global switch, as published.
 
-    What it leaves behind is an integer phase: Keras no longer feeds the phase's placeholder, the
-    default of which is inference, so that everything outside runs in the inference phase too.
+    The switch leaves an integer phase behind: Keras no longer feeds the phase's placeholder, whose
+    default is inference, so everything built outside runs in the inference phase too.
     """
     K.set_learning_phase(False)
     yield
@@ -65,16 +65,16 @@ def switched_globally() -> Iterator[None]:
 
 @contextmanager
 def scoped() -> Iterator[None]:
-    """Build in the inference phase and put the fed phase back."""
+    """Build in the inference phase, then put the fed phase back."""
     with K.learning_phase_scope(0):
         yield
 
 
 @contextmanager
 def phase_put_back() -> Iterator[None]:
-    """Have an integer phase, as `switched_globally` leaves it, and put the fed phase back.
+    """Run under an integer phase, as `switched_globally` leaves it, then put the fed phase back.
 
-    The published program ends with its training; here other models follow in the same process.
+    The published program ends after its training; here other models follow in the same process.
     """
     with K.learning_phase_scope(1):
         yield
@@ -84,14 +84,18 @@ SWITCHES: dict[Phases, tuple[Any, Any]] = {
     PHASES["literal"]: (switched_globally, phase_put_back),
     PHASES["intended"]: (scoped, nullcontext),
 }
-"""How each policy builds the attack and the adversarial pass, and what its `fit` runs in."""
+"""For each policy, what its attack and adversarial pass are built in, and what `fit` runs in."""
 
 PUBLISHED: weakref.WeakSet[Model] = weakref.WeakSet()
-"""The models that a step of the published code was made of."""
+"""The models that already have a step of the published code."""
 
 
 def published_step(model: Model, phases: Phases, epsilon: float, descent: Any) -> TrainStep:
-    """Return an update by the published code, which wants a model that ends in a softmax."""
+    """Make an update by the published code, which wants a model that ends in a softmax.
+
+    Raises:
+        ValueError: If `model` already has such a step.
+    """
     if model in PUBLISHED:
         raise ValueError(
             "model must have no other adversarial step, since each would run the updates of both. "
@@ -108,7 +112,7 @@ def published_step(model: Model, phases: Phases, epsilon: float, descent: Any) -
 
 
 def _published_loss(whole: Model, epsilon: float, switched: Any) -> tuple[Any, list[Any]]:
-    """Return the published loss, and the metrics of its adversarial branch.
+    """Make the published loss, and the metrics of its adversarial branch.
 
     Keras asks for the metrics before the loss; whichever comes first builds the branch.
     """
@@ -134,17 +138,17 @@ def _published_loss(whole: Model, epsilon: float, switched: Any) -> tuple[Any, l
 
 
 def clean_ce(targets: tf.Tensor, predictions: tf.Tensor) -> tf.Tensor:
-    """Return the cross-entropy ``(batch,)`` of the clean images, in nats."""
+    """Compute the cross-entropy ``(batch,)`` of the clean images, in nats."""
     return keras.losses.categorical_crossentropy(targets, predictions)
 
 
 def clean_accuracy(targets: tf.Tensor, predictions: tf.Tensor) -> tf.Tensor:
-    """Return 1.0 for each clean image classified rightly, else 0.0, ``(batch,)``."""
+    """Give 1.0 for each clean image classified correctly, else 0.0, ``(batch,)``."""
     return keras.metrics.categorical_accuracy(targets, predictions)
 
 
 def fitted(whole: Model, fitting: Any) -> TrainStep:
-    """Return an update by `fit` of the compiled model `whole`, one batch a call."""
+    """Make an update by `fit` of the compiled model `whole`, one batch per call."""
     classes = int(whole.outputs[0].shape[-1])
 
     def step(images: Images, labels: Labels, learning_rate: float) -> StepResult:

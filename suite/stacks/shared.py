@@ -1,4 +1,4 @@
-"""What all stacks need and no framework decides: optimizers, attack sizes, checks of phases."""
+"""What all stacks share: optimizers, names and sizes of attacks, checks of phases."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ OPTIMIZERS = {  # SGD with Nesterov's momentum as published; Adam for the suite'
     "sgd": lambda keras: keras.optimizers.SGD(learning_rate=0.0, momentum=0.9, nesterov=True),
     "adam": lambda keras: keras.optimizers.Adam(learning_rate=0.0),
 }
-"""The optimizers by name, of whichever Keras; the learning rate is given at each step."""
+"""The optimizers by name, for any Keras; every step is given its learning rate."""
 
-NOISE_SIDE = 64  # pixels, of the noise for a model that takes images of any size
+NOISE_SIDE = 64  # side in pixels of the noise for a model that takes images of any size
 
 
 def step_size(epsilon: Any, steps: int) -> Any:
-    """Return the size of each of several attack steps, 2.5 epsilon / steps (Madry et al. 2018).
+    """Compute the size of each of several attack steps, 2.5 epsilon / steps (Madry et al. 2018).
 
-    It is epsilon at most, as CleverHans demands.
+    It is at most epsilon, as CleverHans demands.
     """
     return epsilon * min(1.0, 2.5 / steps)
 
 
 def attack_name(steps: int) -> str:
-    """Return CleverHans 4's name of the attack of so many steps.
+    """Name CleverHans 4's attack of so many steps.
 
     Raises:
         ValueError: If `steps` is not positive.
@@ -43,7 +43,7 @@ def attack_name(steps: int) -> str:
 
 
 def cleverhans_attack(framework: str, name: str) -> Any:
-    """Return CleverHans 4's attack for `framework`, imported only now: a diagnosis needs none.
+    """Import CleverHans 4's attack for `framework`, only now: a diagnosis needs none.
 
     Raises:
         AttributeError: If the suite uses no attack of that name.
@@ -54,31 +54,34 @@ def cleverhans_attack(framework: str, name: str) -> Any:
 
 
 def require_phases(phases: Phases | None, model: Model, branch: Model | None) -> None:
-    """Check that a step of `model` can run in `phases`.
+    """Refuse `phases` that a step of `model` cannot run in.
 
     Raises:
-        ValueError: If a pass has no such phase, or nothing says what the clean batch's statistics
-            are: without a clean training pass, in a branch with layers of its own, or in a
-            layer whose momentum lets nothing through.
+        ValueError: If a pass has no such phase, or if nothing tells the clean batch's statistics:
+            there is no clean training pass, the branch has layers of its own, or a layer's
+            momentum lets nothing through.
     """
     if phases is None:
         return
     known = {phases.clean, phases.attack} <= {TRAINING, INFERENCE}
     if not known or phases.adversarial not in ADVERSARIAL:
-        raise ValueError(f"phases must be of suite.phases. Received: {tuple(phases)}")
+        raise ValueError(f"phases must be of suite.networks.phases. Received: {tuple(phases)}")
     if ADVERSARIAL[phases.adversarial].by != CLEAN:
         return
     if phases.clean != TRAINING:
         raise ValueError(f"phases must have a clean training pass. Received: {tuple(phases)}")
     if branch not in (None, model):
-        raise ValueError("branch must be the model itself under the clean batch's statistics.")
+        raise ValueError(
+            "branch must be the model itself under the clean batch's statistics. "
+            f"Received: {getattr(branch, 'name', branch)}"
+        )
     pinned = [layer.name for layer in batch_norms(model) if layer.trainable and layer.momentum == 1]
     if pinned:
         raise ValueError(f"momentum must be below 1 in each layer. Received: 1 in {pinned}")
 
 
 def updated_layers(model: Model, forward: Callable[[Images], Any]) -> list[Model]:
-    """Return the BatchNorm layers whose statistics a training pass moves, tried with noise.
+    """Find the BatchNorm layers whose statistics a training pass moves, by one pass of noise.
 
     A frozen layer is not among them, nor one that the model calls in the inference phase. The
     weights are put back.
@@ -93,6 +96,6 @@ def updated_layers(model: Model, forward: Callable[[Images], Any]) -> list[Model
 
 
 def union(first: list[Any], second: list[Any]) -> list[Any]:
-    """Return the variables of `first`, and those of `second` that are not among them."""
+    """List the variables of `first`, then those of `second` that are not among them."""
     known = {id(variable) for variable in first}
     return [*first, *(variable for variable in second if id(variable) not in known)]

@@ -30,17 +30,17 @@ DISTRIBUTIONS = ("torch", "cleverhans", "keras", "numpy", "h5py", "ml-dtypes")
 
 
 def __getattr__(name: str) -> Any:
-    """Return CleverHans' attack `name`."""
+    """Import CleverHans' attack `name` when it is first asked for."""
     return cleverhans_attack("torch", name)
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, PyTorch, Keras, CleverHans and NumPy that are running."""
+    """Look up the versions of Python, PyTorch, Keras, CleverHans and NumPy that are running."""
     return machine.versions(DISTRIBUTIONS)
 
 
 def gpus() -> list[str]:
-    """Return the names of the GPUs PyTorch sees."""
+    """List the names of the GPUs that PyTorch sees."""
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
 
 
@@ -54,7 +54,7 @@ def seed(seed: int) -> None:
 
 
 def peak_device_bytes() -> int | None:
-    """Return the peak memory of the first GPU since the last call, in bytes; None without one."""
+    """Read the peak memory of the first GPU since the last call, in bytes; None without one."""
     if not gpus():
         return None
     peak = int(torch.cuda.max_memory_allocated(0))
@@ -63,45 +63,45 @@ def peak_device_bytes() -> int | None:
 
 
 class TorchNetwork(NamedTuple):
-    """A Keras model, its forward pass and its attack; nothing is compiled."""
+    """A Keras model with its forward pass and its attack, neither of them compiled."""
 
     model: Model
 
     def logits(self, images: Images, *, training: bool) -> Logits:
-        """Return the logits ``(batch, classes)`` of `images` in the phase `training`."""
+        """Compute the logits ``(batch, classes)`` of `images` in the phase `training`."""
         with torch.no_grad():
             return _array(self.model(_tensor(images), training=training))
 
     def craft(self, images: Images, *, epsilon: float, training: bool, steps: int = 1) -> Images:
-        """Return CleverHans' adversarial images, crafted in the phase `training`."""
+        """Perturb `images` by CleverHans' attack, in the phase `training`."""
         return _array(
             _perturbed(self.model, _tensor(images), epsilon, training=training, steps=steps)
         )
 
 
 def network(model: Model) -> TorchNetwork:
-    """Return `model` with its passes and attack."""
+    """Make the passes and the attack of `model`."""
     return TorchNetwork(model)
 
 
 def _tensor(values: np.ndarray) -> torch.Tensor:
-    """Return `values` on the device that Keras keeps its weights on."""
+    """Put `values` on the device where Keras keeps its weights."""
     tensor: torch.Tensor = keras.ops.convert_to_tensor(values)
     return tensor
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:
-    """Return `tensor` as an array."""
+    """Copy `tensor` into an array."""
     return np.asarray(tensor.detach().cpu().numpy())
 
 
 def _perturbed(
     model: Model, images: torch.Tensor, epsilon: float, *, training: bool, steps: int = 1
 ) -> torch.Tensor:
-    """Return CleverHans' attack on `images`, labels the model's own predictions.
+    """Perturb `images` by CleverHans' attack; its labels are the model's own predictions.
 
-    CleverHans goes back to the images by ``backward``, which leaves gradients at the weights too,
-    a sum over all calls: they are dropped. The perturbed images are held constant, as published.
+    CleverHans calls ``backward``, which adds gradients to those at the weights too: they are
+    dropped. The perturbed images are held constant, as published.
     """
     attack = getattr(sys.modules[__name__], attack_name(steps))
     several = (step_size(epsilon, steps), steps) if steps > 1 else ()
@@ -123,19 +123,9 @@ def train_step(
     optimizer: str = "sgd",
     branch: Model | None = None,
 ) -> TrainStep:
-    """Return one update of `model` under the plain or the adversarial loss.
+    """Make the update of `model` under the plain or the adversarial loss.
 
-    Args:
-        model: Ends in logits.
-        phases: The phase of each pass of the adversarial loss; None takes the plain loss, in the
-            training phase.
-        epsilon: FGSM step in the max norm; pixels are in [0, 1].
-        optimizer: A key of `OPTIMIZERS`.
-        branch: What the attack and the adversarial pass go through; None takes `model`. Its own
-            trainable variables learn too.
-
-    Raises:
-        ValueError: If `phases` are none that a step can run in.
+    Arguments and errors are those of `suite.stacks.protocol.Stack.train_step`.
     """
     losses, descent = _losses(model, phases, epsilon, branch), OPTIMIZERS[optimizer](keras)
     variables = model.trainable_variables
@@ -156,7 +146,10 @@ def train_step(
 def gradients(
     model: Model, *, phases: Phases | None, epsilon: float
 ) -> Callable[[Images, Labels], list[np.ndarray]]:
-    """Return the gradients of a step's loss to `model.trainable_weights`; no state is moved."""
+    """Make a function of a batch that computes the gradients of a step's loss.
+
+    Arguments and errors are those of `suite.stacks.protocol.Stack.gradients`.
+    """
     losses, variables = _losses(model, phases, epsilon), model.trainable_variables
 
     def of_batch(images: Images, labels: Labels) -> list[np.ndarray]:
@@ -170,14 +163,14 @@ def gradients(
 
 
 def _gradients(loss: torch.Tensor, variables: Any) -> Any:
-    """Return the gradients of `loss` to Keras' `variables`."""
+    """Compute the gradients of `loss` with respect to Keras' `variables`."""
     return torch.autograd.grad(loss, [variable.value for variable in variables])
 
 
 def _losses(
     model: Model, phases: Phases | None, epsilon: float, branch: Model | None = None
 ) -> Any:
-    """Return the loss that `phases` name, and what it measures."""
+    """Make the loss of a step: a function of images and labels that also measures accuracies."""
     require_phases(phases, model, branch)
     if phases is None:
         return _plain(model)
@@ -185,7 +178,7 @@ def _losses(
 
 
 def _plain(model: Model) -> Any:
-    """Return the plain loss: the mean cross-entropy of the clean images, in the training phase."""
+    """Make the plain loss: the mean cross-entropy of the clean images, in the training phase."""
 
     def losses(images: torch.Tensor, labels: torch.Tensor) -> tuple[Any, list[Any]]:
         ce, accuracy = _measure(labels, model(images, training=True))
@@ -195,7 +188,7 @@ def _plain(model: Model) -> Any:
 
 
 def _adversarial(model: Model, phases: Phases, epsilon: float, branch: Model) -> Any:
-    """Return the loss 0.5 CE(clean) + 0.5 CE(perturbed), each pass in its phase."""
+    """Make the loss 0.5 CE(clean) + 0.5 CE(perturbed), each pass in its phase."""
     clean_pass, adversarial_pass = passes(model, phases, branch, tensor=_tensor, value=_value)
 
     def losses(images: torch.Tensor, labels: torch.Tensor) -> tuple[Any, list[Any]]:
@@ -209,12 +202,12 @@ def _adversarial(model: Model, phases: Phases, epsilon: float, branch: Model) ->
 
 
 def _value(variable: Any) -> torch.Tensor:
-    """Return a copy of the present value of Keras' `variable`, a constant."""
+    """Copy the present value of Keras' `variable` as a constant."""
     value: torch.Tensor = variable.value.detach().clone()
     return value
 
 
 def _measure(labels: torch.Tensor, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean cross-entropy in nats and the accuracy of `logits`."""
+    """Compute the mean cross-entropy in nats and the accuracy of `logits`."""
     ce = torch.nn.functional.cross_entropy(logits, labels)
     return ce, (logits.argmax(dim=1) == labels).float().mean()
