@@ -1,4 +1,4 @@
-"""GTSRB and the synthetic signs as verified arrays, and the splits made of them."""
+"""The data: GTSRB and synthetic signs as verified arrays, and the splits made of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoded data sets kept as memory-mapped arrays: decoded once, shared by every process."""
+"""The cache of decoded data sets: memory-mapped arrays, decoded once, shared by every process."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from suite.files import code_digest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"  # the digest of each array beside it
 DIGESTED = ("train-images", "train-labels", "test-images", "test-labels")
+"""The arrays that the digest of a data set covers, in order."""
 
 
 def cache_root() -> Path:
-    """Return the folder of everything the suite keeps: SUITE_CACHE, else the user's cache."""
+    """Locate the folder of everything that the suite keeps: SUITE_CACHE, else the user's cache."""
     return Path(
         os.environ.get("SUITE_CACHE") or pooch.os_cache("adversarial-training-regression")
     ).absolute()
@@ -37,12 +38,12 @@ def cache_root() -> Path:
 def cached_dataset(
     name: str, key: Mapping[str, object], make: Callable[[], tuple[Split, Split]]
 ) -> Dataset:
-    """Return the data set of `key`, its arrays mapped read-only from the cache.
+    """Load the data set of `key` from the cache, its arrays mapped read-only.
 
     Args:
         name: Name of the data set.
-        key: All that decides the arrays; JSON values.
-        make: Decodes the data set into (train, test); called when the cache does not hold it.
+        key: Everything that decides the arrays; JSON values.
+        make: Decodes the data set into (train, test); called if the cache does not hold it.
 
     Raises:
         DataError: If the cache cannot be written, or what it holds is damaged.
@@ -60,8 +61,8 @@ def writable(folder: Path, *, needed: str) -> Iterator[None]:
     """Turn an operating system's refusal to write into `folder` into a `DataError`.
 
     Args:
-        folder: Where the body of the ``with`` statement writes.
-        needed: What has to fit or be possible there, for the message.
+        folder: The folder that the body of the ``with`` statement writes into.
+        needed: What is expected of the folder, for the message.
 
     Raises:
         DataError: If the body raises `OSError`.
@@ -76,7 +77,7 @@ def writable(folder: Path, *, needed: str) -> Iterator[None]:
 
 
 def _build(folder: Path, make: Callable[[], tuple[Split, Split]]) -> None:
-    """Decode into `folder`, unless another process did so while this one waited."""
+    """Decode into `folder`, unless another process has done so while this one waited."""
     with writable(folder.parent, needed="a writable folder"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         held = FileLock(folder.parent / "build.lock").acquire()
@@ -86,10 +87,10 @@ def _build(folder: Path, make: Callable[[], tuple[Split, Split]]) -> None:
 
 
 def _store(folder: Path, train: Split, test: Split) -> None:
-    """Write both splits beside `folder`, then give them its name in one step."""
+    """Write both splits beside `folder`, then rename the result to `folder` in one step."""
     arrays = {f"train-{field}": array for field, array in train._asdict().items()}
     arrays.update({f"test-{field}": array for field, array in test._asdict().items()})
-    for stale in folder.parent.glob("*.partial"):  # killed builds: the lock says none is alive
+    for stale in folder.parent.glob("*.partial"):  # of killed builds: no other holds the lock
         shutil.rmtree(stale)
     partial = folder.with_name(f"{folder.name}.partial")
     needed = f"room for {sum(array.nbytes for array in arrays.values()):,} bytes"
@@ -111,7 +112,11 @@ def _write(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _load(name: str, folder: Path) -> Dataset:
-    """Return the data set in `folder` after its digests have been compared."""
+    """Load the data set in `folder` and compare the digests of its arrays.
+
+    Raises:
+        DataError: If an array is damaged.
+    """
     arrays, digests = {}, {}
     for array_name, expected in _manifest(folder).items():
         path = folder / f"{array_name}.npy"
@@ -126,7 +131,11 @@ def _load(name: str, folder: Path) -> Dataset:
 
 
 def _manifest(folder: Path) -> dict[str, str]:
-    """Return the digest that was stored with each array of `folder`."""
+    """Read the digests that were stored with the arrays of `folder`.
+
+    Raises:
+        DataError: If they are missing or damaged.
+    """
     path = folder / MANIFEST
     try:
         digests = json.loads(path.read_text(encoding="utf-8"))
@@ -153,7 +162,7 @@ def _damaged(path: Path, found: str, expected: str) -> DataError:
 
 
 def _digest(array: NDArray[Any]) -> str:
-    """Return the SHA-256 of an array: kind, shape and bytes."""
+    """Compute the SHA-256 of an array: type, shape and bytes."""
     digest = hashlib.sha256(f"{array.dtype.str} {array.shape}\n".encode())
     digest.update(np.ascontiguousarray(array).view(np.uint8).data)
     return digest.hexdigest()

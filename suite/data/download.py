@@ -1,4 +1,4 @@
-"""The official GTSRB archives, fetched into the cache; an interrupted transfer is resumed."""
+"""The download of the official GTSRB archives into the cache; interrupted transfers are resumed."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ TRAINING_ARCHIVE = "GTSRB_Final_Training_Images.zip"
 TEST_ARCHIVE = "GTSRB_Final_Test_Images.zip"
 TRUTH_ARCHIVE = "GTSRB_Final_Test_GT.zip"
 CHECKSUMS: dict[str, str | None] = {
-    TRAINING_ARCHIVE: None,  # no md5 is published; its own CRCs and the image counts are checked
+    TRAINING_ARCHIVE: None,  # no md5 is published; its CRCs and the image counts are checked
     TEST_ARCHIVE: "md5:c7e4e6327067d32654124b0fe9e82185",
     TRUTH_ARCHIVE: "md5:fe31e9c9270bbcd7b84b7f21a9d9d9e5",
 }
 
 MEND = (
-    "`nox -s data` downloads the official archives again (leave GTSRB_ROOT unset then); or set "
+    "`nox -s data` downloads the official archives again (then leave GTSRB_ROOT unset); or set "
     "GTSRB_ROOT / --gtsrb-root to a folder that holds the three archives or their extracted tree."
 )
+"""The end of every message about missing or wrong data."""
 
 NOTICE = """\
 Downloading the German Traffic Sign Recognition Benchmark (GTSRB)
@@ -40,23 +41,23 @@ Downloading the German Traffic Sign Recognition Benchmark (GTSRB)
           32 (2012). The archives are not part of this package and not under its licence.
 """
 
-TIMEOUT_S = (15, 60)
-CHUNK_BYTES = 1 << 18
+TIMEOUT_S = (15, 60)  # to connect, and between two pieces
+CHUNK_BYTES = 1 << 18  # received at once
 
 
 def archive_folder() -> Path:
-    """Return the folder of the cache where downloaded archives lie, present or not."""
+    """Locate the cache's folder for downloaded archives, whether it exists or not."""
     return cache_root() / "gtsrb"
 
 
 def download_gtsrb(
     *, base_url: str = BASE_URL, checksums: dict[str, str | None] | None = None
 ) -> Path:
-    """Return the folder that holds the three archives, after fetching what is missing or damaged.
+    """Fetch the archives that are missing or damaged; return the folder that holds all three.
 
     Args:
         base_url: Address of the folder of the archives.
-        checksums: "md5:..." of each archive or None; `CHECKSUMS` unless given.
+        checksums: "md5:..." of each archive, or None where there is none; `CHECKSUMS` by default.
 
     Raises:
         DataError: If an archive cannot be fetched, is not the official one, or does not fit.
@@ -79,7 +80,11 @@ def download_gtsrb(
 
 
 def _fetch(store: pooch.Pooch, name: str) -> None:
-    """Bring one archive into the store and check it."""
+    """Fetch one archive into the store and check it.
+
+    Raises:
+        DataError: If it cannot be fetched or stored, or is not the official one.
+    """
     path, url = Path(store.path, name), store.get_url(name)
     try:
         store.fetch(name, downloader=resume)
@@ -90,12 +95,12 @@ def _fetch(store: pooch.Pooch, name: str) -> None:
             f"{path}: cannot be written ({error}) while downloading {url}. Expected: room for the "
             "archives (0.4 GB). Free some space, or set SUITE_CACHE to a folder on another disk."
         ) from error
-    except ValueError as error:  # pooch's word for a wrong checksum
+    except ValueError as error:  # pooch raises it for a wrong checksum
         raise _failed(url, str(error)) from error
     fault = _fault(path)
     if fault:
         path.unlink()
-        raise _failed(url, f"what came is not a whole zip archive ({fault})")
+        raise _failed(url, f"the file received is not a whole zip archive ({fault})")
 
 
 def _failed(url: str, cause: str) -> DataError:
@@ -103,24 +108,24 @@ def _failed(url: str, cause: str) -> DataError:
 
 
 def _fault(path: Path) -> str:
-    """Return what is wrong with the zip archive at `path`, or an empty string."""
+    """Say what is wrong with the zip archive at `path`; an empty string if nothing is."""
     try:
         with zipfile.ZipFile(path) as archive:
             bad = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
-        return str(error)  # RuntimeError: encrypted, or a compression that zipfile has not
+        return str(error)  # RuntimeError: encrypted, or a compression that zipfile lacks
     return f"CRC of {bad}" if bad else ""
 
 
 def resume(url: str, output_file: str | Path, store: pooch.Pooch) -> None:
-    """Download `url` to `output_file`, going on where an interrupted transfer stopped.
+    """Download `url` to `output_file`, resuming an interrupted transfer; a downloader for pooch.
 
-    The unfinished part lies beside the archive as ``<archive>.part``. A server that ignores the
-    HTTP range sends the whole file again. A pooch downloader.
+    The unfinished part lies in the store's folder as ``<archive>.part``. A server that ignores the
+    HTTP range sends the whole file again.
 
     Args:
         url: Address of the archive.
-        output_file: Where pooch wants the whole file.
+        output_file: The path at which pooch wants the whole file.
         store: The pooch whose folder keeps the unfinished part.
 
     Raises:
@@ -140,19 +145,27 @@ def resume(url: str, output_file: str | Path, store: pooch.Pooch) -> None:
 
 
 def _check_size(part: Path, content_range: str) -> None:
-    """Let a part pass that is as long as the server's whole file; throw any other away."""
+    """Accept a part that is as long as the server's whole file; delete any other.
+
+    Raises:
+        requests.ConnectionError: If the part was deleted.
+    """
     size = part.stat().st_size if part.exists() else 0
     if size == 0 or content_range != f"bytes */{size}":
         if part.exists():
             part.unlink()
         raise requests.ConnectionError(
             f"{part.name} of {size:,} bytes does not belong to the server's file "
-            f"({content_range or 'size not told'}); it was deleted"
+            f"({content_range or 'of unknown size'}); it was deleted"
         )
 
 
 def _receive(response: requests.Response, part: Path, *, have: int) -> None:
-    """Append the body of `response` to the first `have` bytes of `part`."""
+    """Append the body of `response` to the first `have` bytes of `part`.
+
+    Raises:
+        requests.ConnectionError: If the connection closes too early.
+    """
     length = response.headers.get("Content-Length")
     total = have + int(length) if length else None
     progress = tqdm(desc=part.stem, initial=have, total=total, unit="B", unit_scale=True)

@@ -39,13 +39,14 @@ TEST_IMAGE = re.compile(r"\d{5}\.ppm")
 
 
 class Expected(NamedTuple):
-    """What a whole data set holds.
+    """What a complete data set contains.
 
     Attributes:
         train_counts: Training images of each class.
         test_counts: Test images of each class.
-        tracks: Physical signs in the training set.
-        test_labels_sha256: Digest of the test labels in file order, one byte each; "" for any.
+        tracks: Number of physical signs in the training set.
+        test_labels_sha256: Digest of the test labels in file order, one byte each; "" accepts
+            any.
     """
 
     train_counts: tuple[int, ...]
@@ -63,7 +64,7 @@ OFFICIAL = Expected(
 
 
 class Row(NamedTuple):
-    """What the csv file says of one image."""
+    """What the csv file says about one image."""
 
     width_px: int
     height_px: int
@@ -71,14 +72,14 @@ class Row(NamedTuple):
 
 
 def load_gtsrb(root: Path | None, *, size_px: int) -> Dataset:
-    """Return GTSRB, verified, at ``size_px`` x ``size_px`` pixels.
+    """Load GTSRB, verified, at ``size_px`` x ``size_px`` pixels.
 
-    Images of another size are resized whole, not cropped, with Pillow's bilinear filter, which
-    averages over the source pixels when it shrinks.
+    Images of another size are resized as a whole, not cropped, with Pillow's bilinear filter,
+    which averages over the source pixels when it shrinks.
 
     Args:
         root: Folder of the three official archives or of their extracted tree; None for the
-            downloaded copy, which is fetched first where it is missing.
+            downloaded copy, which is fetched first if it is missing.
         size_px: Side of the decoded images.
 
     Raises:
@@ -93,7 +94,7 @@ def load_gtsrb(root: Path | None, *, size_px: int) -> Dataset:
 
 
 def load_verified(root: Path, *, size_px: int, expected: Expected) -> Dataset:
-    """Return the data set at `root` after comparing it with what is `expected`.
+    """Load the data set at `root` and compare it with what is `expected`.
 
     Raises:
         DataError: If the data is missing, damaged or not as expected.
@@ -116,7 +117,11 @@ def load_verified(root: Path, *, size_px: int, expected: Expected) -> Dataset:
 
 
 def _training_split(path: Path, *, size_px: int, expected: Expected) -> Split:
-    """Return the training images, sorted by class, track and frame."""
+    """Read the training images, sorted by class, track and frame.
+
+    Raises:
+        DataError: If they are not as expected.
+    """
     with opened(path, TRAINING_FOLDER) as source:
         names = _images(source, TRAINING_IMAGE, sum(expected.train_counts))
         classes = np.array([int(name[:5]) for name in names])
@@ -134,7 +139,11 @@ def _training_split(path: Path, *, size_px: int, expected: Expected) -> Split:
 
 
 def _test_split(path: Path, truth: Path, *, size_px: int, expected: Expected) -> Split:
-    """Return the test images in the order of their numbers."""
+    """Read the test images in the order of their numbers.
+
+    Raises:
+        DataError: If they are not as expected.
+    """
     with opened(truth, "") as source:
         rows = _csv_rows(source, TRUTH_NAME)
         labels = np.array([row.label for _, row in sorted(rows.items())])
@@ -160,7 +169,11 @@ def _split(
 
 
 def _images(source: Source, pattern: re.Pattern[str], count: int) -> list[str]:
-    """Return the names of the images, which must be `count` official ones."""
+    """List the names of the images, which must be `count` official ones.
+
+    Raises:
+        DataError: If they are not.
+    """
     names = [name for name in source.names if name.endswith(".ppm")]
     if len(names) != count:
         everything = [source.folder + name for name in source.names]
@@ -181,14 +194,18 @@ def _check_counts(source: Source, labels: NDArray[np.int64], expected: tuple[int
 
 
 def _check_pairs(source: Source, names: list[str], rows: Mapping[str, Row]) -> None:
-    """Refuse an image without its csv row, and a row without its image."""
+    """Refuse an image without its csv row, and a csv row without its image."""
     for name in sorted(set(names) ^ rows.keys()):
         found = "a csv row without the image" if name in rows else "an image without a csv row"
         raise wrong(source, name, found, "one image and one row")
 
 
 def _csv_rows(source: Source, name: str, *, label: int | None = None) -> dict[str, Row]:
-    """Return the row of each image named in a ground-truth file, all of class `label` if given."""
+    """Read the row of each image in a ground-truth file; all must be of class `label`, if given.
+
+    Raises:
+        DataError: If the file is missing or not the official one.
+    """
     if name not in source.names:
         raise wrong(source, name, "no such file", "the official file")
     text = content(source, name).decode("ascii", errors="replace")
@@ -207,7 +224,7 @@ def _csv_rows(source: Source, name: str, *, label: int | None = None) -> dict[st
 
 
 def _csv_row(line: list[str]) -> Row | None:
-    """Return one parsed row, or None when it is not eight fields of the right kind."""
+    """Parse one row; None if it does not have eight fields of the right kind."""
     if len(line) != len(COLUMNS) or not all(re.fullmatch("[0-9]{1,5}", cell) for cell in line[1:]):
         return None
     return Row(int(line[1]), int(line[2]), int(line[-1]))
@@ -216,7 +233,7 @@ def _csv_row(line: list[str]) -> Row | None:
 def _decoded(
     source: Source, names: list[str], rows: Mapping[str, Row], *, size_px: int
 ) -> NDArray[np.uint8]:
-    """Return the images called `names`, ``(n, size_px, size_px, 3)``."""
+    """Decode the images called `names` into one array ``(n, size_px, size_px, 3)``."""
     images = np.empty((len(names), size_px, size_px, 3), np.uint8)
     progress = tqdm(names, desc=f"decode {source.path.name}", unit="image", disable=None)
     for index, name in enumerate(progress):
@@ -225,7 +242,11 @@ def _decoded(
 
 
 def _decode(source: Source, name: str, row: Row, size_px: int) -> NDArray[np.uint8]:
-    """Return one image, ``(size_px, size_px, 3)``, after comparing its size with its csv row."""
+    """Decode one image, ``(size_px, size_px, 3)``, and compare its size with its csv row.
+
+    Raises:
+        DataError: If it is damaged, or of another size or kind than its row says.
+    """
     try:
         image = Image.open(io.BytesIO(content(source, name)), formats=("PPM",)).copy()
     except (OSError, ValueError, Image.DecompressionBombError) as error:

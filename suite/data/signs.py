@@ -1,4 +1,4 @@
-"""The faces of 43 German-style traffic signs, as data and as drawn by Pillow."""
+"""The faces of 43 German-style traffic signs: their shapes as data, drawn by Pillow."""
 
 from __future__ import annotations
 
@@ -14,28 +14,25 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
 Points: TypeAlias = "tuple[tuple[float, float], ...]"
-RED, BLUE, YELLOW = (196, 24, 34), (0, 88, 168), (250, 190, 10)
-WHITE, BLACK, GREY, GREEN = (
-    (245, 245, 245),
-    (20, 20, 20),
-    (135, 135, 135),
-    (20, 150, 70),
-)
+RED, GREEN, BLUE, YELLOW = (196, 24, 34), (20, 150, 70), (0, 88, 168), (250, 190, 10)
+WHITE, BLACK, GREY = (245, 245, 245), (20, 20, 20), (135, 135, 135)
 
 FRACTIONAL_STROKES = tuple(map(int, PIL.__version__.split(".")[:2])) >= (11, 2)
+"""True where Pillow draws outlines of any width, not only of whole pixels."""
+
 OVERSAMPLING = 4
-"""Faces are drawn this many times larger and averaged down, for smooth edges."""
+"""Faces are drawn so many times larger and averaged down, for smooth edges."""
 
 TEXT_BOXES = {2: (1.0, 0.78), 3: (1.16, 0.72), 4: (1.5, 0.56)}
-"""Width and height that a text of so many characters fills."""
+"""Width and height that a text fills, by its number of characters; the face is 2 wide."""
 
 
 class Mark(NamedTuple):
     """One part of a face; the face spans [-1, 1] from left to right and from top to bottom.
 
     Attributes:
-        points: Corners of a filled polygon; with a `width`, the line through them.
-        width: Width of the line, its ends round; 0 fills the polygon.
+        points: Corners of a filled polygon or, with a `width`, points of a line.
+        width: Width of the line, which has round ends; 0 for a filled polygon.
         colour: RGB in [0, 255].
     """
 
@@ -45,10 +42,10 @@ class Mark(NamedTuple):
 
 
 class Sign(NamedTuple):
-    """What tells one class from the others.
+    """How the face of one class looks.
 
     Attributes:
-        plate: A key of `PLATES`: shape and colour of the ground.
+        plate: A key of `PLATES`: shape and colours of the ground.
         marks: Drawn over plate and text, in order.
         text: Written on the plate.
         text_colour: RGB in [0, 255].
@@ -76,7 +73,7 @@ def _turned(mark: Mark, degrees: int) -> Mark:
 
 
 def _mirrored(sign: Sign) -> Sign:
-    """Return `sign` with left and right exchanged."""
+    """Exchange left and right of `sign`."""
     flipped = (mark._replace(points=tuple((-x, y) for x, y in mark.points)) for mark in sign.marks)
     return sign._replace(marks=tuple(flipped))
 
@@ -87,19 +84,19 @@ def _circle(radius: float, corners: int = 72, phase: float = 0.0) -> Points:
 
 
 def _arc(radius: float, start: int, stop: int) -> Points:
-    """Return points from `start` to `stop`, in degrees clockwise from the right."""
+    """List points from `start` to `stop`, in degrees clockwise from the right."""
     angles = (math.radians(degree) for degree in range(start, stop + 1, 10))
     return tuple((radius * math.cos(angle), radius * math.sin(angle)) for angle in angles)
 
 
 def _triangle(size: float, *, point: int) -> Points:
-    """Return a triangle about the origin, pointing up (-1) or down (1)."""
+    """Make a triangle around the origin that points up (-1) or down (1)."""
     corners = ((0.0, 1.0), (0.98, -0.72), (-0.98, -0.72))
     return tuple((size * x, point * size * y) for x, y in corners)
 
 
 def _arrow(*path: tuple[float, float], colour: tuple[int, int, int] = WHITE) -> tuple[Mark, ...]:
-    """Return a thick line along `path` with a head at its end."""
+    """Make an arrow: a thick line along `path` with a head at its end."""
     (x0, y0), (x1, y1) = path[-2:]
     length = math.hypot(x1 - x0, y1 - y0)
     ux, uy = (x1 - x0) / length, (y1 - y0) / length
@@ -285,7 +282,7 @@ SIGNS: tuple[Sign, ...] = (
 
 
 def draw_sign(label: int, *, size_px: int) -> Image.Image:
-    """Return the face of class `label` as RGBA, ``size_px`` x ``size_px``, clear around the plate.
+    """Draw the face of class `label`: RGBA, ``size_px`` x ``size_px``, clear around the plate.
 
     Raises:
         ValueError: If `label` is not in [0, 42] or `size_px` is not positive.
@@ -318,7 +315,7 @@ def _draw(image: Image.Image, mark: Mark) -> None:
 
 
 def _font(size_px: float) -> Any:
-    """Return Pillow's own font; before Pillow 10.1 (Python 3.7) there is but one, of 11 pixels."""
+    """Load Pillow's own font; before Pillow 10.1 (Python 3.7) it has only one size, 11 pixels."""
     try:
         return ImageFont.load_default(size_px)
     except TypeError:

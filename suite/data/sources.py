@@ -1,4 +1,4 @@
-"""Where the GTSRB files lie, archive or extracted tree, and how one of them is read."""
+"""The places of the GTSRB files, archives or extracted tree, and how one of them is read."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Source(NamedTuple):
     """One archive, or one folder of the extracted tree.
 
     Attributes:
-        path: The zip archive, the folder or the csv file.
-        folder: Where in the archive the files lie; "" for a folder.
-        names: Files below it, relative to it, sorted.
-        read: Returns the content of one of `names`.
+        path: The zip archive, the folder, or the folder of the csv file.
+        folder: The folder inside the archive, ending in a slash; "" for a folder.
+        names: The files below it, relative to it, sorted.
+        read: Reads the content of one of `names`.
     """
 
     path: Path
@@ -42,10 +42,10 @@ class Source(NamedTuple):
 
 
 def locate(root: Path) -> tuple[Path, Path, Path]:
-    """Return (training, test, truth): each the archive, else what was extracted from it.
+    """Find (training, test, truth): the archive, or else what was extracted from it.
 
     Raises:
-        DataError: If `root` is no folder or one of the three is not there.
+        DataError: If `root` is no folder or one of the three is missing.
     """
     if not root.is_dir():
         found = "a file" if root.exists() else "nothing"
@@ -63,7 +63,7 @@ def locate(root: Path) -> tuple[Path, Path, Path]:
 
 
 def _extracted(root: Path, folder: str) -> list[Path]:
-    """Return where `folder` lies when `root` holds the tree, or is its top folder."""
+    """List the places of `folder` if `root` contains the tree, or is its top folder."""
     return [root / folder, root / folder[len("GTSRB/") :]]
 
 
@@ -82,7 +82,7 @@ def _first_present(root: Path, archive: str, extracted: Iterable[Path]) -> Path:
 
 
 def fingerprint(path: Path) -> list[str | int]:
-    """Return what changes when the files at `path` do: names, sizes, times of change in ns."""
+    """Describe the files at `path` by names, sizes and times of change, in ns."""
     if path.is_file():
         status = path.stat()
         return [str(path), status.st_size, status.st_mtime_ns]
@@ -108,11 +108,11 @@ def opened(path: Path, folder: str) -> Iterator[Source]:
     """Open the archive, folder or csv file at `path`.
 
     Args:
-        path: As `locate` returned it.
-        folder: Only what lies below it in an archive; "" for everything.
+        path: As returned by `locate`.
+        folder: In an archive, only the files below it are opened; "" for all.
 
     Raises:
-        DataError: If `path` is not a whole archive, or holds nothing below `folder`.
+        DataError: If `path` is not a whole archive, or contains nothing below `folder`.
     """
     if path.is_dir():
         names = [os.path.relpath(entry.path, path).replace(os.sep, "/") for entry in _files(path)]
@@ -138,13 +138,13 @@ def _zip(path: Path) -> zipfile.ZipFile:
         ) from error
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise DataError(
-            f"{path}: {error}. Found: {_first_look(path)}. Expected: a whole zip archive, so it is "
-            f"truncated or something else. Delete it (`rm '{path}'`); {MEND}"
+            f"{path}: {error}. Found: {_first_look(path)}. Expected: a whole zip archive; the file "
+            f"is truncated or something else. Delete it (`rm '{path}'`); {MEND}"
         ) from error
 
 
 def _first_look(path: Path) -> str:
-    """Return size and kind of a file that should have been an archive."""
+    """Describe size and kind of a file that should have been an archive."""
     with path.open("rb") as file:
         head = file.read(64)
     size = f"{path.stat().st_size:,} bytes"
@@ -156,7 +156,7 @@ def _first_look(path: Path) -> str:
 
 
 def unexpected(path: Path, names: list[str], expected: str) -> DataError:
-    """Return the error that says that `names` are not the official files."""
+    """Make the error that says that `names` are not the official files."""
     images = sum(name.endswith(".ppm") for name in names)
     is_competition = images == COMPETITION_IMAGES or any(
         name.startswith(COMPETITION_FOLDER) for name in names
@@ -166,7 +166,7 @@ def unexpected(path: Path, names: list[str], expected: str) -> DataError:
 
 
 def wrong(source: Source, name: str, found: str, expected: str) -> DataError:
-    """Return the error that says what is wrong with one file of `source`."""
+    """Make the error that says what is wrong with one file of `source`."""
     return DataError(
         f"{source.path}: {source.folder}{name} is damaged or not the official file. "
         f"Found: {found}. Expected: {expected}. {MEND}"
@@ -174,7 +174,7 @@ def wrong(source: Source, name: str, found: str, expected: str) -> DataError:
 
 
 def content(source: Source, name: str) -> bytes:
-    """Return what the file `name` of `source` holds.
+    """Read the file `name` of `source`.
 
     Raises:
         DataError: If it cannot be read or its checksum is wrong.
@@ -183,8 +183,5 @@ def content(source: Source, name: str) -> bytes:
         return source.read(name)
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
         raise wrong(source, name, str(error), "a whole file") from error
-    except (
-        RuntimeError,
-        NotImplementedError,
-    ) as error:  # a damaged header looks like encryption
+    except (RuntimeError, NotImplementedError) as error:  # a damaged header looks like encryption
         raise wrong(source, name, str(error), "a plain zip member") from error

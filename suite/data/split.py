@@ -1,4 +1,4 @@
-"""A data set as plain arrays, and the subsets the cases train and test on."""
+"""A data set as plain arrays, and the subsets that cases train and test on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEST_COUNTS = (
 LEAKED_TEST_IMAGES = (
     "00666", "02291", "03546", "03594", "04548", "09384", "09575", "11906",
 )  # fmt: skip
-"""Official test images that are pixel-identical to training images of class 14, track 23."""
+"""Official test images whose pixels are those of training images (of class 14, track 23)."""
 
 
 class Split(NamedTuple):
@@ -39,7 +39,8 @@ class Split(NamedTuple):
     Attributes:
         images: ``(n, size_px, size_px, 3)`` uint8, RGB in [0, 255].
         labels: ``(n,)`` int64 in [0, 42].
-        tracks: ``(n,)`` int64, number of the filmed sign, unique across classes; -1 where unknown.
+        tracks: ``(n,)`` int64, number of the sign that was filmed, unique across classes; -1 where
+            it is unknown.
         names: ``(n,)`` str, such as "00014/00023_00005" (training) or "00666" (test).
     """
 
@@ -66,9 +67,9 @@ class Dataset(NamedTuple):
 
 
 def stratified_subset(split: Split, count: int, *, seed: int) -> Split:
-    """Return `count` images of `split` in random order, its class proportions kept.
+    """Draw `count` images of `split` in random order, in the proportions of its classes.
 
-    Classes get their share by largest remainder; from one image per class on, every class has one.
+    Classes get their share by largest remainder; if `count` allows it, every class has an image.
 
     Raises:
         ValueError: If `count` is not in [1, images in the split].
@@ -83,13 +84,13 @@ def stratified_subset(split: Split, count: int, *, seed: int) -> Split:
 
 
 def class_shares(weights: Sequence[int] | NDArray[np.int64], total: int) -> NDArray[np.int64]:
-    """Return `total` shared out in proportion to `weights`, by largest remainder.
+    """Share out `total` in proportion to `weights`, by largest remainder.
 
-    A class of non-zero weight gets at least 1 as soon as `total` has one for each of them.
+    Every class of non-zero weight gets at least 1 if `total` is large enough for that.
 
     Args:
         weights: ``(classes,)``, not negative, not all zero.
-        total: What to share out.
+        total: The sum of the shares.
     """
     weight = np.asarray(weights, dtype=np.int64)
     ideal = weight * total / weight.sum()
@@ -105,7 +106,7 @@ def class_shares(weights: Sequence[int] | NDArray[np.int64], total: int) -> NDAr
 
 
 def validation_split(split: Split, *, fraction: float, seed: int) -> tuple[Split, Split]:
-    """Return (train, validation): whole tracks, every class of `split` in both.
+    """Divide `split` into (train, validation) by whole tracks; both have every class.
 
     Args:
         split: Images whose tracks are known.
@@ -113,7 +114,7 @@ def validation_split(split: Split, *, fraction: float, seed: int) -> tuple[Split
         seed: Decides which tracks.
 
     Raises:
-        ValueError: If `fraction` is outside (0, 1), a track is unknown or a class has but one.
+        ValueError: If `fraction` is outside (0, 1), a track is unknown, or a class has only one.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction must be in (0, 1). Received: {fraction}")
@@ -138,12 +139,21 @@ def _held_out_tracks(
 
 
 def without_leaked(split: Split) -> Split:
-    """Return `split` without the eight test images that the training set holds too."""
+    """Leave out the eight test images that the training set contains too."""
     return _take(split, np.flatnonzero(~np.isin(split.names, LEAKED_TEST_IMAGES)))
 
 
+def _take(split: Split, rows: NDArray[np.intp]) -> Split:
+    return Split(split.images[rows], split.labels[rows], split.tracks[rows], split.names[rows])
+
+
+def pixels(images: NDArray[np.uint8]) -> Images:
+    """Turn uint8 images ``(batch, height, width, 3)`` into float32 in [0, 1]."""
+    return images.astype(np.float32) / np.float32(255)
+
+
 def label_entropy(labels: NDArray[np.int64]) -> float:
-    """Return the entropy of `labels` in nats, the cross-entropy of the best constant predictor.
+    """Compute the entropy of `labels` in nats: the cross-entropy of the best constant predictor.
 
     Args:
         labels: ``(n,)``, not negative.
@@ -156,12 +166,3 @@ def label_entropy(labels: NDArray[np.int64]) -> float:
     counts = np.bincount(labels)
     shares = counts[counts > 0] / len(labels)
     return float(-(shares * np.log(shares)).sum())
-
-
-def _take(split: Split, rows: NDArray[np.intp]) -> Split:
-    return Split(split.images[rows], split.labels[rows], split.tracks[rows], split.names[rows])
-
-
-def pixels(images: NDArray[np.uint8]) -> Images:
-    """Return uint8 images ``(batch, height, width, 3)`` as float32 in [0, 1]."""
-    return images.astype(np.float32) / np.float32(255)

@@ -1,4 +1,4 @@
-"""Photograph-like images of drawn signs: a stand-in for GTSRB that needs no download."""
+"""Drawn signs that look photographed: a stand-in for GTSRB that needs no download."""
 
 from __future__ import annotations
 
@@ -16,27 +16,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FRAMES_PER_TRACK = 30
-"""As in GTSRB: one sign seen about 30 times, on one background in one light."""
+"""As in GTSRB: one sign is seen about 30 times, on one background, in one light."""
 
 SMALLEST_PX = 8
-"""Below it no face can be told from another."""
+"""In smaller images the faces all look the same."""
 
 HAZE_RATE, SHADE_RATE = 0.3, 0.2
-"""Shares of the tracks in haze and of the frames with a shadow or a leaf before the sign."""
+"""Share of the tracks in haze, and of the frames with a shadow or a leaf in front of the sign."""
 
-FACE_SCALE = 3
-SCENE_SCALE = 2
-"""Faces and scenes are drawn this many times larger than the image that is made of them."""
+FACE_SCALE, SCENE_SCALE = 3, 2
+"""Faces and scenes are drawn so many times larger than the image that is made of them."""
 
 
 class Scene(NamedTuple):
     """What the frames of one track have in common.
 
     Attributes:
-        background: ``(3 * size_px, 3 * size_px)`` pixels, wider than any frame of it.
-        gain: ``(3,)``, light and colour cast: factor on each channel.
-        haze: Added to every channel, in [0, 255].
-        detail: Share of the image's resolution that distance leaves, in (0, 1].
+        background: ``(3 * size_px, 3 * size_px)`` pixels, larger than any frame.
+        gain: ``(3,)``, factor on each channel: light and colour cast.
+        haze: Brightness that haze adds to every channel, in [0, 255].
+        detail: Share of the image's resolution that is left at this distance, in (0, 1].
     """
 
     background: Image.Image
@@ -48,16 +47,16 @@ class Scene(NamedTuple):
 def load_synthetic(
     *, size_px: int, seed: int = 0, train_count: int = 8600, test_count: int = 2150
 ) -> Dataset:
-    """Return rendered signs of GTSRB's 43 classes, in its class proportions.
+    """Render signs of GTSRB's 43 classes in its class proportions, or load them from the cache.
 
-    The same arguments give the same bytes under the same Pillow. The test images are of other
+    The same arguments give the same bytes under the same Pillow. The test images show other
     signs, in other places, than the training images.
 
     Args:
-        size_px: Side of the images.
-        seed: Decides everything random.
-        train_count: Training images; at least one of each class.
-        test_count: Test images; at least one of each class.
+        size_px: Side of the images, in pixels; at least 8.
+        seed: Decides everything random; at least 0.
+        train_count: Number of training images; at least one of each class.
+        test_count: Number of test images; at least one of each class.
 
     Raises:
         DataError: If the cache cannot be written or is damaged.
@@ -70,27 +69,25 @@ def load_synthetic(
     for name, count in (("train_count", train_count), ("test_count", test_count)):
         if count < CLASSES:
             raise ValueError(f"{name} must be at least {CLASSES}. Received: {count}")
-    key = {
-        "arguments": [size_px, seed, train_count, test_count],
-    }
 
     def make() -> tuple[Split, Split]:
         train = _render_split(class_shares(TRAIN_COUNTS, train_count), (seed, 0), size_px)
         test = _render_split(class_shares(TEST_COUNTS, test_count), (seed, 1), size_px)
         return train, _as_test(test, np.random.default_rng((seed, 2)))
 
+    key = {"arguments": [size_px, seed, train_count, test_count]}
     return cached_dataset("synthetic", key, make)
 
 
 def _as_test(split: Split, rng: np.random.Generator) -> Split:
-    """Return `split` in random order, numbered, its tracks unknown, as GTSRB's test set is."""
+    """Shuffle and number `split`, and forget its tracks, as in GTSRB's test set."""
     order = rng.permutation(len(split.labels))
     names = np.array([f"synthetic/{number:05d}" for number in range(len(order))])
     return Split(split.images[order], split.labels[order], np.full_like(order, -1), names)
 
 
 def _render_split(counts: NDArray[np.int64], stream: tuple[int, int], size_px: int) -> Split:
-    """Return `counts` images of each class, every track from a random stream of its own."""
+    """Render `counts` images of each class, every track from a random stream of its own."""
     labels = np.repeat(np.arange(len(counts)), counts)
     frames = np.concatenate([np.arange(count) for count in counts])
     signs = frames // FRAMES_PER_TRACK
@@ -113,7 +110,7 @@ def _face(label: int, size_px: int) -> Image.Image:
 
 
 def _scene(rng: np.random.Generator, size_px: int) -> Scene:
-    """Return the place and the light of one track: often dim, sometimes hazy or tinted."""
+    """Draw the place and the light of one track: often dim, sometimes hazy or tinted."""
     light = rng.uniform(0.2, 1.35)
     return Scene(
         background=_background(rng, 3 * size_px),
@@ -124,7 +121,7 @@ def _scene(rng: np.random.Generator, size_px: int) -> Scene:
 
 
 def _background(rng: np.random.Generator, side: int) -> Image.Image:
-    """Return clutter: coarse blotches of sky, leaves or walls, with posts and leaves before."""
+    """Draw clutter: coarse blotches of sky, leaves or walls, with posts and leaves in front."""
     base = rng.uniform(30, 220) + rng.normal(0, 18, 3)
     blotches = np.clip(base + rng.normal(0, 40, (6, 6, 1)) + rng.normal(0, 8, (6, 6, 3)), 0, 255)
     image = Image.fromarray(blotches.astype(np.uint8)).resize(
@@ -151,7 +148,7 @@ def _background(rng: np.random.Generator, side: int) -> Image.Image:
 
 
 def _frame(rng: np.random.Generator, scene: Scene, label: int, size_px: int) -> NDArray[np.uint8]:
-    """Return one image of a scene, ``(size_px, size_px, 3)``, the sign near its middle."""
+    """Render one image of a scene, ``(size_px, size_px, 3)``, with the sign near its middle."""
     side = SCENE_SCALE * size_px
     left, top = rng.integers(0, scene.background.width - side + 1, 2)
     image = scene.background.crop((left, top, left + side, top + side))
@@ -173,13 +170,13 @@ def _frame(rng: np.random.Generator, scene: Scene, label: int, size_px: int) -> 
 
 
 def _pose(rng: np.random.Generator, side: int, face_side: int) -> tuple[float, ...]:
-    """Return Pillow's eight coefficients, from frame to face, of a turned, tilted, shifted face."""
+    """Draw the pose of a face, turned, tilted and shifted: Pillow's eight coefficients of it."""
     scale = 1 / rng.uniform(0.62, 0.95)  # faces fill this share of the frame
     stretch, shear = rng.uniform(0.88, 1.12), rng.normal(0, 0.05)
-    turn = rng.normal(0, 0.09)  # its sine; the cosine is 1 to within a hundredth
+    turn = rng.normal(0, 0.09)  # the sine of the angle; its cosine is 1 to within a hundredth
     shift_x, shift_y = rng.normal(0, 0.06, 2)
     tilt_x, tilt_y = rng.uniform(-0.16, 0.16, 2)
-    # in units where frame and face both span [-1, 1]
+    # From frame to face, in units where both span [-1, 1].
     matrix = np.array(
         [
             [scale * stretch, scale * (turn + shear), shift_x],
@@ -200,7 +197,7 @@ def _pose(rng: np.random.Generator, side: int, face_side: int) -> tuple[float, .
 
 
 def _shade(rng: np.random.Generator, image: Image.Image) -> None:
-    """Darken a random triangle of `image`: the shadow of a tree, or a leaf before the sign."""
+    """Darken a random triangle of `image`: the shadow of a tree, or a leaf in front of the sign."""
     corners = [tuple(point) for point in rng.uniform(0, image.width, (3, 2))]
     mask = Image.new("L", image.size)
     ImageDraw.Draw(mask).polygon(corners, fill=int(rng.integers(60, 170)))
@@ -210,7 +207,7 @@ def _shade(rng: np.random.Generator, image: Image.Image) -> None:
 def _exposed(
     rng: np.random.Generator, scene: Scene, pixels: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """Return `pixels` in the scene's light, with this frame's exposure and the camera's noise."""
+    """Apply the scene's light, this frame's exposure and the camera's noise to `pixels`."""
     gain = scene.gain * rng.uniform(0.85, 1.15)
     lit = (pixels * gain) * (1 - scene.haze / 255) + scene.haze
     noise = rng.normal(0, rng.uniform(1, 7), pixels.shape)
