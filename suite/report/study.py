@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -197,11 +197,15 @@ def _seed_counts(study: Study) -> list[int]:
 def _of_network(study: Study) -> str:
     """Return the size of the network and of its data, as the study's own setup has them."""
     names = ("width", "train_images", "test_images", "epochs", "weights", "epsilon")
-    own = [r.settings for r in study.records if setup_of(r) == study.setup]
+    return sizes([r.settings for r in study.records if setup_of(r) == study.setup], names)
+
+
+def sizes(settings: Sequence[Mapping[str, Any]], names: Iterable[str]) -> str:
+    """List the named settings that all of `settings` have, each value once."""
     parts = [
-        f"{name.replace('_', ' ')} {_listed(settings[name] for settings in own)}"
+        f"{name.replace('_', ' ')} {_listed(own[name] for own in settings)}"
         for name in names
-        if all(name in settings for settings in own)
+        if all(name in own for own in settings)
     ]
     return ", ".join(parts)
 

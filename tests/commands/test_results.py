@@ -1,0 +1,114 @@
+"""Tests of the command `results`: tables from stored records, printed and put into pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from suite.commands.results import main
+from suite.errors import ReleaseError, SuiteError
+from suite.records import Record
+from suite.store import store
+
+MakeRecord = Callable[..., Record]
+Output = pytest.CaptureFixture[str]
+SETTINGS = {
+    "architecture": "lenet5", "width": 1.0, "loss": "intended", "fix": "none",
+    "data": "gtsrb", "size_px": 32, "test_images": 1000, "epsilon": 0.01,
+}  # fmt: skip
+METRICS = {"clean_accuracy": 0.79, "adversarial_accuracy": 0.58, "information_gain": 2.6}
+PAGE = "above\n<!-- results: begin -->\nformer text\n<!-- results: end -->\nbelow\n"
+TABLE = '[tool.suite]\ndefault = "tf-2.21"\nreleases = [{name = "tf-2.21"}, {name = "tf-2.15"}]\n'
+
+
+@pytest.fixture
+def fill(
+    tmp_path: Path, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., None]:
+    """Store a record of LeNet-5 in a project that has a release table and two pages."""
+    monkeypatch.chdir(tmp_path)
+    Path("pyproject.toml").write_text(TABLE, encoding="utf-8")
+    for name in ("README.md", "results.md"):
+        Path(name).write_text(PAGE, encoding="utf-8")
+
+    def fill(release: str, tier: str, root: str = "baselines") -> None:
+        store(
+            make_record(
+                "lenet5-intended-none",
+                release=release,
+                tier=tier,
+                settings=SETTINGS,
+                metrics=METRICS,
+            ),
+            Path(root),
+        )
+
+    return fill
+
+
+def heads(text: str) -> list[str]:
+    """List the titles of the tables."""
+    return [line.strip("# ") for line in text.splitlines() if line.endswith(" tier")]
+
+
+def test_releases_stand_in_the_order_of_the_release_table_others_behind(
+    fill: Callable[..., None], capsys: Output
+) -> None:
+    for release in ("abc", "tf-2.15", "tf-2.21"):
+        for tier in ("full", "small", "quickstart"):
+            fill(release, tier)
+    assert main([]) == 0
+    assert heads(capsys.readouterr().out) == [
+        "tf-2.21, small tier", "tf-2.21, full tier", "tf-2.15, small tier", "tf-2.15, full tier",
+        "abc, small tier", "abc, full tier",
+    ]  # fmt: skip
+
+
+def test_pages_get_the_tables_and_the_readme_the_default_row_in_short(
+    fill: Callable[..., None],
+) -> None:
+    fill("tf-2.21", "small")
+    fill("tf-2.15", "small")
+    assert main(["--page", "results.md", "--readme", "README.md"]) == 0
+    page, readme = (Path(name).read_text(encoding="utf-8") for name in ("results.md", "README.md"))
+    assert heads(page) == ["tf-2.21, small tier", "tf-2.15, small tier"]
+    assert "| LeNet-5 | adversarial | intended | none | - | .790 | .580 | 2.60 |" in page
+    assert "| LeNet-5 | intended | - | 79% / 58% | 0/1 |" in readme
+    assert "tf-2.15" not in readme
+    for text in (page, readme):
+        assert text.startswith("above\n<!-- results: begin -->\n\n")
+        assert text.endswith("\n\n<!-- results: end -->\nbelow\n")
+        assert "former text" not in text
+
+
+def test_without_options_no_page_is_touched(fill: Callable[..., None]) -> None:
+    fill("tf-2.21", "small")
+    assert main([]) == 0
+    assert Path("README.md").read_text(encoding="utf-8") == PAGE
+
+
+def test_records_of_another_folder_are_read_where_it_is_named(
+    fill: Callable[..., None], capsys: Output
+) -> None:
+    fill("tf-2.15", "small", root="records")
+    assert main(["--records", "records"]) == 0
+    assert heads(capsys.readouterr().out) == ["tf-2.15, small tier"]
+
+
+def test_nothing_to_show_names_the_command_that_measures(fill: Callable[..., None]) -> None:
+    with pytest.raises(SuiteError, match=r"^baselines holds no records.*benchmarks\(tf-2\.21\)"):
+        main([])
+    fill("tf-2.15", "small")
+    with pytest.raises(SuiteError, match=r"^baselines holds no records of tf-2\.21, small"):
+        main(["--readme", "README.md"])
+    assert Path("README.md").read_text(encoding="utf-8") == PAGE
+
+
+def test_a_page_without_markers_is_left_as_it_was(fill: Callable[..., None]) -> None:
+    fill("tf-2.21", "small")
+    Path("results.md").write_text("nothing\n", encoding="utf-8")
+    with pytest.raises(ReleaseError, match="lacks the lines <!-- results: begin -->"):
+        main(["--page", "results.md"])
+    assert Path("results.md").read_text(encoding="utf-8") == "nothing\n"
