@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     if not studies(records):
         raise SuiteError(
             f"{', '.join(map(str, options.records))} holds no study of the fixes. Make one with "
-            '`nox -s "study(tf-2.21)"`.'
+            "`nox -s study -- tf-2.21`."
         )
     if options.figure:
         check_figure(options.figure)
@@ -45,21 +45,21 @@ def main(arguments: Sequence[str]) -> int:
         if not own:
             raise SuiteError(f"No records of {release}, {STUDIES[0]} tier: no curves to draw.")
         curves_figure(own, options.figure)
-    if options.readme:
+    if options.page:
         parts = [claims_markdown(records), fixes_markdown(records)]
         if options.figure:
-            place = os.path.relpath(options.figure, options.readme.parent)
+            place = os.path.relpath(options.figure, options.page.parent)
             parts.insert(1, f"![Information gain of the adversarial branch]({place})")
-        write_section(options.readme, "\n\n".join(parts), section="fixes")
+        write_section(options.page, "\n\n".join(parts), section="fixes")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="nox -s fix-table --", description="Compare the fixes and judge the claims."
     )
     parser.add_argument("--records", type=Path, nargs="+", default=[Path("records")], metavar="DIR")
-    parser.add_argument("--readme", type=Path, metavar="FILE", help="put the report there too")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="put the report there too")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw the default row's curves")
     return parser
