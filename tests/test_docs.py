@@ -1,0 +1,147 @@
+"""Tests of README, CONTRIBUTING and docs: what they name exists, and the README stays short."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from suite.__main__ import COMMANDS
+from suite.releases import read_project
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+LONGEST = 150  # lines of the README
+WIDEST = 120  # characters a line of it
+SECTIONS = [
+    "Does this upgrade break adversarial training?",
+    "The idea: a known failure as the touchstone",
+    "Two commands",
+    "The main job",
+    "Results",
+    "How to read the answer",
+    "More",
+]
+GENERATED = re.compile(r"<!-- (\w+): begin -->\n.*?<!-- \1: end -->\n", re.DOTALL)
+BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^()\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+ROW_FIRST = ("stack-tests", "study")  # sessions whose first argument is a row
+ROWS_TO_FILL_IN = {"NAME", "RELEASE"}
+FOLDERS = "suite|tests|benchmarks|baselines|studies|docs|locks"
+PATH = re.compile(rf"`((?:{FOLDERS})/[\w./-]*)`")
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def written(page: Path) -> str:
+    """Give a page without its generated sections."""
+    return GENERATED.sub("", text_of(page))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [block for found, block in BLOCK.findall(text_of(page)) if found == language]
+
+
+def anchors(page: Path) -> set[str]:
+    """List the anchors that GitHub gives the headings of a page."""
+    titles = HEADING.findall(BLOCK.sub("", text_of(page)))
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def sessions() -> set[str]:
+    """List the sessions of noxfile.py, as `nox -s` names them."""
+    found = set()
+    for function in ast.parse(text_of(ROOT / "noxfile.py")).body:
+        for mark in getattr(function, "decorator_list", []):
+            if ast.unparse(mark).startswith("nox.session"):
+                named = {key.arg: key.value for key in getattr(mark, "keywords", [])}
+                name = named.get("name", ast.Constant(function.name))
+                found.add(ast.literal_eval(name))
+    return found
+
+
+def named_sessions(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each session that a text says to run, with the row it says to run it on."""
+    for command in re.findall(r"nox -s ([^`\n#]+)", text):
+        names, _, options = command.partition(" -- ")
+        for name, row in re.findall(r"([\w-]+)(?:\(([^)]*)\))?", names):
+            yield name, options.split()[0] if name in ROW_FIRST and options else row
+
+
+def test_readme_is_short_and_its_sections_stand_in_order() -> None:
+    assert len(text_of(README).splitlines()) <= LONGEST
+    assert HEADING.findall(BLOCK.sub("", text_of(README))) == SECTIONS
+
+
+def test_lines_of_the_readme_fit_a_window() -> None:
+    assert [line for line in text_of(README).splitlines() if len(line) > WIDEST] == []
+
+
+@pages
+def test_links_and_images_lead_somewhere(page: Path) -> None:
+    broken = []
+    for link in LINK.findall(BLOCK.sub("", text_of(page))):
+        if not re.match(r"https?://", link):
+            place, _, anchor = link.partition("#")
+            target = (page.parent / place).resolve() if place else page
+            if not target.exists() or (anchor and anchor not in anchors(target)):
+                broken.append(link)
+    assert broken == []
+
+
+@pages
+def test_every_page_of_docs_is_reached_from_the_index(page: Path) -> None:
+    index = ROOT / "docs" / "README.md"
+    if page.parent == index.parent and page != index:
+        assert page.name in LINK.findall(text_of(index))
+
+
+@pages
+def test_sessions_and_rows_that_are_named_exist(page: Path) -> None:
+    releases = read_project(ROOT / "pyproject.toml")["tool"]["suite"]["releases"]
+    rows = {"", *ROWS_TO_FILL_IN, *(row["name"] for row in releases)}
+    found = set(named_sessions(text_of(page)))
+    assert {name for name, _ in found} <= sessions()
+    assert {row for _, row in found} <= rows
+
+
+@pages
+def test_commands_that_are_named_exist(page: Path) -> None:
+    names = re.findall(r"python -m suite ([a-z-]+)", text_of(page))
+    assert set(names) <= set(COMMANDS)
+
+
+@pages
+def test_paths_that_are_named_exist(page: Path) -> None:
+    missing = [path for path in PATH.findall(written(page)) if not (ROOT / path).exists()]
+    assert missing == []
+
+
+@pages
+def test_python_code_compiles_and_imports_what_exists(page: Path) -> None:
+    for code in blocks(page, "python"):
+        tree = ast.parse(code)
+        imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        assert imports
+        exec(compile(ast.Module(imports, []), page.name, "exec"), {})  # noqa: S102 - our own pages
+
+
+def test_generated_sections_have_both_markers_once() -> None:
+    places = [(page.name, name) for page in PAGES for name in GENERATED.findall(text_of(page))]
+    assert places == [
+        ("README.md", "results"),
+        ("fixes.md", "fixes"),
+        ("releases.md", "compatibility"),
+        ("results.md", "results"),
+    ]
+    for page in PAGES:
+        assert text_of(page).count(": begin -->\n") == len(GENERATED.findall(text_of(page)))
