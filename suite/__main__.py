@@ -18,6 +18,7 @@ COMMANDS = {
     "matrix": "run the small tier on the rows of the release table",
     "parity": "compare the first steps of the releases",
     "rebaseline": "make records the baseline",
+    "results": "show what every network reaches",
     "study": "compare the fixes and judge the claims",
 }
 """The commands and what they do; `suite.commands` has a module of each name."""
