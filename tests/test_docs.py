@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from suite.__main__ import COMMANDS
+from suite.commands import results, study
 from suite.releases import read_project
 
 ROOT = Path(__file__).parents[1]
@@ -145,3 +147,16 @@ def test_generated_sections_have_both_markers_once() -> None:
     ]
     for page in PAGES:
         assert text_of(page).count(": begin -->\n") == len(GENERATED.findall(text_of(page)))
+
+
+def test_tables_are_what_the_stored_records_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)  # the release table is read from there
+    names = ("README.md", "docs/results.md", "docs/fixes.md")
+    readme, table, fixes = (Path(shutil.copy(name, tmp_path)) for name in names)
+    results.main(["--page", str(table), "--readme", str(readme)])
+    figure = ["--figure", str(tmp_path / "fixes.svg")]
+    study.main(["--records", "baselines", "studies", "--page", str(fixes), *figure])
+    for page, name in zip((readme, table, fixes), names):
+        assert text_of(page) == text_of(ROOT / name)
