@@ -1,14 +1,107 @@
-"""Fixtures that the tests of all stacks share."""
+"""Fixtures of the stacks' contract: networks, images, and what differs from stack to stack."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import itertools
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
 
+from suite.networks.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
+from tests import by_hand
+
 if TYPE_CHECKING:
-    from suite.networks.types import Images, Labels
+    from typing import TypeAlias
+
+    from suite.networks.types import Images, Labels, Model
+    from suite.stacks.protocol import Stack
+
+Policies: TypeAlias = "tuple[Phases | None, ...]"
+
+EVERY_PHASE = tuple(itertools.starmap(Phases, itertools.product((TRAINING, INFERENCE), repeat=3)))
+ALL_TRAINING = Phases(TRAINING, TRAINING, TRAINING)
+GRID = tuple(
+    Phases(TRAINING, INFERENCE, kind) for kind in ADVERSARIAL if kind not in {TRAINING, INFERENCE}
+)
+
+
+class Tolerance(NamedTuple):
+    """How far a step may be from the one by hand.
+
+    Attributes:
+        losses: Relative.
+        gradients: Relative to the largest of a layer: a few pixels' are 0 but for rounding.
+        statistics: Relative to the way they go.
+    """
+
+    losses: float = 1e-4
+    gradients: float = 0.02
+    statistics: float = 1e-3
+
+
+class Contract(NamedTuple):
+    """What the tests of all stacks ask of one of them.
+
+    Attributes:
+        framework: Name of its package.
+        ways: In which it runs the passes of a step.
+        policies: Phases that its steps run in; None is the plain loss.
+        momentum: Of the BatchNorm: so small that a gradient through the moved statistics shows.
+        crafting_updates: How often crafting in the training phase updates the statistics.
+        tolerances: Of the policies that are not known exactly.
+    """
+
+    framework: str
+    ways: by_hand.Ways
+    policies: Policies = (*EVERY_PHASE, *GRID, None)
+    momentum: float = 0.5
+    crafting_updates: int = 2
+    tolerances: Mapping[Phases | None, Tolerance] = MappingProxyType({})
+
+    def tolerance(self, phases: Phases | None) -> Tolerance:
+        """Return how far a step in `phases` may be from the one by hand."""
+        return self.tolerances.get(phases, Tolerance())
+
+
+CONTRACTS: Mapping[str, Contract] = MappingProxyType(
+    {
+        "eager": Contract("tensorflow", by_hand.Ways()),
+        "graph": Contract(
+            "tensorflow",
+            by_hand.Ways(graph=True),
+            policies=(*PHASES.values(), ALL_TRAINING, *GRID, None),
+            momentum=0.99,  # a layer takes another into its graph only where it is called anew
+            crafting_updates=0,
+            tolerances=MappingProxyType(
+                {  # in a few runs of a hundred a read comes after an update
+                    PHASES["intended"]: Tolerance(losses=1e-2, gradients=0.05, statistics=2e-2),
+                    ALL_TRAINING: Tolerance(statistics=2e-2),
+                }
+            ),
+        ),
+        "jax": Contract("jax", by_hand.Ways(alone=True, attack_updates=1), crafting_updates=1),
+        "torch": Contract("torch", by_hand.Ways()),
+    }
+)
+"""What is asked of each stack."""
+
+
+@pytest.fixture
+def contract(stack: Stack) -> Contract:
+    """Return what is asked of the stack that is installed."""
+    asked = CONTRACTS[stack.__name__.rpartition(".")[2]]
+    return asked._replace(ways=asked.ways._replace(ddof=by_hand.ddof(stack)))
+
+
+@pytest.fixture
+def ordered(stack: Stack) -> Stack:
+    """Return a stack whose steps run one after another from the same state."""
+    if stack.GRAPH:
+        pytest.skip("a graph of TensorFlow 1 orders no reads and updates: see test_graph.py")
+    return stack
 
 
 @pytest.fixture
@@ -19,3 +112,46 @@ def images() -> Images:
 @pytest.fixture
 def labels() -> Labels:
     return np.array([0, 1, 2, 3, 4, 0])
+
+
+@pytest.fixture
+def model(foreign_model: Model, contract: Contract) -> Model:
+    """Return a small BatchNorm network whose moving statistics belong to other data."""
+    foreign_model.get_layer("bn").momentum = contract.momentum
+    return foreign_model
+
+
+@pytest.fixture
+def linear(stack: Stack) -> Model:
+    """Return a linear model of five classes."""
+    stack.seed(0)
+    return linear_model(stack)
+
+
+def linear_model(stack: Stack, *, classes: int = by_hand.CLASSES) -> Model:
+    layers = stack.keras.layers
+    inputs = stack.keras.Input((8, 8, 3))
+    outputs = layers.Dense(classes, use_bias=False)(layers.Flatten()(inputs))
+    return stack.keras.Model(inputs, outputs)
+
+
+@pytest.fixture
+def plant_attack(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """Return a function that puts an attack on a model's pass in the place of CleverHans' FGSM."""
+
+    def plant(attack: Callable[[Any, Any], Any]) -> None:
+        if not stack.GRAPH:
+            monkeypatch.setattr(
+                stack, "fast_gradient_method", lambda fn, x, *_, **__: attack(fn, x)
+            )
+            return
+        from suite.stacks import published  # noqa: PLC0415 - TensorFlow 1 alone has CleverHans 3
+
+        class Attack(published.FastGradientMethod):  # type: ignore[misc]
+            def generate(self, x: Any, **_: Any) -> Any:
+                return attack(self.model.get_logits, x)
+
+        for module in (published, stack):
+            monkeypatch.setattr(module, "FastGradientMethod", Attack)
+
+    return plant

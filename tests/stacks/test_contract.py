@@ -1,63 +1,210 @@
-"""Tests of what every stack does alike: the phase grid, a branch, an attack of several steps."""
+"""Tests of what every stack does alike, against sums by hand; each stack's own are beside it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from suite.measure import statistics
-from suite.measure.evaluation import cross_entropy
 from suite.networks.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
+from tests import by_hand
+from tests.stacks.conftest import ALL_TRAINING, EVERY_PHASE, GRID, Contract
 
 if TYPE_CHECKING:
     from suite.networks.types import Images, Labels, Model
-    from suite.stacks.protocol import Stack
+    from suite.stacks.protocol import Stack, StepResult
 
 EPSILON = 0.05
-MOMENTUM = 0.9
-BN_MOMENTUM = 0.5  # so small that a gradient through the moved statistics would show
+MOMENTUM = 0.9  # the optimizer's, Nesterov's
+RATE = 0.1
+RATES = (0.1, 0.03, 0.2)
 
 
-@pytest.fixture
-def model(foreign_model: Model) -> Model:
-    """Return a small BatchNorm network whose moving statistics belong to other data."""
-    foreign_model.get_layer("bn").momentum = BN_MOMENTUM
-    return foreign_model
+def of_policy(phases: Phases | None) -> str:
+    return "plain" if phases is None else "-".join(phases)
 
 
-@pytest.fixture
-def ordered(stack: Stack) -> Stack:
-    """Return a stack whose steps run one after another from the same state."""
-    if stack.GRAPH:
-        pytest.skip("a graph of TensorFlow 1 orders no reads and updates: see test_graph.py")
-    return stack
+def require(contract: Contract, phases: Phases | None) -> None:
+    """Skip the phases in which nothing is promised of the stack."""
+    if phases not in contract.policies:
+        pytest.skip("a graph of TensorFlow 1 orders no reads and updates")
 
 
-def learned(model: Model) -> list[np.ndarray]:
-    """Return the weights of `model` that learn: all but the moving mean and variance."""
-    weights = model.get_weights()
-    return [*weights[:4], *weights[6:]]
+def assert_gradients(found: list[np.ndarray], expected: list[np.ndarray], share: float) -> None:
+    """Fail if a gradient is further from the one by hand than `share` of the layer's largest."""
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected):
+        np.testing.assert_allclose(one, other, rtol=0, atol=share * np.abs(other).max() + 1e-6)
 
 
-def test_the_kinds_give_three_losses_for_three_normalisations(
-    ordered: Stack, model: Model, images: Images, labels: Labels
+# A step
+
+
+def assert_step_by_hand(
+    stack: Stack,
+    contract: Contract,
+    model: Model,
+    *,
+    images: Images,
+    labels: Labels,
+    phases: Phases | None,
 ) -> None:
-    state, losses = model.get_weights(), {}
-    for kind in ADVERSARIAL:
+    """Fail if a step is not the one by hand: its losses, its update, and the moved statistics."""
+    expected = by_hand.step(model, images, labels, phases, epsilon=EPSILON, ways=contract.ways)
+    tolerance = contract.tolerance(phases)
+    weights, before = by_hand.parts(model)
+    result = stack.train_step(model, phases=phases, epsilon=EPSILON)(images, labels, RATE)
+    after, found = by_hand.parts(model)
+    np.testing.assert_allclose(losses(result), expected.losses, rtol=tolerance.losses)
+    assert result.clean_ce == pytest.approx(expected.losses[1], rel=1e-4)
+    for old, new, goal in zip(before, found, expected.statistics):
+        np.testing.assert_allclose(new - old, goal - old, rtol=tolerance.statistics, atol=2e-6)
+    changes = [(new - old) / (-RATE * (1 + MOMENTUM)) for old, new in zip(weights, after)]
+    assert_gradients(changes, expected.gradients, tolerance.gradients)
+
+
+def losses(result: StepResult) -> list[float]:
+    """Return the loss and the cross-entropies that a step reports."""
+    found = (result.loss, result.clean_ce, result.adversarial_ce)
+    return [value for value in found if value is not None]
+
+
+@pytest.mark.parametrize("phases", [*EVERY_PHASE, *GRID, None], ids=of_policy)
+def test_a_step_runs_each_pass_in_its_phase(
+    stack: Stack,
+    contract: Contract,
+    model: Model,
+    *,
+    images: Images,
+    labels: Labels,
+    phases: Phases | None,
+) -> None:
+    require(contract, phases)
+    assert_step_by_hand(stack, contract, model, images=images, labels=labels, phases=phases)
+
+
+@pytest.mark.parametrize("kind", ADVERSARIAL)
+def test_each_kind_of_adversarial_pass_is_right_at_momentum_zero(
+    ordered: Stack, contract: Contract, model: Model, *, images: Images, labels: Labels, kind: str
+) -> None:
+    model.get_layer("bn").momentum = 0.0
+    phases = Phases(TRAINING, INFERENCE, kind)
+    assert_step_by_hand(ordered, contract, model, images=images, labels=labels, phases=phases)
+
+
+@pytest.mark.parametrize("phases", [*PHASES.values(), ALL_TRAINING, None], ids=of_policy)
+def test_three_steps_are_nesterovs_by_hand(
+    stack: Stack, linear: Model, images: Images, labels: Labels, phases: Phases | None
+) -> None:
+    step = stack.train_step(linear, phases=phases, epsilon=EPSILON)
+    kernel = linear.get_weights()[0].astype(np.float64)
+    velocity = np.zeros_like(kernel)
+    flat = images.reshape(len(images), -1).astype(np.float64)
+    for rate in RATES:
+        passes = [by_hand.linear(kernel, flat, labels)]
+        if phases is not None:
+            perturbed = by_hand.linear_fgsm(kernel, flat, EPSILON)
+            passes.append(by_hand.linear(kernel, perturbed, labels))
+        rights = [(each.logits.argmax(axis=1) == labels).mean() for each in passes]
+        expected = [value for each, right in zip(passes, rights) for value in (each.ce, right)]
+        gradient = sum(each.to_weights[0] for each in passes) / len(passes)
+        velocity = MOMENTUM * velocity - rate * gradient
+        kernel = kernel + MOMENTUM * velocity - rate * gradient
+        result = step(images, labels, rate)
+        loss = np.mean([each.ce for each in passes])
+        np.testing.assert_allclose(result[: 1 + len(expected)], [loss, *expected], rtol=1e-4)
+        np.testing.assert_allclose(linear.get_weights()[0], kernel, rtol=1e-3, atol=1e-5)
+    assert (result.adversarial_ce is None) == (phases is None)
+    assert (result.adversarial_accuracy is None) == (phases is None)
+
+
+def test_adam_moves_every_weight_by_the_learning_rate_at_first(
+    stack: Stack, linear: Model, images: Images, labels: Labels
+) -> None:
+    [kernel] = linear.get_weights()
+    stack.train_step(linear, phases=None, epsilon=0.0, optimizer="adam")(images, labels, 0.01)
+    [gradient] = by_hand.linear(kernel, images.reshape(len(images), -1), labels).to_weights
+    expected = -0.01 * gradient / (np.abs(gradient) + 1e-7 / np.sqrt(1 - 0.999))
+    np.testing.assert_allclose(linear.get_weights()[0] - kernel, expected, rtol=0, atol=5e-4)
+
+
+def test_the_literal_phases_never_update_the_statistics(
+    stack: Stack, model: Model, images: Images, labels: Labels
+) -> None:
+    _, before = by_hand.parts(model)
+    step = stack.train_step(model, phases=PHASES["literal"], epsilon=EPSILON)
+    for _ in range(3):
+        step(images, labels, RATE)
+    np.testing.assert_array_equal(by_hand.parts(model)[1], before)
+
+
+def test_frozen_layers_stay_and_the_others_learn(
+    stack: Stack, model: Model, images: Images, labels: Labels
+) -> None:
+    model.get_layer("conv").trainable = False
+    before = {layer.name: layer.get_weights() for layer in model.layers}
+    stack.train_step(model, phases=PHASES["intended"], epsilon=EPSILON)(images, labels, RATE)
+    np.testing.assert_array_equal(model.get_layer("conv").get_weights()[0], before["conv"][0])
+    for name in ("bn", "logits"):
+        for old, new in zip(before[name], model.get_layer(name).get_weights()):
+            assert (old != new).any()
+
+
+@pytest.mark.parametrize("phases", [PHASES["literal"], ALL_TRAINING], ids=of_policy)
+def test_perturbed_images_are_held_constant_even_for_an_attack_that_has_a_gradient(
+    stack: Stack,
+    linear: Model,
+    *,
+    images: Images,
+    labels: Labels,
+    plant_attack: Callable[[Any], None],
+    phases: Phases,
+) -> None:
+    plant_attack(lambda model_fn, x: x * (1 + model_fn(x)[0, 0] ** 2))
+    [kernel] = linear.get_weights()
+    stack.train_step(linear, phases=phases, epsilon=EPSILON)(images, labels, RATE)
+    flat = images.reshape(len(images), -1).astype(np.float64)
+    perturbed = flat * (1 + (flat @ kernel)[0, 0] ** 2)
+    gradients = [by_hand.linear(kernel, x, labels).to_weights[0] for x in (flat, perturbed)]
+    expected = -RATE * (1 + MOMENTUM) * sum(gradients) / 2
+    np.testing.assert_allclose(linear.get_weights()[0] - kernel, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("phases", "momentum", "message"),
+    [
+        (Phases(INFERENCE, INFERENCE, "clean-kept"), 0.9, "clean training pass"),
+        (Phases(TRAINING, INFERENCE, "clean-kept"), 1.0, "momentum"),
+        (Phases(TRAINING, "own-kept", INFERENCE), 0.9, "phases"),
+        (Phases(TRAINING, INFERENCE, "other"), 0.9, "phases"),
+    ],
+)
+def test_phases_that_no_step_can_run_in_are_refused(
+    stack: Stack, model: Model, phases: Phases, momentum: float, message: str
+) -> None:
+    model.get_layer("bn").momentum = momentum
+    with pytest.raises(ValueError, match=message):
+        stack.train_step(model, phases=phases, epsilon=EPSILON)
+
+
+def test_each_normalisation_gives_another_loss_and_updates_change_none(
+    stack: Stack, contract: Contract, model: Model, images: Images, labels: Labels
+) -> None:
+    state, found = model.get_weights(), {}
+    for kind, (by, _) in ADVERSARIAL.items():
         phases = Phases(TRAINING, INFERENCE, kind)
-        step = ordered.train_step(model, phases=phases, epsilon=EPSILON)
-        losses[kind] = step(images, labels, 0.0).adversarial_ce
+        if contract.ways.at_once(phases):
+            continue
+        step = stack.train_step(model, phases=phases, epsilon=EPSILON)
+        found.setdefault(by, []).append(step(images, labels, 0.0).adversarial_ce)
         model.set_weights(state)
-    means = {
-        by: [losses[kind] for kind in ADVERSARIAL if ADVERSARIAL[kind].by == by]
-        for by in ("own batch", "clean batch", "moving statistics")
-    }
-    for one, other in means.values():
-        assert one == pytest.approx(other, rel=1e-6)
-    found = sorted(one for one, _ in means.values())
-    assert min(np.diff(found)) > 1e-3
+    assert len(found) == 3
+    for same in found.values():
+        assert same == pytest.approx([same[0]] * len(same), rel=1e-6)
+    assert min(np.diff(sorted(same[0] for same in found.values()))) > 1e-3
 
 
 @pytest.mark.parametrize("kind", ["clean-kept", "clean-updating"])
@@ -87,35 +234,37 @@ def test_layers_that_do_not_update_keep_their_statistics_under_the_clean_batchs(
 
 
 @pytest.mark.parametrize(
-    ("phases", "momentum", "message"),
-    [
-        (Phases(INFERENCE, INFERENCE, "clean-kept"), 0.9, "clean training pass"),
-        (Phases(TRAINING, INFERENCE, "clean-kept"), 1.0, "momentum"),
-        (Phases(TRAINING, "own-kept", INFERENCE), 0.9, "phases"),
-        (Phases(TRAINING, INFERENCE, "other"), 0.9, "phases"),
-    ],
+    "phases",
+    [*PHASES.values(), ALL_TRAINING, Phases(TRAINING, INFERENCE, TRAINING), *GRID, None],
+    ids=of_policy,
 )
-def test_phases_that_no_step_can_run_in_are_refused(
-    stack: Stack, model: Model, phases: Phases, momentum: float, message: str
+def test_gradients_are_those_of_the_step_and_move_no_state(
+    stack: Stack,
+    contract: Contract,
+    model: Model,
+    *,
+    images: Images,
+    labels: Labels,
+    phases: Phases | None,
 ) -> None:
-    model.get_layer("bn").momentum = momentum
-    with pytest.raises(ValueError, match=message):
-        stack.train_step(model, phases=phases, epsilon=EPSILON)
-
-
-@pytest.mark.parametrize("kind", ADVERSARIAL)
-def test_gradients_of_every_kind_are_the_steps_and_move_no_state(
-    ordered: Stack, model: Model, images: Images, labels: Labels, kind: str
-) -> None:
-    phases, before = Phases(TRAINING, INFERENCE, kind), model.get_weights()
-    found = ordered.gradients(model, phases=phases, epsilon=EPSILON)(images, labels)
+    require(contract, phases)
+    if stack.GRAPH and phases in GRID:
+        pytest.skip("a graph of TensorFlow 1 has gradients of Keras' own phases alone")
+    before = model.get_weights()
+    expected = by_hand.step(model, images, labels, phases, epsilon=EPSILON, ways=contract.ways)
+    found = stack.gradients(model, phases=phases, epsilon=EPSILON)(images, labels)
+    assert_gradients(found, expected.gradients, share=0.02)
     for old, new in zip(before, model.get_weights()):
         np.testing.assert_array_equal(old, new)
-    weights = learned(model)
-    ordered.train_step(model, phases=phases, epsilon=EPSILON)(images, labels, 0.1)
-    after = learned(model)
-    for old, new, gradient in zip(weights, after, found):
-        np.testing.assert_allclose(new - old, -0.1 * (1 + MOMENTUM) * gradient, atol=1e-6)
+    if not stack.GRAPH:  # whose step may read the statistics before or after an update
+        weights, _ = by_hand.parts(model)
+        stack.train_step(model, phases=phases, epsilon=EPSILON)(images, labels, RATE)
+        after, _ = by_hand.parts(model)
+        for old, new, gradient in zip(weights, after, found):
+            np.testing.assert_allclose(new - old, -RATE * (1 + MOMENTUM) * gradient, atol=1e-6)
+
+
+# A branch
 
 
 def two_branches(stack: Stack) -> tuple[Model, Model]:
@@ -144,7 +293,7 @@ def test_a_branch_has_its_own_normalisation_and_shares_the_rest(
     perturbed = stack.network(branch).craft(images, epsilon=EPSILON, training=False)
     batch = statistics.batch_moments(stack, branch, perturbed)["bn_adversarial"]
     kernel = model.get_layer("conv").get_weights()[0]
-    step(images, labels, 0.1)
+    step(images, labels, RATE)
     for old, new in zip([*before, *before_other], [*mine.get_weights(), *other.get_weights()]):
         assert (old != new).any()
     np.testing.assert_allclose(other.get_weights()[2], 0.1 * batch[0], rtol=1e-3, atol=1e-6)
@@ -160,7 +309,7 @@ def test_a_branch_that_is_the_model_changes_nothing(
     for branch in (None, model):
         model.set_weights(state)
         step = ordered.train_step(model, phases=PHASES["intended"], epsilon=EPSILON, branch=branch)
-        runs.append([step(images, labels, 0.1) for _ in range(3)])
+        runs.append([step(images, labels, RATE) for _ in range(3)])
     assert runs[0] == runs[1]
 
 
@@ -169,42 +318,3 @@ def test_the_clean_batchs_statistics_are_none_of_another_branchs_layers(stack: S
     phases = Phases(TRAINING, INFERENCE, "clean-kept")
     with pytest.raises(ValueError, match="branch"):
         stack.train_step(model, phases=phases, epsilon=EPSILON, branch=branch)
-
-
-def test_several_steps_stay_within_epsilon_and_raise_the_loss_beyond_one(
-    stack: Stack, model: Model, images: Images
-) -> None:
-    network = stack.network(model)
-    predicted = network.logits(images, training=False).argmax(axis=1)
-    found = {
-        steps: network.craft(images, epsilon=EPSILON, training=False, steps=steps)
-        for steps in (1, 2, 10)
-    }
-    ce = {
-        steps: cross_entropy(network.logits(x, training=False), predicted)
-        for steps, x in found.items()
-    }
-    for x in found.values():
-        assert np.abs(x - images).max() <= EPSILON * (1 + 1e-5)
-        assert x.min() >= 0
-        assert x.max() <= 1
-    assert ce[10] > ce[1] > cross_entropy(network.logits(images, training=False), predicted)
-
-
-def test_several_steps_start_at_random_and_follow_the_seed(
-    ordered: Stack, model: Model, images: Images
-) -> None:
-    network = ordered.network(model)
-
-    def crafted(seed: int) -> Images:
-        ordered.seed(seed)
-        return network.craft(images, epsilon=EPSILON, training=False, steps=3)
-
-    first, again, other = crafted(1), crafted(1), crafted(2)
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).any()
-
-
-def test_no_step_is_refused(stack: Stack, model: Model, images: Images) -> None:
-    with pytest.raises(ValueError, match="steps"):
-        stack.network(model).craft(images, epsilon=EPSILON, training=False, steps=0)

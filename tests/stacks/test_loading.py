@@ -1,13 +1,15 @@
-"""Tests of suite.stacks: the stack that is loaded is the one of the framework that is installed."""
+"""Tests of which stack is loaded: that of the framework that is installed."""
 
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from suite.stacks import loading
+from suite.stacks.protocol import Stack
 
 
 @pytest.fixture
@@ -51,6 +53,27 @@ def test_tensorflow_backend_and_a_newer_tensorflow_is_the_eager_stack(
     monkeypatch.setattr(importlib, "import_module", record)
     loading.load()
     assert names == ["tensorflow", "suite.stacks.eager"]
+
+
+def test_the_library_digest_covers_cleverhans_and_keras_batch_norm(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    keras = stack.keras
+    cleverhans, batch_norm = tmp_path / "cleverhans" / "__init__.py", tmp_path / "norm.py"
+    cleverhans.parent.mkdir()
+    for path in (cleverhans, batch_norm):
+        path.write_text("VALUE = 1\n")
+    monkeypatch.setattr(importlib.import_module("cleverhans"), "__file__", str(cleverhans))
+    monkeypatch.setattr(
+        loading.inspect,
+        "getsourcefile",
+        {keras.layers.BatchNormalization: str(batch_norm)}.__getitem__,
+    )
+    digests = [loading.library_digest(stack)]
+    for path in (cleverhans, batch_norm):
+        path.write_text("VALUE = 2\n")
+        digests.append(loading.library_digest(stack))
+    assert len(set(digests)) == 3
 
 
 def test_no_framework_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
