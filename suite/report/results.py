@@ -31,12 +31,11 @@ from suite.report.summary import FIXES_IN_WORDS
 COLUMNS = (
     "network",
     "loss",
-    "phases",
     "fix",
-    "training accuracy",
-    "clean accuracy",
-    "FGSM accuracy",
-    "information gain",
+    "training",
+    "clean",
+    "FGSM",
+    "gain",
     "branch gain",
     "classes",
     "cost",
@@ -55,11 +54,13 @@ SIZES = (
 )
 
 LEGEND = """\
-Mean ± standard deviation over the seeds. Clean accuracy, FGSM accuracy, information gain (nats) and
-classes (how many the network predicts at all, of 43) are those of the test images in the inference
-phase. Training accuracy and branch gain (the information gain of the adversarial branch, nats) are
-those of the last quarter of the training steps. Cost is the time of an adversarial step over that
-of a plain one, without a fix. "-": there is none, or it was not measured."""
+Mean ± standard deviation over the seeds. Loss is plain, or adversarial under the phases that it
+names. Clean, FGSM and training are accuracies: on clean and on attacked test images in the
+inference phase, and in the last quarter of the training. Gain is the information gain (nats) on
+the clean test images, branch gain that of the adversarial branch in the last quarter of the
+training. Classes are those that the network predicts at all, of 43. Cost is the time of an
+adversarial step over that of a plain one, without a fix. "-": there is none, or it was not
+measured."""
 
 
 class Row(NamedTuple):
@@ -154,13 +155,10 @@ def network(architecture: str, width: float) -> str:
 
 def cells(row: Row) -> tuple[str, ...]:
     """Write the cells of `COLUMNS`."""
-    loss = (PLAIN, ABSENT) if row.loss == PLAIN else ("adversarial", row.loss)
     accuracies = ("train_accuracy", "clean_accuracy", "adversarial_accuracy")
     gains = ("information_gain", "adversarial_branch_gain")
     return (
-        row.network,
-        *loss,
-        row.fix,
+        *row[:3],
         *(accuracy(values(row.trained, name)) for name in accuracies),
         *(spread(values(row.trained, name), decimals=2) for name in gains),
         spread(values(row.trained, "classes_predicted"), decimals=0),

@@ -74,7 +74,7 @@ def test_pages_get_the_tables_and_the_readme_the_default_row_in_short(
     assert main(["--page", "results.md", "--readme", "README.md"]) == 0
     page, readme = (Path(name).read_text(encoding="utf-8") for name in ("results.md", "README.md"))
     assert heads(page) == ["tf-2.21, small tier", "tf-2.15, small tier"]
-    assert "| LeNet-5 | adversarial | intended | none | - | .790 | .580 | 2.60 |" in page
+    assert "| LeNet-5 | intended | none | - | .790 | .580 | 2.60 |" in page
     assert "| LeNet-5 | intended | - | 79% / 58% | 0/1 |" in readme
     assert "tf-2.15" not in readme
     for text in (page, readme):
