@@ -9,7 +9,8 @@ from pathlib import Path
 
 from suite.commands.options import REGRESSION_STATUS, release_table, unpinned, write_text
 from suite.errors import SuiteError
-from suite.judge.baselines import REBASELINE, compare, version_notes
+from suite.judge.baselines import REBASELINE, version_notes
+from suite.judge.compare import compare
 from suite.judge.verdicts import Verdict
 from suite.records import Record
 from suite.report.grid import terminal_width

@@ -1,4 +1,4 @@
-"""The bands: where each metric of each case must end, in every tier and on every stack."""
+"""Bands: the limits within which each metric of each case must end, by tier and stack."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from suite.errors import RecordError
 from suite.records import Record
 
 TABLE = Path(__file__).with_name("bands.csv")
-STALLED = 0.1  # nats: a constant predictor gains about 0, a head still on its way there less
-MENDED = 5 * STALLED  # nats; what a fix must gain at least, far from any stall
+STALLED = 0.1  # nats; a constant predictor gains about 0, one that is not yet constant even less
+MENDED = 5 * STALLED  # nats; what a network with a fix must gain at least, far from any stall
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Band:
     """A closed interval in which a metric must lie.
 
     Attributes:
-        low: Smallest value allowed; may be minus infinity.
-        high: Largest value allowed; may be infinity.
+        low: Smallest value allowed; minus infinity for no limit.
+        high: Largest value allowed; infinity for no limit.
 
     Raises:
         ValueError: If a bound is NaN or ``low`` exceeds ``high``.
@@ -52,17 +52,18 @@ class Band:
 
 
 class Row(NamedTuple):
-    """One row of the table of bands; ``*`` in a name stands for any text.
+    """One row of the table of bands; ``*`` in a pattern stands for any text.
 
     Attributes:
-        tier: The tiers it is for.
-        stack: The stacks.
-        case: The cases.
-        metric: The one metric.
-        low: Smallest value allowed; empty for none.
-        high: Largest value allowed; empty for none.
-        seen: Mean ± standard deviation (runs) or range of the runs it was made from; may be empty.
-        why: Its reason; may be empty.
+        tier: Pattern of the tiers that the row is for.
+        stack: Pattern of the stacks.
+        case: Pattern of the cases.
+        metric: Name of the one metric.
+        low: Smallest value allowed; empty for no limit.
+        high: Largest value allowed; empty for no limit.
+        seen: What the limits were chosen from: mean ± standard deviation (runs), or the range of
+            the runs; may be empty.
+        why: The reason for the limits; may be empty.
     """
 
     tier: str
@@ -82,23 +83,12 @@ class Row(NamedTuple):
     @property
     def band(self) -> Band:
         """The interval that the row allows."""
-        low, high = (float(text) if text else math.inf for text in (self.low, self.high))
-        return Band(low if self.low else -math.inf, high)
-
-
-@functools.lru_cache(maxsize=None)
-def rows(path: Path = TABLE) -> tuple[Row, ...]:
-    """Read the rows of a table of bands, in its order."""
-    with path.open(encoding="utf-8", newline="") as file:
-        header, *lines = csv.reader(file)
-    if tuple(header) != Row._fields:
-        raise ValueError(f"{path} must have the columns {Row._fields}. Received: {header}")
-    return tuple(Row(*line) for line in lines)
+        return Band(float(self.low or -math.inf), float(self.high or math.inf))
 
 
 @functools.lru_cache(maxsize=None)
 def bands(case: str, *, tier: str, stack: str) -> Mapping[str, Band]:
-    """Look up the bands of a case by metric; of rows for the same metric, the last one counts.
+    """Look up the band of each metric of a case; of several rows for a metric the last one counts.
 
     Args:
         case: Name of the case.
@@ -109,18 +99,36 @@ def bands(case: str, *, tier: str, stack: str) -> Mapping[str, Band]:
     return {row.metric: row.band for row in found}
 
 
+@functools.lru_cache(maxsize=None)
+def rows(path: Path = TABLE) -> tuple[Row, ...]:
+    """Read the rows of a table of bands, in the order of the file.
+
+    Raises:
+        ValueError: If the columns of the file are not the fields of `Row`.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *lines = csv.reader(file)
+    if tuple(header) != Row._fields:
+        raise ValueError(f"{path} must have the columns {Row._fields}. Received: {header}")
+    return tuple(Row(*line) for line in lines)
+
+
 def bands_of(record: Record) -> Mapping[str, Band]:
-    """Look up the bands that a record is judged by."""
+    """Look up the bands that a record is judged by.
+
+    Raises:
+        RecordError: If the record does not say which framework measured it.
+    """
     return bands(record.case, tier=record.tier, stack=stack_of(record))
 
 
 def stack_of(record: Record) -> str:
-    """Tell the stack that a record was measured on.
+    """Name the stack that a record was measured on.
 
-    Records of before there was more than one TensorFlow stack do not name it: their version does.
+    Old records do not name their stack; the version of TensorFlow then decides.
 
     Raises:
-        RecordError: If neither is there.
+        RecordError: If the record names neither.
     """
     environment = record.environment
     if "stack" in environment:

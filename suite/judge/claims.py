@@ -30,9 +30,9 @@ from suite.records import Record
 
 TRUE, PARTLY, FALSE = "true", "partly", "false"
 MEASURES = ("information_gain", "adversarial_branch_gain")
-"""What stalls: the inference phase on the test images, and the adversarial branch in training."""
+"""Where a network can stall: on the test images in the inference phase, and in training."""
 
-LEAST_RATE = 0.05 ** (1 / FEW_SEEDS)  # at which all seeds stall in one of 20 studies
+LEAST_RATE = 0.05 ** (1 / FEW_SEEDS)  # the rate at which all seeds stall in 1 of 20 studies
 FEW = f"(fewer than {FEW_SEEDS} seeds)"
 RULES = f"""\
 A seed stalls where it ends below {STALLED:g} nats of information gain: on the test images in the
@@ -49,11 +49,11 @@ seeds stand for a rate of at least {LEAST_RATE:.0%}, none of them for one of at 
 
 
 class Judgement(NamedTuple):
-    """What a claim comes to.
+    """The verdict on a claim.
 
     Attributes:
-        verdict: "true", "partly", "false" or "not measured".
-        numbers: What it follows from.
+        verdict: `TRUE`, `PARTLY`, `FALSE` or `NOT_MEASURED`.
+        numbers: The numbers from which it follows, in words.
     """
 
     verdict: str
@@ -61,14 +61,14 @@ class Judgement(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """One claim in one release under one phase policy.
+    """One claim, judged in one release under one phase policy.
 
     Attributes:
-        text: The claim.
-        place: The release, with the tier where that is not the small study's.
-        phases: A row of `PHASES`.
-        verdict: "true", "partly", "false" or "not measured".
-        numbers: What the verdict follows from.
+        text: A key of `CLAIMS`.
+        place: The release, and the tier where that is not "study".
+        phases: A key of `PHASES`.
+        verdict: See `Judgement`.
+        numbers: See `Judgement`.
     """
 
     text: str
@@ -79,10 +79,10 @@ class Claim(NamedTuple):
 
 
 def judge_claims(records: Iterable[Record]) -> list[Claim]:
-    """Return every claim judged under every phase policy, in each release and tier.
+    """Judge every claim under every phase policy, in each release and tier.
 
     Args:
-        records: Of question "fixes"; others are passed over.
+        records: Records of the question "fixes" count; others are passed over.
     """
     return [
         Claim(text, place(study), phases, *judge(study, phases))
@@ -93,7 +93,7 @@ def judge_claims(records: Iterable[Record]) -> list[Claim]:
 
 
 def mends(study: Study, phases: str, *, fix: str) -> Judgement:
-    """Judge that a fix mends the stall."""
+    """Judge the claim that a fix mends the stall."""
     control, treated = study.found(phases), study.found(phases, fix)
     missing = [name for name, found in ((CONTROL, control), (fix, treated)) if not found]
     if missing:
@@ -108,7 +108,7 @@ def mends(study: Study, phases: str, *, fix: str) -> Judgement:
 
 
 def hides(study: Study, phases: str) -> Judgement:
-    """Judge that the plain loss has the control's defect too, unseen in the training phase."""
+    """Judge the claim that the plain loss has the control's defect too, hidden while it trains."""
     control, plain = study.found(phases), study.found(PLAIN)
     missing = [name for name, found in ((CONTROL, control), (PLAIN, plain)) if not found]
     if missing:
@@ -130,7 +130,7 @@ def hides(study: Study, phases: str) -> Judgement:
 
 
 def depends(study: Study, phases: str, *, field: str) -> Judgement:
-    """Judge that the rate of stalling depends on a field of the setup."""
+    """Judge the claim that the rate of stalling depends on one field of the setup."""
     control = study.found(phases)
     variations = {
         getattr(setup, field): study.found(phases, setup=setup)
@@ -157,11 +157,11 @@ CLAIMS: Mapping[str, Callable[[Study, str], Judgement]] = {
     "the rate of stalling depends on the head": partial(depends, field="architecture"),
     "the rate of stalling depends on the image size": partial(depends, field="size_px"),
 }
-"""What the answer of 2020 says or leaves open, and how it is judged."""
+"""What the published answer of 2020 says or leaves open, and the function that judges it."""
 
 
 def tally(records: Sequence[Record]) -> str:
-    """Return stalls, gain and steps of one case in words."""
+    """Write the stalls, the gain and the steps of one case in words."""
     inference, branch = (counted(*stalls(records, name)) for name in MEASURES)
     gain = spread(values(records, "information_gain"), decimals=2)
     made = ", ".join(dict.fromkeys(map(str, steps_made(records))))
@@ -172,13 +172,13 @@ def tally(records: Sequence[Record]) -> str:
 
 
 def _rates(control: Sequence[Record], other: Sequence[Record]) -> list[tuple[float, float]]:
-    """Return the rates of stalling of both, for every measure that both have."""
+    """Compute the rates of stalling of both, for every measure that both have."""
     counts = [(stalls(control, name), stalls(other, name)) for name in MEASURES]
     return [(k / n, j / m) for (k, n), (j, m) in counts if n and m]
 
 
 def _variations(study: Study, phases: str, field: str) -> list[Setup]:
-    """Return the setups of the control that differ from the usual one in `field` alone."""
+    """Find the setups of the control that differ from the usual one in `field` alone."""
     own = [r for r in study.records if r.settings["loss"] == phases]
     setups = {setup_of(r) for r in own if r.settings["fix"] == CONTROL}
     usual = study.setup
@@ -190,16 +190,17 @@ def _variations(study: Study, phases: str, field: str) -> list[Setup]:
 
 
 def _gains(record: Record, prefix: str) -> bool:
-    """Return whether a network learned, as evaluated in one way; NaN is not learning."""
+    """True where a network learned, as it was evaluated in one way; NaN is not learning."""
     return record.metrics.get(f"{prefix}information_gain", 0.0) >= STALLED
 
 
 def _stalls(record: Record) -> bool:
+    """True where a network did not learn, as it was evaluated in the inference phase."""
     return not _gains(record, "")
 
 
 def _accuracies(records: Sequence[Record]) -> str:
-    """Return the clean accuracy in the phases and after recomputing."""
+    """Write the clean accuracy in both phases and with the statistics recomputed."""
     names = (
         ("training phase", "training_phase_clean_accuracy"),
         ("inference phase", "clean_accuracy"),
@@ -209,10 +210,11 @@ def _accuracies(records: Sequence[Record]) -> str:
 
 
 def _few(numbers: str, *groups: Sequence[Record]) -> str:
-    """Return `numbers`, with a warning if there are few seeds."""
+    """Mark `numbers` where one of the groups of records has few seeds."""
     few = min(map(len, groups)) < FEW_SEEDS
     return f"{numbers} {FEW}" if few else numbers
 
 
 def _shown(value: object) -> str:
+    """Write the value of a setting."""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""The metrics: one row each says its unit, which side is worse, and how finely it can be judged."""
+"""Metrics: one row each with its unit, its worse side, and how finely it can be judged."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import NamedTuple
 from suite.errors import RecordError
 
 BOTH, MORE, LESS = "both", "more", "less"
-"""Which side is worse. A metric that is worse on one side is bounded on that side alone."""
+"""Values of `Metric.worse`. A metric that is worse on one side is bounded on that side alone."""
 
-BINOMIAL_DEVIATIONS = 3.0  # of an accuracy over so many images; an unseen event has 3 / n (95 %)
+BINOMIAL_DEVIATIONS = 3.0  # an accuracy may always differ by so many standard deviations
+RULE_OF_THREE = 3.0  # what never happened in n images has a rate of at most 3 / n (95 %)
 ACCURACY_RESOLUTION = 0.01  # where the number of images is not known
 
 
@@ -23,11 +24,12 @@ class Metric(NamedTuple):
 
     Attributes:
         unit: "fraction", "nats", "classes", "pixel", "s", "images/s", "bytes", or "1" for a number
-            without unit.
-        worse: `BOTH`, `MORE` or `LESS`.
-        resolution: Half the width of its narrowest band, in its unit.
+            without a unit.
+        worse: The side on which the metric is worse: `BOTH`, `MORE` or `LESS`.
+        resolution: Half the width of the narrowest band, in the metric's unit.
         relative: The same as a share of the mean, for metrics without a scale of their own.
-        per_machine: True where the number belongs to the machine it was measured on.
+        per_machine: True where the number depends on the machine, so that machines cannot be
+            compared.
     """
 
     unit: str
@@ -38,15 +40,15 @@ class Metric(NamedTuple):
 
     @property
     def is_fraction(self) -> bool:
-        """True for a share of images or pixels, which lies in [0, 1]."""
+        """True for a share of images or of pixels, which lies in [0, 1]."""
         return self.unit == "fraction"
 
     def narrowest(self, mean: float, *, images: int | None = None) -> float:
         """Compute half the width of the narrowest band around `mean`.
 
         Args:
-            mean: Of the seeds, in the metric's unit.
-            images: How many a fraction is taken over; None where that is not known.
+            mean: Mean over the seeds, in the metric's unit.
+            images: Number of images that a fraction is taken over; None where it is not known.
         """
         if self.is_fraction:
             return _fraction_resolution(mean, images)
@@ -54,20 +56,20 @@ class Metric(NamedTuple):
 
 
 def _fraction_resolution(mean: float, images: int | None) -> float:
-    """Compute some binomial standard deviations, at least what is known of an unseen event."""
+    """Compute how far a share of so many images may be off by chance alone."""
     if not images:
         return ACCURACY_RESOLUTION
     variance = max(mean * (1 - mean), 0.0) / images
-    return max(BINOMIAL_DEVIATIONS * math.sqrt(variance), 3 / images)
+    return max(BINOMIAL_DEVIATIONS * math.sqrt(variance), RULE_OF_THREE / images)
 
 
 FRACTION = Metric("fraction")
 NATS = Metric("nats", resolution=0.02)  # a stalled branch is within 0.002 of the entropy
 CLASSES = Metric("classes", resolution=2.0)  # the rarest have about ten test images in a subset
 PIXEL = Metric("pixel", resolution=0.05)  # the darkest and brightest pixel of other test images
-EXACT = Metric("1", relative=1e-6)  # a few roundings of float32, so that exact counts stay exact
+EXACT = Metric("1", relative=1e-6)  # a few roundings of float32: counts must be exact
 RATIO = Metric("1", relative=0.35)  # LeNet-5 costs 2.1 on one core and 1.75 on two
-TIME = Metric("s", MORE, relative=2.0, per_machine=True)  # thrice: a step took 0.17 s, then 0.51 s
+TIME = Metric("s", MORE, relative=2.0, per_machine=True)  # the same step took 0.17 s, then 0.51 s
 RATE = Metric("images/s", LESS, relative=2 / 3, per_machine=True)  # a third, as a time may triple
 MEMORY = Metric("bytes", MORE, relative=0.5, per_machine=True)  # allocators keep what was freed
 
@@ -79,7 +81,7 @@ EVALUATED = {
     "adversarial_information_gain": NATS,
     "classes_predicted": CLASSES,
 }
-"""What an evaluation gives, in the inference phase or in the way that a prefix names."""
+"""The metrics of one evaluation: in the inference phase, or in the way that a prefix names."""
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
@@ -89,8 +91,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "train_accuracy": FRACTION,
         "clean_branch_gain": NATS,
         "adversarial_branch_gain": NATS,
-        "clean_accuracy_cost": EXACT,  # a difference of two accuracies
-        "difference_from_control": EXACT,  # of two loss curves, nats
+        "clean_accuracy_cost": EXACT,  # the difference of two accuracies
+        "difference_from_control": EXACT,  # nats between two loss curves
         "phases_agree": EXACT,
         "parameters": EXACT,
         "statistics_moved": EXACT,
@@ -107,13 +109,13 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "adversarial_images_per_s": RATE,
         "peak_memory_bytes": MEMORY,
         "last_loss": NATS,
-        "perturbation_max": EXACT,  # in pixels of [0, 1], but to rounding
+        "perturbation_max": EXACT,  # of pixels in [0, 1], equal to epsilon but for rounding
         "perturbed_fraction": FRACTION,
         "raised_fraction": FRACTION,
         "true_label_accuracy": FRACTION,
         "pixel_min": PIXEL,
         "pixel_max": PIXEL,
-        "loss_rise": EXACT,  # nats, far below `NATS` in an untrained network
+        "loss_rise": EXACT,  # nats, in an untrained network far below the resolution of `NATS`
         "linear_error": EXACT,
         "linear_label_gap": EXACT,
         "state_change": EXACT,
@@ -128,11 +130,11 @@ def metric_row(name: str) -> Metric:
     """Look up how a metric is judged.
 
     Raises:
-        RecordError: If `METRICS` has no such row.
+        RecordError: If `METRICS` has no row of this name.
     """
     if name not in METRICS:
         raise RecordError(
             f"{name} is no metric that can be judged: suite/judge/metrics.py has no row of that "
-            "name. Expected one of its rows. Add one, or make the record anew."
+            "name. Expected one of its rows. Add a row, or make the record anew."
         )
     return METRICS[name]

@@ -1,4 +1,4 @@
-"""The traps: what a call is expected to do in each release, and what is news."""
+"""Traps: what a call is expected to do in each release, and whether a release does it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ class Trap(NamedTuple):
     """A call whose meaning depends on the release.
 
     Attributes:
-        name: Of the metric, and of the call in `suite.measure.questions.traps`.
-        question: What is asked of a release.
-        meaning: What a change of it does to adversarial training.
-        source: Where it was reported or is documented.
-        expected: Pairs of a version and the outcome that holds from it on; see `generation`.
+        name: Name of the trap, and of its call in `suite.measure.questions.traps`.
+        question: The question that each release answers.
+        meaning: What another answer does to adversarial training.
+        source: Address of the report or of the documentation.
+        expected: Pairs of a version and the outcome that holds from this version on; see
+            `generation`.
     """
 
     name: str
@@ -31,10 +32,10 @@ class Trap(NamedTuple):
 
 
 def read_traps(path: Path = TABLE) -> tuple[Trap, ...]:
-    """Read the rows of a table of traps.
+    """Read the rows of a table of traps, in the order of the file.
 
     Raises:
-        ValueError: If its columns are not the fields of `Trap`.
+        ValueError: If the columns of the file are not the fields of `Trap`.
     """
     with path.open(encoding="utf-8", newline="") as file:
         header, *lines = csv.reader(file)
@@ -47,45 +48,30 @@ def read_traps(path: Path = TABLE) -> tuple[Trap, ...]:
 
 
 def _expectations(text: str) -> tuple[tuple[str, str], ...]:
-    """Read ``"1.14 honoured; 3.0 raises"``; an outcome may hold spaces."""
+    """Split text such as ``"1.14 honoured; 3.0 raises"`` into pairs; an outcome may hold spaces."""
     pairs = (part.strip().split(" ", maxsplit=1) for part in text.split(";"))
     return tuple((since, outcome) for since, outcome in pairs)
 
 
 TRAPS = read_traps()
-"""The traps, those of the optimizer first, then BatchNorm's, fit's, and the published code's."""
+"""The traps: of the optimizer, then of BatchNorm, of fit, and of the published code."""
 
 
-def generation(versions: Mapping[str, str]) -> str:
-    """Tell which of a release's `versions` its behaviour goes with.
+def unexpected(record: Record) -> int:
+    """Count the traps in which a release does something else than expected.
 
-    It is Keras' own from Keras 3 on, and TensorFlow's before and with tf-keras, which goes on
-    with Keras 2: one scale, on which later is larger.
+    Args:
+        record: A record of the question "traps".
     """
-    keras = versions.get("keras", versions.get("keras-nightly", "2"))
-    if "tf-keras" in versions or _number(keras) < (3,):
-        return versions["tensorflow"]
-    return keras
-
-
-def expected(trap: Trap, version: str) -> str:
-    """Look up the outcome that is stated of `trap` for a version as `generation` returns it.
-
-    Raises:
-        ValueError: If nothing is stated of so old a version.
-    """
-    holding = [outcome for since, outcome in trap.expected if _number(since) <= _number(version)]
-    if not holding:
-        raise ValueError(f"version must be at least {trap.expected[0][0]}. Received: {version}")
-    return holding[-1]
+    return sum(bool(news(trap, record)) for trap in TRAPS)
 
 
 def news(trap: Trap, record: Record) -> str:
-    """Say how what a release was seen to do differs from what is expected; empty if it does not.
+    """Describe how a release differs from what is expected of it; empty text if it does not.
 
     Args:
         trap: A row of `TRAPS`.
-        record: Of the question "traps".
+        record: A record of the question "traps".
     """
     [seen] = (row for row in record.statistics if row["trap"] == trap.name)
     version = generation(record.environment["versions"])
@@ -99,11 +85,30 @@ def news(trap: Trap, record: Record) -> str:
     )
 
 
-def unexpected(record: Record) -> int:
-    """Count the traps in which a release does something else than expected."""
-    return sum(bool(news(trap, record)) for trap in TRAPS)
+def generation(versions: Mapping[str, str]) -> str:
+    """Choose the one of a release's `versions` that decides how it behaves.
+
+    That is the version of Keras from Keras 3 on, and of TensorFlow before, as well as with
+    tf-keras, which is still Keras 2. The two form one scale, on which later is larger.
+    """
+    keras = versions.get("keras", versions.get("keras-nightly", "2"))
+    if "tf-keras" in versions or _number(keras) < (3,):
+        return versions["tensorflow"]
+    return keras
+
+
+def expected(trap: Trap, version: str) -> str:
+    """Look up the outcome that is expected of a trap in a version as `generation` chooses it.
+
+    Raises:
+        ValueError: If the version is older than all that the trap's row is about.
+    """
+    holding = [outcome for since, outcome in trap.expected if _number(since) <= _number(version)]
+    if not holding:
+        raise ValueError(f"version must be at least {trap.expected[0][0]}. Received: {version}")
+    return holding[-1]
 
 
 def _number(version: str) -> tuple[int, ...]:
-    """Return the first two parts of a version as numbers."""
+    """Turn the first two parts of a version into numbers, so that versions can be compared."""
     return tuple(int(part) for part in version.split(".")[:2])

@@ -95,7 +95,7 @@ def _column(
 ) -> tuple[str, list[str]]:
     """Return the cell of a column and the faults it names."""
     measured = [(case, r) for case in cases for r in records if r.case == str(case)]
-    faults = {str(case): text for case, r in measured for text in [fault(case, r)] if text}
+    faults = {str(case): text for case, r in measured for text in [fault(r)] if text}
     present = {str(case) for case, _ in measured}
     if faults:
         return f"{NO}: {', '.join(faults)}", list(faults.values())

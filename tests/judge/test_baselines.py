@@ -14,7 +14,8 @@ from scipy.stats import t
 
 from suite import files
 from suite.errors import RecordError
-from suite.judge.baselines import compare, expected_band, rebaseline, summarise, version_notes
+from suite.judge.baselines import expected_band, rebaseline, summarise, version_notes
+from suite.judge.compare import compare
 from suite.judge.verdicts import Verdict
 from suite.records import Record
 from suite.store import read_record, read_records, store

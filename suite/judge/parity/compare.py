@@ -8,7 +8,7 @@ from typing import NamedTuple
 from suite.errors import RecordError
 from suite.judge.parity.differences import causes, correction_differs, listed
 from suite.judge.parity.distances import Distance, distances
-from suite.judge.parity.implied import trace_of, updates_per_step
+from suite.judge.parity.implied import Trace, trace_of, updates_per_step
 from suite.judge.parity.known import (
     correction,
     excess_factors,
@@ -21,15 +21,15 @@ from suite.records import Record
 
 
 class Comparison(NamedTuple):
-    """What the comparison of one case and seed of two releases found.
+    """What the traces of one case and seed show when two releases are compared.
 
     Attributes:
         case: Name of the case.
-        seed: Seed of both.
-        release: What is compared.
-        reference: What it is compared with.
-        distances: One a place, cause before effect.
-        known: Legitimate differences, each with its cause and how it was verified.
+        seed: Seed of both traces.
+        release: The release that is compared.
+        reference: The release that it is compared with.
+        distances: One for each place that is compared, cause before effect.
+        known: Differences that have a reason, each with its cause and how it was verified.
         causes: What the other differences look like, with the value on both sides.
     """
 
@@ -43,83 +43,25 @@ class Comparison(NamedTuple):
 
     @property
     def first(self) -> Distance | None:
-        """The first place where the two diverge."""
+        """The first place where the two diverge; None where they do not."""
         return next((found for found in self.distances if found.diverges), None)
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing but known differences was found."""
+        """True where no difference but known ones was found."""
         return self.first is None and not self.causes
 
 
-def compare_traces(measured: Record, reference: Record) -> Comparison:
-    """Return where the traces of one case of two releases part.
-
-    Raises:
-        RecordError: If they were not made of the same case, seed and data, or have other layers.
-    """
-    refuse_unlike(measured, reference)
-    mine, theirs = trace_of(measured), trace_of(reference)
-    factors = excess_factors(measured, reference)
-    corrected = correction(mine, theirs, factors)
-    twice, poison = twice_updated(measured, reference), poisoned(measured, reference)
-    steps = [step for step in map(poison_step, (mine, theirs)) if poison and step is not None]
-    broken = min(steps, default=None)
-    reads_moved = measured.settings["phases"] is not None and updates_per_step(theirs) > 0
-    return Comparison(
-        case=measured.case,
-        seed=measured.seed,
-        release=measured.release,
-        reference=reference.release,
-        distances=list(
-            distances(
-                without_correction(mine, factors), theirs,
-                drifted=reads_moved and bool(corrected), twice=bool(twice), broken=broken,
-            )
-        ),
-        known=[*corrected, *twice, *poison],
-        causes=[
-            *correction_differs(measured, reference),
-            *causes(mine, theirs, twice=bool(twice), broken_at_once=broken == 0),
-        ],
-    )  # fmt: skip
-
-
-def refuse_unlike(measured: Record, reference: Record) -> None:
-    """Raise RecordError unless both trace the same case, seed, data, layers and quantities."""
-    for name in ("case", "seed", "tier", "settings", "data_digest"):
-        mine, theirs = (
-            record.environment[name] if name.endswith("digest") else getattr(record, name)
-            for record in (measured, reference)
-        )
-        if mine != theirs:
-            raise RecordError(
-                f"{measured.name} of {measured.release} and {reference.name} of "
-                f"{reference.release} cannot be compared: {name} differs. Found: {mine}. Expected: "
-                f"{theirs}. {_again(measured, reference)}"
-            )
-    odd = sorted(map(str, set(trace_of(measured)) ^ set(trace_of(reference))))
-    if odd:
-        raise RecordError(
-            f"{measured.name} of {measured.release} and {reference.release} hold other layers or "
-            f"quantities, such as: {'; '.join(odd[:3])}. {_again(measured, reference)}"
-        )
-
-
-def _again(measured: Record, reference: Record) -> str:
-    """Return how both traces are made anew."""
-    return (
-        f'Make both anew: `nox -s "benchmarks({measured.release})"` and '
-        f'`nox -s "benchmarks({reference.release})"`.'
-    )
-
-
 def compare_releases(measured: Sequence[Record], reference: Sequence[Record]) -> list[Comparison]:
-    """Return the comparison of every trace of a release with that of the reference.
+    """Compare every trace of a release with the same trace of the reference.
+
+    Args:
+        measured: Records of the release; only those of the question "parity" count.
+        reference: Records of the reference; the same.
 
     Raises:
-        RecordError: If the reference has no trace of a case and seed, or the release none of a
-            case of the reference's.
+        RecordError: If the reference lacks a trace that the release has, if the release lacks a
+            case that the reference has, or if two traces cannot be compared.
     """
     mine, theirs = ({(r.case, r.seed): r for r in traces(rs)} for rs in (measured, reference))
     name = reference[0].release if reference else "the reference"
@@ -140,5 +82,76 @@ def compare_releases(measured: Sequence[Record], reference: Sequence[Record]) ->
 
 
 def traces(records: Sequence[Record]) -> list[Record]:
-    """Return the records that hold traces."""
+    """Pick the records that hold traces of first steps."""
     return [record for record in records if record.question == "parity"]
+
+
+def compare_traces(measured: Record, reference: Record) -> Comparison:
+    """Compare the traces of one case and seed of two releases.
+
+    Raises:
+        RecordError: If they are not of the same case, seed and data, or have other layers.
+    """
+    _refuse_unlike(measured, reference)
+    mine, theirs = trace_of(measured), trace_of(reference)
+    factors = excess_factors(measured, reference)
+    corrected = correction(mine, theirs, factors)
+    twice, poison = twice_updated(measured, reference), poisoned(measured, reference)
+    broken = _first_poison(mine, theirs) if poison else None
+    reads_moved = measured.settings["phases"] is not None and updates_per_step(theirs) > 0
+    return Comparison(
+        case=measured.case,
+        seed=measured.seed,
+        release=measured.release,
+        reference=reference.release,
+        distances=list(
+            distances(
+                without_correction(mine, factors), theirs,
+                drifted=reads_moved and bool(corrected), twice=bool(twice), broken=broken,
+            )
+        ),
+        known=[*corrected, *twice, *poison],
+        causes=[
+            *correction_differs(measured, reference),
+            *causes(mine, theirs, twice=bool(twice), broken_at_once=broken == 0),
+        ],
+    )  # fmt: skip
+
+
+def _refuse_unlike(measured: Record, reference: Record) -> None:
+    """Refuse two records that do not trace the same.
+
+    Raises:
+        RecordError: If case, seed, tier, settings, data, layers or quantities differ.
+    """
+    for name in ("case", "seed", "tier", "settings", "data_digest"):
+        mine, theirs = (
+            record.environment[name] if name.endswith("digest") else getattr(record, name)
+            for record in (measured, reference)
+        )
+        if mine != theirs:
+            raise RecordError(
+                f"{measured.name} of {measured.release} and {reference.name} of "
+                f"{reference.release} cannot be compared: {name} differs. Found: {mine}. Expected: "
+                f"{theirs}. {_again(measured, reference)}"
+            )
+    odd = sorted(map(str, set(trace_of(measured)) ^ set(trace_of(reference))))
+    if odd:
+        raise RecordError(
+            f"{measured.name} of {measured.release} and {reference.release} hold other layers or "
+            f"quantities, such as: {'; '.join(odd[:3])}. {_again(measured, reference)}"
+        )
+
+
+def _again(measured: Record, reference: Record) -> str:
+    """Say how to make both traces anew."""
+    return (
+        f'Make both anew: `nox -s "benchmarks({measured.release})"` and '
+        f'`nox -s "benchmarks({reference.release})"`.'
+    )
+
+
+def _first_poison(mine: Trace, theirs: Trace) -> int | None:
+    """Find the first step at which the moving statistics of one of the traces turn into NaN."""
+    steps = [step for step in map(poison_step, (mine, theirs)) if step is not None]
+    return min(steps, default=None)

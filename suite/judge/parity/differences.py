@@ -1,8 +1,8 @@
-"""What a difference between two traces looks like, cause before effect."""
+"""Differences: what two traces that diverge look like in the terms of a training step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -36,24 +36,45 @@ from suite.records import Record
 
 EQUAL = 2e-4  # relative; constants read off two honest traces differ by less than 2e-5
 REPLAYED = 5e-5  # nats; a step and the suite's own passes differ by less than 1e-5
-FITTED = 0.02  # relative; SGD with momentum leaves less than 2e-3 of the updates unexplained
-FLIPPED = 0.01  # of the pixels; where the gradient is about 0 rounding decides its sign
-WEIGHTS = 0.01  # of the two halves of the loss
-GRADIENT = 2e-3  # relative to the largest of the layer, as everywhere; of one weight, at step 0
-FIRST_RATE = 0.01  # of the rate of one layer's first update
+FITTED = 0.02  # share of the update; SGD with momentum leaves less than 2e-3 of it unexplained
+FLIPPED = 0.01  # share of the pixels; where the gradient is about 0 rounding decides its sign
+WEIGHTS = 0.01  # difference of the weights of the two cross-entropies, each of which is about 0.5
+GRADIENT = 2e-3  # distance of a gradient at step 0, relative to the largest of its layer
+FIRST_RATE = 0.01  # difference of the learning rates of a layer's first update
 OPTIMIZER: Mapping[str, float] = {
     "rate": 2e-3,
     "momentum": 2e-3,
     "decay": 1e-4,
     "unexplained": 0.01,
 }
-"""Of the fit of the last update; honest releases differ by 8.5e-5, 6.8e-4, 1.5e-5 and 3.5e-4."""
+"""Tolerances of the fit of the last update; honest releases differ by 8.5e-5, 6.8e-4, 1.5e-5 and
+3.5e-4."""
 
-SHOWN = 4  # names in one line
+SHARE = 1e-4  # difference of the shares of its way that a moving statistic goes in a step
+SHOWN = 4  # names listed in one line
+
+
+def causes(mine: Trace, theirs: Trace, *, twice: bool, broken_at_once: bool) -> Iterator[str]:
+    """Describe what the differences between two traces look like, but for the known ones.
+
+    Args:
+        mine: The trace that is compared.
+        theirs: The trace of the reference.
+        twice: True where one of the two is known to update the moving statistics twice a step.
+        broken_at_once: True where these statistics are known to turn into NaN at step 0.
+
+    Yields:
+        One sentence for each difference; "here" is `mine`, "there" is `theirs`.
+    """
+    for find in CAUSES:
+        if twice and find is step_differs:
+            yield from step_differs(mine, theirs, share=LOOSE)
+        elif not (twice and find is statistics_differ) and not (broken_at_once and find in AT_ONCE):
+            yield from find(mine, theirs)
 
 
 def initial_weights(mine: Trace, theirs: Trace) -> Iterator[str]:
-    """Yield the layers that do not start from the same weights."""
+    """List the weights that do not start from the same values."""
     names = [
         f"{place.layer}/{place.weight}"
         for place, entry in theirs.items()
@@ -64,7 +85,7 @@ def initial_weights(mine: Trace, theirs: Trace) -> Iterator[str]:
 
 
 def batches_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
-    """Yield what is fed to the steps, where it is not the same."""
+    """Say from which step on other batches are fed, or the same in another order."""
     fed = [
         [trace[Place(step, "batch")]["digest"] for step in steps_of(theirs)]
         for trace in (mine, theirs)
@@ -77,62 +98,44 @@ def batches_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
 
 
 def batch_norm_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
-    """Yield the constants of BatchNorm, as set and as observed, that are not the same."""
+    """List the constants of BatchNorm, as set and as observed, that are not the same."""
     here, there = layers_of(mine), layers_of(theirs)
     for name in ("momentum", "epsilon"):
         for prefix, how in (("", "set"), ("observed_", "observed")):
-            odd: dict[str, list[str]] = {}
-            for layer, entry in here.items():
-                pair = entry[prefix + name], there[layer][prefix + name]
-                if not _same(*pair):
-                    odd.setdefault(f"{pair[0]:.5g} here, {pair[1]:.5g} there", []).append(layer)
-            for pair_text, layers in odd.items():
-                which = f"all {len(here)} layers" if len(layers) == len(here) else listed(layers)
-                yield f"BatchNorm {name}, as {how}: {pair_text} ({which})"
-
-
-def correction_differs(measured: Record, reference: Record) -> Iterator[str]:
-    """Yield the variance's correction of a release that is not that of its own Keras."""
-    for where, record in (("here", measured), ("there", reference)):
-        own, name = (1, "Keras 2") if keras_2(record) else (0, "Keras 3")
-        odd: dict[str, list[str]] = {}
-        for layer, entry in layers_of(trace_of(record)).items():
-            found = entry["observed_correction"]
-            if not abs(found - own) <= CORRECTION:
-                odd.setdefault(f"{_divisor(found)} {where}", []).append(layer)
-        for text, layers in odd.items():
-            yield (
-                f"BatchNorm's moving variance: the sum of squares is divided by {text}; {name} "
-                f"divides by {_divisor(own)} ({listed(layers)})"
+            key = prefix + name
+            odd = _by_text(
+                (f"{entry[key]:.5g} here, {there[layer][key]:.5g} there", layer)
+                for layer, entry in here.items()
+                if not _same(entry[key], there[layer][key])
             )
-
-
-def _divisor(correction: float) -> str:
-    """Return what a sum of n squares is divided by, in words."""
-    if abs(correction) <= CORRECTION:
-        return "n"
-    return f"n - {1 if abs(correction - 1) <= CORRECTION else correction:.4g}"
+            for text, layers in odd.items():
+                which = f"all {len(here)} layers" if len(layers) == len(here) else listed(layers)
+                yield f"BatchNorm {name}, as {how}: {text} ({which})"
 
 
 def statistics_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
-    """Yield how far the moving statistics go, where that is not the same nor known."""
+    """Say how far the moving statistics of step 0 go, where that is not the same."""
     here, there = update_counts(mine), update_counts(theirs)
-    odd: dict[str, list[str]] = {}
-    for (layer, kind), count in there.items():
-        pair = [share_moved(trace, layer, kind=kind) for trace in (mine, theirs)]
-        if not _same(*pair, floor=1e-4):
-            text = (
-                f"{pair[0]:.4g} of the way to the batch's here, {pair[1]:.4g} there: momentum "
-                f"{1 - pair[0]:.4g} and {1 - pair[1]:.4g} at one update a step; updates a step "
-                f"{here[layer, kind]:.4g} and {count:.4g}"
-            )
-            odd.setdefault(text, []).append(f"{layer}/moving_{kind}")
+    shares = {
+        (layer, kind): [share_moved(trace, layer, kind=kind) for trace in (mine, theirs)]
+        for layer, kind in there
+    }
+    odd = _by_text(
+        (
+            f"{a:.4g} of the way to the batch's here, {b:.4g} there: momentum {1 - a:.4g} and "
+            f"{1 - b:.4g} at one update a step; updates a step {here[layer, kind]:.4g} and "
+            f"{there[layer, kind]:.4g}",
+            f"{layer}/moving_{kind}",
+        )
+        for (layer, kind), (a, b) in shares.items()
+        if not _same(a, b, floor=SHARE)
+    )
     for text, names in odd.items():
         yield f"Moving statistics of step 0 go {text} ({listed(names)})"
 
 
 def attack_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
-    """Yield the attack's epsilon, or where else it goes."""
+    """Say that the attack has another epsilon, or that it moves the pixels elsewhere."""
     here, there = fgsm_epsilon(mine), fgsm_epsilon(theirs)
     if here is None or there is None:
         return
@@ -148,10 +151,13 @@ def attack_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
 
 
 def step_differs(mine: Trace, theirs: Trace, *, share: float = 0.0) -> Iterator[str]:
-    """Yield where a step does not do what the suite's passes do from the same state.
+    """Say which pass of step 0 is not the one that the suite makes from the same weights.
 
-    The adversarial pass may differ by `share` of its cross-entropy, where that is more than
-    rounding.
+    Args:
+        mine: The trace that is compared.
+        theirs: The trace of the reference.
+        share: How far the adversarial pass may differ, as a share of its cross-entropy; rounding
+            is always allowed.
     """
     here, there = replay(mine), replay(theirs)
     if here is None or there is None:
@@ -173,7 +179,7 @@ def step_differs(mine: Trace, theirs: Trace, *, share: float = 0.0) -> Iterator[
 
 
 def loss_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
-    """Yield the weights of the two cross-entropies in the loss."""
+    """Say how the two cross-entropies are weighted in the loss, where that is not the same."""
     here, there = loss_weights(mine), loss_weights(theirs)
     if here and there and not all(_same(*pair, floor=WEIGHTS) for pair in zip(here, there)):
         yield (
@@ -183,7 +189,7 @@ def loss_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
 
 
 def gradients_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
-    """Yield the weights whose gradient at step 0 is a multiple of the reference's."""
+    """List the weights whose gradient at step 0 is a multiple of the reference's."""
     for place, entry in theirs.items():
         own = place.step == 0 and place.quantity == "gradient"
         if own and not distance(place, mine[place], entry, theirs) <= GRADIENT:
@@ -195,7 +201,7 @@ def gradients_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
 
 
 def optimizer_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
-    """Yield the settings of the optimizer that the updates imply, and layers of their own rate."""
+    """Say which settings of SGD the updates show, and which layers move at a rate of their own."""
     here, there = descent(mine), descent(theirs)
     same = here is None or there is None or _same_descent(here, there)
     if here and there and not same:
@@ -211,12 +217,12 @@ def optimizer_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
 
 
 def _update(layer: str) -> Place:
-    """Return the place of the first change of a layer's weights."""
+    """Make the place of the first change of a layer's weights."""
     return Place(0, "change", layer)
 
 
 def _same_descent(here: Descent, there: Descent) -> bool:
-    """Return whether two descents are the same but for the precision of their fit."""
+    """True where two descents are the same but for the precision of their fit."""
     near = (
         abs(getattr(here, name) - getattr(there, name)) <= tolerance
         for name, tolerance in OPTIMIZER.items()
@@ -225,19 +231,51 @@ def _same_descent(here: Descent, there: Descent) -> bool:
 
 
 def _described(found: Descent) -> str:
-    """Return the settings, or that no SGD explains the updates."""
+    """Write the settings in words, or that no SGD explains the updates."""
     if found.unexplained > FITTED:
         return f"no SGD ({found.unexplained:.1%} of the update is unexplained)"
     return str(found)
 
 
 def _same(first: float, second: float, *, floor: float = 0.0) -> bool:
-    """Return whether two constants are the same, but for rounding or less than `floor`."""
+    """True where two constants are the same but for rounding, or differ by at most `floor`."""
     return abs(first - second) <= max(EQUAL * abs(second), floor)
 
 
+def correction_differs(measured: Record, reference: Record) -> Iterator[str]:
+    """Say where a release does not correct the moving variance as its own Keras does."""
+    for where, record in (("here", measured), ("there", reference)):
+        own, name = (1, "Keras 2") if keras_2(record) else (0, "Keras 3")
+        found = {x: e["observed_correction"] for x, e in layers_of(trace_of(record)).items()}
+        odd = _by_text(
+            (f"{_divisor(value)} {where}", layer)
+            for layer, value in found.items()
+            if not abs(value - own) <= CORRECTION
+        )
+        for text, layers in odd.items():
+            yield (
+                f"BatchNorm's moving variance: the sum of squares is divided by {text}; {name} "
+                f"divides by {_divisor(own)} ({listed(layers)})"
+            )
+
+
+def _divisor(correction: float) -> str:
+    """Write what a sum of n squares is divided by."""
+    if abs(correction) <= CORRECTION:
+        return "n"
+    return f"n - {1 if abs(correction - 1) <= CORRECTION else correction:.4g}"
+
+
+def _by_text(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Sort pairs of a text and a name: the names that each text is true of."""
+    found: dict[str, list[str]] = {}
+    for text, name in pairs:
+        found.setdefault(text, []).append(name)
+    return found
+
+
 def listed(names: Sequence[str]) -> str:
-    """Return the first names and how many more there are."""
+    """List the first names, and say how many more there are."""
     shown = ", ".join(names[:SHOWN])
     return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"
 
@@ -253,23 +291,7 @@ CAUSES: Sequence[Callable[[Trace, Trace], Iterator[str]]] = (
     gradients_differ,
     optimizer_differs,
 )
-"""What a difference may look like, cause before effect."""
+"""The possible causes of a difference, cause before effect."""
 
 AT_ONCE = (statistics_differ, step_differs, gradients_differ, optimizer_differs)
 """Causes that read what step 0 does after its clean pass has moved the statistics."""
-
-
-def causes(mine: Trace, theirs: Trace, *, twice: bool, broken_at_once: bool) -> Iterator[str]:
-    """Yield what the differences look like, but for those that are known.
-
-    Args:
-        mine: The trace that is compared.
-        theirs: The reference's.
-        twice: Whether one of the two is known to update the moving statistics twice a step.
-        broken_at_once: Whether these are known to turn into NaN at step 0.
-    """
-    for find in CAUSES:
-        if twice and find is step_differs:
-            yield from step_differs(mine, theirs, share=LOOSE)
-        elif not (twice and find is statistics_differ) and not (broken_at_once and find in AT_ONCE):
-            yield from find(mine, theirs)

@@ -1,4 +1,4 @@
-"""How far two traces lie apart at each place, and how far honest releases may."""
+"""Distances: how far two traces lie apart at each place, and how far honest releases may."""
 
 from __future__ import annotations
 
@@ -10,9 +10,18 @@ import numpy as np
 
 from suite.judge.parity.implied import Place, Trace
 
-ROUNDING = 2.4e-7  # relative to a weight; two roundings of float32, each by half of 1.2e-7 at most
-LOOSE = 0.01  # relative; a loss behind statistics updated twice differs by less than 4e-4
-FINITE = float("inf")  # the tolerance of what need only be a number
+ROUNDING = 2.4e-7  # of a weight: two roundings of float32, each by at most half of 1.2e-7
+LOOSE = 0.01  # relative; losses after statistics that were updated twice differ by less than 4e-4
+FINITE = float("inf")  # the tolerance where any number is allowed, but not NaN
+
+LOSSES = ("clean_ce", "adversarial_ce", "loss")
+"""Quantities that a second update of the statistics hardly changes."""
+
+UNTOUCHED = ("batch", "initial weight")
+"""Quantities that no earlier step changes."""
+
+AFTER = ("change of statistics", "adversarial_ce", "loss", "gradient", "change of weights")
+"""Quantities of a step from the moment on at which its clean pass has moved the statistics."""
 
 
 class Tolerance(NamedTuple):
@@ -20,8 +29,8 @@ class Tolerance(NamedTuple):
 
     Attributes:
         first: At step 0, where only the rounding of the kernels differs.
-        later: At later steps, where training has amplified that.
-        drifted: At later steps that read moving statistics which legitimately differ a little.
+        later: At later steps, where training has amplified that rounding.
+        drifted: At later steps, if they read moving statistics that are known to differ a little.
     """
 
     first: float
@@ -47,16 +56,22 @@ TOLERANCES: Mapping[str, Tolerance] = {
     "gradient": Tolerance(5e-3, 0.1, 0.2),  # seen: 4.9e-4; 0.019; 0.05
     "change of weights": Tolerance(5e-3, 0.1, 0.2),  # seen: 1.2e-3; 0.014; 0.04
 }
-"""Relative to the reference's root mean square; for the perturbation a fraction of the pixels.
+"""Relative to the root mean square of the reference; for the perturbation a share of the pixels.
 
-Seen are the largest distances of tf-1.14, tf-2.15, keras3-torch and one thread from tf-2.21.
-Gradients are not continuous: where rounding takes one unit of the last stage across 0 for one of
-32 images, its layer's gradient changes by some hundredths.
+The comments give the largest distances seen between tf-2.21 and tf-1.14, tf-2.15, keras3-torch or
+one thread. Gradients are not continuous: where rounding moves one unit of the last stage across 0
+for one of 32 images, the gradient of its layer changes by some hundredths.
 """
 
 
 class Distance(NamedTuple):
-    """How far two releases lie apart at one place, and how far they may."""
+    """How far two releases lie apart at one place, and how far they may.
+
+    Attributes:
+        place: Where in the traces.
+        value: The distance, in the units of `TOLERANCES`.
+        tolerance: The largest distance that is allowed.
+    """
 
     place: Place
     value: float
@@ -64,22 +79,25 @@ class Distance(NamedTuple):
 
     @property
     def diverges(self) -> bool:
-        """Whether the distance is more than the tolerance; NaN is."""
+        """True where the distance is more than the tolerance, or NaN."""
         return not self.value <= self.tolerance
 
 
 def distances(
     mine: Trace, theirs: Trace, *, drifted: bool, twice: bool, broken: int | None
 ) -> Iterator[Distance]:
-    """Yield how far the two traces lie apart, in the order of `theirs`.
+    """Measure how far two traces lie apart at each place, in the order of `theirs`.
 
     Args:
         mine: The trace that is compared.
-        theirs: The reference's.
-        drifted: Whether the passes read moving statistics that are known to differ slightly.
-        twice: Whether one of the two is known to update these twice a step.
-        broken: The step at which they are known to turn into NaN, if they are; nothing that has
-            seen them since is compared.
+        theirs: The trace of the reference.
+        drifted: True where the passes read moving statistics that are known to differ slightly.
+        twice: True where one of the two is known to update these statistics twice a step.
+        broken: The step at which these statistics are known to turn into NaN; None if they do not.
+            What depends on them from there on is not compared.
+
+    Yields:
+        One distance for each place that is compared.
     """
     for place, entry in theirs.items():
         if tolerance_name(place) in TOLERANCES and not (
@@ -90,7 +108,7 @@ def distances(
 
 
 def _allowed(place: Place, *, drifted: bool, twice: bool) -> float:
-    """Return how far two honest releases may lie apart at `place`."""
+    """Look up how far two honest releases may lie apart at `place`."""
     name = tolerance_name(place)
     if twice and _has_seen(0, place):
         return LOOSE if name in LOSSES else FINITE
@@ -101,33 +119,30 @@ def _allowed(place: Place, *, drifted: bool, twice: bool) -> float:
 
 
 def _has_seen(parted: int, place: Place) -> bool:
-    """Return whether the quantity at `place` depends on the moving statistics after `parted`."""
+    """True where the quantity at `place` depends on the moving statistics after step `parted`."""
     name = tolerance_name(place)
     later = place.step > parted or (place.step == parted and name in AFTER)
     return later and name not in UNTOUCHED
 
 
 def tolerance_name(place: Place) -> str:
-    """Return the key of `TOLERANCES` for a place."""
+    """Name the key of `TOLERANCES` for a place."""
     if place.quantity == "change":
         return f"change of {'statistics' if place.weight.startswith('moving') else 'weights'}"
     return place.quantity
 
 
-LOSSES = ("clean_ce", "adversarial_ce", "loss")
-"""What a second update of the statistics hardly changes."""
-
-UNTOUCHED = ("batch", "initial weight")
-"""What no earlier step has a part in."""
-
-AFTER = ("change of statistics", "adversarial_ce", "loss", "gradient", "change of weights")
-"""What a step does after its clean pass has moved the statistics."""
-
-
 def distance(
     place: Place, mine: Mapping[str, Any], theirs: Mapping[str, Any], reference: Trace
 ) -> float:
-    """Return the distance of two entries; two that are not a number at once do not differ."""
+    """Measure the distance of two entries at `place`; NaN in both is no difference.
+
+    Args:
+        place: Where both stand.
+        mine: The entry of the trace that is compared.
+        theirs: The entry of the reference.
+        reference: The whole trace of the reference, from which the scale is read.
+    """
     if "projections" in theirs:
         value = _relative(norm_of_difference(mine, theirs), _scale(place, reference))
         if tolerance_name(place) == "change of weights":
@@ -143,7 +158,7 @@ def distance(
 
 
 def norm_of_difference(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> float:
-    """Return the root mean square of the difference of two arrays, as their summaries tell it."""
+    """Estimate the root mean square of the difference of two arrays from their summaries."""
     here, there = (
         np.array([entry.get("rms", theirs["rms"]), *entry["projections"]])
         for entry in (mine, theirs)
@@ -153,17 +168,18 @@ def norm_of_difference(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> fl
 
 
 def absolute_difference(here: np.ndarray | float, there: np.ndarray | float) -> np.ndarray:
-    """Return the absolute difference; 0 where both are not a number, NaN where one is."""
+    """Subtract, without the sign; 0 where both are NaN, NaN where one is."""
     same = np.equal(here, there) | (np.isnan(here) & np.isnan(there))
     with np.errstate(invalid="ignore"):  # of two infinities
         return np.where(same, 0.0, np.abs(np.subtract(here, there)))
 
 
 def _scale(place: Place, reference: Trace) -> float:
-    """Return what the difference at `place` is relative to.
+    """Look up the number in whose units the difference at `place` is measured.
 
-    A mean's is the standard deviation; a gradient's or weight's the largest of its layer, since
-    a bias in front of BatchNorm has none but rounding.
+    For a mean that is the standard deviation. For a gradient or a change of weights it is the
+    largest root mean square in the layer, since the gradient of a bias before BatchNorm is nothing
+    but rounding.
     """
     if place.quantity in ("batch mean", "mean distance"):
         return float(np.sqrt(reference[place._replace(quantity="batch variance")]["rms"]))
@@ -180,9 +196,9 @@ def _scale(place: Place, reference: Trace) -> float:
 
 
 def rounding(place: Place, reference: Trace) -> float:
-    """Return how much of a layer's change is the rounding of the weights that it is added to.
+    """Estimate which share of a layer's change is the rounding of its weights.
 
-    A scale of 1 that moves by 4e-6 a step is known to float32 to some hundredths of its change.
+    Float32 knows a weight of 1 that moves by 4e-6 a step only to some hundredths of its change.
     """
     weights = max(
         entry["rms"]
@@ -194,14 +210,19 @@ def rounding(place: Place, reference: Trace) -> float:
 
 
 def _relative(difference: float, scale: float) -> float:
-    """Return `difference` in units of `scale`; 0 if there is none, whatever the scale."""
+    """Divide `difference` by `scale`; no difference is 0, whatever the scale."""
     if difference == 0:
         return 0.0
     return difference / scale if scale else float("inf")
 
 
 def flipped(mine: str, theirs: str) -> float:
-    """Return the fraction of the pixels that rose in one trace alone."""
+    """Count the share of the pixels that rose in one trace and not in the other.
+
+    Args:
+        mine: One bit a pixel, in base64; set where the pixel rose.
+        theirs: The same of the other trace. All pixels differ if the numbers of them do.
+    """
     first, second = (np.frombuffer(base64.b64decode(text), np.uint8) for text in (mine, theirs))
     if len(first) != len(second):
         return 1.0

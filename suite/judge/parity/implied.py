@@ -1,4 +1,4 @@
-"""The constants that a trace implies: what a release's first steps really computed with."""
+"""Implied constants: what a release's first steps really computed with, read off its trace."""
 
 from __future__ import annotations
 
@@ -13,13 +13,20 @@ from suite.records import Record
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-LAGS = 3  # gradients in the last update whose shares are told apart
-NO_MOMENTUM = 1e-3  # relative; the share of the last gradient in an update that has no momentum
-NO_DECAY = 5e-5  # of the learning rate; what the fit makes of an update without it is below 2e-5
+LAGS = 3  # the fit separates the shares of the last three gradients in an update
+NO_MOMENTUM = 1e-3  # of the newest gradient's share; a smaller one of the second means no momentum
+NO_DECAY = 5e-5  # of the learning rate; without decay the fit finds less than 2e-5
 
 
 class Place(NamedTuple):
-    """Where in a trace a number stands."""
+    """Where an entry stands in a trace.
+
+    Attributes:
+        step: Number of the training step, from 0 on.
+        quantity: Kind of the entry, such as "gradient" or "clean_ce".
+        layer: Name of the layer; empty if the entry is not about one.
+        weight: Name of the weight in the layer; empty if the entry is not about one.
+    """
 
     step: int
     quantity: str
@@ -27,24 +34,24 @@ class Place(NamedTuple):
     weight: str = ""
 
     def __str__(self) -> str:
-        """Return step, layer and quantity in words."""
         layer = "/".join(part for part in (self.layer, self.weight) if part)
         return f"step {self.step}, {self.quantity}{f' of {layer}' if layer else ''}"
 
 
 Trace: TypeAlias = "dict[Place, Mapping[str, Any]]"
-"""The entries of `suite.trace` by their place, cause before effect."""
+"""The entries of a record of `suite.measure.questions.parity` by place, cause before effect."""
 
 
 class Descent(NamedTuple):
-    """Stochastic gradient descent, as the updates show it.
+    """The settings of stochastic gradient descent that fit the updates best.
 
     Attributes:
         rate: Learning rate, in units of the one that was asked for.
         momentum: Share of the last step that the next one keeps.
-        nesterov: Whether the momentum is Nesterov's.
-        decay: Share of each weight, in units of the learning rate, that an update takes away.
-        unexplained: Relative size of what no such descent does.
+        nesterov: True where the momentum is Nesterov's.
+        decay: Share of each weight that an update takes away, in units of the learning rate.
+        unexplained: Size of the part of the update that the settings do not explain, over its
+            whole size.
     """
 
     rate: float
@@ -54,18 +61,31 @@ class Descent(NamedTuple):
     unexplained: float
 
     def __str__(self) -> str:
-        """Return the settings in words."""
         kind = "Nesterov's momentum" if self.nesterov else "momentum"
         decays = abs(self.decay) > NO_DECAY
         decay = f", weights shrinking by {self.decay:.2g} of it" if decays else ""
         return f"SGD at {self.rate:.4g} of the learning rate, {kind} {self.momentum:.3g}{decay}"
 
 
+class Replay(NamedTuple):
+    """How step 0 differs from the suite's own passes, repeated from the same weights, in nats.
+
+    Attributes:
+        clean: Cross-entropy of the clean images: that of the step less that of the suite.
+        adversarial: The same of the perturbed images.
+        reach: How far the cross-entropy rises under attack, in units of the suite's rise.
+    """
+
+    clean: float
+    adversarial: float
+    reach: float
+
+
 def trace_of(record: Record) -> Trace:
-    """Return the trace that `record` holds.
+    """Read the trace from a record.
 
     Raises:
-        RecordError: If it holds none.
+        RecordError: If the record holds no trace.
     """
     try:
         return {
@@ -80,35 +100,39 @@ def trace_of(record: Record) -> Trace:
 
 
 def layers_of(trace: Trace) -> dict[str, Mapping[str, Any]]:
-    """Return the constants of every BatchNorm layer."""
+    """Read the constants of every BatchNorm layer, by its name."""
     return {place.layer: e for place, e in trace.items() if place.quantity == "batch norm"}
 
 
 def steps_of(trace: Trace) -> list[int]:
-    """Return the steps of a trace."""
+    """List the steps of a trace."""
     return sorted({place.step for place in trace})
 
 
 def projected(trace: Trace, place: Place) -> np.ndarray:
-    """Return the projections of the array at `place`."""
+    """Read the random projections of the array at `place`, ``(projections,)``."""
     return np.array(trace[place]["projections"])
 
 
 def ratio(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the factor that brings `second` nearest to `first`; 0 if `second` is 0."""
+    """Fit the factor that brings `second` nearest to `first`; 0 if `second` is 0."""
     square = float(np.dot(second, second))
     return float(np.dot(first, second)) / square if square else 0.0
 
 
 def share_moved(trace: Trace, layer: str, *, step: int = 0, kind: str = "mean") -> float:
-    """Return which share of its distance to the batch's a layer's moving statistic went."""
+    """Measure how far a moving statistic of a layer went towards the batch's; 1 is all the way."""
     change = projected(trace, Place(step, "change", layer, f"moving_{kind}"))
     return ratio(change, projected(trace, Place(step, f"{kind} distance", layer)))
 
 
 def update_counts(trace: Trace) -> dict[tuple[str, str], float]:
-    """Return how many updates of its momentum each moving mean and variance of step 0 took."""
-    with np.errstate(divide="ignore", invalid="ignore"):  # a momentum of 0 or 1 tells no number
+    """Count the updates that explain how far each moving mean and variance went in step 0.
+
+    Returns:
+        The counts by layer and kind, "mean" or "variance"; not finite for a momentum of 0 or 1.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
         return {
             (layer, kind): float(
                 np.log1p(-share_moved(trace, layer, kind=kind)) / np.log(entry["observed_momentum"])
@@ -119,46 +143,32 @@ def update_counts(trace: Trace) -> dict[tuple[str, str], float]:
 
 
 def updates_per_step(trace: Trace) -> float:
-    """Return how many updates the moving means of step 0 took, the median."""
+    """Count the updates of the moving means in step 0, the median over the layers."""
     counts = [count for (_, kind), count in update_counts(trace).items() if kind == "mean"]
     return float(np.median(counts)) if counts else 0.0
 
 
 def fgsm_epsilon(trace: Trace) -> float | None:
-    """Return the largest change of a pixel that the attack made; None without an attack."""
+    """Read the largest change of a pixel by the attack; None without an attack."""
     found = [entry["largest"] for place, entry in trace.items() if place.quantity == "perturbation"]
     return max(found) if found else None
 
 
-class Replay(NamedTuple):
-    """What step 0 reports beside what the suite's own passes give from the same state, in nats.
-
-    Attributes:
-        clean: Cross-entropy of the clean images, reported less replayed.
-        adversarial: That of the perturbed images, reported less replayed.
-        reach: The reported rise under attack, in units of the replayed one.
-    """
-
-    clean: float
-    adversarial: float
-    reach: float
-
-
 def replay(trace: Trace) -> Replay | None:
-    """Return how far step 0 is from what it was told to do; None under the plain loss."""
-    told = trace.get(Place(0, "replay"))
-    if told is None:
+    """Compare step 0 with the suite's own passes; None under the plain loss, which has none."""
+    own = trace.get(Place(0, "replay"))
+    if own is None:
         return None
     clean, adversarial = (trace[Place(0, f"{n}_ce")]["value"] for n in ("clean", "adversarial"))
-    rise = told["adversarial_ce"] - told["unperturbed_ce"]
-    reach = (adversarial - told["unperturbed_ce"]) / rise if rise else float("nan")
-    return Replay(clean - told["clean_ce"], adversarial - told["adversarial_ce"], reach)
+    rise = own["adversarial_ce"] - own["unperturbed_ce"]
+    reach = (adversarial - own["unperturbed_ce"]) / rise if rise else float("nan")
+    return Replay(clean - own["clean_ce"], adversarial - own["adversarial_ce"], reach)
 
 
 def loss_weights(trace: Trace) -> tuple[float, float] | None:
-    """Return the weights of the clean and the adversarial cross-entropy in the loss.
+    """Fit the weights of the clean and the adversarial cross-entropy in the loss.
 
-    To tell the two takes two steps of finite numbers; None where there are fewer.
+    The fit needs two steps of finite numbers; None where there are fewer.
     """
     values = [
         [trace[Place(step, name)]["value"] for name in ("clean_ce", "adversarial_ce", "loss")]
@@ -166,18 +176,18 @@ def loss_weights(trace: Trace) -> tuple[float, float] | None:
         if Place(step, "adversarial_ce") in trace
     ]
     table = np.array([row for row in values if np.isfinite(row).all()])
-    if len(table) < 2:  # noqa: PLR2004 - as many as there are weights
+    if len(table) < 2:  # noqa: PLR2004 - there are two weights
         return None
     clean, adversarial = np.linalg.lstsq(table[:, :2], table[:, 2], rcond=None)[0]
     return float(clean), float(adversarial)
 
 
 def descent(trace: Trace) -> Descent | None:
-    """Return the settings of SGD that fit the last update best, from the gradients before it.
+    """Fit the settings of SGD to the last update, from the gradients up to it.
 
-    An update is a sum of the last gradients, and of the weights where these decay. With momentum
-    m it holds them in the ratio 1 : m : m^2, with Nesterov's 1 + m : m^2 : m^3. To tell these
-    apart takes three steps of finite numbers; None where there are fewer.
+    An update is a sum of the gradients so far, and of the weights where these decay. With momentum
+    m the last gradients are in the ratio 1 : m : m^2, with Nesterov's 1 + m : m^2 : m^3. The fit
+    needs three steps of finite numbers; None where there are fewer.
     """
     last = _finite_steps(trace) - 1
     if last < LAGS - 1:
@@ -195,7 +205,7 @@ def descent(trace: Trace) -> Descent | None:
 
 
 def _finite_steps(trace: Trace) -> int:
-    """Return how many steps there are before the first whose update is not finite."""
+    """Count the steps before the first whose gradients or updates are not finite."""
     broken = [
         place.step
         for place, entry in trace.items()
@@ -207,7 +217,11 @@ def _finite_steps(trace: Trace) -> int:
 
 
 def first_rates(trace: Trace) -> dict[str, float]:
-    """Return by which multiple of its gradient step 0 lowered the weights of each layer."""
+    """Fit, layer by layer, the multiple of the gradient by which step 0 lowered the weights.
+
+    Returns:
+        The multiples in units of the learning rate, by the name of the layer.
+    """
     rate = trace[Place(0, "batch")]["learning_rate"]
     places = [p for p in trace if p.step == 0 and p.quantity == "gradient"]
     layers = {p.layer: [q for q in places if q.layer == p.layer] for p in places}
@@ -218,7 +232,7 @@ def first_rates(trace: Trace) -> dict[str, float]:
 
 
 def _joined(trace: Trace, weights: Sequence[Place], step: int, quantity: str) -> np.ndarray:
-    """Return the projections of one quantity of all `weights` in one row."""
+    """Join the projections of one quantity of all `weights` to one array of one dimension."""
     return np.concatenate(
         [projected(trace, p._replace(step=step, quantity=quantity)) for p in weights]
     )
@@ -227,7 +241,13 @@ def _joined(trace: Trace, weights: Sequence[Place], step: int, quantity: str) ->
 def _fitted(
     update: np.ndarray, terms: Sequence[np.ndarray], older: Sequence[np.ndarray]
 ) -> Descent:
-    """Return the descent whose gradients `terms`, the newest first, and weights make `update`."""
+    """Fit the settings of the descent that makes `update`.
+
+    Args:
+        update: The update, in units of the learning rate.
+        terms: The last three gradients, the newest first, and the weights.
+        older: The gradients before those, whose shares are fitted but not used.
+    """
     columns = np.stack([*terms, *older], axis=1)
     shares, *_ = np.linalg.lstsq(columns, update, rcond=None)
     unexplained = np.linalg.norm(columns @ shares - update) / np.linalg.norm(update)

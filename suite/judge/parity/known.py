@@ -1,8 +1,8 @@
-"""The known differences between releases, each checked by its size."""
+"""Known differences: where releases differ for a reason, checked by the size of the difference."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,16 +22,16 @@ from suite.judge.parity.implied import (
 )
 from suite.records import Record
 
-CORRECTION = 0.01  # of a count that is 0 or 1
-UPDATES = 0.02  # of a count that is 1 or 2; two updates of the same old value count as 2.01
-IMAGES = 4  # dimensions
+CORRECTION = 0.01  # tolerance of a count that is 0 or 1
+UPDATES = 0.02  # tolerance of a count that is 1 or 2; two updates of one old value count as 2.01
+IMAGES = 4  # dimensions of a batch of images
 
 
 def excess_factors(measured: Record, reference: Record) -> dict[str, float]:
-    """Return by which factor each layer's batch variance legitimately exceeds the reference's.
+    """Compute the known factor between each layer's batch variance and the reference's.
 
-    Keras 2 divides the sum of squares of images by n - 1 for the moving variance, Keras 3 by n.
-    That a release does what its Keras should is read off its own trace.
+    For the moving variance Keras 2 divides the sum of squares of images by n - 1, Keras 3 by n.
+    Whether a release does what its Keras should do is read off its own trace.
     """
     mine, theirs = trace_of(measured), trace_of(reference)
     images = theirs[Place(0, "batch")]["images"]
@@ -43,20 +43,29 @@ def excess_factors(measured: Record, reference: Record) -> dict[str, float]:
 
 
 def _bessel(images: int, layer: Mapping[str, Any], record: Record) -> float:
-    """Return n / (n - 1) where the release's Keras corrects so, and does; else 1."""
+    """Compute n / (n - 1) where the release is of Keras 2 and its trace shows it; 1 elsewhere."""
     count = images * layer["positions"]
     corrects = keras_2(record) and abs(layer["observed_correction"] - 1) < CORRECTION
     return count / (count - 1) if corrects and layer["dimensions"] == IMAGES else 1.0
 
 
 def keras_2(record: Record) -> bool:
-    """Return whether the release under measurement builds its networks with Keras 2."""
+    """True where the measured release builds its networks with Keras 2."""
     versions = record.environment["versions"]
     return str(versions.get("tf-keras") or versions.get("keras", "")).startswith("2.")
 
 
 def correction(mine: Trace, theirs: Trace, factors: Mapping[str, float]) -> list[str]:
-    """Return the known difference of the moving variance's divisor, and how well it fits."""
+    """Describe the known difference of the moving variance's divisor, and how well it fits.
+
+    Args:
+        mine: The trace that is compared.
+        theirs: The trace of the reference.
+        factors: As `excess_factors` computes them.
+
+    Returns:
+        One sentence; none where no factor differs from 1.
+    """
     applied = {layer: factor for layer, factor in factors.items() if factor != 1}
     if not applied:
         return []
@@ -76,35 +85,48 @@ def correction(mine: Trace, theirs: Trace, factors: Mapping[str, float]) -> list
 
 
 def _count(factor: float) -> int:
-    """Return the n whose n / (n - 1), or its inverse, is `factor`."""
+    """Solve n / (n - 1) = `factor`, or = 1 / `factor`, for n."""
     factor = max(factor, 1 / factor)
     return round(factor / (factor - 1))
 
 
 def without_correction(mine: Trace, factors: Mapping[str, float]) -> Trace:
-    """Return the trace with the variances that it would hold without the `factors`.
-
-    The excess of a moving variance grows at each update by the share that the layer moves.
-    """
+    """Compute the trace as it would be without the known factors of the batch variances."""
     adjusted = dict(mine)
     for layer, factor in factors.items():
-        excess = np.zeros(())
-        for step in steps_of(mine) if factor != 1 else []:
-            batch = projected(mine, Place(step, "batch variance", layer))
-            surplus = batch - batch / factor
-            share = share_moved(mine, layer, step=step, kind="variance")
-            for place, part in (
-                (Place(step, "batch variance", layer), surplus),
-                (Place(step, "variance distance", layer), surplus - excess),
-                (Place(step, "change", layer, "moving_variance"), share * (surplus - excess)),
-            ):
-                adjusted[place] = {"projections": list(projected(mine, place) - part)}
-            excess = excess + share * (surplus - excess)
+        if factor != 1:
+            adjusted.update(_uncorrected(mine, layer, factor))
     return adjusted
 
 
+def _uncorrected(mine: Trace, layer: str, factor: float) -> Iterator[tuple[Place, Any]]:
+    """Compute what a layer's variances would be without `factor`, step by step.
+
+    The excess of the moving variance grows at each update by the share that the layer moves.
+
+    Yields:
+        The places that change, each with its new entry.
+    """
+    excess = np.zeros(())
+    for step in steps_of(mine):
+        batch = projected(mine, Place(step, "batch variance", layer))
+        surplus = batch - batch / factor
+        share = share_moved(mine, layer, step=step, kind="variance")
+        for place, part in (
+            (Place(step, "batch variance", layer), surplus),
+            (Place(step, "variance distance", layer), surplus - excess),
+            (Place(step, "change", layer, "moving_variance"), share * (surplus - excess)),
+        ):
+            yield place, {"projections": list(projected(mine, place) - part)}
+        excess = excess + share * (surplus - excess)
+
+
 def twice_updated(measured: Record, reference: Record) -> list[str]:
-    """Return the known difference of TensorFlow 1's graph, which updates twice a step."""
+    """Describe the known difference of TensorFlow 1's graph, which updates twice a step.
+
+    Returns:
+        One sentence; none where the traces do not show exactly that.
+    """
     allowed = [2 if _is_graph(record) else 1 for record in (measured, reference)]
     counts = [np.array([*update_counts(trace_of(r)).values()]) for r in (measured, reference)]
     if (
@@ -128,7 +150,11 @@ def twice_updated(measured: Record, reference: Record) -> list[str]:
 
 
 def poisoned(measured: Record, reference: Record) -> list[str]:
-    """Return the known difference of TensorFlow 1's statistics that turn into NaN at no update."""
+    """Describe the known difference of TensorFlow 1's statistics that turn into NaN by themselves.
+
+    Returns:
+        One sentence; none where the traces do not show exactly that.
+    """
     for place, record, other in (("here", measured, reference), ("there", reference, measured)):
         mine, theirs = trace_of(record), trace_of(other)
         step = poison_step(mine)
@@ -147,15 +173,15 @@ def poisoned(measured: Record, reference: Record) -> list[str]:
 
 
 def _rests(trace: Trace, record: Record, moving: Sequence[Place]) -> bool:
-    """Return whether no statistic at `moving` moves; TensorFlow 1's may be NaN."""
+    """True where no statistic at `moving` moves; TensorFlow 1's may be NaN."""
     values = [trace[place]["rms"] for place in moving]
     return all(value == 0 or (_is_graph(record) and np.isnan(value)) for value in values)
 
 
 def poison_step(trace: Trace) -> int | None:
-    """Return the step of the first moving statistic that is not finite, if it is the first at all.
+    """Find the step at which a moving statistic is the first number that is not finite.
 
-    Everything else up to that step's update must be finite.
+    None where all numbers are finite, or where another one is not finite before.
     """
     for place, entry in trace.items():
         numbers = [entry[name] for name in ("rms", "value", "largest") if name in entry]
@@ -165,5 +191,5 @@ def poison_step(trace: Trace) -> int | None:
 
 
 def _is_graph(record: Record) -> bool:
-    """True where the release under measurement is TensorFlow 1, a graph."""
+    """True where the measured release is TensorFlow 1, whose steps are a graph."""
     return stack_of(record) == "graph"

@@ -1,0 +1,186 @@
+"""Comparison: every number of new records judged by the baseline of their cases."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from suite.judge.bands import Band, bands_of
+from suite.judge.baselines import REBASELINE, Baseline, by_case, machine_of, summarise
+from suite.judge.metrics import LESS, metric_row
+from suite.judge.verdicts import (
+    NEW,
+    NOT_COMPARABLE,
+    PASS,
+    REGRESSION,
+    VANISHED,
+    Verdict,
+    judge,
+    shown,
+)
+from suite.records import Record
+
+
+def compare(baseline: Sequence[Record], measured: Iterable[Record]) -> list[Verdict]:
+    """Judge every number of the measured records by the baseline, each seed by itself.
+
+    Args:
+        baseline: Records of one release and tier, at least `MIN_SEEDS` seeds a case.
+        measured: Records of the same tier.
+
+    Returns:
+        The verdicts, case by case. A case or metric that only one side has is new or vanished.
+
+    Raises:
+        RecordError: If the baseline cannot be used; see `summarise`.
+    """
+    expected, former, runs = summarise(baseline), by_case(baseline), by_case(measured)
+    verdicts = []
+    for case in sorted({*expected, *runs}):
+        for record in runs.get(case, []):
+            if case in expected:
+                verdicts += _judge_record(record, former[case][0], expected[case])
+            else:
+                verdicts += [_new(record, metric, "case") for metric in sorted(record.metrics)]
+        if case not in runs:
+            verdicts.append(_vanished(case, "", "all", "there is no record of this case"))
+    return verdicts
+
+
+def _judge_record(
+    record: Record, former: Record, expected: Mapping[str, Baseline]
+) -> list[Verdict]:
+    """Judge one record of a case that has a baseline; `former` is a record of this baseline."""
+    obstacles = _other_settings(record, former) + _other_data(record, former)
+    if obstacles:
+        return obstacles
+    verdicts = []
+    for metric in sorted({*expected, *record.metrics}):
+        if metric not in expected:
+            verdicts.append(_new(record, metric, "metric"))
+        elif metric not in record.metrics:
+            reason = f"{metric} is in the baseline and was not measured"
+            verdicts.append(_vanished(record.case, _seed(record), metric, reason))
+        elif metric_row(metric).per_machine and machine_of(record) != machine_of(former):
+            verdicts.append(_other_machine(record, former, metric, expected[metric]))
+        else:
+            verdicts.append(_judge_metric(record, metric, expected[metric]))
+    return verdicts
+
+
+def _judge_metric(record: Record, metric: str, expected: Baseline) -> Verdict:
+    """Judge one number: by the band of the baseline, narrowed to the band of its case."""
+    if expected.band is None:
+        return _judge_not_finite(record, metric, expected)
+    value = record.metrics[metric]
+    absolute = bands_of(record).get(metric, Band(-math.inf, math.inf))
+    band = _narrowed(expected.band, absolute)
+    if band is None and value in absolute:
+        return _other_stack(record, metric, expected, absolute)
+    verdict = judge(
+        record.case, metric, value, band or absolute, seed=_seed(record), baseline=str(expected)
+    )
+    note = f"{verdict.reason} (baseline {expected}{_factor(metric, value, expected)})"
+    return replace(verdict, reason=note)
+
+
+def _judge_not_finite(record: Record, metric: str, expected: Baseline) -> Verdict:
+    """Judge one number by a baseline that holds NaN or infinity: only the same values pass."""
+    value = record.metrics[metric]
+    known = str(value) in {str(v) for v in expected.values if not math.isfinite(v)}
+    reason = (
+        f"{metric} is {shown(value)}, the baseline holds {expected}: of such a one, only "
+        "what is not finite in it passes"
+    )
+    outcome = PASS if known else REGRESSION
+    return Verdict(record.case, _seed(record), metric, value, None, str(expected), outcome, reason)
+
+
+def _narrowed(band: Band, absolute: Band) -> Band | None:
+    """Intersect the band of a baseline with the `absolute` one of the case; None if apart."""
+    low, high = max(band.low, absolute.low), min(band.high, absolute.high)
+    return Band(low, high) if low <= high else None
+
+
+def _other_stack(record: Record, metric: str, expected: Baseline, absolute: Band) -> Verdict:
+    """Say that a number is right on its stack, and that the baseline is of another stack."""
+    value = record.metrics[metric]
+    reason = (
+        f"{metric} is {shown(value, absolute)}, as it must be on the stack that measured it "
+        f"({absolute}); the baseline, {expected}, is of a stack where it must be another"
+    )
+    return Verdict(
+        record.case, _seed(record), metric, value, absolute, str(expected), NOT_COMPARABLE, reason
+    )
+
+
+def _factor(metric: str, value: float, expected: Baseline) -> str:
+    """Write how many times the baseline a number is, if its metric depends on the machine."""
+    row = metric_row(metric)
+    if not row.per_machine or not value or not expected.mean:
+        return ""
+    band = expected.band or Band(-math.inf, math.inf)
+    less = row.worse == LESS
+    factor = expected.mean / value if less else value / expected.mean
+    allowed = expected.mean / band.low if less else band.high / expected.mean
+    words = f"{factor:.3g} times the memory" if row.unit == "bytes" else f"slowdown {factor:.3g}"
+    return f", {words}{', better than the band' if factor * allowed < 1 else ''}"
+
+
+def _other_settings(record: Record, former: Record) -> list[Verdict]:
+    """Say that the case has other settings than the baseline, a regression; nothing if not."""
+    then, now = former.settings, record.settings
+    changed = [
+        f"{name} is {now.get(name, 'absent')}, the baseline has {then.get(name, 'absent')}"
+        for name in sorted({*then, *now})
+        if then.get(name, "absent") != now.get(name, "absent")
+    ]
+    if not changed:
+        return []
+    reason = (
+        f"the case is not the one the baseline measured: {'; '.join(changed)}. If that is meant, "
+        f"run `{REBASELINE}`"
+    )
+    return [Verdict(record.case, _seed(record), "settings", None, None, "", REGRESSION, reason)]
+
+
+def _other_data(record: Record, former: Record) -> list[Verdict]:
+    """Say that the data are not those of the baseline, which fails the gate; nothing if not."""
+    now, then = record.environment["data_digest"], former.environment["data_digest"]
+    if now == then:
+        return []
+    reason = (
+        "the data are not those of the baseline, so nothing was judged: data_digest is "
+        f"{now}, expected {then}"
+    )
+    verdict = Verdict(
+        record.case, _seed(record), "data_digest", None, None, "", NOT_COMPARABLE, reason, True
+    )
+    return [verdict]
+
+
+def _other_machine(record: Record, former: Record, metric: str, expected: Baseline) -> Verdict:
+    """Say that a number of another machine was not judged."""
+    value = record.metrics[metric]
+    here, there = machine_of(record), machine_of(former)
+    reason = f"times of machine {here} are not held against those of {there}"
+    return Verdict(
+        record.case, _seed(record), metric, value, None, str(expected), NOT_COMPARABLE, reason
+    )
+
+
+def _new(record: Record, metric: str, what: str) -> Verdict:
+    """Say that a metric has no baseline, because its `what` ("case" or "metric") is new."""
+    value, reason = record.metrics[metric], f"there is no baseline of this {what}"
+    return Verdict(record.case, _seed(record), metric, value, None, "", NEW, reason)
+
+
+def _vanished(case: str, seed: str, metric: str, reason: str) -> Verdict:
+    """Say that the baseline has a case or a metric that was not measured."""
+    return Verdict(case, seed, metric, None, None, "", VANISHED, reason)
+
+
+def _seed(record: Record) -> str:
+    """Name the seed of a record."""
+    return f"seed {record.seed}"
