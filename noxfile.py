@@ -104,13 +104,13 @@ def benchmark(session: nox.Session, row: Row, *more: str, lock: str, tier: str) 
     run_pytest(session, "benchmarks", *options, *more, env=env)
 
 
-def in_its_own(function: Callable[[nox.Session], None]) -> Callable[..., None]:
-    """Give a session the Python of the row that is named, and a folder for each such row.
+def for_one_row(function: Callable[..., None]) -> Callable[..., None]:
+    """Make the row that is named a session's parameter, so that it gets a folder of its own.
 
-    The default row is no parameter of a session, so that `nox -l` lists the session just once.
+    The default row is none, so that `nox -l` lists such a session once, by its bare name.
     """
-    named = [nox.param(ROW["python"], id=ROW["name"])]
-    return function if ROW is DEFAULT else nox.parametrize("python", named)(function)
+    named = [nox.param(ROW, id=ROW["name"])]
+    return function if ROW is DEFAULT else nox.parametrize("row", named)(function)
 
 
 def options_after_row(session: nox.Session) -> list[str]:
@@ -141,12 +141,12 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *session.posargs, env=ENVIRONMENT)
 
 
-@nox.session(name="stack-tests", python=DEFAULT["python"])
-@in_its_own
-def stack_tests(session: nox.Session) -> None:
+@nox.session(name="stack-tests", python=ROW["python"])
+@for_one_row
+def stack_tests(session: nox.Session, row: Row = ROW) -> None:
     """Test what works through one release's framework (a minute): -- ROW [OPTIONS]."""
     options = options_after_row(session)
-    env = install_release(session, ROW, ROW["name"])
+    env = install_release(session, row, row["name"])
     run_pytest(session, *STACK_TESTS, *options, env=env)
 
 
@@ -181,12 +181,12 @@ def gpu_benchmarks(session: nox.Session, row: Row) -> None:
     benchmark(session, row, *session.posargs, lock=f"{row['name']}-gpu", tier="full")
 
 
-@nox.session(python=DEFAULT["python"])
-@in_its_own
-def study(session: nox.Session) -> None:
+@nox.session(python=ROW["python"])
+@for_one_row
+def study(session: nox.Session, row: Row = ROW) -> None:
     """Measure every fix with five seeds on the CPU (hours): -- ROW [OPTIONS]."""
     options = ["--seeds", "0,1,2,3,4", *options_after_row(session)]
-    benchmark(session, ROW, *options, lock=ROW["name"], tier="study")
+    benchmark(session, row, *options, lock=row["name"], tier="study")
 
 
 @nox.session

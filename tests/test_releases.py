@@ -35,11 +35,11 @@ def test_the_projects_own_table_is_read() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"name": "TF 1"}, r"name must be small letters, digits, \. and -\. Received: TF 1"),
+        ({"name": "TF 1"}, r"name must be lowercase, digits, \. and -\. Received: TF 1"),
         ({"python": "2.7"}, r"python must be such as 3\.11\. Received: 2\.7"),
         ({"pins": ("keras>=3",)}, r"pins must be such as .* Received: \['keras>=3'\]"),
         ({"pins": ()}, r"pins must be such as .* Received: none"),
-        ({"reason": ""}, r"reason must tell why .* Received: nothing"),
+        ({"reason": ""}, r"reason must say why .* Received: nothing"),
     ],
 )
 def test_a_field_outside_its_range_is_refused(fields: dict[str, object], message: str) -> None:
@@ -58,7 +58,7 @@ def test_a_field_outside_its_range_is_refused(fields: dict[str, object], message
         (['name = "a"\npins = ["b==1"]\nreason = "c"'], "a has no 'python'. Add it"),
         (['name = "a"\npython = 3.11\npins = ["b==1"]\nreason = "c"'], r"a: python must be a str"),
         (['name = "a"\npython = "3.11"\npins = "b==1"\nreason = "c"'], r"a: pins must be a list"),
-        (['python = "3.11"\npins = ["b==1"]\nreason = "c"'], "without name has no 'name'"),
+        (['python = "3.11"\npins = ["b==1"]\nreason = "c"'], "without a name has no 'name'"),
         (["name = "], "cannot be read"),
     ],
 )

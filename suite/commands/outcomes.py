@@ -94,7 +94,8 @@ def outcome_of(files: Files, *, status: int, seconds: float, lock_digest: str) -
     """
     made, run, tests = nox_report(files.made), nox_report(files.run), pytest_report(files.tests)
     fault = tests.stopped or tests.failure
-    passed = status == 0 and run.succeeded is True and tests.complete and not fault
+    reported = made.succeeded and run.succeeded and tests.complete
+    passed = status == 0 and bool(reported) and not fault
     silent = f"{_silent(made, run, tests)}{_last_words(files.log)}"
     reasons = (made.reason, fault, run.reason, _killed(status), silent)
     return Outcome(
@@ -125,8 +126,8 @@ def nox_report(path: Path) -> NoxReport:
     """Read nox's report of one session; without succeeded if it is missing or damaged."""
     try:
         session = json.loads(path.read_text(encoding="utf-8"))["sessions"][0]
-        return NoxReport(session["result"] == "success", one_line(session["reason"] or ""))
-    except (OSError, ValueError, LookupError, TypeError):
+        return NoxReport(session["result"] == "success", _short(session.get("reason") or ""))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return NoxReport()
 
 
@@ -182,7 +183,7 @@ def _silent(made: NoxReport, run: NoxReport, tests: PytestReport) -> str:
     if made.succeeded is False:  # and nothing else was tried
         return ""
     who = "nox" if None in (made.succeeded, run.succeeded) else "" if tests.complete else "pytest"
-    return f"{who} left no report; the log ends with: " if who else ""
+    return f"{who} left no report; from its log: " if who else ""
 
 
 def _last_words(log: Path) -> str:
@@ -191,10 +192,10 @@ def _last_words(log: Path) -> str:
         text = log.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         return f"{log} cannot be read: {error.strerror}"
-    text = re.sub(r"nox > Command .* (failed with)", r"nox: the last command \1", text)
-    lines = [line for line in text.splitlines() if line.strip()]
-    said = [line for line in lines if not line.startswith("nox > Session ")]
-    return _short(" ".join(said[-TAIL_LINES:])) or "it printed nothing"
+    text = re.sub(r"nox > Command .* failed with", "the last command failed with", text)
+    said = [line for line in text.splitlines() if line.strip() and not line.startswith("nox > ")]
+    end = one_line(" ".join(said[-TAIL_LINES:])) or "it printed nothing"
+    return end if len(end) <= REASON_LENGTH else f"... {end[-REASON_LENGTH:]}"
 
 
 def _short(text: str) -> str:

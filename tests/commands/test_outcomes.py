@@ -1,0 +1,248 @@
+"""Tests of suite.commands.outcomes: real reports of nox and pytest tell what became of a row."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from suite.commands import outcomes
+from suite.commands.matrix import run_matrix
+from suite.commands.outcomes import Files, nox_report, outcome_of, pytest_report
+from suite.judge.compatibility import Outcome
+from suite.releases import Release
+
+ROOT = Path(__file__).parents[2]
+NOXFILE = """
+import nox
+nox.options.default_venv_backend = "none"
+ROWS = ("good", "fails", "uninstallable", "refused", "killed", "misspelt")
+UV = "import sys; print('Resolved 2 packages'); sys.exit('error: Hash mismatch for `keras==1`')"
+@nox.session
+@nox.parametrize("row", [nox.param(name, id=name) for name in ROWS])
+def benchmarks(session, row):
+    if row == "refused":
+        session.error("locks/refused.txt is missing: make it")
+    if row == "uninstallable":
+        session.run_install("python", "-c", UV, external=True)
+    more = ["--sedes", "0,1"] if row == "misspelt" else []
+    session.run("python", "-m", "pytest", f"{row}.py", *more, *session.posargs, external=True)
+"""
+CONFTEST = """
+import pytest
+def pytest_addoption(parser):
+    parser.addoption("--records")
+@pytest.fixture(autouse=True)
+def session(record_testsuite_property):
+    record_testsuite_property("framework", "loaded")
+"""
+BENCHMARKS = {
+    "good": "def test(): pass",
+    "fails": "import pytest\ndef test(): pytest.fail('lenet5: accuracy is 0.1', pytrace=False)",
+    "killed": "import os\ndef test(): os.kill(os.getpid(), 9)",
+    "misspelt": "def test(): pass",
+}
+GOOD = '{"sessions": [{"result": "success", "reason": null}]}'
+FAILED = '{"sessions": [{"result": "failed", "reason": null}]}'
+PASSED = "<testsuites><testsuite><testcase/></testsuite></testsuites>"
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """Return what became of the rows of a project whose sessions are nox's and pytest's own."""
+    folder = tmp_path_factory.mktemp("project")
+    files = {f"{name}.py": text for name, text in BENCHMARKS.items()}
+    for name, text in {"noxfile.py": NOXFILE, "conftest.py": CONFTEST, **files}.items():
+        (folder / name).write_text(text)
+    names = ("good", "fails", "uninstallable", "refused", "killed", "misspelt", "unknown")
+    rows = [Release(name, "3.11", ("keras==1",), "to test", unpinned=True) for name in names]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        return run_matrix(rows, records=Path("records"), jobs=2)
+
+
+@pytest.mark.parametrize(
+    ("row", "installs", "imports", "why"),
+    [
+        ("good", True, True, ""),
+        ("fails", True, True, "fails.test: Failed: lenet5: accuracy is 0.1"),
+        ("uninstallable", False, None, "Hash mismatch for `keras==1`"),
+        ("refused", False, None, "locks/refused.txt is missing: make it"),
+        ("killed", True, None, "pytest left no report; from its log: "),
+        ("killed", True, None, " the last command failed with exit code -9"),
+        ("misspelt", True, None, "unrecognized arguments: --sedes 0,1"),
+        ("unknown", None, None, "nox left no report; from its log: "),
+    ],
+)  # fmt: skip
+def test_the_reports_tell_how_far_a_row_came_and_why_no_further(
+    ended: dict[str, Outcome], row: str, installs: bool | None, imports: bool | None, why: str
+) -> None:
+    found = ended[row]
+    assert (found.installs, found.imports) == (installs, imports)
+    assert found.passed == (row == "good")
+    assert why in found.reason
+    assert bool(found.reason) != found.passed
+
+
+PLANTED = """
+import pytest, suite.measure.once as once
+from suite.errors import DataError
+def refuse(*args, **options):
+    raise DataError("no archive: set\\nGTSRB_ROOT")
+def no_framework():
+    raise TypeError("Descriptors cannot be created directly.\\nYour generated code is old.")
+def broken(*args, **options):
+    raise OSError("the disk is on fire")
+"""
+PLANTS = {
+    "import": "once.load = no_framework",
+    "open": "once.open_session = refuse",
+    "data": "once.open_session = lambda **_: None\nonce.measure_once = refuse",
+    "run": "once.open_session = lambda **_: None\nonce.measure_once = broken",
+}
+
+
+@pytest.mark.parametrize(
+    ("plant", "imported", "why"),
+    [
+        ("import", False, 'failed on setup with "TypeError: Descriptors cannot be created'),
+        ("open", None, "no archive: set GTSRB_ROOT"),
+        ("data", True, "no archive: set GTSRB_ROOT"),
+        ("run", True, "OSError: the disk is on fire"),
+    ],
+)  # fmt: skip
+def test_a_benchmark_notes_whether_the_framework_was_loaded_and_what_ended_it(
+    plant: str, imported: bool | None, why: str, tmp_path: Path
+) -> None:
+    (tmp_path / "planted.py").write_text(PLANTED + PLANTS[plant])
+    options = ["--release", "one", "--lock", os.devnull, "--records", str(tmp_path), "-k", "attack"]
+    found = pytest_report(
+        report(tmp_path, "benchmarks/test_attack.py", "-x", "-p", "planted", *options)
+    )
+    assert (found.complete, found.imported) == (True, imported)
+    assert why in (found.stopped or found.failure)
+    assert bool(found.stopped) == (plant in ("open", "data"))
+
+
+TWO = "def test_passes(): 0\ndef test_fails(): assert 0, 'why'"
+CRASH = "def pytest_runtestloop(): {}['a']"
+
+
+@pytest.mark.parametrize(
+    ("files", "complete", "failure"),
+    [
+        ({"test_it.py": "import nothing"}, True, "test_it: E ModuleNotFoundError: No module"),
+        ({"conftest.py": "import nothing", "test_it.py": ""}, False, ""),
+        ({"conftest.py": CRASH, "test_it.py": TWO}, True, "pytest.internal: KeyError: 'a'"),
+        ({"test_it.py": TWO}, True, "test_it.test_fails: AssertionError: why assert 0"),
+        ({"test_it.py": ""}, True, ""),
+    ],
+)  # fmt: skip
+def test_pytest_names_what_failed_first_without_a_framework_too(
+    tmp_path: Path, files: dict[str, str], complete: bool, failure: str
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    found = pytest_report(report(tmp_path, "-c", os.devnull, "--rootdir", ".", folder=tmp_path))
+    assert (found.complete, found.imported, found.stopped) == (complete, None, "")
+    assert failure in found.failure
+    assert bool(found.failure) == bool(failure)
+
+
+def report(tmp_path: Path, *options: str, folder: Path = ROOT) -> Path:
+    """Return the report of a run of pytest in `folder`."""
+    path = tmp_path / "tests.xml"
+    command = [sys.executable, "-m", "pytest", *options, "--junitxml", str(path)]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+    assert done.returncode != 0
+    return path
+
+
+def row(folder: Path, made: str = GOOD, run: str = GOOD, tests: str = PASSED) -> Files:
+    """Return the files of a row that ended."""
+    files = Files(*(folder / name for name in Files._fields))
+    for path, text in zip(files, ("the last line\n", made, run, tests), strict=True):
+        path.write_text(text)
+    return files
+
+
+def told(files: Files, status: int = 0) -> Outcome:
+    return outcome_of(files, status=status, seconds=1.24, lock_digest="sha256:1")
+
+
+def test_a_row_whose_reports_all_say_so_has_passed(tmp_path: Path) -> None:
+    found = told(row(tmp_path))
+    assert (found.passed, found.installs, found.imports) == (True, True, None)
+    assert (found.reason, found.seconds, found.lock_digest) == ("", 1.2, "sha256:1")
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[]", '{"sessions": []}', '{"sessions": [1]}'])
+@pytest.mark.parametrize("name", ["made", "run"])
+def test_a_row_does_not_pass_without_a_report_of_nox(
+    tmp_path: Path, name: str, damaged: str
+) -> None:
+    found = told(row(tmp_path, **{name: damaged}))
+    assert not found.passed
+    assert found.installs is (None if name == "made" else True)
+    assert found.reason == "nox left no report; from its log: the last line"
+
+
+@pytest.mark.parametrize("damaged", ["", PASSED[:-5], "<html/>", '<?xml encoding="none"?><a/>'])
+def test_a_row_does_not_pass_without_a_report_of_pytest(tmp_path: Path, damaged: str) -> None:
+    found = told(row(tmp_path, tests=damaged))
+    assert (found.passed, found.imports) == (False, None)
+    assert found.reason == "pytest left no report; from its log: the last line"
+
+
+def test_a_report_that_is_far_too_large_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pytest_report(row(tmp_path).tests).complete
+    monkeypatch.setattr(outcomes, "REPORT_BYTES", len(PASSED) - 1)
+    assert not pytest_report(row(tmp_path).tests).complete
+
+
+def test_a_row_does_not_pass_if_pytest_reports_a_failure_whatever_nox_says(tmp_path: Path) -> None:
+    tests = PASSED.replace("<testcase/>", '<testcase name="a"><failure message="b"/></testcase>')
+    found = told(row(tmp_path, tests=tests))
+    assert (found.passed, found.reason) == (False, "a: b")
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [(-9, "killed by signal 9"), (137, "killed by signal 9"), (1, "the last line")],
+)
+def test_a_row_whose_process_failed_does_not_pass(tmp_path: Path, status: int, why: str) -> None:
+    found = told(row(tmp_path), status)
+    assert (found.passed, found.reason) == (False, why)
+
+
+def test_a_log_that_says_nothing_or_is_missing_is_quoted_as_that(tmp_path: Path) -> None:
+    files = row(tmp_path, made=FAILED)
+    files.log.write_text("\nnox > Session benchmarks(one) failed.\n")
+    assert told(files, 1).reason == "it printed nothing"
+    files.log.unlink()
+    assert told(files, 1).reason == f"{files.log} cannot be read: No such file or directory"
+
+
+def test_a_long_reason_is_cut_and_the_end_of_a_log_kept(tmp_path: Path) -> None:
+    files = row(tmp_path, made=FAILED)
+    files.log.write_text(f"{'word ' * 1000}\nthe cause\n")
+    assert len(told(files, 1).reason) < outcomes.REASON_LENGTH + 5
+    assert told(files, 1).reason.endswith("word the cause")
+    files.made.write_text(FAILED.replace("null", f'"the cause {"word " * 1000}"'))
+    assert len(told(files, 1).reason) <= outcomes.REASON_LENGTH
+    assert told(files, 1).reason.startswith("the cause word")
+
+
+def test_nox_gives_its_own_reason_on_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "made"
+    session = {"result": "failed", "reason": "Python interpreter 3.7\nnot found"}
+    path.write_text(json.dumps({"sessions": [session]}))
+    assert nox_report(path) == (False, "Python interpreter 3.7 not found")
