@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +63,14 @@ def _environment(**changes: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def stack() -> Stack:
-    """Load the stack of the framework that is installed, once for all tests."""
-    return load()
+    """Load the stack of the framework that is installed, once for all tests.
+
+    Keras collects garbage whenever a test seeds it. What is loaded by now is never garbage: left
+    out of it, all tests together take a third less time.
+    """
+    loaded = load()
+    gc.freeze()
+    return loaded
 
 
 @pytest.fixture(scope="session")
