@@ -1,1 +1,1 @@
-"""A case and a seed become a record."""
+"""Measuring: a case and a seed become a record."""

@@ -1,4 +1,4 @@
-"""The evaluation: accuracy and information gain, clean and attacked, in either phase."""
+"""The evaluation of a model: accuracy and information gain, clean and attacked, in either phase."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PGD_STEPS = 10
-PGD_IMAGES = 320  # each costs ten attacks; accuracy is known to 0.03
-EVALUATION_BATCH = 32  # as in training, since a batch is its own statistics in the training phase
+PGD_IMAGES = 320  # each costs ten attacks; so many give the accuracy to 0.03
+EVALUATION_BATCH = 32  # as in training: in the training phase a batch makes its own statistics
+
 Floats: TypeAlias = "NDArray[np.float64]"
 
 
 def log_likelihood(logits: Logits, labels: Labels) -> Floats:
-    """Return the log probability of each image's label, ``(batch,)`` in nats."""
+    """Compute the log probability of each image's label, ``(batch,)`` in nats."""
     with np.errstate(invalid="ignore"):  # an infinite logit is recorded, not raised
         scores: Floats = log_softmax(logits.astype(np.float64), axis=1)
     return scores[np.arange(len(labels)), labels]
 
 
 def cross_entropy(logits: Logits, labels: Labels) -> float:
-    """Return the mean cross-entropy of `logits`, in nats; NaN where a logit is NaN."""
+    """Compute the mean cross-entropy of `logits`, in nats; NaN if a logit is NaN."""
     return -float(log_likelihood(logits, labels).mean())
 
 
 def evaluate(network: Network, split: Split, *, epsilon: float, training: bool) -> dict[str, float]:
-    """Return clean and FGSM accuracy, information gain and classes predicted in one phase.
+    """Measure clean and FGSM accuracy, information gain and classes predicted, in one phase.
 
-    In the training phase every batch is normalised by itself and would move the moving
-    statistics; they are put back, so that evaluating leaves the model as it was.
+    In the training phase every batch is normalised by itself and moves the moving statistics;
+    they are put back, so that the model is left as it was.
     """
     labels = split.labels.astype(np.int64)
     state = network.model.get_weights() if training else None
@@ -59,10 +60,10 @@ def evaluate(network: Network, split: Split, *, epsilon: float, training: bool) 
 
 
 def pgd_accuracy(network: Network, split: Split, *, epsilon: float, training: bool) -> float:
-    """Return the accuracy on the first images of `split` under PGD (Madry et al. 2018).
+    """Measure the accuracy on the first images of `split` under PGD (Madry et al. 2018).
 
-    Ten steps of 2.5 epsilon / 10 from a random start, labels the model's own predictions, as
-    for FGSM. The model is left as it was.
+    The attack makes ten steps of 2.5 epsilon / 10 from a random start, away from the model's own
+    predictions, as FGSM does. The model is left as it was.
     """
     few = _first(split, PGD_IMAGES)
     state = network.model.get_weights()
@@ -72,7 +73,7 @@ def pgd_accuracy(network: Network, split: Split, *, epsilon: float, training: bo
 
 
 def _first(split: Split, count: int) -> Split:
-    """Return the first `count` images."""
+    """Take the first `count` images."""
     images, labels, tracks, names = split
     return Split(images[:count], labels[:count], tracks[:count], names[:count])
 
@@ -80,7 +81,7 @@ def _first(split: Split, count: int) -> Split:
 def _attacked(
     network: Network, split: Split, *, epsilon: float, training: bool, steps: int = 1
 ) -> Logits:
-    """Return the logits of all images, attacked and classified in the phase `training`."""
+    """Compute the logits of all images, attacked and classified in the phase `training`."""
 
     def attacked(images: Images) -> Logits:
         perturbed = network.craft(images, epsilon=epsilon, training=training, steps=steps)
@@ -90,7 +91,7 @@ def _attacked(
 
 
 def _logits(split: Split, forward: Callable[[Images], Logits]) -> Logits:
-    """Return `forward` of all images; the last batch is filled up from the first images."""
+    """Apply `forward` to all images in batches; the last is filled up with the first images."""
     count = len(split.labels)
     starts = range(0, count, EVALUATION_BATCH)
     chosen = [np.arange(start, start + EVALUATION_BATCH) % count for start in starts]

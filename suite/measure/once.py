@@ -1,4 +1,4 @@
-"""One way from a case to its record: found, or claimed, run and stored; runs at once share it."""
+"""The one way from a case to its record: found, or else run and stored; parallel runs share it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from suite import machine
+from suite.cases import require
 from suite.data import Dataset, load_gtsrb, load_synthetic
 from suite.errors import RecordError, SuiteError
 from suite.files import code_digest, file_digest
@@ -20,6 +21,7 @@ from suite.measure.pipeline import run_case
 from suite.records import Record, record_key
 from suite.stacks.loading import library_digest, load
 from suite.store import find, store
+from suite.tables import TIERS
 
 if TYPE_CHECKING:
     from suite.cases import Case
@@ -28,9 +30,10 @@ if TYPE_CHECKING:
 
 SUITE = Path(__file__).parents[1]
 MEASURING = ("data", "files.py", "machine.py", "measure", "networks", "stacks")
-"""The files and folders of the suite that decide a number: what a record's code digest covers.
+"""The files and folders of the suite that decide a number: a record's code digest covers them.
 
-A better report, band or diagnosis makes no case run anew; a case itself is in its settings.
+A change of a report, a band or the diagnosis makes no case run anew. What a case is, its settings
+tell.
 """
 
 VARIABLES = (
@@ -42,23 +45,24 @@ VARIABLES = (
     "TF_USE_LEGACY_KERAS",
     "XLA_FLAGS",
 )
-"""Environment variables that decide what a framework computes, or how fast: a row's `env` or a
-user's own. They are part of a record's key."""
+"""Environment variables that decide what a framework computes, or how fast; a release's row or the
+user sets them. They are part of a record's key."""
 
 WEIGHTS = ("random", "imagenet", "surrogate")
-"""Where a case's weights come from; anything else is the path of a file."""
+"""The names that a case's weights may have; anything else is the path of a file."""
 
 
 class Session(NamedTuple):
     """What all cases of one run share.
 
     Attributes:
-        release: Row of the release table that is installed.
+        release: The installed row of the release table.
         tier: A key of `suite.tables.TIERS`.
-        records: Folder of the records.
+        records: Folder of all records.
         stack: The framework under measurement.
-        environment: Versions, digests and machine: all of a record's environment but the data.
-        dataset: Loads the data of a name and size in pixels, each once.
+        environment: A record's environment except for what a case adds: versions, digests,
+            machine.
+        dataset: Loads the data of a name and a size in pixels, each once.
     """
 
     release: str
@@ -70,7 +74,7 @@ class Session(NamedTuple):
 
     @property
     def folder(self) -> Path:
-        """Where the records of this release and tier lie."""
+        """The folder of the records of this release and tier."""
         return self.records / self.release / self.tier
 
 
@@ -80,19 +84,21 @@ def open_session(
     """Load the framework that is installed and describe where it runs.
 
     Args:
-        release: Row of the release table that is installed.
+        release: The installed row of the release table.
         tier: A key of `suite.tables.TIERS`.
-        records: Folder of the records.
+        records: Folder of all records.
         lock: Lock file that the environment was installed from.
-        gtsrb_root: Folder of GTSRB's archives; None takes the download's place.
+        gtsrb_root: Folder of GTSRB's archives; None takes the folder of the download.
 
     Raises:
         SuiteError: If the tier needs a GPU and there is none, or the lock cannot be read.
+        ValueError: If `tier` is no tier.
     """
+    require("tier", tier, TIERS)
     stack = load()
-    if tier.startswith("full") and not stack.gpus():
+    if TIERS[tier].gpu and not stack.gpus():
         raise SuiteError(
-            "the full tier needs a CUDA GPU, and the framework sees none: it would take weeks. "
+            f"the tier {tier} needs a CUDA GPU, and the framework sees none: it would take weeks. "
             'Check the driver with `nvidia-smi`, or run `nox -s "benchmarks(tf-2.21)"` on the CPU.'
         )
 
@@ -106,7 +112,11 @@ def open_session(
 
 
 def described(stack: Stack, lock: Path) -> dict[str, Any]:
-    """Describe what is installed and where it runs."""
+    """Describe what is installed and where it runs.
+
+    Raises:
+        RecordError: If the lock cannot be read.
+    """
     return {
         "stack": stack.__name__.rpartition(".")[2],
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
@@ -125,52 +135,49 @@ def measure_once(
     session: Session,
     timer: Callable[[], Pedantic] | None = None,
 ) -> Record:
-    """Find the record of a case and seed, or run the case and store it.
+    """Find the record of a case and seed, or run the case and store its record.
 
-    Two runs at once do each case once: the second waits for the first one's record.
+    Parallel runs make each record once: the second waits for the first.
 
     Args:
         case: The row.
-        seed: Of the run.
-        session: What the run shares with others.
-        timer: Gives pytest-benchmark's timer to a step-time case, if that has to run.
+        seed: Seed of the run.
+        session: What all cases of the run share.
+        timer: Gives pytest-benchmark's timer to a step-time case; called only if that has to run.
 
     Raises:
-        SuiteError: If the data or weights cannot be had, or a record cannot be read or written.
+        SuiteError: If data or weights are missing, or a record cannot be read or written.
         FixError: If this release cannot take the case's fix.
         ValueError: If a step-time case has no timer.
     """
     with claimed(session.folder / f".{case}-seed{seed}.lock"):
         data = session.dataset(case.data, case.size_px)
-        around = {**session.environment, "data_digest": data.digest, **weights_digest(case)}
-        key = record_key(case.settings(), around)
-        release, tier = session.release, session.tier
-        record = find(
-            session.records, release=release, tier=tier, case=str(case), seed=seed, key=key
-        )
-        if record is None:
-            record = run_case(
-                case,
-                seed=seed,
-                release=release,
-                tier=tier,
-                stack=session.stack,
-                dataset=data,
-                environment=around,
-                pedantic=timer() if timer else None,
-            )
-            store(record, session.records)
-        return record
+        environment = {**session.environment, "data_digest": data.digest, **weights_digest(case)}
+        where = {"release": session.release, "tier": session.tier}
+        key = record_key(case.settings(), environment)
+        found = find(session.records, **where, case=str(case), seed=seed, key=key)
+        if found is not None:
+            return found
+        made = run_case(
+            case, seed=seed, **where, stack=session.stack, dataset=data,
+            environment=environment, pedantic=timer() if timer else None,
+        )  # fmt: skip
+        store(made, session.records)
+        return made
 
 
 def weights_digest(case: Case) -> dict[str, str]:
-    """Compute the digest of the case's weights file, if it starts from one."""
+    """Compute the digest of the case's weights file, if it starts from one.
+
+    Raises:
+        RecordError: If the file cannot be read.
+    """
     return {} if case.weights in WEIGHTS else {"weights_digest": file_digest(Path(case.weights))}
 
 
 @contextmanager
 def claimed(path: Path) -> Iterator[None]:
-    """Hold the lock file of a case; say so where another run has it.
+    """Hold the lock file of a case; wait and say so while another run has it.
 
     Raises:
         RecordError: If the folder of the records cannot be written.
@@ -185,8 +192,8 @@ def claimed(path: Path) -> Iterator[None]:
             lock.acquire()
     except OSError as error:
         raise RecordError(
-            f"{path} cannot be written: {error}. Expected a writable folder with free space for "
-            "the records: free some, or name another with `-- --records DIR`."
+            f"{path} cannot be written: {error}. Expected: a writable folder with room for the "
+            "records. Free some space, or name another folder with `-- --records DIR`."
         ) from error
     try:
         yield

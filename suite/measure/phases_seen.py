@@ -1,10 +1,10 @@
-"""In which phases a step really ran, told by its losses."""
+"""The phases in which a step really ran, found by comparing its losses with replays."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,21 +13,12 @@ from suite.measure.statistics import population_moments
 from suite.networks.batch_norm import Moments, batch_norms, plant_moments, state_kept
 from suite.networks.phases import ADVERSARIAL, CLEAN, CLEAN_KEPT, INFERENCE, OWN, TRAINING, Phases
 from suite.networks.types import Images, Labels
-from suite.stacks.protocol import Network, Stack, TrainStep
+from suite.stacks.protocol import Network, Stack, StepResult, TrainStep
 
 AGREEMENT = 2e-6  # relative; the float32 kernels of two graphs differ by less than 2e-7
 PLANTED = 1e-4  # relative, of a pass under statistics that were measured in another pass
 UNORDERED = 1e-2  # relative, of a pass that reads statistics while they are updated
-
-
-def observable(phases: Phases) -> Phases:
-    """Return what losses can tell of `phases`: what normalised the perturbed images.
-
-    Whether they also update the moving statistics shows in no loss of that step: of two kinds
-    of adversarial pass with one normalisation, the one is returned that `observed_phases` does.
-    """
-    by = ADVERSARIAL[phases.adversarial].by
-    return phases._replace(adversarial={OWN: TRAINING, CLEAN: CLEAN_KEPT}.get(by, INFERENCE))
+ABSOLUTE = 1e-7  # nats, for cross-entropies near 0
 
 
 def observed_phases(
@@ -41,122 +32,144 @@ def observed_phases(
     kinds: Sequence[str] = (TRAINING, INFERENCE),
     branch_network: Network | None = None,
 ) -> list[Phases]:
-    """Return every choice of phases under which `step` would report what it does report.
+    """List every choice of phases that explains the losses of `step`.
 
-    The step is run with learning rate 0, and all choices are tried beside it with the
-    suite's own forward passes, each from the same state, which is put back. So a step that runs
-    in other phases than it was told, or on other perturbed images, is found out. Phases that
-    the network cannot tell apart (no BatchNorm, no dropout) are all returned; under the plain
-    loss only the clean pass counts. Where a graph of TensorFlow 1 updates statistics, its
-    adversarial pass may read them before or meanwhile, and is known to `UNORDERED` alone.
+    The step runs once with learning rate 0. Then every choice is replayed from the same state by
+    the suite's own passes. So a step that runs in other phases than it was told, or on other
+    perturbed images, is found out. Choices that the network cannot tell apart (without BatchNorm
+    and dropout) are all listed; under the plain loss only the clean pass counts.
 
     Args:
-        stack: Of the release.
-        network: What the clean images go through.
-        step: What is examined.
-        images: One batch.
-        labels: Of `images`.
-        epsilon: FGSM step in the max norm; pixels are in [0, 1].
-        kinds: Of `suite.phases.ADVERSARIAL`, what the adversarial pass may be; each is told as
-            what is `observable` of it. The clean batch's normalisation is tried by planting its
-            statistics, and where the clean pass runs in training alone.
-        branch_network: What the perturbed images go through; None takes `network`.
+        stack: The framework under measurement.
+        network: The clean images go through it.
+        step: The step that is examined; its weights and statistics are put back.
+        images: One batch, ``(batch, height, width, 3)`` in [0, 1].
+        labels: Their classes, ``(batch,)``.
+        epsilon: FGSM step in the max norm.
+        kinds: What the adversarial pass may be: keys of `suite.networks.phases.ADVERSARIAL`, of
+            which only what is `observable` is told.
+        branch_network: The perturbed images go through it; None takes `network`.
     """
     branch = branch_network or network
-    with ExitStack() as kept:
-        for model in (network.model, branch.model):
-            kept.enter_context(state_kept(model))
-        result = step(images, labels, 0.0)
-    reported = (result.clean_ce, result.adversarial_ce)
-    unordered = stack.GRAPH and any(batch_norms(network.model))
+    with state_kept(network.model), state_kept(branch.model):
+        reported = step(images, labels, 0.0)
     choices = _choices(kinds)
-    of_clean = (
-        population_moments(stack, network.model, [images])
-        if any(choice.adversarial == CLEAN_KEPT for choice in choices)
-        else {}
-    )
+    planted = any(choice.adversarial == CLEAN_KEPT for choice in choices)
+    of_clean = population_moments(stack, network.model, [images]) if planted else {}
+    replay = Replay(network, branch, images, labels, epsilon, of_clean)
+    unordered = stack.GRAPH and any(batch_norms(network.model))
+    return [choice for choice in choices if _explains(choice, reported, replay, unordered)]
 
-    def agrees(phases: Phases) -> bool:
-        loose = unordered and phases.clean == TRAINING
-        close = PLANTED if phases.adversarial == CLEAN_KEPT else AGREEMENT
-        tolerances = (AGREEMENT, UNORDERED if loose else close)
 
-        def attempt(*, updated: bool) -> Sequence[float]:
-            passes = (network, branch)
-            return _try(
-                passes, images, labels, phases, epsilon=epsilon, updated=updated, of_clean=of_clean
-            )
+def observable(phases: Phases) -> Phases:
+    """Reduce `phases` to what losses can tell: what normalises the perturbed images.
 
-        orders = (
-            [attempt(updated=updated) for _ in range(2)]
-            for updated in ((True, False) if loose else (True,))
-        )
-        return any(_agree(tries, reported, tolerances) for tries in orders)
-
-    return [phases for phases in choices if agrees(phases)]
+    Whether they also update the moving statistics shows in no loss of that step. Of two kinds of
+    adversarial pass with the same normalisation, this is the one that `observed_phases` replays.
+    """
+    by = ADVERSARIAL[phases.adversarial].by
+    return phases._replace(adversarial={OWN: TRAINING, CLEAN: CLEAN_KEPT}.get(by, INFERENCE))
 
 
 def _choices(kinds: Sequence[str]) -> list[Phases]:
-    """Return the phases that a step may run in, as far as they are observable."""
-    all_kinds = itertools.starmap(
-        Phases, itertools.product((TRAINING, INFERENCE), (TRAINING, INFERENCE), kinds)
-    )
+    """List the observable phases that a step may run in.
+
+    The clean batch's statistics can normalise the perturbed images only where the clean pass
+    runs in the training phase.
+    """
+    own = (TRAINING, INFERENCE)
+    everything = map(observable, itertools.starmap(Phases, itertools.product(own, own, kinds)))
     return [
         phases
-        for phases in dict.fromkeys(map(observable, all_kinds))
+        for phases in dict.fromkeys(everything)
         if phases.clean == TRAINING or phases.adversarial != CLEAN_KEPT
     ]
 
 
-def _agree(
-    tries: Sequence[Sequence[float]],
-    reported: Sequence[float | None],
-    tolerances: Sequence[float],
-) -> bool:
-    """Return whether each reported value is that of the tries, or varies from try to try.
+class Replay(NamedTuple):
+    """What the suite needs to run a step's passes by itself.
 
-    Dropout makes a pass vary: no two draws are the same to the last bit. The plain loss reports
-    no adversarial cross-entropy: None is not compared.
+    Attributes:
+        network: The clean images go through it.
+        branch: The perturbed images go through it.
+        images: One batch.
+        labels: Their classes.
+        epsilon: FGSM step in the max norm.
+        of_clean: Mean and variance of the clean images in every BatchNorm layer.
     """
-    return all(
-        measured is None or not _same(first, second) or _close(first, measured, tolerance)
-        for first, second, measured, tolerance in zip(*tries, reported, tolerances)
+
+    network: Network
+    branch: Network
+    images: Images
+    labels: Labels
+    epsilon: float
+    of_clean: Mapping[str, Moments]
+
+    def losses(self, phases: Phases, *, updated: bool) -> tuple[float, float]:
+        """Compute the clean and the adversarial cross-entropy of a step under `phases`.
+
+        The adversarial pass reads the statistics of the clean images where `phases` say so, else
+        the moving ones: `updated` by the clean pass, or as they were before it.
+        """
+        network, branch = self.network, self.branch
+        with state_kept(network.model), state_kept(branch.model):
+            state = network.model.get_weights()
+            clean = network.logits(self.images, training=phases.clean == TRAINING)
+            clean_ce = cross_entropy(clean, self.labels)
+            if not updated:
+                network.model.set_weights(state)
+            attack = phases.attack == TRAINING
+            perturbed = branch.craft(self.images, epsilon=self.epsilon, training=attack)
+            if phases.adversarial == CLEAN_KEPT:
+                plant_moments(branch.model, self.of_clean)
+            adversarial = branch.logits(perturbed, training=phases.adversarial == TRAINING)
+            return clean_ce, cross_entropy(adversarial, self.labels)
+
+
+def _explains(phases: Phases, reported: StepResult, replay: Replay, unordered: bool) -> bool:
+    """True where replays under `phases` give the losses that the step `reported`.
+
+    In an `unordered` graph of TensorFlow 1, the adversarial pass may read the statistics before
+    or while a clean training pass updates them: both orders are tried, and compared loosely.
+    """
+    loose = unordered and phases.clean == TRAINING
+    orders = (True, False) if loose else (True,)
+    tolerances = AGREEMENT, _adversarial_tolerance(phases, loose=loose)
+    return any(
+        _agree(reported, [replay.losses(phases, updated=updated) for _ in range(2)], tolerances)
+        for updated in orders
     )
 
 
-def _try(
-    passes: tuple[Network, Network],
-    images: Images,
-    labels: Labels,
-    phases: Phases,
-    *,
-    epsilon: float,
-    updated: bool,
-    of_clean: Mapping[str, Moments],
-) -> Sequence[float]:
-    """Return the clean and the adversarial cross-entropy of a step under `phases`.
+def _adversarial_tolerance(phases: Phases, *, loose: bool) -> float:
+    """Choose how closely the replayed adversarial cross-entropy must agree."""
+    if loose:
+        return UNORDERED
+    return PLANTED if phases.adversarial == CLEAN_KEPT else AGREEMENT
 
-    The adversarial pass sees the statistics `updated` by the clean one, or as they were before,
-    or those of the clean images, `of_clean`.
+
+def _agree(
+    reported: StepResult,
+    replays: Sequence[tuple[float, float]],
+    tolerances: tuple[float, float],
+) -> bool:
+    """True where each reported loss equals both replays, or the replays differ from each other.
+
+    Dropout makes a pass vary: no two draws give the same cross-entropy to the last bit. The plain
+    loss reports no adversarial cross-entropy: None is not compared.
     """
-    network, branch = passes
-    with state_kept(network.model), state_kept(branch.model):
-        state = network.model.get_weights()
-        clean_ce = cross_entropy(network.logits(images, training=phases.clean == TRAINING), labels)
-        if not updated:
-            network.model.set_weights(state)
-        perturbed = branch.craft(images, epsilon=epsilon, training=phases.attack == TRAINING)
-        if phases.adversarial == CLEAN_KEPT:
-            plant_moments(branch.model, of_clean)
-        logits = branch.logits(perturbed, training=phases.adversarial == TRAINING)
-        return clean_ce, cross_entropy(logits, labels)
+    losses = (reported.clean_ce, reported.adversarial_ce)
+    return all(
+        loss is None or not _same(first, second) or _close(first, loss, tolerance)
+        for first, second, loss, tolerance in zip(*replays, losses, tolerances)
+    )
 
 
 def _same(first: float, second: float) -> bool:
-    """Return whether two cross-entropies are the same to the last bit, NaN included."""
+    """True where two cross-entropies are the same to the last bit, or both are NaN."""
     return first == second or bool(np.isnan(first) and np.isnan(second))
 
 
 def _close(first: float, second: float, tolerance: float) -> bool:
-    """Return whether two cross-entropies are the same but for a relative `tolerance`."""
-    return bool(np.isclose(first, second, rtol=tolerance, atol=1e-7, equal_nan=True))
+    """True where two cross-entropies are the same up to a relative `tolerance`, or both are NaN."""
+    return bool(np.isclose(first, second, rtol=tolerance, atol=ABSOLUTE, equal_nan=True))

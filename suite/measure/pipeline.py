@@ -1,4 +1,4 @@
-"""The flow on one page: a case and a seed become a record."""
+"""The whole flow on one page: a case and a seed become a record."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def run_case(
     environment: Mapping[str, Any],
     pedantic: Pedantic | None = None,
 ) -> Record:
-    """Run a case with a seed and make its record.
+    """Ask a case's question with a seed and make a record of the answer.
 
     Args:
         case: The row to run.
-        seed: Of the subsets, the weights and the order of the batches.
-        release: Name of the release that is installed.
-        tier: Name of the tier the case belongs to.
+        seed: Decides the subsets, the weights and the order of the batches.
+        release: The installed row of the release table.
+        tier: The key of `suite.tables.TIERS` that the case belongs to.
         stack: The framework under measurement.
-        dataset: What ``case.data`` names.
-        environment: Versions, digests and machine; with the case, they make the record's key.
-        pedantic: pytest-benchmark's; a step-time case needs it.
+        dataset: The data that ``case.data`` names.
+        environment: Versions, digests and machine; they and the case make the record's key.
+        pedantic: pytest-benchmark's timer, for a step-time case.
 
     Raises:
-        SuiteError: If the case's weights cannot be had.
+        SuiteError: If the case's weights cannot be loaded.
         ValueError: If `tier` is no tier, or a step-time case has no timer.
     """
     require("tier", tier, TIERS)
@@ -48,16 +48,23 @@ def run_case(
     run = Run(case, seed, stack, *subsets(case, dataset, seed=seed), environment, pedantic)
     measured = QUESTIONS[case.question](run)
     return Record(
-        schema=SCHEMA_VERSION,
         release=release,
         tier=tier,
-        question=case.question,
-        case=str(case),
         seed=seed,
-        key=record_key(case.settings(), environment),
-        settings=case.settings(),
-        environment=environment,
+        **_identity(case, environment),
+        **measured._asdict(),
         started_at=started_at,
         wall_s=clock_s() - start_s,
-        **measured._asdict(),
     )
+
+
+def _identity(case: Case, environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Name the fields of a record that tell what was run, and in which environment."""
+    return {
+        "schema": SCHEMA_VERSION,
+        "question": case.question,
+        "case": str(case),
+        "key": record_key(case.settings(), environment),
+        "settings": case.settings(),
+        "environment": environment,
+    }

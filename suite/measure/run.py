@@ -1,4 +1,4 @@
-"""What a case runs with, and what every question does first."""
+"""What a case runs with, and the first steps that the questions share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Pedantic: TypeAlias = "Callable[..., Any]"
 """The signature of pytest-benchmark's `benchmark.pedantic`."""
 
-PRECISE_IMAGES = 1024  # the statistics are recomputed on; fvcore takes 200 batches, of 32 here
+PRECISE_IMAGES = 1024  # to recompute the statistics on: 32 batches of 32; fvcore takes 200 batches
 
 
 class Run(NamedTuple):
@@ -30,12 +30,12 @@ class Run(NamedTuple):
 
     Attributes:
         case: The row.
-        seed: Of the subsets, the weights and the order of the batches.
+        seed: Decides the subsets, the weights and the order of the batches.
         stack: The framework under measurement.
-        train: The images it trains on.
-        test: The images it is judged on.
+        train: The images to train on.
+        test: The images to evaluate on.
         environment: Versions, digests and machine.
-        pedantic: pytest-benchmark's timer; None where the question times nothing.
+        pedantic: pytest-benchmark's timer; None unless the question is the time of a step.
     """
 
     case: Case
@@ -48,7 +48,7 @@ class Run(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What a run found out; the fields are those of `Record`."""
+    """The answer to a case's question: the fields of `suite.records.Record` that are measured."""
 
     metrics: dict[str, float]
     curves: dict[str, list[float]]
@@ -57,7 +57,7 @@ class Measured(NamedTuple):
 
 
 def subsets(case: Case, dataset: Dataset, *, seed: int) -> tuple[Split, Split]:
-    """Return the training and test images of `case`, without the test images that leaked."""
+    """Draw the training and test images of `case`; test images that leaked are left out."""
     test = without_leaked(dataset.test)
     return (
         stratified_subset(dataset.train, case.train_images or len(dataset.train.labels), seed=seed),
@@ -66,7 +66,7 @@ def subsets(case: Case, dataset: Dataset, *, seed: int) -> tuple[Split, Split]:
 
 
 def fixed_training(run: Run) -> Fixed:
-    """Return the model the run starts from, initial weights, then the fix, and how it trains."""
+    """Make the case's model with its initial weights and apply the fix to it."""
     model = initial_model(run.stack, run.case, seed=run.seed, environment=run.environment)
     return apply(
         run.case.fix,
@@ -86,5 +86,5 @@ def recompute(run: Run, model: Model) -> None:
 
 
 def probe(split: Split, count: int) -> tuple[Images, Labels]:
-    """Return the first `count` images of `split`, which is in random order, and their labels."""
+    """Take the first `count` images of `split`, which is in random order, and their labels."""
     return pixels(split.images[:count]), split.labels[:count].astype(np.int64)

@@ -1,4 +1,4 @@
-"""What BatchNorm's statistics did, layer by layer, and in which phases a step really ran."""
+"""What BatchNorm's statistics are and do, layer by layer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LayerStatistics(NamedTuple):
     Attributes:
         layer: Name of the layer.
         mean_shift: Root mean square over the channels of (moving mean - batch mean) / batch
-            standard deviation; 0 when they fit.
+            standard deviation; 0 where they fit.
         log_variance_ratio: Mean over the channels of ln(moving variance / batch variance).
     """
 
@@ -37,12 +37,12 @@ class LayerStatistics(NamedTuple):
 def batch_moments(
     stack: Stack, model: Model, images: Images, *, network: Network | None = None
 ) -> dict[str, Moments]:
-    """Return the mean and variance that `images` have at the input of every BatchNorm layer.
+    """Measure the mean and variance of `images` at the input of every BatchNorm layer.
 
-    Each layer is asked itself: with momentum 0 its moving statistics become the batch's. So the
-    variance is the one the release would store: Keras 2 divides by n - 1, Keras 3 by n. The
-    model is left as it was. A `network` of `model` that is called for nothing else spares its
-    compilation at the next call.
+    The layers measure them: with momentum 0, their moving statistics become the batch's. So the
+    variance is the one that the release would store: Keras 2 divides by n - 1, Keras 3 by n. The
+    model is left as it was. Passing the same `network` of `model` to several calls, and using it
+    for nothing else, saves compiling it each time.
     """
     with momentum_zero(model):
         (network or stack.network(model)).logits(images, training=True)
@@ -50,12 +50,12 @@ def batch_moments(
 
 
 def population_moments(stack: Stack, model: Model, batches: Iterable[Images]) -> dict[str, Moments]:
-    """Return the mean and variance that all images have at the input of every BatchNorm layer.
+    """Measure the mean and variance of all images at the input of every BatchNorm layer.
 
-    Each batch is normalised by itself, and the batches are put together by the law of total
-    variance, each weighted by its images; within a batch it is the variance that the release
-    stores. The model is left as it was, and a layer that no training pass updates keeps its
-    statistics (Wu & Johnson 2021).
+    Each batch is normalised by itself (Wu & Johnson 2021). The batches are combined by the law of
+    total variance, weighted by their numbers of images; within a batch the variance is the one
+    that the release stores. The model is left as it was. For a layer that no training pass
+    updates, the result is its own moving statistics.
 
     Raises:
         ValueError: If there are no batches.
@@ -64,18 +64,18 @@ def population_moments(stack: Stack, model: Model, batches: Iterable[Images]) ->
         found: list[tuple[int, dict[str, Moments]]] = []
         network = stack.network(model)
         for images in batches:
-            if not found:  # leaves no rounding of far larger statistics behind
+            if not found:  # once more, to leave no rounding of far larger statistics behind
                 network.logits(images, training=True)
             network.logits(images, training=True)
             found.append((len(images), moving_moments(model)))
     if not found:
-        raise ValueError("batches must hold at least one. Received: none")
+        raise ValueError("batches must hold at least one batch. Received: none")
     counts, moments = zip(*found)
     return {name: _pooled(counts, [batch[name] for batch in moments]) for name in moments[0]}
 
 
 def _pooled(counts: Sequence[int], moments: Sequence[Moments]) -> Moments:
-    """Return the moments of several batches of so many images together."""
+    """Combine the moments of several batches, which have so many images each."""
     means, variances = (np.array(parts, np.float64) for parts in zip(*moments))
     mean = np.average(means, axis=0, weights=counts)
     return mean, np.average(variances + (means - mean) ** 2, axis=0, weights=counts)
@@ -91,7 +91,7 @@ def recompute_statistics(stack: Stack, model: Model, images: Images, batch_size:
 
 
 def compare_moments(name: str, moving: Moments, batch: Moments, epsilon: float) -> LayerStatistics:
-    """Return the distance of `moving` from `batch`; `epsilon` keeps dead channels finite."""
+    """Measure the distance of `moving` from `batch`; `epsilon` keeps dead channels finite."""
     (moving_mean, moving_variance), (mean, variance) = moving, batch
     shift = (moving_mean - mean) / np.sqrt(variance + epsilon)
     ratio = np.log((moving_variance + epsilon) / (variance + epsilon))
@@ -99,7 +99,7 @@ def compare_moments(name: str, moving: Moments, batch: Moments, epsilon: float) 
 
 
 def layer_statistics(stack: Stack, model: Model, images: Images) -> list[LayerStatistics]:
-    """Return the distance of the moving statistics from those of `images`, layer by layer."""
+    """Measure how far the moving statistics of each layer are from those of `images`."""
     moving, batch = moving_moments(model), batch_moments(stack, model, images)
     return [
         compare_moments(name, moving[name], batch[name], float(layer.epsilon))
@@ -110,11 +110,11 @@ def layer_statistics(stack: Stack, model: Model, images: Images) -> list[LayerSt
 def updates_per_step(
     stack: Stack, model: Model, step: TrainStep, images: Images, labels: Labels
 ) -> dict[str, float]:
-    """Return how often one step updates BatchNorm's statistics, the median over the layers.
+    """Count how often one step updates BatchNorm's statistics: the median over the layers.
 
-    An update goes 1 - momentum of the way to the batch's mean, so the way gone tells their number:
-    0 where none runs, 2 where the graph of TensorFlow 1 runs them twice from the same statistics.
-    The model is left as it was; without BatchNorm there is nothing to tell.
+    An update goes 1 - momentum of the way to the batch's mean, so the way gone tells the number of
+    updates: 0 where none runs, 2 where the graph of TensorFlow 1 runs them twice from the same
+    statistics. The model is left as it was; without BatchNorm the result is empty.
     """
     before, batch = moving_moments(model), batch_moments(stack, model, images)
     with state_kept(model):
@@ -128,14 +128,14 @@ def updates_per_step(
 
 
 def _updates(before: np.ndarray, after: np.ndarray, batch: np.ndarray, momentum: float) -> float:
-    """Return how many updates towards `batch` took the moving mean from `before` to `after`."""
+    """Count the updates towards `batch` that took the moving mean from `before` to `after`."""
     distance = batch - before
     moved = np.vdot(after - before, distance) / np.vdot(distance, distance)
     return float(moved / (1 - momentum))
 
 
 def statistics_moved(before: dict[str, Moments], after: dict[str, Moments]) -> float:
-    """Return the largest change of any moving statistic, NaN if any is; 0 if none was updated."""
+    """Measure the largest change of any moving statistic: NaN if one is, 0 if none was updated."""
     changes = [
         float(np.max(np.abs(new - old)))
         for name in before
@@ -145,7 +145,7 @@ def statistics_moved(before: dict[str, Moments], after: dict[str, Moments]) -> f
 
 
 def statistics_summary(layers: Sequence[LayerStatistics]) -> dict[str, float]:
-    """Return the worst layer's distances, NaN if any is; nothing without BatchNorm."""
+    """Take the distances of the worst layer, NaN if one is; nothing without BatchNorm."""
     if not layers:
         return {}
     return {

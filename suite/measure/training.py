@@ -1,4 +1,4 @@
-"""The training loop, the seeds of its batches, its schedule, its evaluation, and the only clock."""
+"""The training loop, the order of its batches, its schedule, and the only clock."""
 
 from __future__ import annotations
 
@@ -16,12 +16,20 @@ from suite.data.split import pixels
 from suite.networks.types import Images, Labels
 from suite.stacks.protocol import StepResult, TrainStep
 
-DECAY = 1e-6  # of the learning rate, a step, as published
+DECAY = 1e-6  # of the learning rate per step, as published
 DROP_EPOCHS = 10  # epochs after which the learning rate falls tenfold, as published
+WARMUP_STEPS = 2  # dropped from every timing: they compile and allocate
 
 
 class Batch(NamedTuple):
-    """One training batch and its place: ``step`` over the whole run, ``epoch`` from 0."""
+    """One training batch and its place in the training.
+
+    Attributes:
+        step: Counts from 0 over the whole training.
+        epoch: Counts from 0.
+        images: ``(batch, height, width, 3)`` in [0, 1].
+        labels: ``(batch,)``.
+    """
 
     step: int
     epoch: int
@@ -30,7 +38,7 @@ class Batch(NamedTuple):
 
 
 class TimedStep(NamedTuple):
-    """What a step measured and how long it took, in seconds."""
+    """A step with its batch, what it measured and how long it took, in seconds."""
 
     batch: Batch
     result: StepResult
@@ -38,12 +46,12 @@ class TimedStep(NamedTuple):
 
 
 def clock_s() -> float:
-    """Return the time of the only clock, in seconds from an arbitrary origin."""
+    """Read the only clock, in seconds from an arbitrary origin."""
     return time.perf_counter()
 
 
 def learning_rate(base: float, *, step: int, epoch: int) -> float:
-    """Return the published schedule: tenfold drops every 10 epochs and a decay of 1e-6 a step."""
+    """Follow the published schedule: a tenfold drop every 10 epochs, a decay of 1e-6 per step."""
     return base * 0.1 ** (epoch // DROP_EPOCHS) / (1 + DECAY * step)
 
 
@@ -71,7 +79,7 @@ def batches(split: Split, *, batch_size: int, epochs: int, seed: int) -> Iterato
 
 
 def timed(step: TrainStep, batch: Batch, *, base_rate: float) -> TimedStep:
-    """Return the result and the duration of one step; the step itself waits for the device."""
+    """Make one step and time it; the step itself waits for the device."""
     rate = learning_rate(base_rate, step=batch.step, epoch=batch.epoch)
     start_s = clock_s()
     result = step(batch.images, batch.labels, rate)
@@ -81,7 +89,7 @@ def timed(step: TrainStep, batch: Batch, *, base_rate: float) -> TimedStep:
 def train(
     step: TrainStep, source: Iterable[Batch], *, steps: int, base_rate: float, title: str
 ) -> Iterator[TimedStep]:
-    """Yield each step of the training after it was made, and show the progress on the terminal."""
+    """Train, yielding each step once it is made, and show the progress on the terminal."""
     pace_s = _pace_s()
     with tqdm(
         total=steps, desc=title, unit="step", file=sys.__stderr__,
@@ -95,17 +103,11 @@ def train(
 
 
 def _pace_s() -> float:
-    """Return the seconds between two signs of progress: few on a terminal, many in a log file."""
+    """Choose the seconds between two signs of progress: few on a terminal, many in a log file."""
     return 0.5 if sys.__stderr__ and sys.__stderr__.isatty() else 20.0
 
 
-WARMUP_STEPS = 2  # dropped from every timing: they compile and allocate
-
-
 def step_timing(done: Sequence[TimedStep], batch_size: int) -> dict[str, Any]:
-    """Return the median step after the warm-up, in seconds, and the images a second it makes."""
+    """Compute the median duration of a step after the warm-up, and its images per second."""
     median_s = statistics.median(made.step_s for made in done[WARMUP_STEPS:] or done)
-    return {
-        "step_s": median_s,
-        "images_per_s": batch_size / median_s,
-    }
+    return {"step_s": median_s, "images_per_s": batch_size / median_s}

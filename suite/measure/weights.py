@@ -1,4 +1,4 @@
-"""Models with their initial weights: ImageNet's, a file's, random, or the suite's own surrogate."""
+"""The initial weights of a case's model: random, ImageNet's, a file's, or the suite's surrogate."""
 
 from __future__ import annotations
 
@@ -31,28 +31,29 @@ from suite.stacks.protocol import Stack
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-SURROGATE_RATE = 6e-4  # learning rate of the pretraining, by Adam
+SURROGATE_RATE = 6e-4  # learning rate of the pretraining by Adam
 PLAIN_RATE = 1e-4  # the same without BatchNorm, where larger steps kill the units of deep layers
+SURROGATE_MOMENTUM = 0.9  # of BatchNorm in the pretraining, so that its statistics settle
 STANDARDISING_EPSILON = 1e-6  # keeps a channel that is constant over the images finite
-STANDARDISING_IMAGES = 256
-SURROGATE_MOMENTUM = 0.9  # of BatchNorm while pretraining, so that its statistics have settled
+STANDARDISING_IMAGES = 256  # about so many
 SYNTHETIC_SEED = 0
 IMAGENET_URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
 
 Weights: TypeAlias = "list[np.ndarray]"
+"""Weights and statistics of the layers below the head, in order."""
 
 
 def initial_model(stack: Stack, case: Case, *, seed: int, environment: Mapping[str, Any]) -> Model:
-    """Return the model of `case` with the weights it starts from.
+    """Build the model of `case` with the weights that it starts from.
 
     Args:
         stack: The framework under measurement.
         case: Its ``weights`` say where they come from.
-        seed: Of the random weights, and of the surrogate's pretraining.
-        environment: Versions and code digest; part of the surrogate's key.
+        seed: Seed of random weights, and of the surrogate's pretraining.
+        environment: Versions and digests; part of the surrogate's key.
 
     Raises:
-        WeightsError: If the weights cannot be had, or do not fit.
+        WeightsError: If the weights cannot be loaded, or do not fit.
     """
     if case.weights != "surrogate":
         stack.seed(seed)
@@ -65,7 +66,7 @@ def initial_model(stack: Stack, case: Case, *, seed: int, environment: Mapping[s
 
 
 def build(stack: Stack, case: Case, *, base_weights: str | None = None) -> Model:
-    """Return the untrained model of `case`; `base_weights` goes to `keras.applications`."""
+    """Build the untrained model of `case`; `base_weights` are passed to `keras.applications`."""
     row = ARCHITECTURES[case.architecture]
     options = {name: getattr(case, name) for name in row.options}
     if row.imagenet:
@@ -76,7 +77,7 @@ def build(stack: Stack, case: Case, *, base_weights: str | None = None) -> Model
 
 
 def published_model(stack: Stack, case: Case) -> Model:
-    """Return the model of `case` with random weights, ImageNet's, or those of a file.
+    """Build the model of `case` with random weights, ImageNet's, or those of a file.
 
     Raises:
         WeightsError: If the file is missing or does not fit, or the download fails.
@@ -98,7 +99,7 @@ def published_model(stack: Stack, case: Case) -> Model:
 
 
 def imagenet_weights(name: str, checksum: str, *, base_url: str = IMAGENET_URL) -> Path:
-    """Return the file of ImageNet's weights without top, downloaded into the cache if need be.
+    """Locate the file of ImageNet's weights without top; download it into the cache if missing.
 
     Raises:
         WeightsError: If the download fails or its checksum is wrong.
@@ -112,12 +113,12 @@ def imagenet_weights(name: str, checksum: str, *, base_url: str = IMAGENET_URL) 
         raise WeightsError(
             f"{base_url}{name}: download failed. Found: {error}. Expected: ImageNet's weights of "
             f"that name, {checksum}. Try again, or fetch the file elsewhere and give its path "
-            f"with `-- --weights NET=FILE`."
+            f"with `-- --weights ARCHITECTURE=FILE`."
         ) from error
 
 
 def base_weights(model: Model) -> Weights:
-    """Return the weights and statistics of every layer below the head, in order."""
+    """Read the weights and statistics of every layer below the head, in order."""
     layers = (layer for layer in model.layers if layer.name not in HEAD_LAYERS)
     return [np.asarray(array) for layer in layers for array in layer.get_weights()]
 
@@ -131,8 +132,8 @@ def set_base_weights(model: Model, weights: Weights) -> None:
     expected = [array.shape for array in base_weights(model)]
     if [array.shape for array in weights] != expected:
         raise WeightsError(
-            f"surrogate weights of other shapes than {model.name}'s: delete the cached file under "
-            f"{cache_root() / 'surrogates'} and run again"
+            f"The surrogate weights are of other shapes than {model.name}'s: delete the cached "
+            f"file under {cache_root() / 'surrogates'} and run again."
         )
     remaining = iter(weights)
     for layer in model.layers:
@@ -141,13 +142,17 @@ def set_base_weights(model: Model, weights: Weights) -> None:
 
 
 def surrogate(stack: Stack, case: Case, *, seed: int, environment: Mapping[str, Any]) -> Weights:
-    """Return base weights pretrained on synthetic signs, which stand in for ImageNet's.
+    """Load base weights pretrained on synthetic signs in place of ImageNet's; make them if missing.
 
-    A network with BatchNorm learns from ImageNet-style inputs (0 to 255, BGR, mean subtracted),
-    so that its statistics belong to other data and another scale: the cause of the stall. One
-    without has no statistics to be wrong, and learns from pixels in [0, 1]: scaled down 255-fold
-    its few channels would show nothing but their biases, which ImageNet's weights do not suffer
-    from. Cached by a key of everything that made them.
+    A network with BatchNorm is pretrained on ImageNet-style inputs (0 to 255, BGR, mean
+    subtracted), so that its statistics belong to other data and another scale: the cause of the
+    stall. A network without BatchNorm has no statistics to be wrong, and is pretrained on pixels
+    in [0, 1]: on inputs 255 times smaller than those of its pretraining, its few channels would
+    give little more than their biases, which ImageNet's weights do not suffer from. The weights
+    are cached by a key of everything that made them.
+
+    Raises:
+        WeightsError: If the cached file is damaged.
     """
     signs = load_synthetic(size_px=case.size_px, seed=SYNTHETIC_SEED)
     made_by = {
@@ -167,7 +172,7 @@ def surrogate(stack: Stack, case: Case, *, seed: int, environment: Mapping[str, 
 
 
 def pretrain(stack: Stack, case: Case, signs: Split, *, seed: int) -> Weights:
-    """Return the base weights after pretraining on synthetic `signs`."""
+    """Pretrain the case's network on synthetic `signs`; return its base weights."""
     stack.seed(seed)
     model = build(stack, case)
     model.trainable = True
@@ -190,13 +195,13 @@ def pretrain(stack: Stack, case: Case, signs: Split, *, seed: int) -> Weights:
 
 
 def standardised(stack: Stack, model: Model, images: Images) -> Model:
-    """Return `model`, each convolution's output over `images` given mean 0 and variance 1.
+    """Scale each convolution of `model` so that its output over `images` has mean 0, variance 1.
 
-    Salimans & Kingma 2016, section 3: what BatchNorm would do to the first batch, done once to
-    the initial weights. Without it, one VGG19 with few channels in five never leaves 5 %.
+    This does to the initial weights, once, what BatchNorm would do to the first batch (Salimans &
+    Kingma 2016, section 3). Without it, one VGG19 in five with few channels never leaves 5 %.
     """
     for layer in model.layers:
-        if "conv" in layer.name:
+        if isinstance(layer, stack.keras.layers.Conv2D):
             activation, layer.activation = layer.activation, stack.keras.activations.linear
             below = stack.network(stack.keras.Model(model.input, layer.output))
             outputs = below.logits(images, training=False)
@@ -208,14 +213,14 @@ def standardised(stack: Stack, model: Model, images: Images) -> Model:
 
 
 def save_weights(path: Path, weights: Weights) -> None:
-    """Write `weights` as an ``.npz`` in one atomic step."""
+    """Write `weights` to an ``.npz`` file in one atomic step."""
     file = io.BytesIO()
     np.savez(file, *weights)
     write_atomically(path, file.getvalue())
 
 
 def load_weights(path: Path) -> Weights:
-    """Return the weights in `path`, in their order.
+    """Read the weights in `path`, in their order.
 
     Raises:
         WeightsError: If the file is damaged.
@@ -225,5 +230,5 @@ def load_weights(path: Path) -> Weights:
             return [arrays[f"arr_{index}"] for index in range(len(arrays.files))]
     except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         raise WeightsError(
-            f"{path} is damaged: {error}. Delete it (`rm {path}`); the next run makes it anew."
+            f"{path} is damaged: {error}. Delete it (`rm {path}`); the next run makes it again."
         ) from error

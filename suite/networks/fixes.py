@@ -90,8 +90,7 @@ def apply(
             only ``precise-bn`` needs it.
 
     Raises:
-        ValueError: If `name` is no fix, `model` is not built, or an argument that the fix needs is
-            missing.
+        ValueError: If `name` is no fix, `model` is not built, or a needed argument is missing.
         FixError: If the model, or this release of Keras, cannot take the fix.
     """
     require_fix(name)

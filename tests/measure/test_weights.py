@@ -297,5 +297,7 @@ def test_published_weights_need_the_published_size() -> None:
             {"architecture": "resnet50", "blocks": (1, 1, 1, 1)},
             {"architecture": "alexnet"},
         ):
-            with pytest.raises(ValueError, match=r"^weights must be 'random' or 'surrogate' but"):
+            with pytest.raises(
+                ValueError, match=r"^weights must be 'random' or 'surrogate', except"
+            ):
                 Case(**row, weights=weights_of_others)

@@ -1,4 +1,4 @@
-"""What is asked of a case, one file a question; `QUESTIONS` chooses."""
+"""The questions that a case can ask, one file each; `QUESTIONS` chooses."""
 
 from __future__ import annotations
 
@@ -18,4 +18,4 @@ QUESTIONS: Mapping[str, Callable[[Run], Measured]] = MappingProxyType(
         "traps": traps.traps,
     }
 )
-"""What answers each of `suite.cases.QUESTIONS`."""
+"""The function that answers each of `suite.cases.QUESTIONS`."""

@@ -1,4 +1,4 @@
-"""What CleverHans' fast gradient method does to images, against the same attack by hand."""
+"""What does CleverHans' fast gradient method do, beside the same attack computed by hand?"""
 
 from __future__ import annotations
 
@@ -10,19 +10,27 @@ from suite.measure.run import Measured, Run, fixed_training, probe
 from suite.networks.types import Images, Labels, Model
 from suite.stacks.protocol import Stack
 
-LINEAR_SIDE_PX = 8
+LINEAR_SIDE_PX = 8  # of the images for the linear model, whose attack is computed by hand
 LINEAR_CLASSES = 5
 LINEAR_IMAGES = 64
+
+
+def attack(run: Run) -> Measured:
+    """Attack the case's untrained model and measure what CleverHans' attack does."""
+    model = fixed_training(run).model
+    images, labels = probe(run.test, len(run.test.labels))
+    metrics = attack_metrics(run.stack, model, images, labels, epsilon=run.case.epsilon)
+    return Measured({**metrics, "parameters": float(model.count_params())}, {}, [], {})
 
 
 def attack_metrics(
     stack: Stack, model: Model, images: Images, labels: Labels, *, epsilon: float
 ) -> dict[str, float]:
-    """Return the properties of the perturbed `images`, crafted in the inference phase.
+    """Measure the perturbed `images`, crafted in the inference phase, and their effect.
 
     Args:
         stack: The framework under measurement.
-        model: The model that is attacked; its state must not change.
+        model: The model that is attacked; a change of its state is measured too.
         images: ``(batch, height, width, 3)`` in [0, 1].
         labels: ``(batch,)``, the true ones.
         epsilon: FGSM step in the max norm.
@@ -48,16 +56,17 @@ def attack_metrics(
 
 
 def state_change(before: list[np.ndarray], after: list[np.ndarray]) -> float:
-    """Return the largest change of any weight or statistic."""
+    """Measure the largest change of any weight or statistic."""
     changes = [np.max(np.abs(old - new)) for old, new in zip(before, after)]
     return float(np.max(changes))
 
 
 def linear_errors(stack: Stack, *, epsilon: float) -> dict[str, float]:
-    """Return how far CleverHans is from FGSM by hand on a linear model.
+    """Measure how far CleverHans is from FGSM by hand on a linear model.
 
-    The true labels are drawn so that most predictions are wrong: an attack that used them would
-    be as far from the one by hand, which uses the predictions, as ``linear_label_gap`` tells.
+    ``linear_error`` is the distance from the attack by hand that uses the model's predictions, as
+    CleverHans should. ``linear_label_gap`` is the distance from the one that uses other labels:
+    it shows that the labels matter.
     """
     rng = np.random.default_rng(0)
     shape = (LINEAR_IMAGES, LINEAR_SIDE_PX, LINEAR_SIDE_PX, 3)
@@ -79,9 +88,10 @@ def linear_errors(stack: Stack, *, epsilon: float) -> dict[str, float]:
 
 
 def fgsm_by_hand(images: Images, kernel: np.ndarray, labels: Labels, epsilon: float) -> Floats:
-    """Return x + epsilon sign(dCE/dx), clipped to [0, 1], for logits = flat(x) @ kernel.
+    """Compute x + epsilon sign(dCE/dx), clipped to [0, 1], for logits = flat(x) @ kernel.
 
-    Goodfellow et al. 2015; the gradient of softmax cross-entropy is (p - onehot(y)) @ kernel.T.
+    This is FGSM (Goodfellow et al. 2015); the gradient of the softmax cross-entropy is
+    (p - onehot(y)) @ kernel.T.
     """
     logits = images.reshape(len(images), -1).astype(np.float64) @ kernel
     probabilities: Floats = softmax(logits, axis=1)
@@ -89,11 +99,3 @@ def fgsm_by_hand(images: Images, kernel: np.ndarray, labels: Labels, epsilon: fl
     gradient: Floats = (probabilities @ kernel.T).reshape(images.shape)
     perturbed: Floats = np.clip(images + epsilon * np.sign(gradient), 0, 1)
     return perturbed
-
-
-def attack(run: Run) -> Measured:
-    """Return what CleverHans' attack does to the case's untrained model."""
-    model = fixed_training(run).model
-    images, labels = probe(run.test, len(run.test.labels))
-    metrics = attack_metrics(run.stack, model, images, labels, epsilon=run.case.epsilon)
-    return Measured({**metrics, "parameters": float(model.count_params())}, {}, [], {})

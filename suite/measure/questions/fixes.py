@@ -14,11 +14,11 @@ from suite.networks.batch_norm import batch_norms, state_kept
 from suite.networks.fixes import Fixed
 from suite.stacks.protocol import Network, TrainStep
 
-TIMED_PAIRS = 12  # of a fix's step and the control's, in turns
+TIMED_PAIRS = 12  # each of a step of the fix and one of the control
 
 
 def measure_fix(run: Run) -> Measured:
-    """Return what training under the case's fix did, and what the fix is worth and costs."""
+    """Train under the case's fix; measure also robustness, recomputed statistics and cost."""
     fixed, network, step, measured = trained(run)
     metrics = {
         **measured.metrics,
@@ -30,7 +30,7 @@ def measure_fix(run: Run) -> Measured:
 
 
 def robustness(run: Run, network: Network) -> dict[str, float]:
-    """Return the accuracy under projected gradient descent in both phases."""
+    """Measure the accuracy under projected gradient descent in both phases."""
     epsilon = run.case.epsilon
     return {
         "pgd_accuracy": pgd_accuracy(network, run.test, epsilon=epsilon, training=False),
@@ -41,7 +41,7 @@ def robustness(run: Run, network: Network) -> dict[str, float]:
 
 
 def after_precise_bn(run: Run, network: Network) -> dict[str, float]:
-    """Return the evaluation with recomputed statistics, which are put back; {} without any."""
+    """Evaluate with recomputed moving statistics, then put back the old; {} without BatchNorm."""
     if not any(batch_norms(network.model)):
         return {}
     with state_kept(network.model):
@@ -51,9 +51,9 @@ def after_precise_bn(run: Run, network: Network) -> dict[str, float]:
 
 
 def cost_ratio(run: Run, fixed: Fixed, step: TrainStep) -> float:
-    """Return the median step of the fix over the control's, made in turns in this process.
+    """Divide the fix's median step time by the control's; their steps alternate in this process.
 
-    It trains on: nothing can be measured of the model after this. Each takes its own batch size.
+    Each has its own batch size. The model is trained further, so this must be measured last.
     """
     case, control = run.case, build(run.stack, run.case)
     unfixed = run.stack.train_step(control, phases=case.phases, epsilon=case.epsilon)

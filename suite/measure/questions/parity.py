@@ -1,4 +1,4 @@
-"""The trace of a case's first steps: every array in a few numbers that two releases compare by."""
+"""What do a case's first steps compute, array by array, from the same weights in every release?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from suite.measure.run import Measured, Run
 from suite.measure.statistics import batch_moments
 from suite.measure.training import Batch, batches, learning_rate
 from suite.measure.weights import build
-from suite.networks.batch_norm import batch_norms, moving_moments, state_kept
+from suite.networks.batch_norm import batch_norms, is_batch_norm, moving_moments, state_kept
 from suite.networks.phases import TRAINING, Phases
 from suite.networks.types import Images, Labels, Model
 from suite.stacks.protocol import Network, Stack, StepResult
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-PROJECTIONS = 4  # of each array; two different arrays agree in all of them by no chance
-DIGITS = 9  # significant digits kept, one more than float32 has
+PROJECTIONS = 4  # of each array; two different arrays have no chance to agree in all of them
+DIGITS = 9  # significant digits that are kept, one more than float32 has
+MOVING = ("moving_mean", "moving_variance")  # the weights that are statistics
+
 Entry: TypeAlias = "dict[str, Any]"
 """One quantity of one step and layer, in JSON values."""
 
@@ -41,13 +43,28 @@ DRAWS: Mapping[str, Callable[..., np.ndarray]] = MappingProxyType(
         "moving_variance": lambda rng, shape: rng.uniform(0.5, 4, shape),
     }
 )
-"""Initial weights by name: kernels after He et al. 2015; statistics that belong to no data."""
+"""How initial weights are drawn, by name: kernels as in He et al. 2015; statistics of no data."""
+
+
+def parity(run: Run) -> Measured:
+    """Trace the case's first steps, from weights that are the same in every release."""
+    case, stack = run.case, run.stack
+    stack.seed(run.seed)
+    model = build(stack, case)
+    plant(model, seed=run.seed)
+    source = batches(run.train, batch_size=case.batch_size, epochs=case.epochs, seed=run.seed)
+    traced = trace_steps(
+        stack, model, source,
+        phases=case.phases, epsilon=case.epsilon, base_rate=case.learning_rate,
+    )  # fmt: skip
+    parameters = float(model.count_params())
+    return Measured({**traced_metrics(traced), "parameters": parameters}, {}, traced, {})
 
 
 def plant(model: Model, *, seed: int) -> None:
-    """Set every weight and statistic of `model` to what NumPy draws from `seed` and its name.
+    """Set every weight and statistic of `model` to values drawn by NumPy from `seed` and its name.
 
-    No framework's initialiser has a part in them, nor the order of the layers.
+    They depend on no framework's initialiser and on no order of the layers.
     """
     for key, layer in layers_by_key(model).items():
         drawn = [
@@ -58,15 +75,15 @@ def plant(model: Model, *, seed: int) -> None:
 
 
 def generator(name: str, seed: int) -> np.random.Generator:
-    """Return NumPy's generator for one name and seed."""
+    """Make NumPy's generator for one name and seed."""
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
 def layers_by_key(model: Model) -> dict[str, Model]:
-    """Return the layers that have weights by a name that is the same in every release.
+    """Map names that are the same in every release to the layers that have weights.
 
-    Keras numbers the layers that have no name, each release in its own way: they are called by
-    their class and their place among those.
+    Keras numbers layers without a name, each release in its own way: here they are named by
+    their class and their place among its layers.
     """
     found: dict[str, Model] = {}
     counts: dict[str, int] = {}
@@ -81,7 +98,7 @@ def layers_by_key(model: Model) -> dict[str, Model]:
 
 
 def weight_name(weight: Any) -> str:
-    """Return the name of a Keras variable without its layer's: ``kernel``, ``gamma``."""
+    """Name a Keras variable without its layer: ``kernel``, ``gamma``."""
     return str(weight.name).rsplit("/", maxsplit=1)[-1].split(":")[0]
 
 
@@ -94,15 +111,15 @@ def trace_steps(
     epsilon: float,
     base_rate: float,
 ) -> list[Entry]:
-    """Return what each step of `source` did to `model`, cause before effect.
+    """Make the steps of `source` and trace what each computes, causes before effects.
 
     Args:
         stack: The framework under measurement.
-        model: Starts from the weights it has; ends where the steps take it.
-        source: The batches, one a step.
+        model: Is trained from the weights that it has.
+        source: The batches, one for each step.
         phases: The phase of each pass of the adversarial loss; None takes the plain loss.
         epsilon: FGSM step in the max norm; pixels are in [0, 1].
-        base_rate: Learning rate, before its published schedule.
+        base_rate: Learning rate before its published schedule.
     """
     network, asked = stack.network(model), stack.network(model)
     step = stack.train_step(model, phases=phases, epsilon=epsilon)
@@ -123,7 +140,7 @@ def trace_steps(
 
 
 def traced_metrics(traced: Iterable[Entry]) -> dict[str, float]:
-    """Return whether every number is finite, and the largest change of a pixel at step 0."""
+    """Tell whether every number is finite, and the largest change of a pixel at step 0."""
     numbers = [
         number
         for entry in traced
@@ -140,7 +157,7 @@ def initial(stack: Stack, model: Model) -> Iterator[Entry]:
     """Yield the constants of every BatchNorm layer and every weight before the first step."""
     observed: dict[tuple[float, float], dict[str, float]] = {}
     for key, layer in layers_by_key(model).items():
-        if type(layer).__name__ == "BatchNormalization":
+        if is_batch_norm(layer):
             constants = float(layer.momentum), float(layer.epsilon)
             if constants not in observed:
                 observed[constants] = batch_norm_constants(stack, layer)
@@ -159,11 +176,11 @@ def initial(stack: Stack, model: Model) -> Iterator[Entry]:
 
 
 def batch_norm_constants(stack: Stack, layer: Model) -> dict[str, float]:
-    """Return what a BatchNorm layer with the settings of `layer` really computes with.
+    """Observe the constants that a BatchNorm layer with the settings of `layer` computes with.
 
-    Those are its momentum, its epsilon, and what it takes from the number of values when it
-    divides the sum of squares for the moving variance: 0 or 1. A copy of one channel is asked, on
-    eight values: 0 and 2, four times each.
+    They are its momentum, its epsilon, and what it subtracts from the number of values to divide
+    the sum of squares for the moving variance: 0 or 1. They are seen in a copy with one channel,
+    on eight values: 0 and 2, four times each.
     """
     inputs = stack.keras.Input((2, 2, 1))
     settings = {**layer.get_config(), "name": "probe", "trainable": True}
@@ -185,7 +202,7 @@ def batch_norm_constants(stack: Stack, layer: Model) -> dict[str, float]:
 
 
 def weights_by_key(model: Model) -> dict[tuple[str, str], np.ndarray]:
-    """Return every weight and statistic by its layer's key and its own name."""
+    """Read every weight and statistic, by its layer's key and its own name."""
     return {
         (key, weight_name(weight)): np.asarray(array)
         for key, layer in layers_by_key(model).items()
@@ -194,7 +211,7 @@ def weights_by_key(model: Model) -> dict[tuple[str, str], np.ndarray]:
 
 
 def batch_entry(images: Images, labels: Labels, rate: float) -> Entry:
-    """Return the digest of a batch and the learning rate that the step is given."""
+    """Describe a batch by its digest, with the learning rate that its step is given."""
     digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
     return {
         "quantity": "batch",
@@ -206,9 +223,9 @@ def batch_entry(images: Images, labels: Labels, rate: float) -> Entry:
 
 
 def moments(stack: Stack, network: Network, images: Images) -> Iterator[Entry]:
-    """Yield the statistics of every BatchNorm's input, and how far its moving ones are from them.
+    """Yield the batch's statistics at every BatchNorm, and their distance from the moving ones.
 
-    The first layer whose batch statistics differ stands behind the first whose output does.
+    Where releases differ, the first such layer follows the first layer whose output differs.
     """
     model = network.model
     batch = batch_moments(stack, model, images, network=network)
@@ -224,10 +241,10 @@ def moments(stack: Stack, network: Network, images: Images) -> Iterator[Entry]:
 def passes(
     network: Network, images: Images, labels: Labels, *, phases: Phases | None, epsilon: float
 ) -> Iterator[Entry]:
-    """Yield what the suite's own passes do from the state before the step, and leave it so.
+    """Yield what the suite's own passes compute before the step, and put its state back.
 
-    The cross-entropies replay the step's passes one by one: where the step reports others, it
-    does not run as it was told.
+    The cross-entropies replay the step's passes one by one: if the step reports others, it does
+    not run as it was told.
     """
     yield summarised("inference logits", "", network.logits(images, training=False))
     if phases is None:
@@ -251,7 +268,7 @@ def passes(
 
 
 def perturbation(images: Images, perturbed: Images) -> Entry:
-    """Return the largest change of a pixel, and of every pixel whether it rose, a bit each."""
+    """Describe a perturbation: its largest change, and one bit for each pixel that rose."""
     change = perturbed.astype(np.float64) - images
     signs = np.packbits(change > 0).tobytes()
     return {
@@ -263,7 +280,7 @@ def perturbation(images: Images, perturbed: Images) -> Entry:
 
 
 def gradient_entries(model: Model, gradients: list[np.ndarray]) -> list[Entry]:
-    """Return the gradients in the order in which they are made: the last layer's first."""
+    """Summarise the gradients in the order of backpropagation: the last layer's first."""
     places = {
         id(weight): (key, weight_name(weight))
         for key, layer in layers_by_key(model).items()
@@ -275,7 +292,7 @@ def gradient_entries(model: Model, gradients: list[np.ndarray]) -> list[Entry]:
 
 
 def result_entries(result: StepResult) -> list[Entry]:
-    """Return the losses that a step reports, after those of the passes they are made of."""
+    """List the losses that a step reports: those of its passes, then their sum."""
     names = ("clean_ce", "adversarial_ce", "loss")
     values = {name: getattr(result, name) for name in names}
     return [
@@ -288,20 +305,21 @@ def result_entries(result: StepResult) -> list[Entry]:
 def changes(
     before: Mapping[tuple[str, str], np.ndarray], after: Mapping[tuple[str, str], np.ndarray]
 ) -> tuple[list[Entry], list[Entry]]:
-    """Return the change of every moving statistic by the step, and that of every weight."""
+    """Summarise a step's changes: those of the moving statistics, and those of the weights."""
     entries = [
         summarised("change", key, np.subtract(after[key, name], old, dtype=np.float64), weight=name)
         for (key, name), old in before.items()
     ]
-    statistics = [entry for entry in entries if entry["weight"].startswith("moving")]
+    statistics = [entry for entry in entries if entry["weight"] in MOVING]
     return statistics, [entry for entry in entries if entry not in statistics]
 
 
 def summarised(quantity: str, layer: str, array: np.ndarray, *, weight: str = "") -> Entry:
-    """Return the root mean square of `array` and its seeded random projections.
+    """Summarise `array` by its root mean square and its seeded random projections.
 
-    A projection is the sum of the elements, each with a random sign, over the square root of
-    their number: of the difference of two arrays, its mean square is that of the difference.
+    A projection is the sum of the elements, each with a random sign, divided by the square root
+    of their number. The mean square of the projection of a difference of two arrays is expected
+    to be the mean square of that difference.
     """
     flat = np.asarray(array, dtype=np.float64).ravel()
     size = len(flat)
@@ -316,27 +334,12 @@ def summarised(quantity: str, layer: str, array: np.ndarray, *, weight: str = ""
 
 
 def signs(size: int, index: int) -> np.ndarray:
-    """Return `size` random signs; NumPy promises the raw bits of PCG64 never to change."""
+    """Draw `size` random signs; NumPy promises that the raw bits of PCG64 never change."""
     raw = np.random.PCG64([size, index]).random_raw((size + 63) // 64)
     bits = np.unpackbits(np.asarray(raw, dtype="<u8").view(np.uint8))[:size]
     return 2.0 * bits - 1.0
 
 
 def rounded(value: float) -> float:
-    """Return `value` in `DIGITS` significant digits."""
+    """Round `value` to `DIGITS` significant digits."""
     return float(f"{value:.{DIGITS}g}")
-
-
-def parity(run: Run) -> Measured:
-    """Return the trace of the first steps, from weights that are the same in every release."""
-    case, stack = run.case, run.stack
-    stack.seed(run.seed)
-    model = build(stack, case)
-    plant(model, seed=run.seed)
-    source = batches(run.train, batch_size=case.batch_size, epochs=case.epochs, seed=run.seed)
-    traced = trace_steps(
-        stack, model, source,
-        phases=case.phases, epsilon=case.epsilon, base_rate=case.learning_rate,
-    )  # fmt: skip
-    parameters = float(model.count_params())
-    return Measured({**traced_metrics(traced), "parameters": parameters}, {}, traced, {})

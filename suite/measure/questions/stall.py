@@ -1,4 +1,4 @@
-"""Does the case's model train, and does its inference phase follow?"""
+"""Does the case's model train, and does its inference phase follow the training phase?"""
 
 from __future__ import annotations
 
@@ -23,12 +23,19 @@ from suite.networks.fixes import Fixed
 from suite.networks.phases import INFERENCE, TRAINING
 from suite.stacks.protocol import Network, TrainStep
 
-TAIL = 4  # end-of-training means are taken over the last 1/4 of the steps
-PROBE_IMAGES = 256  # whose batch statistics the moving ones are compared with
+TAIL = 4  # means at the end of training are taken over the last 1/4 of the steps
+PROBE_IMAGES = 256  # the moving statistics are compared with those of so many images
 
 
 class Trained(NamedTuple):
-    """A training that has ended, and what goes on from there."""
+    """A finished training, and what is needed to go on from there.
+
+    Attributes:
+        fixed: The model and how it was trained.
+        network: The passes of the model.
+        step: Its update.
+        measured: What the training did.
+    """
 
     fixed: Fixed
     network: Network
@@ -37,12 +44,12 @@ class Trained(NamedTuple):
 
 
 def train_and_evaluate(run: Run) -> Measured:
-    """Return what training the case's model did, step by step and epoch by epoch."""
+    """Train and evaluate the case's model; return its metrics and curves."""
     return trained(run).measured
 
 
 def trained(run: Run) -> Trained:
-    """Train the case's model and return it with what training did."""
+    """Train and evaluate the case's model; return it with its metrics and curves."""
     fixed = fixed_training(run)
     model, network = fixed.model, run.stack.network(fixed.model)
     step = run.stack.train_step(
@@ -67,9 +74,9 @@ def trained(run: Run) -> Trained:
 
 
 def first_step(run: Run, fixed: Fixed, network: Network, step: TrainStep) -> dict[str, float]:
-    """Return what a first step does that its losses do not tell, and undo it.
+    """Examine a first step, and undo it: the phases it really runs in, its updates of statistics.
 
-    ``phases_agree`` tells whether it really runs in the phases that it was told.
+    ``phases_agree`` is 1 where these phases are the fix's.
     """
     images, labels = probe(run.train, fixed.batch_size)
     adversarial = fixed.phases.adversarial if fixed.phases else INFERENCE
@@ -91,7 +98,7 @@ def first_step(run: Run, fixed: Fixed, network: Network, step: TrainStep) -> dic
 def train_epochs(
     run: Run, fixed: Fixed, network: Network, step: TrainStep
 ) -> tuple[list[TimedStep], list[dict[str, float]]]:
-    """Train to the end and return every step and, for every epoch, its evaluation."""
+    """Train to the end; return every step, and the evaluation after every epoch."""
     case = run.case
     done: list[TimedStep] = []
     epochs: list[dict[str, float]] = []
@@ -107,14 +114,14 @@ def train_epochs(
 
 
 def evaluate_both(network: Network, test: Split, *, epsilon: float) -> dict[str, float]:
-    """Return the evaluation in the inference phase, and in the training phase with that prefix."""
+    """Evaluate in both phases; metrics of the training phase have that as their prefix."""
     inference = evaluate(network, test, epsilon=epsilon, training=False)
     training = evaluate(network, test, epsilon=epsilon, training=True)
     return {**inference, **{f"training_phase_{name}": value for name, value in training.items()}}
 
 
 def step_curves(done: Sequence[TimedStep]) -> dict[str, list[float]]:
-    """Return one curve a step for each field of the results, and for the step's duration."""
+    """Make one curve over the steps for each field of their results, and for their duration."""
     results = [made.result._asdict() for made in done]
     names = [name for name, value in results[0].items() if value is not None]
     curves = {f"step_{name}": [result[name] for result in results] for name in names}
@@ -122,12 +129,12 @@ def step_curves(done: Sequence[TimedStep]) -> dict[str, list[float]]:
 
 
 def epoch_curves(epochs: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
-    """Return one curve an epoch for each evaluated metric."""
+    """Make one curve over the epochs for each evaluated metric."""
     return {name: [epoch[name] for epoch in epochs] for name in epochs[0]}
 
 
 def tail_metrics(curves: Mapping[str, Sequence[float]], *, entropy: float) -> dict[str, float]:
-    """Return the means of the last steps: training accuracy, information gain of each branch."""
+    """Average over the last steps: training accuracy, and information gain of each branch."""
 
     def tail(name: str) -> float:
         values = curves[name]

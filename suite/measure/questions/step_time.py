@@ -1,4 +1,4 @@
-"""What does an adversarial step cost beside a plain one, in time and memory?"""
+"""What does an adversarial step cost compared with a plain one, in time and memory?"""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from suite.stacks.protocol import Stack
 
 
 def time_steps(run: Run) -> Measured:
-    """Time plain and adversarial steps, made in turns in one process.
+    """Time plain and adversarial steps, which alternate in one process.
 
     Args:
-        run: Its training images give as many timed pairs of steps as they fill batches, less
-            the warm-up. Its timer times the adversarial step; the plain one is its set-up.
+        run: Every batch of its training images makes a pair of steps; the first are the warm-up.
+            Its timer times the adversarial step, for which the plain one is the set-up.
 
     Raises:
         ValueError: If the run has no timer.
@@ -55,7 +55,7 @@ def time_steps(run: Run) -> Measured:
 
 
 def memory_meter(stack: Stack) -> Callable[[], dict[str, float]]:
-    """Return a function that tells the peak memory taken since now, in bytes.
+    """Start measuring memory; the function returned gives the peak taken since now, in bytes.
 
     It is the device's where there is one, else the growth of this process; nothing where the
     system does not let a process measure it anew.
@@ -74,7 +74,7 @@ def memory_meter(stack: Stack) -> Callable[[], dict[str, float]]:
 
 
 def timed_pairs(run: Run, model: Model, made: Mapping[str, Sequence[TimedStep]]) -> Measured:
-    """Return the metrics of the timed steps; the ratio is that of the medians."""
+    """Compute the metrics of the timed steps; the ratio is that of the medians."""
     named = {
         f"{loss}_{key}": value
         for loss, done in made.items()

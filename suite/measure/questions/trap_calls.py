@@ -1,4 +1,4 @@
-"""The calls whose meaning depends on the release, each observed by running it."""
+"""The calls whose meaning depends on the release: each is run, and what it does is observed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from suite.networks.batch_norm import batch_norms
 from suite.networks.types import Keras, Model
 
 OUTCOMES = (
@@ -26,15 +27,15 @@ OUTCOMES = (
     "accuracy",
     "other",
 )
-"""What a trap can be seen to do; its place here is its number in a record, so only append."""
+"""What a call can be seen to do. The place here is the number in a record: only append."""
 
 INPUTS = np.array([[0.0], [2.0]], np.float32)  # mean 1, variance 1
-MOVING_MEAN = 4.0  # beside a moving variance of 1
+TARGETS = np.zeros_like(INPUTS)
+MOVING_MEAN = 4.0  # planted beside a moving variance of 1
 MEAN_SQUARES = {"training": 1.0, "inference": 10.0}
 """Mean square of `INPUTS` normalised by their own statistics, and by the moving ones."""
 
-TARGETS = np.zeros_like(INPUTS)
-LOSS = 7  # no loss of `INPUTS`
+LOSS = 7  # added to the inputs: no real loss of `INPUTS`
 
 
 class Seen(NamedTuple):
@@ -42,7 +43,7 @@ class Seen(NamedTuple):
 
     Attributes:
         outcome: One of `OUTCOMES`.
-        detail: The number or the error it was told by.
+        detail: The number or the error that shows it.
     """
 
     outcome: str
@@ -50,9 +51,9 @@ class Seen(NamedTuple):
 
 
 def _raised(error: Exception) -> Seen:
-    """Return what is seen of a call that is refused: the line of the message that tells why.
+    """Describe a refused call by the line of the error's message that tells why.
 
-    TensorFlow puts its users' traceback, and the error once more below it, into the message.
+    TensorFlow's message contains the user's traceback, and below it the error once more.
     """
     name = f"{type(error).__name__}: "
     lines = [line.strip() for line in str(error).splitlines()]
@@ -60,7 +61,7 @@ def _raised(error: Exception) -> Seen:
 
 
 def lr_argument(keras: Keras) -> Seen:
-    """Return what ``SGD(lr=0.5)`` does with its argument."""
+    """Observe what ``SGD(lr=0.5)`` does with its argument."""
     try:
         optimizer = keras.optimizers.SGD(lr=0.5)
     except (TypeError, ValueError) as error:
@@ -70,7 +71,7 @@ def lr_argument(keras: Keras) -> Seen:
 
 
 def decay_argument(keras: Keras) -> Seen:
-    """Return what ``SGD(decay=1)`` does with its argument: the second step is half the first."""
+    """Observe what ``SGD(decay=1)`` does: its second step should be half the first."""
     try:
         optimizer = keras.optimizers.SGD(learning_rate=0.5, decay=1.0)
     except (TypeError, ValueError) as error:
@@ -79,14 +80,14 @@ def decay_argument(keras: Keras) -> Seen:
 
 
 def _decayed(keras: Keras, optimizer: Any) -> Seen:
-    """Return whether a second step of an optimizer is half its first, of 0.5."""
+    """Observe whether an optimizer's second step is half its first, which is 0.5."""
     first, second = _moved(keras, optimizer, steps=2)
     outcome = "honoured" if (first, second) == (0.5, 0.25) else "ignored"
     return Seen(outcome, f"moved by {first:.3g} and {second:.3g}")
 
 
 def _moved(keras: Keras, optimizer: Any, *, steps: int) -> list[float]:
-    """Return how far a weight moves down at each step where its gradient is 1."""
+    """Measure how far each step moves a weight whose gradient is 1."""
     inputs = keras.Input((1,))
     model = keras.Model(inputs, keras.layers.Dense(1, use_bias=False)(inputs))
     model.compile(optimizer, loss="mean_absolute_error")
@@ -99,15 +100,15 @@ def _moved(keras: Keras, optimizer: Any, *, steps: int) -> list[float]:
 
 
 def frozen_layer(keras: Keras) -> Seen:
-    """Return the statistics that a BatchNorm layer uses in training when it is not trainable."""
+    """Observe which statistics a BatchNorm layer uses in training if it is not trainable."""
     model = _planted(keras, trainable=False)
     return _phase(_train(keras, model))
 
 
 def frozen_application(keras: Keras) -> Seen:
-    """Return the same of the first BatchNorm layer of keras.applications' ResNet-50."""
+    """Observe the same in the first BatchNorm layer of keras.applications' ResNet-50."""
     network = _resnet50(keras)
-    layer = _batch_norm(network)
+    layer = next(batch_norms(network))
     layer.trainable = False
     model = keras.Model(network.input, keras.layers.GlobalAveragePooling2D()(layer.output))
     gamma, beta, mean, variance = layer.get_weights()
@@ -122,48 +123,43 @@ def frozen_application(keras: Keras) -> Seen:
 
 
 def application_epsilon(keras: Keras) -> Seen:
-    """Return BatchNorm's epsilon in keras.applications' ResNet-50."""
-    epsilon = f"{_batch_norm(_resnet50(keras)).epsilon:g}"
+    """Read BatchNorm's epsilon in keras.applications' ResNet-50."""
+    epsilon = f"{next(batch_norms(_resnet50(keras))).epsilon:g}"
     return Seen(epsilon, epsilon)
 
 
 def _resnet50(keras: Keras) -> Model:
-    """Return keras.applications' ResNet-50 for 32x32 images, with random weights."""
+    """Build keras.applications' ResNet-50 for 32x32 images, with random weights."""
     return keras.applications.ResNet50(weights=None, include_top=False, input_shape=(32, 32, 3))
 
 
-def _batch_norm(model: Model) -> Any:
-    """Return the first BatchNorm layer of `model`."""
-    return next(layer for layer in model.layers if hasattr(layer, "moving_variance"))
-
-
 def variance_correction(keras: Keras) -> Seen:
-    """Return what the moving variance of 4-D inputs divides the sum of squares by."""
+    """Observe what the moving variance of 4-D inputs divides the sum of squares by."""
     inputs = keras.Input((2, 1, 1))
     model = keras.Model(inputs, keras.layers.BatchNormalization(momentum=0.0)(inputs))
     images = np.array([0, 2, 0, 2], np.float32).reshape(2, 2, 1, 1)  # variance 1 over n of 4
     model.compile(keras.optimizers.SGD(learning_rate=0.0), loss="mean_squared_error")
     model.train_on_batch(images, np.zeros_like(images))
-    factor = float(_batch_norm(model).get_weights()[3][0])
+    factor = float(next(batch_norms(model)).get_weights()[3][0])
     names = {1.0: "n", 1.333: "n - 1"}
     return Seen(names.get(round(factor, 3), "other"), f"{factor:.4g} times the batch's variance")
 
 
 def call_default(keras: Keras) -> Seen:
-    """Return the phase of a model called without ``training=``."""
+    """Observe the phase of a model that is called without ``training=``."""
     inner, inputs = _planted(keras), keras.Input((1,))
     outputs = keras.Model(inputs, inner(inputs)).predict(INPUTS, verbose=0)
     return _phase(float(np.mean(outputs**2)))
 
 
 def fit_default(keras: Keras) -> Seen:
-    """Return the phase of a model called without ``training=`` inside one that is fitted."""
+    """Observe the phase of a model called without ``training=`` inside one that is fitted."""
     inner, inputs = _planted(keras), keras.Input((1,))
     return _phase(_train(keras, keras.Model(inputs, inner(inputs))))
 
 
 def set_learning_phase(keras: Keras) -> Seen:
-    """Return whether fit follows ``set_learning_phase(0)`` said before the model is built."""
+    """Observe whether fit follows ``set_learning_phase(0)`` called before the model is built."""
     try:
         keras.backend.set_learning_phase(0)
     except AttributeError as error:
@@ -173,7 +169,7 @@ def set_learning_phase(keras: Keras) -> Seen:
 
 
 def pinned_phase(keras: Keras) -> Seen:
-    """Return the phase fit runs in after ``set_learning_phase(1)``, the model being built."""
+    """Observe the phase of fit after ``set_learning_phase(1)``, called once the model is built."""
     model = _planted(keras)
     try:
         keras.backend.set_learning_phase(1)
@@ -183,17 +179,17 @@ def pinned_phase(keras: Keras) -> Seen:
 
 
 def learning_phase_scope(keras: Keras) -> Seen:
-    """Return whether Keras offers ``learning_phase_scope``."""
+    """Observe whether Keras offers ``learning_phase_scope``."""
     return _present(hasattr(keras.backend, "learning_phase_scope"))
 
 
 def get_session(keras: Keras) -> Seen:
-    """Return whether Keras offers the session that the published code hands to the attack."""
+    """Observe whether Keras offers the session that the published code passes to the attack."""
     return _present(hasattr(keras.backend, "get_session"))
 
 
 def legacy_optimizers(keras: Keras) -> Seen:
-    """Return whether ``optimizers.legacy`` is there, and its SGD decays."""
+    """Observe whether ``optimizers.legacy`` is there, and whether its SGD decays."""
     try:
         optimizer = keras.optimizers.legacy.SGD(learning_rate=0.5, decay=1.0)
     except (AttributeError, ImportError) as error:
@@ -202,13 +198,13 @@ def legacy_optimizers(keras: Keras) -> Seen:
 
 
 def attack_module(keras: Keras) -> Seen:
-    """Return whether the CleverHans that is installed has the module of the published code."""
+    """Observe whether the installed CleverHans has the module that the published code imports."""
     del keras
     return _present(importlib.util.find_spec("cleverhans.attacks") is not None)
 
 
 def symbolic_loss(keras: Keras) -> Seen:
-    """Return whether fit takes a loss that calls the model on ``model.input``, as published."""
+    """Observe whether fit accepts a loss that calls the model on ``model.input``, as published."""
     model = _planted(keras)
 
     def loss(targets: Any, outputs: Any) -> Any:
@@ -216,7 +212,7 @@ def symbolic_loss(keras: Keras) -> Seen:
 
     try:
         _fit(keras, model, loss=loss)
-    except Exception as error:  # up to TensorFlow 2.3 it is of a private class, bare beneath it
+    except Exception as error:  # up to TensorFlow 2.3 a private class derived from nothing else
         if "symbolic" not in str(error):
             raise
         return _raised(error)
@@ -224,14 +220,14 @@ def symbolic_loss(keras: Keras) -> Seen:
 
 
 def accuracy_key(keras: Keras) -> Seen:
-    """Return the key under which the history holds ``metrics=["accuracy"]``."""
+    """Observe the key of ``metrics=["accuracy"]`` in the history."""
     history = _fit(keras, _planted(keras), loss="mean_squared_error", metrics=["accuracy"])
     [key] = set(history) - {"loss"}
     return Seen(key, ", ".join(sorted(history)))
 
 
 def train_step_override(keras: Keras) -> Seen:
-    """Return whether fit calls a model's own ``train_step``."""
+    """Observe whether fit calls a model's own ``train_step``."""
     history = _own_step(keras, lambda _, inputs: {"own": inputs[0, 0]})
     if "own" in history:
         return Seen("honoured", "history holds what it returned")
@@ -239,13 +235,13 @@ def train_step_override(keras: Keras) -> Seen:
 
 
 def loss_key(keras: Keras) -> Seen:
-    """Return whether the history shows the ``loss`` that a model's own ``train_step`` returns."""
+    """Observe whether the history shows the ``loss`` that a model's own ``train_step`` returns."""
     [shown] = _own_step(keras, lambda _, inputs: {"loss": inputs[0, 0] + LOSS})["loss"]
     return Seen("honoured" if shown == LOSS else "ignored", f"history shows {shown:.3g} for {LOSS}")
 
 
 def step_default(keras: Keras) -> Seen:
-    """Return the phase of a model called without ``training=`` in its own ``train_step``."""
+    """Observe the phase of a model called without ``training=`` in its own ``train_step``."""
     history = _own_step(keras, lambda model, inputs: {"own": _mean_square(model(inputs))})
     if "own" not in history:
         return Seen("ignored", "train_step is not called")
@@ -253,21 +249,21 @@ def step_default(keras: Keras) -> Seen:
 
 
 def _mean_square(outputs: Any) -> Any:
-    """Return the mean square of two outputs, by operators that all tensors have."""
+    """Compute the mean square of two outputs by operators that all tensors have."""
     return (outputs[0, 0] ** 2 + outputs[1, 0] ** 2) / 2
 
 
 def _own_step(
     keras: Keras, result: Callable[[Callable[[Any], Any], Any], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return the history of a model whose ``train_step`` does nothing but return `result`."""
+    """Fit a model whose ``train_step`` only returns `result`; return the history."""
 
     class Own(keras.Model):  # type: ignore[misc]  # Keras is an argument
         def train_step(self, *arguments: Any) -> Any:
             *state, (inputs, _) = arguments
             if not state:
                 return result(self, inputs)
-            variables = state[0]  # JAX hands it in and takes it back; the model holds none
+            variables = state[0]  # on JAX they are passed in and returned; the model holds none
             logs = result(lambda x: self.stateless_call(*variables[:2], x)[0], inputs)
             return logs, variables
 
@@ -276,7 +272,7 @@ def _own_step(
 
 
 def _planted(keras: Keras, *, trainable: bool = True, cls: Any = None) -> Model:
-    """Return BatchNorm with moving statistics that are not those of `INPUTS`, and a unit weight."""
+    """Build BatchNorm with other moving statistics than those of `INPUTS`, and a unit weight."""
     inputs = keras.Input((1,))
     layer = keras.layers.BatchNormalization(trainable=trainable)
     unit = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
@@ -287,23 +283,23 @@ def _planted(keras: Keras, *, trainable: bool = True, cls: Any = None) -> Model:
 
 
 def _train(keras: Keras, model: Model) -> float:
-    """Return the mean square of a model's outputs in fit's first step."""
+    """Measure the mean square of a model's outputs in fit's first step."""
     return float(_fit(keras, model, loss="mean_squared_error")["loss"][0])
 
 
 def _fit(keras: Keras, model: Model, **compiled: Any) -> dict[str, Any]:
-    """Return the history of one step on `INPUTS` that moves no weight."""
+    """Fit one step on `INPUTS` that moves no weight; return the history."""
     model.compile(keras.optimizers.SGD(learning_rate=0.0), **compiled)
     made = model.fit(INPUTS, TARGETS, batch_size=len(INPUTS), epochs=1, verbose=0)
     return dict(made.history)
 
 
 def _phase(mean_square: float) -> Seen:
-    """Return the phase that `INPUTS` were normalised in; "other" if it is neither."""
+    """Tell the phase in which `INPUTS` were normalised; "other" if it is neither."""
     near = (p for p, square in MEAN_SQUARES.items() if np.isclose(mean_square, square, rtol=0.01))
     return Seen(next(near, "other"), f"mean square {mean_square:.3g}")
 
 
 def _present(found: bool) -> Seen:
-    """Return what is seen of a name that is there or not."""
+    """Describe a name that is there or not."""
     return Seen("present" if found else "absent", "")

@@ -56,14 +56,14 @@ CALLS: Mapping[str, Callable[[Keras], Seen]] = MappingProxyType(
         "symbolic_loss": symbolic_loss,
     }
 )
-"""The calls by the name of their trap: the optimizer's, BatchNorm's, fit's, the published code's.
+"""The calls by the name of their trap: of optimizers, of BatchNorm, of fit, of the published code.
 
-What each is expected to do in which release is the matter of `suite.judge.traps`.
+`suite.judge.traps` says what each is expected to do in each release.
 """
 
 
 def traps(run: Run) -> Measured:
-    """Observe what the release does in each of `CALLS`, as numbers and in words."""
+    """Observe what the release does in each of `CALLS`, in numbers and in words."""
     seen = {name: observe(run.stack, call) for name, call in CALLS.items()}
     metrics = {name: float(OUTCOMES.index(made.outcome)) for name, made in seen.items()}
     words = [{"trap": name, **made._asdict()} for name, made in seen.items()]
@@ -71,9 +71,9 @@ def traps(run: Run) -> Measured:
 
 
 def observe(stack: Stack, call: Callable[[Keras], Seen]) -> Seen:
-    """Tell what the release does, in a session of its own.
+    """Observe one call in a new session of the framework.
 
-    What Keras warns of is the very thing observed, so warnings are not shown.
+    Keras warns of just what is observed here, so its warnings are not shown.
     """
     stack.seed(0)
     with warnings.catch_warnings():

@@ -320,3 +320,16 @@ def test_another_order_of_the_batches_is_found(against: Against) -> None:
     found = against(order=(0, 2, 1))
     assert "The same batches in another order, from step 1 on" in found.causes
     assert str(found.first and found.first.place) == "step 1, batch"
+
+
+def test_every_class_of_batch_norm_gives_its_constants(stack: Stack) -> None:
+    class Renamed(stack.keras.layers.BatchNormalization):  # type: ignore[misc]  # an argument
+        pass
+
+    stack.seed(0)
+    layers, inputs = stack.keras.layers, stack.keras.Input((8, 8, 3))
+    x = layers.BatchNormalization(name="usual")(inputs)
+    model = stack.keras.Model(inputs, Renamed(name="other", momentum=0.8)(x))
+    found = [entry for entry in parity.initial(stack, model) if entry["quantity"] == "batch norm"]
+    assert [entry["layer"] for entry in found] == ["usual", "other"]
+    assert found[1]["observed_momentum"] == pytest.approx(0.8, rel=1e-5)
