@@ -33,7 +33,7 @@ def versions(names: Iterable[str]) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=None)
 def cpu_name() -> str:
-    """Ask the processor for its brand."""
+    """Read the processor's brand name."""
     return str(cpuinfo.get_cpu_info().get("brand_raw", platform.processor()))
 
 

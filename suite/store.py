@@ -19,7 +19,7 @@ SUPERSEDED = "superseded"
 
 
 def record_path(root: Path, *, release: str, tier: str, case: str, seed: int) -> Path:
-    """Tell where below `root` the record of a case and seed lies."""
+    """Give the path below `root` at which the record of a case and seed is stored."""
     return root / release / tier / f"{case}-seed{seed}.json"
 
 

@@ -32,8 +32,8 @@ SUITE = Path(__file__).parents[1]
 MEASURING = ("data", "files.py", "machine.py", "measure", "networks", "stacks")
 """The files and folders of the suite that decide a number: a record's code digest covers them.
 
-A change of a report, a band or the diagnosis makes no case run anew. What a case is, its settings
-tell.
+A change of a report, a band or the diagnosis makes no case run anew. The case itself is part of
+the key by its settings.
 """
 
 VARIABLES = (
@@ -98,7 +98,7 @@ def open_session(
     stack = load()
     if TIERS[tier].gpu and not stack.gpus():
         raise SuiteError(
-            f"the tier {tier} needs a CUDA GPU, and the framework sees none: it would take weeks. "
+            f"the {tier} tier needs a CUDA GPU, and the framework sees none: it would take weeks. "
             'Check the driver with `nvidia-smi`, or run `nox -s "benchmarks(tf-2.21)"` on the CPU.'
         )
 

@@ -35,7 +35,7 @@ SURROGATE_RATE = 6e-4  # learning rate of the pretraining by Adam
 PLAIN_RATE = 1e-4  # the same without BatchNorm, where larger steps kill the units of deep layers
 SURROGATE_MOMENTUM = 0.9  # of BatchNorm in the pretraining, so that its statistics settle
 STANDARDISING_EPSILON = 1e-6  # keeps a channel that is constant over the images finite
-STANDARDISING_IMAGES = 256  # about so many
+STANDARDISING_IMAGES = 256  # at least, where there are so many signs
 SYNTHETIC_SEED = 0
 IMAGENET_URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
 

@@ -63,7 +63,7 @@ MODE_OF_NAME = (
 
 
 def preprocessing(model: Model) -> str:
-    """Tell the key of `MODES` for `model` from its layers and the names of its nested models."""
+    """Find the key of `MODES` for `model`, by its layers and the names of its nested models."""
     layers = list(walk(model))
     if any(type(layer).__name__ in ("Rescaling", "Normalization") for layer in layers):
         return "raw"

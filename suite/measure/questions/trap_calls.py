@@ -106,7 +106,7 @@ def frozen_layer(keras: Keras) -> Seen:
 
 
 def frozen_application(keras: Keras) -> Seen:
-    """Observe the same in the first BatchNorm layer of keras.applications' ResNet-50."""
+    """Observe the same for the first BatchNorm layer of keras.applications' ResNet-50."""
     network = _resnet50(keras)
     layer = next(batch_norms(network))
     layer.trainable = False
@@ -212,7 +212,7 @@ def symbolic_loss(keras: Keras) -> Seen:
 
     try:
         _fit(keras, model, loss=loss)
-    except Exception as error:  # up to TensorFlow 2.3 a private class derived from nothing else
+    except Exception as error:  # up to TensorFlow 2.3 its class is private, derived from this one
         if "symbolic" not in str(error):
             raise
         return _raised(error)
