@@ -89,7 +89,7 @@ CONTRACTS: Mapping[str, Contract] = MappingProxyType(
 """What is asked of each stack."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def contract(stack: Stack) -> Contract:
     """Return what is asked of the stack that is installed."""
     asked = CONTRACTS[stack.__name__.rpartition(".")[2]]
