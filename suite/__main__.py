@@ -1,4 +1,4 @@
-"""The command line: which command is run; each is a file of `suite.commands` and parses its own."""
+"""The command line: choose the command; its file in `suite.commands` parses the rest."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from suite.commands.options import ERROR_STATUS
 from suite.errors import SuiteError
 
-ERROR_STATUS = 2
 COMMANDS = {
     "compare": "judge the records against the stored baselines",
     "data": "download GTSRB's official archives",
@@ -21,7 +21,7 @@ COMMANDS = {
     "results": "show what every network reaches",
     "study": "compare the fixes and judge the claims",
 }
-"""The commands and what they do; `suite.commands` has a module of each name."""
+"""What each command does; `suite.commands` has a module of each name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Return the parser of the command's name; the command parses what follows."""
+    """Make the parser of the command's name; what follows is parsed by the command."""
     listed = "\n".join(f"  {name:<12}{what}" for name, what in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="python -m suite",

@@ -1,11 +1,12 @@
-"""`compare`: the records judged against the stored baselines."""
+"""`compare`: judge the records by the stored baselines."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from suite.commands.options import REGRESSION_STATUS, release_table, unpinned, write_text
 from suite.errors import SuiteError
@@ -20,42 +21,39 @@ from suite.store import read_records, stored_cases
 QUICKSTART = "quickstart"
 
 
+class Report(NamedTuple):
+    """What is printed about one release and tier.
+
+    Attributes:
+        heading: What was judged by what, then notes on versions that differ.
+        verdicts: One for each number.
+    """
+
+    heading: list[str]
+    verdicts: list[Verdict]
+
+
 def main(arguments: Sequence[str]) -> int:
     """Judge every release and tier that has records, print the reports, return the status."""
     options = _parser().parse_args(arguments)
-    folders = _measured(options.records, release=options.release, tier=options.tier)
-    verdicts: list[Verdict] = []
-    pages: list[str] = []
+    reports: list[Report] = []
     unjudged: list[Path] = []
-    for folder in folders:
-        measured = read_records(folder)
+    for folder in _folders(options.records, release=options.release, tier=options.tier):
         against = options.against or folder.parent.name
         place = options.baselines / against / folder.name
-        baseline = read_records(place)
-        if not baseline:
+        report = _report(folder, place, against=against)
+        if report:
+            print(_text(report))
+            reports.append(report)
+        else:
             unjudged.append(place)
-            continue
-        heading = _heading(measured, baseline, against)
-        found = compare(baseline, measured)
-        table = text_table(found, width=terminal_width(), colour=sys.stdout.isatty())
-        print("\n".join([*heading, "", table, "", summary(found), ""]))
-        pages.append(_page(heading, found))
-        verdicts += found
     if options.markdown:
-        write_text(options.markdown, "\n".join(pages))
-    if any(verdict.failed for verdict in verdicts):
-        return REGRESSION_STATUS
-    if unjudged:
-        raise SuiteError(
-            f"{', '.join(map(str, unjudged))} holds no baseline, so nothing can be judged. Restore "
-            "it from version control, judge by another release's with --against RELEASE, name the "
-            f"release to judge with --release, or make a baseline with `{REBASELINE}`."
-        )
-    return 0
+        write_text(options.markdown, "\n".join(map(_page, reports)))
+    return _status(reports, unjudged)
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="nox -s compare --", description="Judge the records against the stored baselines."
     )
@@ -63,16 +61,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--baselines", type=Path, default=Path("baselines"), metavar="DIR")
     parser.add_argument("--release", help="judge this release alone")
     parser.add_argument("--tier", help="judge this tier alone")
-    parser.add_argument("--against", metavar="RELEASE", help="baseline of another release")
+    parser.add_argument("--against", metavar="RELEASE", help="judge by its baseline")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report here too")
     return parser
 
 
-def _measured(records: Path, *, release: str | None, tier: str | None) -> list[Path]:
-    """Return the folders of records, by release and tier, or raise SuiteError if there is none.
+def _folders(records: Path, *, release: str | None, tier: str | None) -> list[Path]:
+    """Find the folders of records to judge, sorted by release and tier.
 
-    Those of the quickstart count only where `tier` names it: synthetic signs tell nothing of a
-    release. Those of an unpinned release count only where `release` names it: it is no gate.
+    The quickstart is judged only if `tier` names it, since synthetic signs say nothing about a
+    release. An unpinned release is judged only if `release` names it, since it is no gate.
+
+    Raises:
+        SuiteError: If there is no folder that holds records.
     """
     no_gates = unpinned(release_table())
     found = sorted(
@@ -92,16 +93,47 @@ def _measured(records: Path, *, release: str | None, tier: str | None) -> list[P
     return folders
 
 
+def _report(folder: Path, place: Path, *, against: str) -> Report | None:
+    """Judge the records in `folder` by the baseline in `place`; None if there is no baseline."""
+    measured, baseline = read_records(folder), read_records(place)
+    if not baseline:
+        return None
+    return Report(_heading(measured, baseline, against), compare(baseline, measured))
+
+
 def _heading(measured: Sequence[Record], baseline: Sequence[Record], against: str) -> list[str]:
-    """Return what is held against what, and which versions differ within one release."""
+    """Say what is judged by what, and which versions differ within one release."""
     release, tier = measured[0].release, measured[0].tier
     counts = f"{len(measured)} records against {len(baseline)} of the baseline of {against}"
     notes = version_notes(baseline, measured) if release == against else []
     return [f"{release} {tier}: {counts}", *(f"note: {note}" for note in notes)]
 
 
-def _page(heading: Sequence[str], verdicts: Sequence[Verdict]) -> str:
-    """Return the report of one release and tier in Markdown."""
-    words = "\n".join(f"- {line.strip()}" for line in summary(verdicts).splitlines())
-    notes = "".join(f"{note}\n\n" for note in heading[1:])
-    return f"## {heading[0]}\n\n{notes}{markdown_table(verdicts)}\n\n{words}\n"
+def _text(report: Report) -> str:
+    """Write a report for the terminal."""
+    table = text_table(report.verdicts, width=terminal_width(), colour=sys.stdout.isatty())
+    return "\n".join([*report.heading, "", table, "", summary(report.verdicts), ""])
+
+
+def _page(report: Report) -> str:
+    """Write a report in Markdown."""
+    title, *notes = report.heading
+    words = "\n".join(f"- {line.strip()}" for line in summary(report.verdicts).splitlines())
+    return "\n\n".join([f"## {title}", *notes, markdown_table(report.verdicts), f"{words}\n"])
+
+
+def _status(reports: Iterable[Report], unjudged: Sequence[Path]) -> int:
+    """Decide the exit status; a regression counts more than a missing baseline.
+
+    Raises:
+        SuiteError: If nothing failed, but a baseline is missing.
+    """
+    if any(verdict.failed for report in reports for verdict in report.verdicts):
+        return REGRESSION_STATUS
+    if unjudged:
+        raise SuiteError(
+            f"{', '.join(map(str, unjudged))} holds no baseline, so nothing can be judged. Restore "
+            "it from version control, judge by another release's with --against RELEASE, name the "
+            f"release to judge with --release, or make a baseline with `{REBASELINE}`."
+        )
+    return 0

@@ -1,4 +1,4 @@
-"""`data`: GTSRB's official archives downloaded into the cache and verified."""
+"""`data`: download GTSRB's official archives into the cache and verify them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from suite.data import download_gtsrb
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Download GTSRB if it is not there yet and say where it lies."""
+    """Download GTSRB if it is not in the cache yet, and print the folder."""
     argparse.ArgumentParser(prog="nox -s data --").parse_args(arguments)
     print(download_gtsrb())
     return 0

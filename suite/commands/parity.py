@@ -1,11 +1,12 @@
-"""`parity`: the first steps of every release compared with the default row's."""
+"""`parity`: compare the first steps of every release with those of the default row."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from suite.commands.options import (
     ERROR_STATUS,
@@ -15,53 +16,64 @@ from suite.commands.options import (
     write_text,
 )
 from suite.errors import RecordError, SuiteError
-from suite.judge.parity.compare import compare_releases, traces
+from suite.judge.parity.compare import Comparison, compare_releases, traces
 from suite.records import Record
 from suite.report.parity import parity_markdown, parity_text
 from suite.store import read_records
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Compare the first steps of every release that has traces with the reference's.
+class Report(NamedTuple):
+    """What is printed about one release.
 
-    Those of an unpinned release count only where it is named, as in `compare`.
+    Attributes:
+        release: Name of the release.
+        comparisons: One for each of its traces.
+        error: Why its traces cannot be compared; empty if they can.
+    """
+
+    release: str
+    comparisons: list[Comparison]
+    error: str = ""
+
+    @property
+    def status(self) -> int:
+        """The exit status that this release alone asks for."""
+        if self.error:
+            return ERROR_STATUS
+        return 0 if all(found.agrees for found in self.comparisons) else REGRESSION_STATUS
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compare every release that has traces with the reference, print reports, return the status.
+
+    An unpinned release counts for the status only if it is named, as in `compare`.
     """
     options = _parser().parse_args(arguments)
     table = release_table()
     name = options.reference or table["default"]
-    if options.release == name:
-        raise SuiteError(
-            f"{name} is the reference itself, so there is nothing to compare. Name another release "
-            "with --release, or another reference with --reference."
-        )
-    reference = traces(read_records(options.records / name / options.tier))
-    if not reference:
-        raise _no_traces(options.records / name / options.tier, name)
-    folders = sorted(options.records.glob(f"{options.release or '*'}/{options.tier}"))
-    reports = [
-        (folder.parent.name, *report)
-        for folder in folders
-        if folder.parent.name != name
-        for report in _parity_reports(folder, reference)
-    ]
+    reference = _reference(options.records / name / options.tier, other=options.release)
+    reports = []
+    for folder in sorted(options.records.glob(f"{options.release or '*'}/{options.tier}")):
+        report = None if folder.parent.name == name else _report(folder, reference)
+        if report:
+            _print(report)
+            reports.append(report)
     if not reports:
         release = options.release or "RELEASE"
         raise _no_traces(options.records / release / options.tier, release)
     if options.markdown:
-        write_text(options.markdown, "\n".join(page for _, page, _ in reports))
-    no_gates = set() if options.release else unpinned(table)
-    statuses = {status for row, _, status in reports if row not in no_gates}
-    return next((s for s in (REGRESSION_STATUS, ERROR_STATUS) if s in statuses), 0)
+        write_text(options.markdown, "\n".join(map(_page, reports)))
+    return _status(reports, no_gates=set() if options.release else unpinned(table))
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="nox -s parity --", description="Compare the first steps of the releases."
     )
     parser.add_argument("--records", type=Path, default=Path("records"), metavar="DIR")
     parser.add_argument(
-        "--reference", metavar="RELEASE", help="with this one; else the default row"
+        "--reference", metavar="RELEASE", help="compare with this one; else the default row"
     )
     parser.add_argument("--release", help="compare this release alone")
     parser.add_argument("--tier", default="small")
@@ -69,26 +81,60 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _parity_reports(folder: Path, reference: Sequence[Record]) -> Iterator[tuple[str, int]]:
-    """Print what one release's traces show; yield that as Markdown and the status, if it has any.
+def _reference(folder: Path, *, other: str | None) -> list[Record]:
+    """Read the traces that others are compared with.
 
-    Traces that cannot be compared are an error of this release alone.
+    Raises:
+        SuiteError: If there are none, or the one `other` release is the reference itself.
     """
+    name = folder.parent.name
+    if other == name:
+        raise SuiteError(
+            f"{name} is the reference itself, so there is nothing to compare. Name another release "
+            "with --release, or another reference with --reference."
+        )
+    found = traces(read_records(folder))
+    if not found:
+        raise _no_traces(folder, name)
+    return found
+
+
+def _report(folder: Path, reference: Sequence[Record]) -> Report | None:
+    """Compare the traces of one release with the reference; None if it has no traces.
+
+    Traces that cannot be read or compared are an error of this release alone.
+    """
+    release = folder.parent.name
     try:
         records = traces(read_records(folder))
-        found = compare_releases(records, reference) if records else []
+        return Report(release, compare_releases(records, reference)) if records else None
     except RecordError as error:
-        print(f"error: {error}", file=sys.stderr)
-        yield f"## {folder.parent.name}, not compared\n\n{error}\n", ERROR_STATUS
-        return
-    if found:
-        print(f"{parity_text(found)}\n")
-        agree = all(comparison.agrees for comparison in found)
-        yield parity_markdown(found), 0 if agree else REGRESSION_STATUS
+        return Report(release, [], str(error))
+
+
+def _print(report: Report) -> None:
+    """Print what was found, or why nothing could be compared."""
+    if report.error:
+        print(f"error: {report.error}", file=sys.stderr)
+    else:
+        print(f"{parity_text(report.comparisons)}\n")
+
+
+def _page(report: Report) -> str:
+    """Write the same in Markdown."""
+    if report.error:
+        return f"## {report.release}, not compared\n\n{report.error}\n"
+    return parity_markdown(report.comparisons)
+
+
+def _status(reports: Iterable[Report], *, no_gates: Collection[str]) -> int:
+    """Decide the exit status; a divergence counts more than an error."""
+    statuses = {report.status for report in reports if report.release not in no_gates}
+    return next((s for s in (REGRESSION_STATUS, ERROR_STATUS) if s in statuses), 0)
 
 
 def _no_traces(folder: Path, release: str) -> SuiteError:
-    """Return the error of a folder without traces of first steps."""
+    """Make the error about a folder without traces of first steps."""
     return SuiteError(
         f'{folder} holds no traces of first steps. Make them with `nox -s "benchmarks({release})"`.'
     )

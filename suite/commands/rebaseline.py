@@ -1,4 +1,4 @@
-"""`rebaseline`: the records of one release and tier become its baseline."""
+"""`rebaseline`: make the records of one release and tier its baseline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from suite.store import stored_cases
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Make the records of one release and tier its baseline and say which cases it holds."""
+    """Make the records of one release and tier its baseline, and print which cases it holds."""
     options = _parser().parse_args(arguments)
     target = options.baselines / options.release / options.tier
     former = stored_cases(target)
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="nox -s rebaseline --",
         description="Make the records of one release and tier its baseline.",
@@ -41,5 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--baselines", type=Path, default=Path("baselines"), metavar="DIR")
     parser.add_argument("--release", required=True)
     parser.add_argument("--tier", required=True)
-    parser.add_argument("--removed", action="append", default=[], metavar="CASE", help="is gone")
+    parser.add_argument(
+        "--removed", action="append", default=[], metavar="CASE", help="may leave it"
+    )
     return parser
