@@ -1,3 +1,1 @@
-"""Reports: verdicts in, text out."""
-
-from __future__ import annotations
+"""Verdicts in, pages out: what was judged, written for a terminal, Markdown or another program."""

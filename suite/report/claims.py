@@ -1,4 +1,4 @@
-"""The claims of the published answer, judged by the records of a study."""
+"""The page of claims: which claims of the published answer hold, and the numbers behind it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from suite.report.grid import markdown_grid, text_grid
 
 
 def claims_markdown(records: Iterable[Record]) -> str:
-    """Return the verdicts as a Markdown table, their rules and, folded up, the numbers."""
+    """Write the verdicts as a Markdown table, then their rules and, folded up, the numbers.
+
+    Args:
+        records: Records of the question "fixes" count; others are passed over.
+    """
     claims = judge_claims(records)
     if not claims:
         return f"The claims: {NOT_MEASURED}."
@@ -25,7 +29,12 @@ def claims_markdown(records: Iterable[Record]) -> str:
 
 
 def claims_text(records: Iterable[Record], *, width: int | None = None) -> str:
-    """Return the same for a terminal; None is as wide as needed."""
+    """Write the claims, their verdicts, numbers and rules for a terminal.
+
+    Args:
+        records: As in `claims_markdown`.
+        width: Characters a line; None for as many as needed.
+    """
     claims = judge_claims(records)
     if not claims:
         return f"The claims: {NOT_MEASURED}."
@@ -33,15 +42,15 @@ def claims_text(records: Iterable[Record], *, width: int | None = None) -> str:
     return "\n\n".join([text_grid(columns, claims, width=width), RULES])
 
 
-def _cell(claim: Claim) -> str:
-    """Return the verdict, marked where it rests on few seeds."""
-    few = FEW in claim.numbers and claim.verdict != NOT_MEASURED
-    return f"{claim.verdict} {FEW}" if few else claim.verdict
-
-
 def _verdicts(claims: Sequence[Claim]) -> tuple[list[str], list[list[str]]]:
-    """Return the columns and rows of the table of verdicts: a column a release and policy."""
+    """Lay out the table of verdicts: its columns (one a release and policy) and its rows."""
     found = {(claim.text, f"{claim.place} {claim.phases}"): _cell(claim) for claim in claims}
     texts, columns = (list(dict.fromkeys(key[index] for key in found)) for index in (0, 1))
     rows = [[text, *(found[text, column] for column in columns)] for text in texts]
     return ["claim", *columns], rows
+
+
+def _cell(claim: Claim) -> str:
+    """Write a verdict, marked where it rests on few seeds."""
+    few = FEW in claim.numbers and claim.verdict != NOT_MEASURED
+    return f"{claim.verdict} {FEW}" if few else claim.verdict

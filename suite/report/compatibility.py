@@ -1,9 +1,9 @@
-"""The compatibility table: what each row of the release table could do, from its records."""
+"""The compatibility table: what each row of the release table can do, as its records show."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from suite.cases import Case
 from suite.judge.compatibility import (
@@ -19,11 +19,9 @@ from suite.judge.compatibility import (
     treatment_cases,
 )
 from suite.networks.phases import PHASES
+from suite.records import Record
 from suite.report.grid import markdown_grid, text_grid
 from suite.tables import table
-
-if TYPE_CHECKING:
-    from suite.records import Record
 
 YES, NO, NOT_RUN = "yes", "no", "not run"
 COLUMNS = (
@@ -49,11 +47,11 @@ DIGEST_LENGTH = 12
 
 
 class Row(NamedTuple):
-    """One row of the table.
+    """What is written about one release.
 
     Attributes:
-        cells: One a column of `COLUMNS`.
-        facts: One a column of `FACT_COLUMNS`.
+        cells: One for each column of `COLUMNS`.
+        facts: One for each column of `FACT_COLUMNS`.
         note: What is wrong or missing, in one line; empty if nothing is.
     """
 
@@ -63,12 +61,61 @@ class Row(NamedTuple):
 
 
 def compatibility(evidence: Evidence) -> Row:
-    """Return the row of one release: only what was measured under its present lock counts."""
-    digest, records, outcome = evidence.lock_digest, evidence.current, evidence.outcome
-    if outcome and outcome.lock_digest != digest:
+    """Sum up one release: only what was measured with its present lock counts."""
+    records, outcome = evidence.current, evidence.outcome
+    if outcome and outcome.lock_digest != evidence.lock_digest:
         outcome = None
-    columns = [
-        _column(cases, records, fault)
+    abilities = _abilities(records)
+    cells = (
+        evidence.release,
+        YES if records else _known(outcome.installs if outcome else None),
+        YES if records else _known(outcome.imports if outcome else None),
+        *(cell for cell, _ in abilities),
+        _cost(records),
+        _date(records, outcome),
+        evidence.lock_digest.rpartition(":")[2][:DIGEST_LENGTH] or "-",
+    )
+    faults = [fault for _, found in abilities for fault in found]
+    notes = [*_failure(faults, outcome), *_left_out(evidence), *_mixed(records)]
+    return Row(cells, (evidence.release, *_facts(records)), "; ".join(notes))
+
+
+def text_report(rows: Sequence[Row], *, width: int | None = None) -> str:
+    """Write the table and the notes below it for a terminal or a log.
+
+    Args:
+        rows: One a release.
+        width: Characters a line; None for as many as needed.
+    """
+    grid = text_grid(COLUMNS, [row.cells for row in rows], whole=("release", "date"), width=width)
+    notes = [f"{row.cells[0]}: {row.note}" for row in rows if row.note]
+    return "\n".join([grid, *(["", *notes] if notes else [])])
+
+
+def markdown_report(rows: Sequence[Row], *, records: int) -> str:
+    """Write the table, the notes and what BatchNorm did in Markdown.
+
+    Args:
+        rows: One a release.
+        records: How many records they were made from.
+    """
+    notes = [f"- {row.cells[0]}: {row.note}" for row in rows if row.note]
+    facts = [row.facts for row in rows if set(row.facts[1:]) != {NOT_RUN}]
+    parts = [
+        markdown_grid(COLUMNS, [row.cells for row in rows]),
+        "\n".join(notes),
+        f"What BatchNorm did in ResNet-50 without a fix:\n\n{markdown_grid(FACT_COLUMNS, facts)}"
+        if facts
+        else "",
+        f"From {records} records of the {TIER} tier, by `nox -s matrix -- --table --page FILE`.",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _abilities(records: Sequence[Record]) -> list[tuple[str, list[str]]]:
+    """Judge what a release can do: the cells from "attacks" to "fix works", and their faults."""
+    return [
+        _ability(cases, records, fault)
         for cases, fault in (
             (table("attack", tier=TIER), outside_band),
             (cases_without_batch_norm(), outside_band),
@@ -76,27 +123,15 @@ def compatibility(evidence: Evidence) -> Row:
             (treatment_cases(), not_mended),
         )
     ]
-    cells = (
-        evidence.release,
-        YES if records else _known(outcome.installs if outcome else None),
-        YES if records else _known(outcome.imports if outcome else None),
-        *(cell for cell, _ in columns),
-        _cost(records),
-        _date(records, outcome),
-        digest.rpartition(":")[2][:DIGEST_LENGTH] or "-",
-    )
-    faults = [fault for _, found in columns for fault in found]
-    notes = [*_failure(faults, outcome), *_left_out(evidence), *_mixed(records)]
-    return Row(cells, (evidence.release, *_facts(records)), "; ".join(notes))
 
 
-def _column(
+def _ability(
     cases: Sequence[Case], records: Sequence[Record], fault: Fault
 ) -> tuple[str, list[str]]:
-    """Return the cell of a column and the faults it names."""
-    measured = [(case, r) for case in cases for r in records if r.case == str(case)]
-    faults = {str(case): text for case, r in measured for text in [fault(r)] if text}
-    present = {str(case) for case, _ in measured}
+    """Judge the records of some cases: write the cell, and list the faults that it names."""
+    measured = [record for case in cases for record in records if record.case == str(case)]
+    faults = {record.case: text for record in measured for text in [fault(record)] if text}
+    present = {record.case for record in measured}
     if faults:
         return f"{NO}: {', '.join(faults)}", list(faults.values())
     if not present:
@@ -107,12 +142,12 @@ def _column(
 
 
 def _known(truth: bool | None) -> str:
-    """Return a cell of what may be unknown."""
+    """Write yes or no, or that it is not known."""
     return NOT_RUN if truth is None else YES if truth else NO
 
 
 def _cost(records: Iterable[Record]) -> str:
-    """Return the smallest and the largest ratio of an adversarial to a plain step."""
+    """Write the smallest and the largest ratio of the times of an adversarial and a plain step."""
     cases = {str(case) for case in table("step-time", tier=TIER)}
     timed = [r for r in records if r.case in cases]
     ratios = [r.metrics["adversarial_plain_ratio"] for r in timed]
@@ -124,13 +159,13 @@ def _cost(records: Iterable[Record]) -> str:
 
 
 def _date(records: Sequence[Record], outcome: Outcome | None) -> str:
-    """Return the day of the newest record, or of the last run where there is none."""
+    """Write the day of the newest record, or of the last run where there is no record."""
     days = [record.started_at[:10] for record in records]
     return max(days) if days else outcome.date if outcome else "-"
 
 
 def _facts(records: Sequence[Record]) -> list[str]:
-    """Return what BatchNorm's updates did in the controls, one a phase policy and fact."""
+    """Write what BatchNorm's updates did in the controls: one cell a phase policy and fact."""
     controls = {case.loss: str(case) for case in control_cases()}
     return [
         _range([r.metrics[fact] for r in records if r.case == control and fact in r.metrics])
@@ -140,13 +175,13 @@ def _facts(records: Sequence[Record]) -> list[str]:
 
 
 def _range(values: Sequence[float]) -> str:
-    """Return the values of all seeds in short."""
+    """Write the smallest and the largest of some values, once where they read the same."""
     found = list(dict.fromkeys(f"{value:.4g}" for value in sorted(values)))
     return NOT_RUN if not found else found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"
 
 
 def _failure(faults: Sequence[str], outcome: Outcome | None) -> list[str]:
-    """Return what is wrong with a row, or else why it did not run through."""
+    """Say what is wrong with a release; if nothing is, why its last run did not pass."""
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     if faults:
         return [f"{faults[0]}{more}"]
@@ -154,38 +189,16 @@ def _failure(faults: Sequence[str], outcome: Outcome | None) -> list[str]:
 
 
 def _left_out(evidence: Evidence) -> list[str]:
-    """Return how many records do not count, if any."""
+    """Say how many records do not count, if any."""
     stale = len(evidence.records) - len(evidence.current)
     return [f"{stale} records of another lock do not count"] if stale else []
 
 
 def _mixed(records: Sequence[Record]) -> list[str]:
-    """Return how many records another state of the suite made than the newest, if any."""
+    """Say how many records are of another state of the suite than the newest, if any."""
     if not records:
         return []
     newest = max(records, key=lambda record: record.started_at).environment["code_digest"]
     others = sum(record.environment["code_digest"] != newest for record in records)
     text = f"{others} of {len(records)} records are of another state of the suite"
     return [text] if others else []
-
-
-def text_report(rows: Sequence[Row], *, width: int | None = None) -> str:
-    """Return the table and the notes below it, for a terminal or a log."""
-    grid = text_grid(COLUMNS, [row.cells for row in rows], whole=("release", "date"), width=width)
-    notes = [f"{row.cells[0]}: {row.note}" for row in rows if row.note]
-    return "\n".join([grid, *(["", *notes] if notes else [])])
-
-
-def markdown_report(rows: Sequence[Row], *, records: int) -> str:
-    """Return the table, the notes and what BatchNorm did, in Markdown."""
-    notes = [f"- {row.cells[0]}: {row.note}" for row in rows if row.note]
-    facts = [row.facts for row in rows if set(row.facts[1:]) != {NOT_RUN}]
-    parts = [
-        markdown_grid(COLUMNS, [row.cells for row in rows]),
-        "\n".join(notes),
-        f"What BatchNorm did in ResNet-50 without a fix:\n\n{markdown_grid(FACT_COLUMNS, facts)}"
-        if facts
-        else "",
-        f"From {records} records of the {TIER} tier, by `nox -s matrix -- --table --readme FILE`.",
-    ]
-    return "\n\n".join(part for part in parts if part)

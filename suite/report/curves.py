@@ -1,4 +1,4 @@
-"""The curves of a study: how the adversarial branch learns under every fix and grid point."""
+"""The figure of a study: how the adversarial branch learns under every fix and grid point."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from suite.files import write_atomically
 from suite.judge.bands import STALLED
@@ -20,22 +19,26 @@ from suite.records import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-LOWEST_GAIN = -0.5  # nats; what diverges is cut off there
+LOWEST_GAIN = -0.5  # nats; curves that fall further are cut off there
 PANEL_COLUMNS = 4
-PANEL_INCHES = (2.05, 1.5)
+PANEL_INCHES = (2.05, 1.5)  # width and height
 HEADING_INCHES = 0.62
-POINTS = 100  # at most so many of a line are drawn
-COLOURS = {"literal": "#D55E00", "intended": "#0072B2"}  # Okabe and Ito: told apart by all
+POINTS = 100  # a line is drawn with at most so many
+COLOURS = {
+    "literal": "#D55E00",
+    "intended": "#0072B2",
+}  # Okabe and Ito (2008): no one confuses them
 GRID_COLOUR = "#009E73"
 
 
 class Panel(NamedTuple):
-    """One small plot.
+    """One small plot of the figure.
 
     Attributes:
-        title: Its fix, or point of the grid.
-        lines: The records that a line is the mean of, by its colour.
+        title: The fix, or the point of the phase grid.
+        lines: The records of each line by its colour; the line is their mean.
     """
 
     title: str
@@ -43,20 +46,21 @@ class Panel(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """The steps of its longest line; 0 if all diverged."""
+        """Number of steps of the longest line; 0 if all records diverged."""
         records = [record for found in self.lines.values() for record in found]
         return max((len(record.curves[branch(record)]) for record in records), default=0)
 
 
 def curves_figure(records: Iterable[Record], path: Path) -> None:
-    """Write the adversarial branch's information gain against steps, as SVG or PNG by `path`.
+    """Draw the information gain of the adversarial branch against the steps, and write the figure.
 
-    One panel a fix and point of the grid, literal and intended phases in one; the same records
-    give the same file.
+    There is one panel for each fix, with literal and intended phases, and one for each point of the
+    phase grid. The same records give the same file.
 
     Args:
-        records: Of question "fixes", of one release and tier; others are passed over.
-        path: Where it goes.
+        records: Records of the question "fixes", of one release and tier; those of other questions
+            are passed over.
+        path: The file to write; its suffix chooses between SVG and PNG.
 
     Raises:
         ValueError: If `records` hold no curve of the branch, or several releases or tiers.
@@ -76,10 +80,10 @@ def curves_figure(records: Iterable[Record], path: Path) -> None:
 
 
 def figure(study: Study) -> Figure:
-    """Return the figure of one study.
+    """Draw the figure of one study.
 
     Raises:
-        ValueError: If it holds no curve of the branch.
+        ValueError: If the study holds no curve of the branch.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - no release's environment has it
     from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
@@ -92,6 +96,32 @@ def figure(study: Study) -> Figure:
     layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - HEADING_INCHES / height))
     drawn = Figure(figsize=(PANEL_COLUMNS * PANEL_INCHES[0], height), layout=layout)
     axes = drawn.subplots(rows, PANEL_COLUMNS, sharey=True, squeeze=False).ravel()
+    _fill(axes, found)
+    _head(drawn, study, height, grid=any(GRID_COLOUR in panel.lines for panel in found))
+    return drawn
+
+
+def panels(study: Study) -> list[Panel]:
+    """Lay out a panel for each fix, then one for each point of the phase grid that was measured."""
+    fixes = [
+        _panel(fix, {COLOURS[loss]: study.found(loss, fix) for loss in COLOURS}) for fix in FIXES
+    ]
+    points = [_panel(point, {GRID_COLOUR: study.found(point)}) for point in GRID]
+    return [panel for panel in (*fixes, *points) if panel.steps or "diverged" in panel.title]
+
+
+def _panel(name: str, lines: Mapping[str, list[Record]]) -> Panel:
+    """Make the panel of the records that did not diverge; its title says how many did."""
+    whole = {
+        colour: [record for record in records if np.isfinite(running_gains(record)).all()]
+        for colour, records in lines.items()
+    }
+    count, left = (sum(map(len, found.values())) for found in (lines, whole))
+    return Panel(f"{name} ({count - left} of {count} diverged)" if left < count else name, whole)
+
+
+def _fill(axes: np.ndarray, found: Sequence[Panel]) -> None:
+    """Draw a panel on each of the axes, row by row, and hide the axes that are left over."""
     for axis in axes[len(found) :]:
         axis.set_axis_off()
     for axis, panel in zip(axes, found):
@@ -101,27 +131,6 @@ def figure(study: Study) -> Figure:
     for axis in axes[::PANEL_COLUMNS]:
         axis.set_ylabel("gain (nats)")
     _cut_off(axes[0])
-    _head(drawn, study, height, grid=any(GRID_COLOUR in panel.lines for panel in found))
-    return drawn
-
-
-def panels(study: Study) -> list[Panel]:
-    """Return a panel a fix, then one a point of the grid that is no fix."""
-    fixes = [
-        _panel(fix, {COLOURS[loss]: study.found(loss, fix) for loss in COLOURS}) for fix in FIXES
-    ]
-    points = [_panel(point, {GRID_COLOUR: study.found(point)}) for point in GRID]
-    return [panel for panel in (*fixes, *points) if panel.steps or "diverged" in panel.title]
-
-
-def _panel(name: str, lines: Mapping[str, list[Record]]) -> Panel:
-    """Return the panel of what did not diverge; its title tells how much did."""
-    whole = {
-        colour: [record for record in records if np.isfinite(running_gains(record)).all()]
-        for colour, records in lines.items()
-    }
-    count, left = (sum(map(len, found.values())) for found in (lines, whole))
-    return Panel(f"{name} ({count - left} of {count} diverged)" if left < count else name, whole)
 
 
 def _draw(axis: Axes, panel: Panel) -> None:
@@ -147,13 +156,13 @@ def _draw_line(axis: Axes, colour: str, records: Sequence[Record]) -> None:
 
 
 def _cut_off(axis: Axes) -> None:
-    """Bound the common axis of gains below, so that what diverges leaves room for the rest."""
+    """Cut the common axis of gains off below, so that a curve that falls far leaves room."""
     low, high = axis.get_ylim()
     axis.set_ylim(max(low, LOWEST_GAIN), high)
 
 
 def _head(drawn: Figure, study: Study, height: float, *, grid: bool) -> None:
-    """Write what is shown above the panels, the colours' names in their colours."""
+    """Write the heading: what is shown, the colours by name, and how to read the lines."""
     top = 1 - 0.05 / height
     line = 0.18 / height
     title = f"Information gain of the adversarial branch in training, {place(study)}"

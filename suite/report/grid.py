@@ -1,4 +1,4 @@
-"""Rows of cells as a table for a terminal, a log or Markdown."""
+"""Grids: rows of cells, written as a table for a terminal, a log or Markdown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-UNLIMITED = 10_000  # characters a line, where nothing wraps: a pipe, a file, a log
+UNLIMITED = 10_000  # characters a line in a pipe, a file or a log, so that nothing wraps
 
 
 def text_grid(
@@ -22,7 +22,15 @@ def text_grid(
     width: int | None = None,
     colour: bool = False,
 ) -> str:
-    """Return rows of cells as a table for a terminal or a log; the columns `whole` never fold."""
+    """Write rows of cells as a table for a terminal or a log.
+
+    Args:
+        columns: Heads of the columns.
+        rows: Cells, one a column.
+        whole: Columns whose cells are never folded.
+        width: Characters a line; None for as many as needed.
+        colour: True to write the styles of the cells as a terminal's control characters.
+    """
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
     for name in columns:
         table.add_column(name, overflow="fold", no_wrap=name in whole)
@@ -34,7 +42,7 @@ def text_grid(
 
 
 def markdown_grid(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return rows of cells as a Markdown table."""
+    """Write rows of cells as a Markdown table."""
     lines = [columns, ("---",) * len(columns), *rows]
     return "\n".join(
         f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines
@@ -42,5 +50,5 @@ def markdown_grid(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def terminal_width() -> int | None:
-    """Return the width of the terminal that standard output is; None if it is none."""
+    """Measure the terminal that standard output goes to, in characters; None if it is not one."""
     return Console().width if sys.stdout.isatty() else None

@@ -1,4 +1,4 @@
-"""Generated sections of Markdown pages, written between their markers."""
+"""Pages: the generated section of a Markdown page, written between its markers."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from pathlib import Path
 from suite.errors import ReleaseError
 from suite.files import write_atomically
 
-SECTION = "compatibility"
+SECTION = "compatibility"  # unless a page has another
 
 
 def markers(section: str) -> tuple[str, str]:
-    """Return the lines between which a section of a Markdown page is written."""
+    """Name the two lines between which a section of a Markdown page is written."""
     return f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
 
 
 def write_section(page: Path, text: str, *, section: str = SECTION) -> None:
-    """Put `text` between the markers of a section of a Markdown page.
+    """Put `text` between the markers of a section of a Markdown page; the rest stays as it is.
 
     Raises:
-        ReleaseError: If the page cannot be read or written or lacks the markers.
+        ReleaseError: If the page cannot be read, or lacks the markers.
+        RecordError: If the page cannot be written.
     """
     opening, closing = markers(section)
     try:

@@ -1,4 +1,4 @@
-"""What the comparison of releases step by step found, for a terminal and as Markdown."""
+"""The page of parity: what the comparison of two releases, step by step, has found."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ COLUMNS = ("quantity", "step 0", "allowed", "later steps", "allowed", "largest a
 
 
 def parity_text(comparisons: Sequence[Comparison]) -> str:
-    """Return what was found, a paragraph a case and a line that sums up."""
+    """Write a paragraph for each case and a line that sums up; at least one comparison."""
     return "\n".join([*map(paragraph, comparisons), "", parity_summary(comparisons)])
 
 
 def parity_markdown(comparisons: Sequence[Comparison]) -> str:
-    """Return the same in Markdown, with the largest distance of every quantity."""
+    """Write the same in Markdown, with a table of the largest distances of each quantity."""
     release, reference = comparisons[0].release, comparisons[0].reference
     sections = [f"## {release} against {reference}, step by step", parity_summary(comparisons)]
     for found in comparisons:
@@ -27,7 +27,7 @@ def parity_markdown(comparisons: Sequence[Comparison]) -> str:
 
 
 def parity_summary(comparisons: Sequence[Comparison]) -> str:
-    """Return how many traces agree."""
+    """Say how many traces agree; at least one comparison."""
     agree = sum(found.agrees for found in comparisons)
     release, reference = comparisons[0].release, comparisons[0].reference
     known = sum(bool(found.known) and found.agrees for found in comparisons)
@@ -36,14 +36,18 @@ def parity_summary(comparisons: Sequence[Comparison]) -> str:
 
 
 def paragraph(found: Comparison) -> str:
-    """Return the verdict on one case, and indented what was found."""
+    """Write the verdict on one case and, indented, what was found."""
     return "\n".join(
         [f"{_name(found)}: {_verdict(found)}", *(f"  {line}" for line in findings(found))]
     )
 
 
 def findings(found: Comparison) -> Iterator[str]:
-    """Yield what was found in one case, a sentence each; `here` is the release."""
+    """Write what was found in one case.
+
+    Yields:
+        One sentence each; "here" is the release, "there" the reference.
+    """
     first = found.first
     if first:
         yield f"first divergence: {first.place}, by {_against(first)}"
@@ -52,7 +56,7 @@ def findings(found: Comparison) -> Iterator[str]:
             yield layers
     for cause in found.causes:
         yield f"looks like: {cause}"
-    if found.causes == [] and first:
+    if first and not found.causes:
         yield "looks like: none of the causes the suite knows"
     for known in found.known:
         yield f"known difference: {known}"
@@ -63,7 +67,7 @@ def findings(found: Comparison) -> Iterator[str]:
 
 
 def _others(distances: Sequence[Distance], first: Distance) -> str:
-    """Return what else diverges at the first step that does."""
+    """Count what diverges at the first step at which anything does, by quantity."""
     step = first.place.step
     counts: dict[str, int] = {}
     for distance in distances:
@@ -75,45 +79,48 @@ def _others(distances: Sequence[Distance], first: Distance) -> str:
 
 
 def _name(found: Comparison) -> str:
-    """Return case and seed."""
+    """Name the case and the seed."""
     return f"{found.case} (seed {found.seed})"
 
 
 def _verdict(found: Comparison) -> str:
-    """Return the verdict in a word or two."""
+    """Write the verdict in a few words."""
     if not found.agrees:
         return f"DIVERGES from {found.reference}"
     return "agrees but for known differences" if found.known else "agrees"
 
 
 def _against(distance: Distance) -> str:
-    """Return a distance and what is allowed."""
+    """Write a distance and how much is allowed."""
     return f"{distance.value:.2g} where {_allowed(distance)} is allowed"
 
 
 def _table(distances: Sequence[Distance]) -> str:
-    """Return the largest distance of every quantity at step 0 and later, as a Markdown table."""
-    names = dict.fromkeys(tolerance_name(distance.place) for distance in distances)
-    rows = []
-    for name in names:
-        own = [distance for distance in distances if tolerance_name(distance.place) == name]
-        first = _largest(distance for distance in own if distance.place.step == 0)
-        later = _largest(distance for distance in own if distance.place.step > 0)
-        worst = _largest(found for found in (first, later) if found)
-        rows.append((name, *_cells(first), *_cells(later), str(worst.place) if worst else "-"))
-    return markdown_grid(COLUMNS, rows)
+    """Write the largest distances of each quantity, at step 0 and later, as a Markdown table."""
+    own: dict[str, list[Distance]] = {}
+    for distance in distances:
+        own.setdefault(tolerance_name(distance.place), []).append(distance)
+    return markdown_grid(COLUMNS, [_row(name, found) for name, found in own.items()])
+
+
+def _row(name: str, distances: Sequence[Distance]) -> tuple[str, ...]:
+    """Write the row of one quantity."""
+    first = _largest(distance for distance in distances if distance.place.step == 0)
+    later = _largest(distance for distance in distances if distance.place.step > 0)
+    worst = _largest(found for found in (first, later) if found)
+    return (name, *_cells(first), *_cells(later), str(worst.place) if worst else "-")
 
 
 def _largest(distances: Iterable[Distance]) -> Distance | None:
-    """Return the largest distance, one that is not a number before all others."""
+    """Find the largest distance; NaN is larger than any number."""
     return max(distances, key=lambda found: (found.value != found.value, found.value), default=None)
 
 
 def _cells(distance: Distance | None) -> tuple[str, str]:
-    """Return the value and what is allowed."""
+    """Write a distance and how much is allowed as two cells."""
     return (f"{distance.value:.2g}", _allowed(distance)) if distance else ("-", "-")
 
 
 def _allowed(distance: Distance) -> str:
-    """Return the tolerance, or that any number will do."""
+    """Write the tolerance, or that any number is allowed."""
     return "any number" if distance.tolerance == FINITE else f"{distance.tolerance:.2g}"

@@ -1,4 +1,4 @@
-"""Step times of the stored records in pytest-benchmark's JSON, which its own `compare` reads."""
+"""Step times: written as pytest-benchmark's JSON, which its own `compare` reads."""
 
 from __future__ import annotations
 
@@ -16,8 +16,32 @@ from suite.store import read_records
 SUFFIX = "_step_s"
 
 
-def benchmark_entries(record: Record) -> list[dict[str, Any]]:
-    """Return one pytest-benchmark entry for each series of step times in `record`."""
+def write_benchmark_json(folder: Path) -> Path | None:
+    """Write the step times of all records in `folder` beside them, and return the new file.
+
+    Returns:
+        The file; None if the folder holds no step times.
+
+    Raises:
+        RecordError: If a record in `folder` is damaged, or the file cannot be written.
+    """
+    records = [record for record in read_records(folder) if record.question == "step-time"]
+    if not records:
+        return None
+    content = {
+        "machine_info": dict(records[0].environment["machine"]),
+        "commit_info": {"id": records[0].environment["code_digest"], "dirty": False},
+        "benchmarks": [entry for record in records for entry in _entries(record)],
+        "datetime": max(record.started_at for record in records),
+        "version": pytest_benchmark.__version__,
+    }
+    path = folder / "timing" / "step-times.json"
+    write_atomically(path, json.dumps(content, indent=1).encode())
+    return path
+
+
+def _entries(record: Record) -> list[dict[str, Any]]:
+    """Make one pytest-benchmark entry for each series of step times in a record."""
     return [
         _entry(record, name[: -len(SUFFIX)], list(times_s))
         for name, times_s in record.curves.items()
@@ -26,7 +50,7 @@ def benchmark_entries(record: Record) -> list[dict[str, Any]]:
 
 
 def _entry(record: Record, loss: str, times_s: list[float]) -> dict[str, Any]:
-    """Return the entry of one series; pytest-benchmark's own class makes its statistics."""
+    """Make the entry of one series; pytest-benchmark's own class computes its statistics."""
     stats = Stats()
     for time_s in times_s:
         stats.update(time_s)
@@ -41,24 +65,3 @@ def _entry(record: Record, loss: str, times_s: list[float]) -> dict[str, Any]:
         "options": {"disable_gc": False, "timer": "perf_counter", "warmup": True},
         "stats": {**stats.as_dict(), "iterations": 1, "data": times_s},
     }
-
-
-def write_benchmark_json(folder: Path) -> Path | None:
-    """Write the step times of all records in `folder` beside them; nothing if there are none.
-
-    Raises:
-        RecordError: If a record in `folder` is damaged, or the disk is full.
-    """
-    records = [record for record in read_records(folder) if record.question == "step-time"]
-    if not records:
-        return None
-    content = {
-        "machine_info": dict(records[0].environment["machine"]),
-        "commit_info": {"id": records[0].environment["code_digest"], "dirty": False},
-        "benchmarks": [entry for record in records for entry in benchmark_entries(record)],
-        "datetime": max(record.started_at for record in records),
-        "version": pytest_benchmark.__version__,
-    }
-    path = folder / "timing" / "step-times.json"
-    write_atomically(path, json.dumps(content, indent=1).encode())
-    return path

@@ -1,4 +1,4 @@
-"""What every fix and every point of the phase grid is worth: the tables of a study."""
+"""The page of a study: what every fix and every point of the phase grid is worth, in tables."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ SAME_RUNS = {
     "moving-kept": ("intended", CONTROL),
     "own-updating": ("intended", "attack-inference-loss-training"),
 }
-"""Points of the grid that are a loss and a fix of the other tables, and may be measured there."""
+"""Points of the phase grid that equal a loss with a fix, whose records can stand for them."""
 
 LEGEND = f"""\
 "Stalls" counts the seeds that end below {STALLED:g} nats of information gain on the test images in
@@ -86,22 +86,22 @@ class Row(NamedTuple):
     """One row of the tables.
 
     Attributes:
-        name: The fix, or the point of the grid.
-        records: One a seed; none if it was not measured.
+        name: The fix, or the point of the phase grid.
+        records: One a seed; none if the row was not measured.
     """
 
     name: str
     records: list[Record]
 
 
-class Comparison(NamedTuple):
+class Part(NamedTuple):
     """Rows that are compared with one another.
 
     Attributes:
-        title: What they have in common.
-        head: What a row is.
-        rows: Those that were measured.
-        missing: Names of those that were not.
+        title: What the rows have in common.
+        head: What a row is: the head of the first column.
+        rows: The rows that were measured.
+        missing: Names of the rows that were not.
         note: What else the reader must know; may be empty.
     """
 
@@ -113,25 +113,82 @@ class Comparison(NamedTuple):
 
 
 Grid: TypeAlias = "Callable[[Sequence[str], Sequence[Sequence[str]]], str]"
-"""Makes a table of columns and rows."""
+"""A function that writes a table, given its columns and rows."""
 
 
-def comparisons(study: Study) -> list[Comparison]:
-    """Return what is compared in a study: the fixes, a loss at a time, and the phase grid."""
-    found = [_fixes(study, loss) for loss in LOSSES]
-    return [*found, _grid(study)]
+def fixes_markdown(records: Iterable[Record]) -> str:
+    """Write the tables of all fixes and grid points in Markdown.
+
+    Args:
+        records: Records of the question "fixes" count, of one or several releases; others are
+            passed over.
+    """
+    return "\n\n".join(_page(list(records), title="**{}**", grid=markdown_grid))
 
 
-def _fixes(study: Study, loss: str) -> Comparison:
-    """Return the fixes under one loss, in the order of `FIXES`, other momenta behind them."""
+def fixes_text(records: Iterable[Record], *, width: int | None = None) -> str:
+    """Write the same tables for a terminal.
+
+    Args:
+        records: As in `fixes_markdown`.
+        width: Characters a line; None for as many as needed.
+    """
+
+    def grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+        return text_grid(columns, rows, width=width)
+
+    return "\n\n".join(_page(list(records), title="{}", grid=grid))
+
+
+def _page(records: Sequence[Record], *, title: str, grid: Grid) -> Iterator[str]:
+    """Write the paragraphs of the page, one after the other."""
+    found = studies(records)
+    if not found:
+        yield f"The fixes: {NOT_MEASURED}."
+        return
+    yield LEGEND
+    yield spread_note(chain.from_iterable(_seed_counts(study) for study in found))
+    for study in found:
+        yield f"{place(study)}: {study.setup}; {_of_network(study)}."
+        for part in parts(study):
+            yield from _paragraphs(part, title=title, grid=grid)
+
+
+def _seed_counts(study: Study) -> list[int]:
+    """Count the seeds of each row of a study."""
+    return [len(row.records) for part in parts(study) for row in part.rows]
+
+
+def _of_network(study: Study) -> str:
+    """List the sizes of the network and of its data in the study's own setup."""
+    names = ("width", "train_images", "test_images", "epochs", "weights", "epsilon")
+    return sizes([r.settings for r in study.records if setup_of(r) == study.setup], names)
+
+
+def sizes(settings: Sequence[Mapping[str, Any]], names: Iterable[str]) -> str:
+    """List the named settings that all of `settings` have, each value once."""
+    return ", ".join(
+        f"{name.replace('_', ' ')} {_listed(own[name] for own in settings)}"
+        for name in names
+        if all(name in own for own in settings)
+    )
+
+
+def parts(study: Study) -> list[Part]:
+    """Lay out what is compared in a study: the fixes under each loss, and the phase grid."""
+    return [*(_fixes(study, loss) for loss in LOSSES), _grid(study)]
+
+
+def _fixes(study: Study, loss: str) -> Part:
+    """Compare the fixes under one loss, in the order of `FIXES`, then other momenta."""
     own = (r.settings["fix"] for r in study.records if r.settings["loss"] == loss)
     names = dict.fromkeys([*FIXES, *sorted(own)])
     rows = [Row(name, study.found(loss, name)) for name in names]
-    return _comparison(f"{place(study)}, {LOSSES[loss]}", "fix", rows)
+    return _part(f"{place(study)}, {LOSSES[loss]}", "fix", rows)
 
 
-def _grid(study: Study) -> Comparison:
-    """Return the points of the phase grid."""
+def _grid(study: Study) -> Part:
+    """Compare the points of the phase grid."""
     note = "The clean pass runs in the training phase, the attack in the inference phase."
     rows, same = [], []
     for point in GRID:
@@ -141,77 +198,24 @@ def _grid(study: Study) -> Comparison:
             same.append(f"Here {point} is {' '.join(SAME_RUNS[point])}.")
         rows.append(Row(_point_name(point), records))
     title = f"{place(study)}, what normalises the adversarial branch, and does it update"
-    return _comparison(title, "point", rows, note=" ".join([note, *same]))
+    return _part(title, "point", rows, note=" ".join([note, *same]))
 
 
 def _point_name(point: str) -> str:
-    """Return a point of the grid in words."""
+    """Name a point of the phase grid, and say what it does."""
     normalised = ADVERSARIAL[GRID[point].adversarial]
     return f"{point} ({normalised.by}, {'updates' if normalised.updates else 'does not update'})"
 
 
-def _comparison(title: str, head: str, rows: Sequence[Row], note: str = "") -> Comparison:
-    """Return the rows that were measured and the names of the others."""
+def _part(title: str, head: str, rows: Sequence[Row], note: str = "") -> Part:
+    """Separate the rows that were measured from those that were not."""
     measured = [row for row in rows if row.records]
     missing = [row.name for row in rows if not row.records]
-    return Comparison(title, head, measured, missing, note)
+    return Part(title, head, measured, missing, note)
 
 
-def fixes_markdown(records: Iterable[Record]) -> str:
-    """Return the tables of all fixes and grid points in Markdown.
-
-    Args:
-        records: Of question "fixes", of one or several releases; others are passed over.
-    """
-    return "\n\n".join(_page(list(records), title="**{}**", grid=markdown_grid))
-
-
-def fixes_text(records: Iterable[Record], *, width: int | None = None) -> str:
-    """Return the same for a terminal; None is as wide as needed."""
-
-    def grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-        return text_grid(columns, rows, width=width)
-
-    return "\n\n".join(_page(list(records), title="{}", grid=grid))
-
-
-def _page(records: Sequence[Record], *, title: str, grid: Grid) -> Iterator[str]:
-    """Yield the paragraphs of the report."""
-    found = studies(records)
-    if not found:
-        yield f"The fixes: {NOT_MEASURED}."
-        return
-    yield LEGEND
-    yield spread_note(chain.from_iterable(_seed_counts(study) for study in found))
-    for study in found:
-        yield f"{place(study)}: {study.setup}; {_of_network(study)}."
-        for comparison in comparisons(study):
-            yield from _paragraphs(comparison, title=title, grid=grid)
-
-
-def _seed_counts(study: Study) -> list[int]:
-    """Return how many seeds the rows of a study have."""
-    return [len(row.records) for part in comparisons(study) for row in part.rows]
-
-
-def _of_network(study: Study) -> str:
-    """Return the size of the network and of its data, as the study's own setup has them."""
-    names = ("width", "train_images", "test_images", "epochs", "weights", "epsilon")
-    return sizes([r.settings for r in study.records if setup_of(r) == study.setup], names)
-
-
-def sizes(settings: Sequence[Mapping[str, Any]], names: Iterable[str]) -> str:
-    """List the named settings that all of `settings` have, each value once."""
-    parts = [
-        f"{name.replace('_', ' ')} {_listed(own[name] for own in settings)}"
-        for name in names
-        if all(name in own for own in settings)
-    ]
-    return ", ".join(parts)
-
-
-def _paragraphs(part: Comparison, *, title: str, grid: Grid) -> Iterator[str]:
-    """Yield the title, both tables and what stands below them."""
+def _paragraphs(part: Part, *, title: str, grid: Grid) -> Iterator[str]:
+    """Write a part: its title, both tables and the sentences below them."""
     if not part.rows:
         yield f"{title.format(part.title)}: {NOT_MEASURED}"
         return
@@ -232,11 +236,12 @@ def _paragraphs(part: Comparison, *, title: str, grid: Grid) -> Iterator[str]:
 
 
 def _is_few(row: Row) -> bool:
+    """True where a row has few seeds."""
     return len(row.records) < FEW_SEEDS
 
 
 def stall_cells(records: Sequence[Record]) -> tuple[str, ...]:
-    """Return the cells of `STALL_COLUMNS`."""
+    """Write the cells of `STALL_COLUMNS`."""
     return (
         counted(*stalls(records, "information_gain")),
         counted(*stalls(records, "adversarial_branch_gain")),
@@ -248,7 +253,7 @@ def stall_cells(records: Sequence[Record]) -> tuple[str, ...]:
 
 
 def accuracy_cells(records: Sequence[Record]) -> tuple[str, ...]:
-    """Return the cells of `ACCURACY_COLUMNS`."""
+    """Write the cells of `ACCURACY_COLUMNS`."""
     gaps = [
         record.metrics["training_phase_clean_accuracy"] - record.metrics["clean_accuracy"]
         for record in records
@@ -260,7 +265,7 @@ def accuracy_cells(records: Sequence[Record]) -> tuple[str, ...]:
 
 
 def spread_note(counts: Iterable[int]) -> str:
-    """Return how to read the spread of as many seeds as the rows have."""
+    """Say how to read the spread of a row, for every number of seeds that the rows have."""
     several = [count for count in sorted(set(counts), reverse=True) if count > 1]
     text = "Spread is mean ± standard deviation over seeds."
     if not several:
@@ -274,7 +279,7 @@ def spread_note(counts: Iterable[int]) -> str:
 
 
 def provenance(records: Sequence[Record]) -> str:
-    """Return versions, machine, data, state of the suite and seeds of some records."""
+    """Say what some records were made with: versions, machines, data, suite and seeds."""
     environments = [record.environment for record in records]
     names = dict.fromkeys(name for found in environments for name in found["versions"])
     versions = ", ".join(
@@ -290,16 +295,16 @@ def provenance(records: Sequence[Record]) -> str:
 
 
 def _machine(machine: Any) -> str:
-    """Return processor, cores, memory and GPUs, as far as they are stated, and the fingerprint."""
-    parts = [
+    """Describe a machine: processor, cores, memory and GPUs, where recorded, and fingerprint."""
+    found = [
         str(machine["cpu"]) if "cpu" in machine else "",
         f"{machine['cores']} cores" if "cores" in machine else "",
         f"{machine['memory_gib']} GiB" if "memory_gib" in machine else "",
         *(str(gpu) for gpu in machine.get("gpus", [])),
     ]
-    return f"{', '.join(part for part in parts if part)} ({machine['fingerprint']})".strip()
+    return f"{', '.join(text for text in found if text)} ({machine['fingerprint']})".strip()
 
 
 def _listed(found: Iterable[Any], separator: str = ", ") -> str:
-    """Return each value once."""
+    """List each value once."""
     return separator.join(dict.fromkeys(map(str, found)))

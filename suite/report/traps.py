@@ -1,4 +1,4 @@
-"""What each release does in each trap, as Markdown."""
+"""The page of traps: what each release does in each trap, as Markdown."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from suite.judge.traps import TRAPS, Trap, expected, generation
 from suite.records import Record
 from suite.report.grid import markdown_grid
 
-UNSEEN = "-"
+UNSEEN = "-"  # the record was made before there was this trap
 
 
 def traps_markdown(records: Iterable[Record]) -> str:
-    """Return a table of traps and releases, in the order the records come in.
+    """Write a table with a row for each trap and a column for each release, as records come in.
 
-    A release's first record counts. What differs from the release before is bold, and what is
-    not as stated bears an exclamation mark.
+    An outcome that differs from the release before is bold; one that is not as expected has an
+    exclamation mark.
 
     Args:
-        records: Of the case ``traps``; others are passed over.
+        records: Records of the question "traps" count, the first of each release; others are
+            passed over.
     """
     releases: dict[str, Record] = {}
     for record in records:
@@ -29,7 +30,7 @@ def traps_markdown(records: Iterable[Record]) -> str:
 
 
 def _row(trap: Trap, records: Sequence[Record]) -> tuple[str, ...]:
-    """Return the cells of one trap."""
+    """Write the cells of one trap."""
     seen = [_seen(trap, record) for record in records]
     cells = [
         f"**{new}**" if old not in (new, UNSEEN) and new != UNSEEN else new
@@ -41,12 +42,12 @@ def _row(trap: Trap, records: Sequence[Record]) -> tuple[str, ...]:
 
 
 def _seen(trap: Trap, record: Record) -> str:
-    """Return what a release was seen to do."""
+    """Look up what a release was seen to do."""
     outcomes = [row["outcome"] for row in record.statistics if row["trap"] == trap.name]
     return str(outcomes[0]) if outcomes else UNSEEN
 
 
 def _mark(trap: Trap, record: Record, outcome: str) -> str:
-    """Return an exclamation mark if an outcome is not as stated."""
-    stated = expected(trap, generation(record.environment["versions"]))
-    return "" if outcome in (stated, UNSEEN) else " !"
+    """Write an exclamation mark if an outcome is not as expected."""
+    wanted = expected(trap, generation(record.environment["versions"]))
+    return "" if outcome in (wanted, UNSEEN) else " !"

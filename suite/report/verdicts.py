@@ -1,4 +1,4 @@
-"""The table of verdicts, for a terminal, a log or Markdown, and its summary in plain words."""
+"""The table of verdicts for a terminal, a log or Markdown, and its summary in plain words."""
 
 from __future__ import annotations
 
@@ -16,25 +16,30 @@ STYLES = {PASS: "green", REGRESSION: "bold red", NEW: "yellow", VANISHED: "yello
 def text_table(
     verdicts: Iterable[Verdict], *, width: int | None = None, colour: bool = False
 ) -> str:
-    """Return the verdicts as a table at most `width` characters wide; None is as wide as needed.
+    """Write the verdicts as a table for a terminal or a log, a row each.
 
     A baseline reads mean ± standard deviation (seeds). Where the table is too wide, names are
     folded; nothing is cut off.
+
+    Args:
+        verdicts: In the order of the rows.
+        width: Characters a line; None for as many as needed.
+        colour: True to colour the verdicts with a terminal's control characters.
     """
-    rows: list[list[str | Text]] = [
-        [*_cells(verdict)[:-1], Text(_cells(verdict)[-1], style=STYLES.get(verdict.outcome, ""))]
-        for verdict in verdicts
-    ]
+    rows: list[list[str | Text]] = []
+    for verdict in verdicts:
+        *cells, outcome = _cells(verdict)
+        rows.append([*cells, Text(outcome, style=STYLES.get(outcome, ""))])
     return text_grid(COLUMNS, rows, whole=("measured", "verdict"), width=width, colour=colour)
 
 
 def markdown_table(verdicts: Iterable[Verdict]) -> str:
-    """Return the verdicts as a Markdown table with the same rows."""
+    """Write the same rows as a Markdown table."""
     return markdown_grid(COLUMNS, map(_cells, verdicts))
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
-    """Return in plain words how many checks passed, what failed, and what was not judged."""
+    """Say in plain words how many checks passed, what failed, and what was not judged."""
     failed = [verdict for verdict in verdicts if verdict.failed]
     passed = sum(verdict.outcome == PASS for verdict in verdicts)
     lines = [_headline(passed, failed), *(f"  {verdict}" for verdict in failed)]
@@ -46,8 +51,16 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     return "\n".join(lines)
 
 
+def _cells(verdict: Verdict) -> tuple[str, ...]:
+    """Write the cells of a row; the outcome is the last."""
+    band = verdict.expected
+    measured = "-" if verdict.measured is None else shown(verdict.measured, band)
+    cells = verdict.subject, verdict.metric, verdict.baseline or "-", measured
+    return (*cells, "-" if band is None else str(band), verdict.outcome)
+
+
 def _headline(passed: int, failed: Sequence[Verdict]) -> str:
-    """Return the first line of the summary."""
+    """Write the first line of the summary."""
     checks = passed + len(failed)
     if not checks:
         return "Nothing was judged."
@@ -56,16 +69,8 @@ def _headline(passed: int, failed: Sequence[Verdict]) -> str:
     return f"{text}; {count}:" if failed else f"{text}."
 
 
-def _cells(verdict: Verdict) -> tuple[str, ...]:
-    """Return the cells of a row."""
-    band = verdict.expected
-    measured = "-" if verdict.measured is None else shown(verdict.measured, band)
-    cells = verdict.subject, verdict.metric, verdict.baseline or "-", measured
-    return (*cells, "-" if band is None else str(band), verdict.outcome)
-
-
 def _names(verdicts: Sequence[Verdict], outcome: str) -> list[str]:
-    """Return the cases with this outcome alone, and the metrics of the others that have it."""
+    """Name the cases that have this outcome alone, and of the others the metrics that have it."""
     judged = {verdict.case for verdict in verdicts if verdict.outcome != outcome}
     names = [
         f"{verdict.metric} of {verdict.case}" if verdict.case in judged else verdict.case

@@ -30,7 +30,7 @@ from suite.report.study import (
     ACCURACY_COLUMNS,
     STALL_COLUMNS,
     accuracy_cells,
-    comparisons,
+    parts,
     fixes_markdown,
     fixes_text,
     provenance,
@@ -269,7 +269,7 @@ def test_how_to_read_the_spread_follows_from_the_seeds(make_run: MakeRun) -> Non
 def test_every_point_of_the_grid_is_named_with_what_it_does(make_run: MakeRun) -> None:
     records = [make_run(point) for point in GRID if point not in ("own-updating", "moving-kept")]
     records += [make_run("intended"), make_run("intended", "attack-inference-loss-training")]
-    grid = comparisons(studies(records)[0])[-1]
+    grid = parts(studies(records)[0])[-1]
     assert [row.name for row in grid.rows] == [
         "own-updating (own batch, updates)",
         "own-kept (own batch, does not update)",
@@ -286,7 +286,7 @@ def test_every_point_of_the_grid_is_named_with_what_it_does(make_run: MakeRun) -
 
 def test_a_point_that_was_run_itself_goes_first(make_run: MakeRun) -> None:
     records = [make_run("own-updating"), make_run("intended", "attack-inference-loss-training")]
-    grid = comparisons(studies(records)[0])[-1]
+    grid = parts(studies(records)[0])[-1]
     assert grid.rows[0].records == records[:1]
     assert "own-updating is" not in grid.note
     assert [name.split(" ")[0] for name in grid.missing] == list(GRID)[1:]
