@@ -62,13 +62,13 @@ class PytestReport(NamedTuple):
     """What pytest reports of a run.
 
     Attributes:
-        complete: Whether there is a report that can be read.
+        ran: How many tests it names; None if there is no report that can be read.
         imported: Whether the framework could be imported; None if that is not known.
         stopped: Why the run was ended before its last test; empty if it was not.
         failure: The first test that failed, and what it says; empty if none did.
     """
 
-    complete: bool = False
+    ran: int | None = None
     imported: bool | None = None
     stopped: str = ""
     failure: str = ""
@@ -94,10 +94,10 @@ def outcome_of(files: Files, *, status: int, seconds: float, lock_digest: str) -
     """
     made, run, tests = nox_report(files.made), nox_report(files.run), pytest_report(files.tests)
     fault = tests.stopped or tests.failure
-    reported = made.succeeded and run.succeeded and tests.complete
+    reported = made.succeeded and run.succeeded and tests.ran
     passed = status == 0 and bool(reported) and not fault
-    silent = f"{_silent(made, run, tests)}{_last_words(files.log)}"
-    reasons = (made.reason, fault, run.reason, _killed(status), silent)
+    last = f"{_silence(made, run, tests)}{_last_words(files.log)}"
+    reasons = (made.reason, fault, run.reason, _killed(status), last)
     return Outcome(
         passed=passed,
         installs=made.succeeded,
@@ -132,7 +132,7 @@ def nox_report(path: Path) -> NoxReport:
 
 
 def pytest_report(path: Path) -> PytestReport:
-    """Read pytest's report of a run; not complete if it is missing or damaged."""
+    """Read pytest's report of a run; ran is None if it is missing or damaged."""
     try:
         if path.stat().st_size > REPORT_BYTES:
             return PytestReport()
@@ -142,17 +142,19 @@ def pytest_report(path: Path) -> PytestReport:
     if suite is None:
         return PytestReport()
     notes = {note.get("name"): note.get("value") for note in suite.iterfind("properties/property")}
-    stopped = _short(notes.get(STOPPED) or "")
-    imported = _imported(suite, notes.get(FRAMEWORK), stopped)
-    return PytestReport(complete=True, imported=imported, stopped=stopped, failure=_failure(suite))
+    return PytestReport(
+        ran=len(suite.findall("testcase")),
+        imported=_imported(suite, notes.get(FRAMEWORK)),
+        stopped=one_line(notes.get(STOPPED) or ""),
+        failure=_failure(suite),
+    )
 
 
-def _imported(suite: ElementTree.Element, framework: str | None, stopped: str) -> bool | None:
-    """Tell whether the framework was loaded; it was not if loading it was a test's error."""
+def _imported(suite: ElementTree.Element, framework: str | None) -> bool | None:
+    """Tell whether the framework was loaded; it was not if a test's set-up failed before that."""
     if framework == LOADED:
         return True
-    failed = framework == ASKED and not stopped and suite.find("testcase/error") is not None
-    return False if failed else None
+    return False if framework == ASKED and suite.find("testcase/error") is not None else None
 
 
 def _failure(suite: ElementTree.Element) -> str:
@@ -178,12 +180,16 @@ def _killed(status: int) -> str:
     return f"killed by signal {number}" if number > 0 else ""
 
 
-def _silent(made: NoxReport, run: NoxReport, tests: PytestReport) -> str:
-    """Name who left no report, so that only the log is left to quote; empty if all did."""
+def _silence(made: NoxReport, run: NoxReport, tests: PytestReport) -> str:
+    """Say which report is missing or names no test, so that only the log is left to quote."""
     if made.succeeded is False:  # and nothing else was tried
         return ""
-    who = "nox" if None in (made.succeeded, run.succeeded) else "" if tests.complete else "pytest"
-    return f"{who} left no report; from its log: " if who else ""
+    if None in (made.succeeded, run.succeeded):
+        return "nox left no report; from its log: "
+    if not tests.ran:
+        missing = "pytest left no report" if tests.ran is None else "no benchmark ran"
+        return f"{missing}; from its log: "
+    return ""
 
 
 def _last_words(log: Path) -> str:
@@ -194,8 +200,10 @@ def _last_words(log: Path) -> str:
         return f"{log} cannot be read: {error.strerror}"
     text = re.sub(r"nox > Command .* failed with", "the last command failed with", text)
     said = [line for line in text.splitlines() if line.strip() and not line.startswith("nox > ")]
-    end = one_line(" ".join(said[-TAIL_LINES:])) or "it printed nothing"
-    return end if len(end) <= REASON_LENGTH else f"... {end[-REASON_LENGTH:]}"
+    end = one_line(re.sub(r"([-=_!])\1{2,}", " ", " ".join(said[-TAIL_LINES:])))
+    if len(end) > REASON_LENGTH:
+        end = f"... {end[-REASON_LENGTH:].partition(' ')[2]}"
+    return end or "it printed nothing"
 
 
 def _short(text: str) -> str:

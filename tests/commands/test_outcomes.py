@@ -124,7 +124,7 @@ def test_a_benchmark_notes_whether_the_framework_was_loaded_and_what_ended_it(
     found = pytest_report(
         report(tmp_path, "benchmarks/test_attack.py", "-x", "-p", "planted", *options)
     )
-    assert (found.complete, found.imported) == (True, imported)
+    assert (found.ran is not None, found.imported) == (True, imported)
     assert why in (found.stopped or found.failure)
     assert bool(found.stopped) == (plant in ("open", "data"))
 
@@ -134,22 +134,22 @@ CRASH = "def pytest_runtestloop(): {}['a']"
 
 
 @pytest.mark.parametrize(
-    ("files", "complete", "failure"),
+    ("files", "tests", "failure"),
     [
-        ({"test_it.py": "import nothing"}, True, "test_it: E ModuleNotFoundError: No module"),
-        ({"conftest.py": "import nothing", "test_it.py": ""}, False, ""),
-        ({"conftest.py": CRASH, "test_it.py": TWO}, True, "pytest.internal: KeyError: 'a'"),
-        ({"test_it.py": TWO}, True, "test_it.test_fails: AssertionError: why assert 0"),
-        ({"test_it.py": ""}, True, ""),
+        ({"test_it.py": "import nothing"}, 1, "test_it: E ModuleNotFoundError: No module"),
+        ({"conftest.py": "import nothing", "test_it.py": ""}, None, ""),
+        ({"conftest.py": CRASH, "test_it.py": TWO}, 1, "pytest.internal: KeyError: 'a'"),
+        ({"test_it.py": TWO}, 2, "test_it.test_fails: AssertionError: why assert 0"),
+        ({"test_it.py": ""}, 0, ""),
     ],
 )  # fmt: skip
 def test_pytest_names_what_failed_first_without_a_framework_too(
-    tmp_path: Path, files: dict[str, str], complete: bool, failure: str
+    tmp_path: Path, files: dict[str, str], tests: int | None, failure: str
 ) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     found = pytest_report(report(tmp_path, "-c", os.devnull, "--rootdir", ".", folder=tmp_path))
-    assert (found.complete, found.imported, found.stopped) == (complete, None, "")
+    assert (found.ran, found.imported, found.stopped) == (tests, None, "")
     assert failure in found.failure
     assert bool(found.failure) == bool(failure)
 
@@ -167,7 +167,7 @@ def report(tmp_path: Path, *options: str, folder: Path = ROOT) -> Path:
 def row(folder: Path, made: str = GOOD, run: str = GOOD, tests: str = PASSED) -> Files:
     """Return the files of a row that ended."""
     files = Files(*(folder / name for name in Files._fields))
-    for path, text in zip(files, ("the last line\n", made, run, tests), strict=True):
+    for path, text in zip(files, ("==== the last line ====\n", made, run, tests), strict=True):
         path.write_text(text)
     return files
 
@@ -200,12 +200,17 @@ def test_a_row_does_not_pass_without_a_report_of_pytest(tmp_path: Path, damaged:
     assert found.reason == "pytest left no report; from its log: the last line"
 
 
+def test_a_row_without_a_test_does_not_pass(tmp_path: Path) -> None:
+    found = told(row(tmp_path, tests=PASSED.replace("<testcase/>", "")))
+    assert (found.passed, found.reason) == (False, "no benchmark ran; from its log: the last line")
+
+
 def test_a_report_that_is_far_too_large_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert pytest_report(row(tmp_path).tests).complete
+    assert pytest_report(row(tmp_path).tests).ran == 1
     monkeypatch.setattr(outcomes, "REPORT_BYTES", len(PASSED) - 1)
-    assert not pytest_report(row(tmp_path).tests).complete
+    assert pytest_report(row(tmp_path).tests).ran is None
 
 
 def test_a_row_does_not_pass_if_pytest_reports_a_failure_whatever_nox_says(tmp_path: Path) -> None:
