@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,9 +13,12 @@ from suite.data.download import TEST_ARCHIVE, TRAINING_ARCHIVE, TRUTH_ARCHIVE
 from suite.data.gtsrb import Expected
 from suite.data.sources import TEST_FOLDER, TRAINING_FOLDER
 
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
 HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
 SIZE = (6, 4)
-Forged = dict[str, dict[str, bytes]]
+Forged: TypeAlias = "dict[str, dict[str, bytes]]"  # stack-tests read this on Python 3.7
 
 
 @pytest.fixture(autouse=True)
