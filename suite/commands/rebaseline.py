@@ -42,6 +42,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--release", required=True)
     parser.add_argument("--tier", required=True)
     parser.add_argument(
-        "--removed", action="append", default=[], metavar="CASE", help="may leave it"
+        "--removed", action="append", default=[], metavar="CASE", help="the baseline may lose it"
     )
     return parser

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from suite.__main__ import main
-from suite.records import Record
-
-MakeRecord = Callable[..., Record]
-Fill = Callable[..., None]
-Output = pytest.CaptureFixture[str]
+from tests.commands.conftest import Fill, Output
 
 
 def test_compare_passes_what_agrees(fill: Fill, capsys: Output) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,7 @@ import pytest
 from suite.__main__ import main
 from suite.commands import data
 from suite.errors import DataError
-from suite.records import Record
-
-MakeRecord = Callable[..., Record]
-Fill = Callable[..., None]
-Output = pytest.CaptureFixture[str]
+from tests.commands.conftest import Output
 
 
 def test_download_tells_where_the_archives_lie(

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from suite.__main__ import main
-from suite.records import Record
-
-MakeRecord = Callable[..., Record]
-Fill = Callable[..., None]
-Output = pytest.CaptureFixture[str]
-
-
-def traced(fill: Fill, release: str, loss: float = 3.5, **changes: Any) -> None:
-    """Store a trace of one number."""
-    batch = {"digest": "a", "images": 4, "learning_rate": 0.1}
-    entries = [{"step": 0, "quantity": "batch", "layer": "", **batch}]
-    for step in range(3):
-        entries.append({**entries[0], "step": step} if step else {**NO_CHANGE, "step": 0})
-        for quantity in ("initial weight", "gradient", "change")[step > 0 :]:
-            entries.append({**NO_CHANGE, "step": step, "quantity": quantity})
-        entries.append({"step": step, "quantity": "loss", "layer": "", "value": loss})
-    fixed = {"question": "parity", "settings": {"phases": None}, "case": "parity-net"}
-    fill("records", [0.0], release=release, statistics=entries, **{**fixed, **changes})
-
+from tests.commands.conftest import Fill, Output
 
 NO_CHANGE = {
     "quantity": "inference logits", "layer": "logits", "weight": "kernel",
     "rms": 1.0, "projections": [1.0, -1.0],
 }  # fmt: skip
+
+
+def traced(fill: Fill, release: str, loss: float = 3.5, **changes: Any) -> None:
+    """Store the trace of three steps of a network whose arrays are all alike."""
+    fixed = {"question": "parity", "settings": {"phases": None}, "case": "parity-net"}
+    entries = [entry for step in range(3) for entry in _entries(step, loss)]
+    fill("records", [0.0], release=release, statistics=entries, **{**fixed, **changes})
+
+
+def _entries(step: int, loss: float) -> Iterator[dict[str, Any]]:
+    batch = {"digest": "a", "images": 4, "learning_rate": 0.1}
+    yield {"step": step, "quantity": "batch", "layer": "", **batch}
+    first = ("inference logits", "initial weight") if step == 0 else ()
+    for quantity in (*first, "gradient", "change"):
+        yield {**NO_CHANGE, "step": step, "quantity": quantity}
+    yield {"step": step, "quantity": "loss", "layer": "", "value": loss}
 
 
 def test_parity_agrees_with_the_reference(fill: Fill, capsys: Output, tmp_path: Path) -> None:

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from suite.__main__ import main
-from suite.records import Record
 from suite.store import read_records
-
-MakeRecord = Callable[..., Record]
-Fill = Callable[..., None]
-Output = pytest.CaptureFixture[str]
+from tests.commands.conftest import Fill, Output
 
 
 def test_rebaseline_makes_the_records_the_baseline(fill: Fill, capsys: Output) -> None:

@@ -1,4 +1,4 @@
-"""Tests of suite.verdicts: a number is judged by its band, and the verdict says so in words."""
+"""Tests of suite.judge.verdicts: a number is judged by its band, and the reason says so."""
 
 from __future__ import annotations
 

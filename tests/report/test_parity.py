@@ -1,4 +1,4 @@
-"""Tests of suite.report.steps: what was found is told, on both outputs."""
+"""Tests of suite.report.parity: what was found is told, on both outputs."""
 
 from __future__ import annotations
 

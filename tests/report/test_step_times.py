@@ -1,4 +1,4 @@
-"""Tests of suite.report.benchmark: pytest-benchmark itself reads what is written."""
+"""Tests of suite.report.step_times: pytest-benchmark itself reads what is written."""
 
 from __future__ import annotations
 

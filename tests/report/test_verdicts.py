@@ -1,4 +1,4 @@
-"""Tests of suite.report.table: every verdict is told, in full, at every width."""
+"""Tests of suite.report.verdicts: every verdict is told, in full, at every width."""
 
 from __future__ import annotations
 

@@ -1,0 +1,129 @@
+"""Tests of suite.judge.parity.differences: what is planted is named, and no more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from suite.judge.parity.compare import compare_traces
+from suite.judge.parity.differences import SHOWN, listed
+from suite.judge.parity.implied import descent, trace_of
+from suite.measure.questions.parity import PROJECTIONS, Entry
+from tests.judge.parity.conftest import KERAS_2, KERAS_3, Against, Make, with_entries
+
+
+@pytest.mark.parametrize(
+    ("planted", "quantity", "words"),
+    [
+        (
+            {"momentum": 0.9, "set_momentum": 0.9},
+            "change",
+            "momentum, as set: 0.9 here, 0.99 there (all 2 layers)",
+        ),
+        ({"momentum": 0.9}, "change", "BatchNorm momentum, as observed: 0.9 here, 0.99 there"),
+        ({"updates": 2}, "change", "updates a step 2 and 1"),
+        ({"epsilon": 0.011}, None, "largest change of a pixel: 0.011 here, 0.01 there"),
+        ({"bn_epsilon": 1.01e-3}, None, "BatchNorm epsilon, as set: 0.00101 here, 0.001 there"),
+        ({"elsewhere": 0.1}, "perturbation", "The attack goes elsewhere"),
+        ({"rate": 1.1}, "change", "SGD at 1.1 of the learning rate, Nesterov's momentum 0.9 here"),
+        ({"sgd": 0.8}, "change", "SGD at 1 of the learning rate, Nesterov's momentum 0.8 here"),
+        ({"nesterov": False}, "change", "SGD at 1 of the learning rate, momentum 0.9 here"),
+        ({"sgd": 0.0}, "change", "SGD at 1 of the learning rate, momentum 0 here"),
+        ({"decay": 0.05}, "change", "weights shrinking by 0.2"),
+        ({"decay": 5e-4}, None, "weights shrinking by 0.00"),
+        ({"rate": 1.005}, None, "SGD at 1.005 of the learning rate"),
+        ({"sgd": 0.905}, None, "Nesterov's momentum 0.905 here"),
+        (
+            {"clean_share": 0.55},
+            "loss",
+            "0.55 CE(clean) + 0.45 CE(adversarial) here, 0.5 and 0.5 there",
+        ),
+        (
+            {"wrong_pass": 0.05},
+            "adversarial_ce",
+            "step's adversarial pass is not the one it was told",
+        ),
+        ({"steeper": 1.01}, "gradient", "The gradient of conv/kernel is 1.01 times there's"),
+        ({"other_start": 1e-3}, "initial weight", "weights are not the same: logits/kernel"),
+        ({"order": (0, 1, 3, 2, 4)}, "batch", "The same batches in another order, from step 2 on"),
+        ({"order": (0, 7, 2, 3, 4)}, "batch", "Other batches, from step 1 on"),
+    ],
+    ids=str,
+)
+def test_a_planted_difference_is_found_and_named(
+    against: Against, planted: dict[str, Any], quantity: str | None, words: str
+) -> None:
+    found = against(**planted)
+    assert not found.agrees
+    assert any(words in cause for cause in found.causes), found.causes
+    if quantity:
+        assert found.first is not None
+        assert found.first.place.quantity == quantity
+
+
+def test_a_divergence_by_no_cause_the_suite_knows_fails_all_the_same(against: Against) -> None:
+    found = against(forward=0.01)
+    assert not found.agrees
+    assert found.causes == []
+
+
+def test_the_correction_is_not_legitimate_under_keras_3(make: Make) -> None:
+    found = compare_traces(make(versions=KERAS_3, correction=1), make("tf-2.21"))
+    assert found.causes == [
+        "BatchNorm's moving variance: the sum of squares is divided by n - 1 here; Keras 3 divides "
+        "by n (first_bn, second_bn)"
+    ]
+    assert found.first is not None
+    assert found.first.place.quantity == "batch variance"
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_keras_2_that_stops_correcting_is_told(make: Make, swapped: bool) -> None:
+    pair = [make(versions=KERAS_2), make("tf-2.21")]
+    found = compare_traces(*(reversed(pair) if swapped else pair))
+    assert not found.agrees
+    where = "there" if swapped else "here"
+    assert f"divided by n {where}; Keras 2 divides by n - 1" in found.causes[0]
+
+
+def test_a_correction_that_is_not_a_number_is_told(make: Make) -> None:
+    def breaks(entry: Entry) -> None:
+        if (entry["quantity"], entry["layer"]) == ("batch norm", "first_bn"):
+            entry["observed_correction"] = float("nan")
+
+    found = compare_traces(with_entries(make(), breaks), make("tf-2.21"))
+    assert "divided by n - nan here; Keras 3 divides by n (first_bn)" in found.causes[0]
+
+
+@pytest.mark.parametrize("name", ["clean", "adversarial"])
+def test_a_replay_that_is_not_a_number_in_one_release_alone_is_told(make: Make, name: str) -> None:
+    def breaks(entry: Entry) -> None:
+        if (entry["step"], entry["quantity"]) == (0, "replay"):
+            entry[f"{name}_ce"] = float("nan")
+
+    odd = with_entries(make(), breaks)
+    [cause] = compare_traces(odd, make("tf-2.21")).causes
+    assert f"The step's {name} pass is not the one it was told" in cause
+    assert compare_traces(odd, odd).agrees
+
+
+def test_updates_that_no_sgd_makes_are_told(make: Make) -> None:
+    rng = np.random.default_rng(5)
+
+    def scatter(entry: Entry) -> None:
+        if entry["quantity"] == "change" and not entry["weight"].startswith("moving"):
+            entry["projections"] = list(rng.normal(size=PROJECTIONS))
+
+    scattered = with_entries(make(), scatter)
+    found = descent(trace_of(scattered))
+    assert found is not None
+    assert found.unexplained > 0.5
+    assert any("no SGD" in cause for cause in compare_traces(scattered, make("tf-2.21")).causes)
+
+
+def test_long_lists_of_names_are_cut_and_counted() -> None:
+    names = ["a", "b", "c", "d", "e", "f"]
+    assert listed(names[:SHOWN]) == "a, b, c, d"
+    assert listed(names) == "a, b, c, d and 2 more"
