@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import PIL
 import pooch
 from filelock import FileLock
 
@@ -48,7 +47,7 @@ def cached_dataset(
     Raises:
         DataError: If the cache cannot be written, or what it holds is damaged.
     """
-    made_by = {"code": code_digest(Path(__file__).parent), "pillow": PIL.__version__}
+    made_by = {"code": code_digest(Path(__file__).parent)}
     text = json.dumps({"name": name, **made_by, **key}, sort_keys=True)
     folder = cache_root() / "data" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     if not folder.is_dir():
@@ -107,7 +106,7 @@ def _write(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     folder.mkdir()
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
-    digests = {name: _digest(array) for name, array in arrays.items()}
+    digests = {name: array_digest(array) for name, array in arrays.items()}
     (folder / MANIFEST).write_text(json.dumps(digests, indent=2), encoding="utf-8")
 
 
@@ -121,7 +120,7 @@ def _load(name: str, folder: Path) -> Dataset:
     for array_name, expected in _manifest(folder).items():
         path = folder / f"{array_name}.npy"
         arrays[array_name] = _mapped(path)
-        digests[array_name] = _digest(arrays[array_name])
+        digests[array_name] = array_digest(arrays[array_name])
         if digests[array_name] != expected:
             raise _damaged(path, f"sha256 {digests[array_name]}", f"sha256 {expected}")
     train, test = (
@@ -161,7 +160,7 @@ def _damaged(path: Path, found: str, expected: str) -> DataError:
     )
 
 
-def _digest(array: NDArray[Any]) -> str:
+def array_digest(array: NDArray[Any]) -> str:
     """Compute the SHA-256 of an array: type, shape and bytes."""
     digest = hashlib.sha256(f"{array.dtype.str} {array.shape}\n".encode())
     digest.update(np.ascontiguousarray(array).view(np.uint8).data)

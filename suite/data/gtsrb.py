@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from suite.data.cache import cached_dataset
-from suite.data.download import CHECKSUMS, archive_folder, download_gtsrb
+from suite.data.cache import array_digest, cached_dataset
+from suite.data.download import CHECKSUMS, MEND, archive_folder, download_gtsrb
+from suite.data.resize import resized
 from suite.data.sources import (
     TEST_FOLDER,
     TRAINING_FOLDER,
@@ -29,6 +30,7 @@ from suite.data.sources import (
     wrong,
 )
 from suite.data.split import TEST_COUNTS, TRAIN_COUNTS, Dataset, Split
+from suite.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,12 +49,16 @@ class Expected(NamedTuple):
         tracks: Number of physical signs in the training set.
         test_labels_sha256: Digest of the test labels in file order, one byte each; "" accepts
             any.
+        train_pixels_sha256: Digest of the training images at `PROVEN_PX`; "" accepts any.
+        test_pixels_sha256: The same of the test images.
     """
 
     train_counts: tuple[int, ...]
     test_counts: tuple[int, ...]
     tracks: int
     test_labels_sha256: str
+    train_pixels_sha256: str = ""
+    test_pixels_sha256: str = ""
 
 
 OFFICIAL = Expected(
@@ -60,7 +66,12 @@ OFFICIAL = Expected(
     TEST_COUNTS,
     tracks=1_307,
     test_labels_sha256="90dbce9392b7eec7db1b1f1f13ea73598b72822efaaf9f608c935064fad29db2",
+    train_pixels_sha256="acb8aa02ebaa4376ac78b2d53502916a28473150f9b7432fd0aca6e97b04f625",
+    test_pixels_sha256="ba4f091434c4736def6297eb91ea9fd4814377244e69888145cad4f67cf4caf1",
 )
+PROVEN_PX = 32
+"""Side at which the pixels of the official set are known: nobody publishes a checksum of its
+training archive, so the archive is known by its counts, its names and its pixels."""
 
 
 class Row(NamedTuple):
@@ -74,8 +85,8 @@ class Row(NamedTuple):
 def load_gtsrb(root: Path | None, *, size_px: int) -> Dataset:
     """Load GTSRB, verified, at ``size_px`` x ``size_px`` pixels.
 
-    Images of another size are resized as a whole, not cropped, with Pillow's bilinear filter,
-    which averages over the source pixels when it shrinks.
+    Images of another size are resized as a whole, not cropped, as OpenCV's INTER_LINEAR does it:
+    bilinear, without antialiasing, to the same bit everywhere (see `suite.data.resize`).
 
     Args:
         root: Folder of the three official archives or of their extracted tree; None for the
@@ -102,6 +113,8 @@ def load_verified(root: Path, *, size_px: int, expected: Expected) -> Dataset:
     """
     if size_px < 1:
         raise ValueError(f"size_px must be at least 1. Received: {size_px}")
+    if size_px != PROVEN_PX and expected.train_pixels_sha256:
+        load_verified(root, size_px=PROVEN_PX, expected=expected)
     training, test, truth = locate(root)
     key = {
         "expected": expected,
@@ -111,9 +124,23 @@ def load_verified(root: Path, *, size_px: int, expected: Expected) -> Dataset:
 
     def make() -> tuple[Split, Split]:
         train = _training_split(training, size_px=size_px, expected=expected)
-        return train, _test_split(test, truth, size_px=size_px, expected=expected)
+        tested = _test_split(test, truth, size_px=size_px, expected=expected)
+        if size_px == PROVEN_PX:
+            _check_pixels(training, train, expected.train_pixels_sha256)
+            _check_pixels(test, tested, expected.test_pixels_sha256)
+        return train, tested
 
     return cached_dataset("gtsrb", key, make)
+
+
+def _check_pixels(path: Path, split: Split, expected: str) -> None:
+    """Refuse images that are not the official ones, if these are known."""
+    found = array_digest(split.images)
+    if expected not in ("", found):
+        raise DataError(
+            f"{path}: not the official images. Found: pixels of sha256 {found[:16]}... at "
+            f"{PROVEN_PX}x{PROVEN_PX}. Expected: {expected[:16]}.... {MEND}"
+        )
 
 
 def _training_split(path: Path, *, size_px: int, expected: Expected) -> Split:
@@ -254,6 +281,4 @@ def _decode(source: Source, name: str, row: Row, size_px: int) -> NDArray[np.uin
     found, declared = (*image.size, image.mode), (row.width_px, row.height_px, "RGB")
     if found != declared:
         raise wrong(source, name, str(found), f"{declared} as its csv row says")
-    if image.size != (size_px, size_px):
-        image = image.resize((size_px, size_px), Image.Resampling.BILINEAR)
-    return np.asarray(image)
+    return resized(np.asarray(image), size_px)
