@@ -34,7 +34,11 @@ class Report(NamedTuple):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Judge every release and tier that has records, print the reports, return the status."""
+    """Judge every release and tier that has records, print the reports, return the status.
+
+    Raises:
+        SuiteError: If there are no records, or if nothing failed but a baseline is missing.
+    """
     options = _parser().parse_args(arguments)
     reports: list[Report] = []
     unjudged: list[Path] = []

@@ -47,6 +47,9 @@ def main(arguments: Sequence[str]) -> int:
     """Compare every release that has traces with the reference, print reports, return the status.
 
     An unpinned release counts for the status only if it is named, as in `compare`.
+
+    Raises:
+        SuiteError: If there are no traces to compare, or none to compare them with.
     """
     options = _parser().parse_args(arguments)
     table = release_table()

@@ -123,6 +123,11 @@ def test_a_fix_that_mends_nothing_does_not_work(good: list[Record], case: str) -
     assert (found["stall appears"], found["fix works"]) == ("yes", f"no: {treated}")
 
 
+def test_a_fix_works_by_the_gain_of_the_branch_alone(good: list[Record]) -> None:
+    store = changed(good, "resnet50-w0.25-intended-imagenet-inputs", clean_accuracy=0.0)
+    assert cells(store)["fix works"] == "yes"
+
+
 def test_momentum_under_literal_phases_is_no_fix(good: list[Record]) -> None:
     store = without(good, "resnet50-w0.25-literal-bn-momentum-0.5")
     assert cells(store)["fix works"] == "yes"

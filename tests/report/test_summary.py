@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,8 @@ from suite.judge.verdicts import Verdict, judge
 from suite.records import Record
 from suite.report.summary import QUESTIONS, first_screen, question_of, write_table
 from suite.store import read_record
+from tests.judge.conftest import MakeRecord, changed
 
-MakeRecord = Callable[..., Record]
 FOLDER = Path("records/tf-2.21/small")
 BASELINE = Path(__file__).parents[2] / "baselines" / "tf-2.21" / "small"
 
@@ -37,14 +35,6 @@ def stored() -> list[Record]:
 
 def words(lines: list[str]) -> str:
     return " ".join(" ".join(lines).split())
-
-
-def changed(records: list[Record], case: str, **metrics: float) -> list[Record]:
-    assert case in {record.case for record in records}
-    return [
-        replace(record, metrics={**record.metrics, **metrics}) if record.case == case else record
-        for record in records
-    ]
 
 
 def test_the_first_sentence_is_the_answer(stored: list[Record]) -> None:
@@ -99,6 +89,17 @@ def test_a_price_in_accuracy_is_told_in_points(stored: list[Record]) -> None:
     records = changed(stored, "lenet5-intended-none", clean_accuracy=plain - 0.05)
     told = words(first_screen(records, verdicts_on(records), folder=FOLDER))
     assert "LeNet-5 pays 5.0 points of accuracy: " in told
+
+
+def test_a_stall_that_the_training_phase_hides_is_told_in_both_phases(stored: list[Record]) -> None:
+    case = "resnet50-w0.25-plain"
+    accuracies = {"train_accuracy": 0.8, "clean_accuracy": 0.05, "adversarial_accuracy": 0.04}
+    for trained, words_of_it in (
+        (0.79, "ResNet-50 under the plain loss: 80 % in training, 5.0 % when used"),
+        (0.14, "ResNet-50 under the plain loss: 5.0 % clean, 4.0 % attacked"),
+    ):
+        records = changed(stored, case, training_phase_clean_accuracy=trained, **accuracies)
+        assert words_of_it in words(first_screen(records, verdicts_on(records), folder=FOLDER))
 
 
 def test_a_fix_that_no_longer_mends_is_not_said_to_mend(stored: list[Record]) -> None:

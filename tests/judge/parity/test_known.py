@@ -21,6 +21,13 @@ def test_the_variances_correction_is_listed_verified_and_taken_out(make: Make) -
     assert "times 1.03226 (n = 32)" in known
 
 
+def test_the_correction_is_taken_out_of_every_step_of_fast_statistics(make: Make) -> None:
+    fast = {"set_momentum": 0.5, "momentum": 0.5}
+    found = compare_traces(make(versions=KERAS_2, correction=1, **fast), make("tf-2.21", **fast))
+    assert found.agrees
+    assert max(distance.value for distance in found.distances) < 1e-4
+
+
 def test_a_variance_off_by_more_than_the_correction_is_found(make: Make) -> None:
     found = compare_traces(make(versions=KERAS_2, correction=2), make("tf-2.21"))
     assert not found.agrees
@@ -135,6 +142,15 @@ def test_the_graphs_nan_where_no_update_is_due_is_known(
     places = [place for place, *_ in found.distances]
     assert {place.quantity for place in places if place.step == step + 1} == {"batch"}
     assert "batch mean" in {place.quantity for place in places if place.step == step}
+
+
+@pytest.mark.parametrize("steps", [(1, 3), (3, 1)])
+def test_of_two_poisoned_graphs_the_first_nan_ends_the_comparison(
+    make: Make, steps: tuple[int, int]
+) -> None:
+    found = compare_traces(*(poisoned(resting_graph(make), step=step) for step in steps))
+    assert found.agrees, found.causes
+    assert {d.place.quantity for d in found.distances if d.place.step == 2} == {"batch"}
 
 
 def test_a_graph_whose_nan_reaches_its_first_step_agrees_still(make: Make) -> None:
