@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,6 +67,14 @@ def stack() -> Stack:
     return load()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's cache out of the tests, and those of one process out of another's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SUITE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def light_garbage(request: pytest.FixtureRequest) -> None:
     """Collect what the test before left, and never again look at what outlives it.
@@ -108,3 +116,17 @@ def foreign_model(stack: Stack) -> Model:
     variance = rng.uniform(0.5, 3, variance.shape)
     model.get_layer("bn").set_weights([gamma + 0.3, beta - 0.2, mean, variance])
     return model
+
+
+@pytest.fixture
+def deep(stack: Stack) -> Model:
+    """Return a network with a nested BatchNorm on images and another one on vectors."""
+    stack.seed(0)
+    layers, keras = stack.keras.layers, stack.keras
+    inner_inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, activation="relu")(inner_inputs)
+    inner = keras.Model(inner_inputs, layers.BatchNormalization(name="inside")(x))
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Dense(6)(layers.Flatten()(inner(inputs)))
+    x = layers.BatchNormalization(name="outside", momentum=0.7)(x)
+    return keras.Model(inputs, layers.Dense(5)(x))

@@ -18,7 +18,7 @@ from suite.data import (
     validation_split,
     without_leaked,
 )
-from suite.data.split import class_shares
+from suite.data.split import class_shares, pixels
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +119,10 @@ def test_the_leaked_images_and_only_they_are_left_out(official: Split) -> None:
     kept = without_leaked(test)
     assert set(names) - set(kept.names) == set(LEAKED_TEST_IMAGES)
     assert (kept.labels == test.labels[kept.names.astype(int)]).all()
+
+
+def test_pixels_lie_in_0_to_1_as_float32() -> None:
+    scaled = pixels(np.array([[[[0, 51, 255]]]], dtype=np.uint8))
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scaled.ravel(), [0, 0.2, 1], rtol=1e-6)
+    assert scaled.max() == 1

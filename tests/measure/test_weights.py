@@ -1,4 +1,4 @@
-"""Tests of suite.weights: a model starts from the weights its case names, or says why not."""
+"""Tests of suite.measure.weights: a model starts from what its case names, or says why not."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from suite.cases import Case
 from suite.data import Dataset, Split
 from suite.errors import WeightsError
 from suite.measure import weights
-from suite.networks import head
+from suite.networks.architectures import ARCHITECTURES
+from suite.networks.head import HEAD_LAYERS
 from suite.networks.types import Model
 from suite.stacks.protocol import Stack
+from tests.arrays import assert_same
 
 ENVIRONMENT: dict[str, Any] = {
     "versions": {"numpy": "1"},
@@ -44,12 +46,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def start(stack: Stack, case: Case, *, seed: int = 0) -> Model:
     return weights.initial_model(stack, case, seed=seed, environment=ENVIRONMENT)
-
-
-def assert_same(first: list[np.ndarray], second: list[np.ndarray]) -> None:
-    assert len(first) == len(second)
-    for one, other in zip(first, second, strict=True):
-        np.testing.assert_array_equal(one, other)
 
 
 def test_saved_weights_come_back_in_their_order(tmp_path: Path) -> None:
@@ -80,13 +76,15 @@ def test_a_truncated_or_altered_file_is_damaged(tmp_path: Path) -> None:
             weights.load_weights(path)
 
 
-def surrogate_names(
-    stack: Stack, cache: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def name_of(
+    stack: Stack, cache: Path, noise: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., str]:
     """Return a function that gives the name of the file a surrogate is kept in."""
     monkeypatch.setattr(weights, "pretrain", lambda *_, **__: BASE)
 
-    def name(case: Case, *, seed: int = 0, **environment: Any) -> str:
+    def name(case: Case, *, seed: int = 0, signs: str = "sha256:0", **environment: Any) -> str:
+        monkeypatch.setattr(weights, "load_synthetic", lambda **_: noise._replace(digest=signs))
         before = set(cache.rglob("*.npz"))
         weights.surrogate(stack, case, seed=seed, environment={**ENVIRONMENT, **environment})
         [made] = set(cache.rglob("*.npz")) - before
@@ -95,17 +93,17 @@ def surrogate_names(
     return name
 
 
-def test_the_key_of_a_surrogate_changes_with_each_ingredient(
-    stack: Stack, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = surrogate_names(stack, cache, monkeypatch)
+def test_the_key_of_a_surrogate_changes_with_each_ingredient(name_of: Callable[..., str]) -> None:
     made = [
-        name(RESNET),
-        name(RESNET, seed=1),
-        name(RESNET, versions={"numpy": "2"}),
-        name(RESNET, code_digest="sha256:2"),
+        name_of(RESNET),
+        name_of(RESNET, seed=1),
+        name_of(RESNET, signs="sha256:1"),
+        name_of(RESNET, versions={"numpy": "2"}),
+        name_of(RESNET, code_digest="sha256:2"),
+        name_of(RESNET, lock_digest="sha256:3"),
+        name_of(RESNET, machine={"fingerprint": "b"}),
         *(
-            name(replace(RESNET, **change))
+            name_of(replace(RESNET, **change))
             for change in (
                 {"width": 0.125},
                 {"blocks": (1, 2, 1, 1)},
@@ -116,13 +114,13 @@ def test_the_key_of_a_surrogate_changes_with_each_ingredient(
             )
         ),
     ]
-    assert len(set(made)) == 10
+    assert len(set(made)) == 13
 
 
 def test_what_comes_after_the_pretraining_shares_its_surrogate(
-    stack: Stack, cache: Path, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, name_of: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    surrogate_names(stack, cache, monkeypatch)(RESNET)
+    name_of(RESNET)
     monkeypatch.delattr(weights, "pretrain")
     for change in ({"loss": "literal"}, {"fix": "imagenet-inputs"}, {"learning_rate": 0.5}):
         case = replace(RESNET, **change)
@@ -152,7 +150,7 @@ def test_a_surrogate_is_pretrained_once_and_gives_the_base_alone(
     assert set(loaded) == {(32, 0)}
     assert pretrained == [RESNET]
     assert_same(first.get_weights(), again.get_weights())
-    for name in head.HEAD_LAYERS:
+    for name in HEAD_LAYERS:
         assert_same(first.get_layer(name).get_weights(), untrained.get_layer(name).get_weights())
     bases = weights.base_weights(first), weights.base_weights(untrained)
     assert all((old != new).any() for old, new in zip(*bases, strict=True) if old.ndim > 1)
@@ -173,10 +171,10 @@ def test_base_weights_of_other_shapes_are_refused(stack: Stack) -> None:
 def test_base_weights_go_where_they_came_from(stack: Stack) -> None:
     model = weights.build(stack, RESNET)
     shifted = [array + index + 1 for index, array in enumerate(weights.base_weights(model))]
-    head = [model.get_layer(name).get_weights() for name in head.HEAD_LAYERS]
+    head = [model.get_layer(name).get_weights() for name in HEAD_LAYERS]
     weights.set_base_weights(model, shifted)
     assert_same(weights.base_weights(model), shifted)
-    for name, before in zip(head.HEAD_LAYERS, head, strict=True):
+    for name, before in zip(HEAD_LAYERS, head, strict=True):
         assert_same(model.get_layer(name).get_weights(), before)
 
 
@@ -193,7 +191,7 @@ def test_standardised_convolutions_have_mean_0_and_variance_1_over_the_images(
     stack.seed(0)
     model = weights.build(stack, Case("vgg19", width=0.0625, size_px=32))
     images = noise.train.images[:32].astype(np.float32) / 255
-    head = model.get_layer(head.HEAD_LAYERS[0]).get_weights()
+    head = model.get_layer(HEAD_LAYERS[0]).get_weights()
     weights.standardised(stack, model, images)
     for name in ("block1_conv1", "block3_conv2", "block4_conv4"):
         layer = model.get_layer(name)
@@ -203,7 +201,7 @@ def test_standardised_convolutions_have_mean_0_and_variance_1_over_the_images(
         layer.activation = stack.keras.activations.relu
         np.testing.assert_allclose(outputs.mean(axis=(0, 1, 2)), 0, atol=1e-3)
         np.testing.assert_allclose(outputs.std(axis=(0, 1, 2)), 1, rtol=1e-2)
-    assert_same(model.get_layer(head.HEAD_LAYERS[0]).get_weights(), head)
+    assert_same(model.get_layer(HEAD_LAYERS[0]).get_weights(), head)
 
 
 def write_published_file(model: Model, path: Path) -> None:
@@ -265,28 +263,30 @@ def address(tmp_path: Path) -> Iterator[str]:
 
 
 def test_imagenets_weights_are_downloaded_once_and_checked(
-    cache: Path, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cache: Path, address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     served = cache / "served" / "vgg19" / "weights.h5"
     served.parent.mkdir(parents=True)
     served.write_bytes(b"not really weights")
     checksum = f"md5:{hashlib.md5(served.read_bytes(), usedforsecurity=False).hexdigest()}"
-    monkeypatch.setitem(weights.IMAGENET_FILES, "vgg19", ("vgg19/weights.h5", checksum))
-    path = weights.imagenet_weights("vgg19", base_url=address)
+    path = weights.imagenet_weights("vgg19/weights.h5", checksum, base_url=address)
     assert path.read_bytes() == served.read_bytes()
     served.unlink()
-    assert weights.imagenet_weights("vgg19", base_url=address) == path
+    assert weights.imagenet_weights("vgg19/weights.h5", checksum, base_url=address) == path
     capsys.readouterr()
 
 
 def test_a_download_of_other_weights_is_an_error_that_names_the_way_out(
     cache: Path, address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    served = cache / "served" / weights.IMAGENET_FILES["vgg19"][0]
+    name, checksum = ARCHITECTURES["vgg19"].imagenet
+    served = cache / "served" / name
     served.parent.mkdir(parents=True)
     served.write_bytes(b"other weights")
-    with pytest.raises(WeightsError, match=r"notop.h5: download failed.*--weights vgg19=FILE"):
-        weights.imagenet_weights("vgg19", base_url=address)
+    with pytest.raises(
+        WeightsError, match=r"notop.h5: download failed.*--weights ARCHITECTURE=FILE"
+    ):
+        weights.imagenet_weights(name, checksum, base_url=address)
     capsys.readouterr()
 
 

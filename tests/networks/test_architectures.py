@@ -1,4 +1,4 @@
-"""Tests of suite.architectures: every layer is the published one, and ends in logits."""
+"""Tests of the architectures: every layer is the published one, and ends in logits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOLD = (
 def built(stack: Stack, name: str, *, size_px: int = 32, width: float = 1.0, **more: Any) -> Model:
     stack.keras.backend.clear_session()
     options = {"size_px": size_px, "classes": CLASSES, "width": width, **more}
-    return ARCHITECTURES[name](stack.keras, **options)
+    return ARCHITECTURES[name].build(stack.keras, **options)
 
 
 def plan(model: Model) -> list[tuple[str, dict[str, Any]]]:
@@ -100,7 +100,7 @@ def test_every_architecture_ends_in_logits_and_takes_rgb_images(stack: Stack, na
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_width_multiplies_channels_and_hidden_units_alone(stack: Stack, name: str) -> None:
-    blocks = {"blocks": (1, 1, 1, 1)} if name.startswith("resnet50") else {}
+    blocks = {"blocks": (1, 1, 1, 1)} if "blocks" in ARCHITECTURES[name].options else {}
     full, half = (plan(built(stack, name, width=width, **blocks)) for width in (2.0, 0.5))
     for (kind, wide), (_, narrow) in zip(full[:-1], half[:-1], strict=True):
         for size in ("filters", "units"):

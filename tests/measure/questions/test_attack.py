@@ -1,4 +1,4 @@
-"""Tests of suite.attack: what it tells of a right attack, and of each way to get one wrong."""
+"""Tests of suite.measure.questions.attack: a right attack, and each way to get one wrong."""
 
 from __future__ import annotations
 
@@ -7,24 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from suite.cases import Case
 from suite.measure.evaluation import log_likelihood
 from suite.measure.questions import attack
 from suite.networks.types import Images, Labels, Model
 from suite.stacks import eager
 from suite.stacks.protocol import Stack
+from tests.measure.conftest import SMALL, run_small
 
 EPSILON = 0.05
 RIGHT = eager.fast_gradient_method
-
-
-@pytest.fixture
-def images() -> Images:
-    return np.random.default_rng(0).random((6, 8, 8, 3), dtype=np.float32)
-
-
-@pytest.fixture
-def labels() -> Labels:
-    return np.array([0, 1, 2, 3, 4, 0])
 
 
 def measured(stack: Stack, model: Model, images: Images, labels: Labels) -> dict[str, float]:
@@ -100,7 +92,7 @@ def test_an_attack_that_helps_does_not_raise_the_loss(
     fault: str,
 ) -> None:
     monkeypatch.setattr(eager, "fast_gradient_method", faulty(**FAULTS[fault]))
-    metrics = measured(stack, foreign_model, images, np.zeros(6, np.int64))
+    metrics = measured(stack, foreign_model, images, np.zeros(len(images), np.int64))
     assert metrics["loss_rise"] < 0
     assert metrics["raised_fraction"] == 0
 
@@ -155,3 +147,12 @@ def test_state_change_is_the_largest_of_any_array() -> None:
     assert attack.state_change(before, after) == pytest.approx(0.3)
     assert attack.state_change(before, before) == 0
     assert np.isnan(attack.state_change(before, [before[0], before[1] * np.nan]))
+
+
+def test_an_attack_case_records_the_attacks_properties(stack: Stack) -> None:
+    record = run_small(stack, Case("lenet5", question="attack", **SMALL))
+    assert record.question == "attack"
+    assert record.metrics["perturbation_max"] == pytest.approx(0.01, rel=1e-3)
+    assert record.metrics["linear_error"] < 1e-6
+    assert record.metrics["state_change"] == 0
+    assert not record.curves

@@ -1,14 +1,15 @@
-"""Tests of suite.trace: the traces of real steps, and real faults that parity finds in them."""
+"""Tests of suite.measure.questions.parity: traces of real steps, and faults that show in them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 import pytest
 
+from suite.cases import Case
 from suite.judge.parity.compare import Comparison, compare_traces
 from suite.measure import statistics
 from suite.measure.questions import parity
@@ -19,6 +20,7 @@ from suite.networks.phases import PHASES, Phases
 from suite.networks.types import Model
 from suite.records import Record
 from suite.stacks.protocol import Stack, TrainStep
+from tests.measure.conftest import SMALL, run_small
 
 MakeRecord = Callable[..., Record]
 VERSIONS = {"keras": metadata.version("keras")}
@@ -48,8 +50,8 @@ def model(stack: Stack) -> Model:
     return built
 
 
-@pytest.fixture
-def source() -> list[Batch]:
+def noise() -> list[Batch]:
+    """Return three batches of noise."""
     rng = np.random.default_rng(0)
     return [
         Batch(step, 0, rng.random((16, 8, 8, 3), dtype=np.float32), rng.integers(0, 5, 16))
@@ -57,10 +59,34 @@ def source() -> list[Batch]:
     ]
 
 
+@pytest.fixture
+def source() -> list[Batch]:
+    return noise()
+
+
 def traced(
     stack: Stack, model: Model, source: list[Batch], phases: Phases | None = PHASES["intended"]
 ) -> list[Entry]:
     return trace_steps(stack, model, source, phases=phases, epsilon=EPSILON, base_rate=RATE)
+
+
+def trained(
+    stack: Stack, fault: Callable[[Model], Any] | None = None, order: Sequence[int] = (0, 1, 2)
+) -> list[Entry]:
+    """Return the trace of a training, with a fault in the model or another order of the batches."""
+    stack.seed(0)
+    built, batches = network(stack), noise()
+    plant(built, seed=0)
+    if fault:
+        fault(built)
+    steps = [batches[index]._replace(step=step) for step, index in enumerate(order)]
+    return traced(stack, built, steps)
+
+
+@pytest.fixture(scope="module")
+def honest(stack: Stack) -> list[Entry]:
+    """Return the trace of three honest steps; nothing may change it."""
+    return trained(stack)
 
 
 def test_planted_weights_do_not_depend_on_the_frameworks_own(stack: Stack) -> None:
@@ -129,12 +155,9 @@ def test_what_batch_norm_computes_with_is_asked_of_itself(
     assert found["observed_correction"] == pytest.approx(1 if KERAS_2 else 0, abs=1e-3)
 
 
-def test_a_trace_tells_causes_before_effects(
-    stack: Stack, model: Model, source: list[Batch]
-) -> None:
-    found = traced(stack, model, source)
-    assert sorted({entry["step"] for entry in found}) == [0, 1, 2]
-    last = [entry for entry in found if entry["step"] == 2]
+def test_a_trace_tells_causes_before_effects(honest: list[Entry]) -> None:
+    assert sorted({entry["step"] for entry in honest}) == [0, 1, 2]
+    last = [entry for entry in honest if entry["step"] == 2]
     assert list(dict.fromkeys(entry["quantity"] for entry in last)) == [
         "batch", "batch mean", "mean distance", "batch variance", "variance distance",
         "inference logits", "perturbation", "replay", "change", "clean_ce", "adversarial_ce",
@@ -159,23 +182,17 @@ def test_a_trace_trains_the_model_as_the_steps_alone_do(
         np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-6)
 
 
-def test_the_replay_gives_what_the_step_reports(
-    stack: Stack, model: Model, source: list[Batch]
-) -> None:
-    found = {
-        entry["quantity"]: entry
-        for entry in traced(stack, model, source[:1])
-        if entry["quantity"] in ("replay", "clean_ce", "adversarial_ce")
-    }
-    for name in ("clean_ce", "adversarial_ce"):
-        assert found["replay"][name] == pytest.approx(found[name]["value"], abs=2e-5)
+def test_the_replay_gives_what_the_step_reports(honest: list[Entry]) -> None:
+    for step in range(3):
+        found = {entry["quantity"]: entry for entry in honest if entry["step"] == step}
+        for name in ("clean_ce", "adversarial_ce"):
+            assert found["replay"][name] == pytest.approx(found[name]["value"], abs=2e-5)
 
 
 def test_the_batchs_statistics_are_those_of_every_steps_own_state(
-    stack: Stack, model: Model, source: list[Batch]
+    stack: Stack, model: Model, source: list[Batch], honest: list[Entry]
 ) -> None:
-    third = [entry for entry in traced(stack, model, source) if entry["step"] == 2]
-    plant(model, seed=0)
+    third = [entry for entry in honest if entry["step"] == 2]
     traced(stack, model, source[:2])
     expected = statistics.batch_moments(stack, model, source[2].images)
     found = {entry["layer"]: entry["rms"] for entry in third if entry["quantity"] == "batch mean"}
@@ -202,28 +219,18 @@ def test_a_trace_that_is_not_finite_is_told(
 
 @pytest.fixture
 def against(
-    stack: Stack, source: list[Batch], make_record: MakeRecord
-) -> Iterator[Callable[..., Comparison]]:
+    stack: Stack, honest: list[Entry], make_record: MakeRecord
+) -> Callable[..., Comparison]:
     """Return a function that compares a training with a real fault with an honest one."""
 
     def record(release: str, entries: list[Entry]) -> Record:
         return make_record(
             release=release, question="parity", settings={"phases": ["x"]},
-            environment={"versions": VERSIONS}, statistics=entries,
+            environment={"stack": "eager", "versions": VERSIONS}, statistics=entries,
         )  # fmt: skip
 
-    def run(fault: Callable[[Model], Any] | None = None, order: Any = (0, 1, 2)) -> list[Entry]:
-        stack.seed(0)
-        built = network(stack)
-        plant(built, seed=0)
-        if fault:
-            fault(built)
-        steps = [source[index]._replace(step=step) for step, index in enumerate(order)]
-        return traced(stack, built, steps)
-
-    honest = run()
     return lambda *fault, **order: compare_traces(
-        record("planted", run(*fault, **order)), record("honest", honest)
+        record("planted", trained(stack, *fault, **order)), record("honest", honest)
     )
 
 
@@ -333,3 +340,11 @@ def test_every_class_of_batch_norm_gives_its_constants(stack: Stack) -> None:
     found = [entry for entry in parity.initial(stack, model) if entry["quantity"] == "batch norm"]
     assert [entry["layer"] for entry in found] == ["usual", "other"]
     assert found[1]["observed_momentum"] == pytest.approx(0.8, rel=1e-5)
+
+
+def test_a_parity_case_records_the_trace_of_every_step(stack: Stack) -> None:
+    record = run_small(stack, Case("lenet5", question="parity", **{**SMALL, "epochs": 1}))
+    assert record.case == "parity-lenet5-w0.125-intended"
+    assert {entry["step"] for entry in record.statistics} == {0, 1, 2}
+    assert record.metrics["perturbation_max"] == pytest.approx(0.01, rel=1e-3)
+    assert record.metrics["all_finite"] == 1

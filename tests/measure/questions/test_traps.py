@@ -1,89 +1,56 @@
-"""Tests of suite.traps: what is seen, what is stated of a version, and a change told in words."""
+"""Tests of suite.measure.questions.traps: what is seen of a call, and how it is recorded."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from suite.judge.traps import expected, generation, news
-from suite.measure.questions import trap_calls, traps
+from suite.cases import Case
+from suite.judge.traps import TRAPS, Trap, news
+from suite.measure.questions import trap_calls
 from suite.measure.questions.trap_calls import OUTCOMES, Seen
-from suite.measure.questions.traps import TRAPS, Trap, observe
+from suite.measure.questions.traps import CALLS, observe, traps
+from suite.measure.run import Run
+from suite.records import Record
 from suite.stacks.protocol import Stack
+from tests.measure.conftest import SMALL, coloured
 
-LATEST = {"keras": "3.15.1", "tensorflow": "2.21.0"}
-BY_NAME = {trap.name: trap for trap in TRAPS}
-
-
-@pytest.mark.parametrize(
-    ("versions", "version"),
-    [
-        ({"tensorflow": "1.14.0", "keras": "2.2.4-tf"}, "1.14.0"),
-        ({"tensorflow": "2.3.4"}, "2.3.4"),
-        ({"tensorflow": "2.15.1", "keras": "2.15.0"}, "2.15.1"),
-        ({"tensorflow": "2.16.2", "keras": "3.3.3"}, "3.3.3"),
-        ({"tensorflow": "2.16.2", "keras": "3.3.3", "tf-keras": "2.16.0"}, "2.16.2"),
-        ({"tensorflow": "2.22.0-dev20260101", "keras-nightly": "3.16.0.dev2026"}, "3.16.0.dev2026"),
-        ({"jax": "0.9.2", "keras": "3.15.1"}, "3.15.1"),
-    ],
-)
-def test_behaviour_goes_with_keras_from_3_on_and_with_tensorflow_before(
-    versions: dict[str, str], version: str
-) -> None:
-    assert generation(versions) == version
-
-
-@pytest.mark.parametrize(
-    ("version", "outcome"),
-    [
-        ("1.14.0", "honoured"),
-        ("2.9.3", "honoured"),
-        ("2.10.1", "honoured"),
-        ("2.11.1", "ignored"),
-        ("2.16.2", "ignored"),
-        ("3.3.3", "raises"),
-        ("4.0.0", "raises"),
-    ],
-)
-def test_the_last_outcome_that_began_is_expected(version: str, outcome: str) -> None:
-    assert expected(BY_NAME["lr_argument"], version) == outcome
-
-
-def test_nothing_is_expected_of_a_version_before_the_first() -> None:
-    with pytest.raises(ValueError, match=r"version must be at least 1.14. Received: 1.13.1"):
-        expected(BY_NAME["lr_argument"], "1.13.1")
-
-
-def test_rows_are_well_formed() -> None:
-    assert len(BY_NAME) == len(TRAPS)
-    assert len(set(OUTCOMES)) == len(OUTCOMES)
-    for trap in TRAPS:
-        assert {outcome for _, outcome in trap.expected} <= set(OUTCOMES)
-        versions = [tuple(map(int, since.split("."))) for since, _ in trap.expected]
-        assert versions == sorted(set(versions))
-        assert versions[0] == (1, 14)
-        assert trap.source.startswith("https://")
-
-
-def test_what_is_as_stated_is_no_news() -> None:
-    assert not news(BY_NAME["lr_argument"], "raises", "ValueError", LATEST)
-
-
-def test_news_name_the_trap_what_was_seen_what_was_expected_and_what_it_means() -> None:
-    trap = BY_NAME["lr_argument"]
-    told = news(trap, "ignored", "moved by 0.01", LATEST)
-    for part in (trap.name, "Seen: ignored (moved by 0.01)", "3.15.1: raises", trap.meaning):
-        assert part in told
+MakeRecord = Callable[..., Record]
 
 
 @pytest.mark.parametrize("trap", TRAPS, ids=lambda trap: trap.name)
-def test_this_release_behaves_as_stated(stack: Stack, trap: Trap) -> None:
-    seen = observe(stack, trap)
+def test_this_release_behaves_as_stated(stack: Stack, make_record: MakeRecord, trap: Trap) -> None:
+    seen = observe(stack, CALLS[trap.name])
+    record = make_record(
+        question="traps",
+        statistics=[{"trap": trap.name, **seen._asdict()}],
+        environment={"versions": stack.versions()},
+    )
     assert seen.outcome in OUTCOMES
-    assert not news(trap, seen.outcome, seen.detail, stack.versions())
+    assert not news(trap, record)
+
+
+def test_a_record_holds_what_was_seen_and_no_judgement(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = {"first": lambda _: Seen("raises", "at once"), "second": lambda _: Seen("n - 1", "4/3")}
+    monkeypatch.setitem(traps.__globals__, "CALLS", calls)
+    data = coloured()
+    case = Case("lenet5", question="traps", **SMALL)
+    measured = traps(Run(case, 0, stack, data.train, data.test, {}))
+    assert measured.metrics == {"first": 0.0, "second": float(OUTCOMES.index("n - 1"))}
+    assert measured.statistics == [
+        {"trap": "first", "outcome": "raises", "detail": "at once"},
+        {"trap": "second", "outcome": "n - 1", "detail": "4/3"},
+    ]
+
+
+def test_outcomes_are_each_listed_once() -> None:
+    assert len(set(OUTCOMES)) == len(OUTCOMES)
 
 
 def sgd_that(stack: Stack, **renamed: float) -> Any:
@@ -122,8 +89,7 @@ def test_a_mean_square_of_neither_phase_is_another_outcome() -> None:
 
 
 def test_an_outcome_nobody_foresaw_is_kept_in_words(stack: Stack) -> None:
-    trap = traps.TRAPS[0]._replace(observe=lambda _: trap_calls.Seen("explodes", "at once"))
-    assert traps.observe(stack, trap) == ("other", "explodes: at once")
+    assert observe(stack, lambda _: Seen("explodes", "at once")) == ("other", "explodes: at once")
 
 
 def test_an_error_that_repeats_itself_below_a_traceback_is_told_by_its_line() -> None:
