@@ -1,0 +1,322 @@
+"""Tests of suite.measure.once: a record is found, or made and stored once, and what its key has."""
+
+from __future__ import annotations
+
+import ast
+import io
+import shutil
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite.cases import Case
+from suite.data import Dataset
+from suite.errors import RecordError, SuiteError
+from suite.files import code_digest, file_digest
+from suite.measure import once
+from suite.measure.once import MEASURING, SUITE, Session, claimed, measure_once, open_session
+from suite.records import Record
+from suite.stacks.protocol import Stack
+from suite.store import read_records
+from tests.measure.conftest import ENVIRONMENT, SMALL, coloured
+
+MakeRecord = Callable[..., Record]
+CASE = Case("lenet5", data="synthetic", **SMALL)
+STEP_TIME = replace(CASE, question="step-time", train_images=56)
+
+
+@pytest.fixture
+def session(stack: Stack, tmp_path: Path) -> Session:
+    """Return a session of this stack whose records lie in a folder of the test."""
+    return Session(
+        "tf-2.21", "small", tmp_path / "records", stack, ENVIRONMENT, lambda *_: coloured()
+    )
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch, make_record: MakeRecord) -> list[dict[str, Any]]:
+    """Return the arguments of every run from now on; the runs themselves cost nothing."""
+    made: list[dict[str, Any]] = []
+
+    def run_case(case: Case, **arguments: Any) -> Record:
+        made.append({"case": case, **arguments})
+        return make_record(
+            str(case),
+            arguments["seed"],
+            settings=case.settings(),
+            environment=dict(arguments["environment"]),
+        )
+
+    monkeypatch.setattr(once, "run_case", run_case)
+    return made
+
+
+def not_asked_for() -> Any:
+    raise AssertionError("the timer must not be asked for")
+
+
+# One way to a record
+
+
+def test_a_record_is_made_and_stored_once_and_then_found(
+    session: Session, runs: list[dict[str, Any]]
+) -> None:
+    first = measure_once(CASE, 0, session=session)
+    assert read_records(session.folder) == [first]
+    assert measure_once(CASE, 0, session=session, timer=not_asked_for) == first
+    assert len(runs) == 1
+
+
+def test_another_seed_case_or_environment_is_run_on_its_own(
+    session: Session, runs: list[dict[str, Any]]
+) -> None:
+    measure_once(CASE, 0, session=session)
+    measure_once(CASE, 1, session=session)
+    measure_once(replace(CASE, learning_rate=0.5), 0, session=session)
+    patched = session._replace(environment={**ENVIRONMENT, "lock_digest": "sha256:9"})
+    measure_once(CASE, 0, session=patched)
+    assert [run["seed"] for run in runs] == [0, 1, 0, 0]
+
+
+def test_a_run_is_told_what_the_session_knows_and_the_digest_of_its_data(
+    session: Session, runs: list[dict[str, Any]]
+) -> None:
+    measure_once(CASE, 3, session=session, timer=lambda: "the timer")
+    [run] = runs
+    assert (run["case"], run["seed"]) == (CASE, 3)
+    assert (run["release"], run["tier"], run["stack"]) == ("tf-2.21", "small", session.stack)
+    assert run["environment"] == {**ENVIRONMENT, "data_digest": coloured().digest}
+    assert run["dataset"].digest == coloured().digest
+    assert run["pedantic"] == "the timer"
+
+
+def test_a_file_of_weights_is_part_of_the_environment_by_its_content(
+    session: Session, runs: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    path = tmp_path / "vgg19_notop.h5"
+    for content in (b"some", b"other"):
+        path.write_bytes(content)
+        case = Case("vgg19", data="synthetic", weights=str(path))
+        measure_once(case, 0, session=session)
+        assert runs[-1]["environment"]["weights_digest"] == file_digest(path)
+    assert len(runs) == 2
+
+
+def test_a_real_run_gives_what_is_stored(session: Session) -> None:
+    case = replace(CASE, question="attack")
+    record = measure_once(case, 0, session=session)
+    assert record.metrics["perturbation_max"] == pytest.approx(case.epsilon, rel=1e-3)
+    assert read_records(session.folder) == [record]
+
+
+def test_a_step_time_case_without_its_timer_is_refused_and_its_claim_given_back(
+    session: Session,
+) -> None:
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"^pedantic must be pytest-benchmark's timer"):
+            measure_once(STEP_TIME, 0, session=session)
+    assert not read_records(session.folder)
+
+
+# Runs at once
+
+
+def test_two_runs_at_once_share_one_and_the_second_says_that_it_waits(
+    session: Session, runs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, running = Telling(), threading.Event()
+    monkeypatch.setattr(sys, "__stderr__", told)
+    quick = once.run_case
+
+    def slow(case: Case, **arguments: Any) -> Record:
+        running.set()
+        assert told.written.wait(timeout=60)
+        return quick(case, **arguments)
+
+    monkeypatch.setattr(once, "run_case", slow)
+    found: list[Record] = []
+
+    def measure() -> None:
+        found.append(measure_once(CASE, 0, session=session))
+
+    first, second = threading.Thread(target=measure), threading.Thread(target=measure)
+    first.start()
+    assert running.wait(timeout=60)
+    second.start()
+    for thread in (first, second):
+        thread.join(timeout=60)
+    assert len(runs) == 1
+    assert found[0] == found[1]
+    assert told.getvalue() == f"waiting for another run to finish .{CASE}-seed0.lock\n"
+
+
+class Telling(io.StringIO):
+    """A stream that tells when something was written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.written.set()
+        return super().write(text)
+
+
+def test_a_claim_is_given_back_after_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "new" / ".case.lock"
+    for _ in range(2):
+        with pytest.raises(KeyError), claimed(path):
+            raise KeyError("planted")
+    with claimed(path):
+        assert path.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_that_tells_the_option(
+    session: Session, runs: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    blocked = session._replace(records=tmp_path / "file")
+    with pytest.raises(RecordError, match=r"file/tf-2.21.* cannot be written: .*--records DIR"):
+        measure_once(CASE, 0, session=blocked)
+    assert not runs
+
+
+# A session
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    path = tmp_path / "tf-2.21.txt"
+    path.write_text("numpy==2.4.6\n")
+    return path
+
+
+def opened(lock: Path, **changes: Any) -> Session:
+    around = {"release": "tf-2.21", "tier": "small", "records": lock.parent / "records"}
+    return open_session(**{**around, **changes}, lock=lock)
+
+
+def test_a_session_describes_what_is_installed_and_where_it_runs(
+    stack: Stack, lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in once.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    session = opened(lock)
+    assert session.folder == lock.parent / "records" / "tf-2.21" / "small"
+    assert session.stack is stack
+    assert {name: session.environment[name] for name in ("stack", "variables", "versions")} == {
+        "stack": "eager",
+        "variables": {"OMP_NUM_THREADS": "2", "XLA_FLAGS": ""},
+        "versions": stack.versions(),
+    }
+    assert session.environment["lock_digest"] == file_digest(lock)
+    assert session.environment["code_digest"] == code_digest(SUITE, MEASURING)
+    assert session.environment["library_digest"].count("sha256:") == 2
+    assert session.environment["machine"]["fingerprint"]
+
+
+def test_each_data_set_is_loaded_once(
+    lock: Path, noise: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[Any] = []
+    monkeypatch.setattr(once, "load_synthetic", lambda size_px: loaded.append(size_px) or noise)
+    monkeypatch.setattr(
+        once, "load_gtsrb", lambda root, size_px: loaded.append((root, size_px)) or noise
+    )
+    session = opened(lock, gtsrb_root=Path("archives"))
+    for name, size_px in (("synthetic", 32), ("gtsrb", 32), ("gtsrb", 64)):
+        for _ in range(2):
+            assert session.dataset(name, size_px) is noise
+    assert loaded == [32, (Path("archives"), 32), (Path("archives"), 64)]
+
+
+def test_the_full_tier_without_a_gpu_is_refused(
+    stack: Stack, lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "gpus", list)
+    with pytest.raises(SuiteError, match=r"full tier needs a CUDA GPU.*benchmarks\(tf-2.21\)"):
+        opened(lock, tier="full")
+    assert opened(lock, tier="small").tier == "small"
+
+
+def test_an_unknown_tier_or_a_missing_lock_is_refused(lock: Path) -> None:
+    with pytest.raises(ValueError, match=r"^tier must be .* Received: huge"):
+        opened(lock, tier="huge")
+    with pytest.raises(RecordError, match=r"none.txt cannot be read"):
+        opened(lock.with_name("none.txt"))
+
+
+# The digest of what measures
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Return a copy of the suite's own sources."""
+    return Path(
+        shutil.copytree(SUITE, tmp_path / "suite", ignore=shutil.ignore_patterns("__pycache__"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "measures"),
+    [
+        ("stacks/eager.py", True),
+        ("measure/questions/traps.py", True),
+        ("networks/fixes.py", True),
+        ("data/split.py", True),
+        ("machine.py", True),
+        ("files.py", True),
+        ("measure/new.py", True),
+        ("judge/bands.csv", False),
+        ("judge/traps.csv", False),
+        ("judge/traps.py", False),
+        ("diagnose/examine.py", False),
+        ("report/study.py", False),
+        ("commands/compare.py", False),
+        ("records.py", False),
+        ("tables.py", False),
+        ("measure/notes.txt", False),
+    ],
+)
+def test_an_edit_changes_the_code_digest_where_a_number_may_change(
+    tree: Path, path: str, measures: bool
+) -> None:
+    before = code_digest(tree, MEASURING)
+    assert before == code_digest(SUITE, MEASURING)
+    with (tree / path).open("a") as file:
+        file.write("\n# an edit\n")
+    assert (code_digest(tree, MEASURING) != before) == measures
+
+
+def test_what_measures_imports_nothing_else_of_the_suite_that_decides_a_number() -> None:
+    beside = {"cases", "errors", "records", "store", "tables"}  # settings, and what is stored
+    covered = {name.partition(".")[0] for name in MEASURING}
+    sources = [
+        path
+        for name in MEASURING
+        for path in ([SUITE / name] if name.endswith(".py") else (SUITE / name).rglob("*.py"))
+    ]
+    assert len(sources) > 40
+    for source in sources:
+        assert imported(source) <= covered | beside, source
+
+
+def imported(source: Path) -> set[str]:
+    """Return the parts of the suite that a source imports."""
+    names = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            modules = [node.module]
+            if node.module == "suite":
+                modules = [f"suite.{alias.name}" for alias in node.names]
+            names |= {name.split(".")[1] for name in modules if name.startswith("suite.")}
+        elif isinstance(node, ast.Import):
+            names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("suite.")}
+    return names
