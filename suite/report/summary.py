@@ -103,7 +103,8 @@ def headline(
     holding = "1 check holds" if checks == 1 else f"{checks} checks hold"
     if unanswered:
         return f"{release} is not fully judged: {holding}{silent}."
-    return f"{release} does as expected: all {holding}."
+    whole = holding if checks == 1 else f"all {holding}"
+    return f"{release} does as expected: {whole}."
 
 
 def grouped(records: Iterable[Record]) -> dict[str, list[Record]]:
