@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from suite.cases import Case
 from suite.data import Dataset
@@ -167,13 +168,22 @@ class Telling(io.StringIO):
         return super().write(text)
 
 
-def test_a_claim_is_given_back_after_an_error(tmp_path: Path) -> None:
+def test_a_claim_is_given_back_even_after_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks: list[FileLock] = []
+
+    def kept(path: Path) -> FileLock:
+        locks.append(FileLock(path))
+        return locks[-1]
+
+    monkeypatch.setattr(once, "FileLock", kept)
     path = tmp_path / "new" / ".case.lock"
-    for _ in range(2):
-        with pytest.raises(KeyError), claimed(path):
-            raise KeyError("planted")
+    with pytest.raises(KeyError), claimed(path):
+        raise KeyError("planted")
     with claimed(path):
-        assert path.exists()
+        assert [lock.is_locked for lock in locks] == [False, True]
+    assert [lock.is_locked for lock in locks] == [False, False]
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_that_tells_the_option(
