@@ -28,6 +28,15 @@ def test_subclasses_and_synchronised_ones_are_batch_norms_and_other_normalisatio
         assert not batch_norm.is_batch_norm(other)
 
 
+def test_a_class_of_ones_own_that_keeps_the_same_statistics_is_a_batch_norm(stack: Stack) -> None:
+    class Normaliser(stack.keras.layers.Layer):  # type: ignore[misc, name-defined]
+        momentum, epsilon, moving_mean = 0.9, 1e-3, np.zeros(2)
+
+    assert not batch_norm.is_batch_norm(Normaliser())
+    Normaliser.moving_variance = np.ones(2)
+    assert batch_norm.is_batch_norm(Normaliser())
+
+
 def test_layers_are_found_in_order_and_once_however_often_they_are_called(
     stack: Stack, nested: Model, deep: Model
 ) -> None:
