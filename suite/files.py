@@ -1,17 +1,40 @@
-"""Digests of files, and writes that are made as a whole or not at all."""
+"""Files: read within bounds whoever wrote them, digested, written as a whole or not at all."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import hashlib
+import json
 import os
+import re
+import stat
 import uuid
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from suite.errors import RecordError
 
 MEND = "Restore it from version control, or move it away and run the case again."
+SUITE = Path(__file__).parent
+MEASURING = ("data", "files.py", "machine.py", "measure", "networks", "stacks")
+"""The files and folders of the suite that decide a number: a record's code digest covers them.
+
+A change of a report, a band or the diagnosis makes no case run anew. The case itself is part of
+the key by its settings.
+"""
+
+RECORD_BYTES = 16_000_000
+"""What a record may hold at most: 80 times the largest that is stored, and twice what the longest
+training of any tier writes (61,250 steps, 6 curves, 20 bytes a number)."""
+
+DEPTH = 32  # of nested JSON; a record has 5
+INTEGER_DIGITS = 19  # of the largest integer of 64 bits
+CHUNK_BYTES = 1 << 20
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")  # `_held_temporary` names its files so
 
 
 def file_digest(path: Path) -> str:
@@ -20,7 +43,14 @@ def file_digest(path: Path) -> str:
     Raises:
         RecordError: If the file cannot be read.
     """
-    return f"sha256:{hashlib.sha256(read_bytes(path)).hexdigest()}"
+    digest = hashlib.sha256()
+    try:
+        with open_regular(path) as file:
+            for chunk in iter(lambda: file.read(CHUNK_BYTES), b""):
+                digest.update(chunk)
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read: {error.strerror}. {MEND}") from error
+    return f"sha256:{digest.hexdigest()}"
 
 
 def code_digest(root: Path, names: Iterable[str] = ("",)) -> str:
@@ -52,44 +82,189 @@ def _sources(root: Path, part: str) -> list[str]:
     return [path.relative_to(root).as_posix() for path in paths]
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a file.
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to read it; a pipe, which would wait for its writer, or a device is refused.
 
     Raises:
-        RecordError: If it cannot be read.
+        OSError: If it cannot be opened or is no regular file.
+    """
+    _check_regular(os.stat(path).st_mode)  # first: to open some devices does something
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _check_regular(os.fstat(descriptor).st_mode)  # again: it may have been exchanged
+    except OSError:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
+def _check_regular(mode: int) -> None:
+    """Refuse the mode of anything but a regular file.
+
+    Raises:
+        OSError: If it is that of something else.
+    """
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+        found = kinds.get(stat.S_IFMT(mode), "a device")
+        raise OSError(errno.EINVAL, f"it is {found}, expected a file")
+
+
+def read_bytes(path: Path, *, limit: int = RECORD_BYTES) -> bytes:
+    """Read a file of at most `limit` bytes.
+
+    Raises:
+        RecordError: If it cannot be read, is no regular file, or is larger.
     """
     try:
-        return path.read_bytes()
+        return read_within(path, limit)
     except OSError as error:
         raise RecordError(f"{path} cannot be read: {error.strerror}. {MEND}") from error
+
+
+def read_within(path: Path, limit: int) -> bytes:
+    """Read a file of at most `limit` bytes.
+
+    Raises:
+        OSError: If it cannot be read, is no regular file, or is larger.
+    """
+    with open_regular(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"it holds more than {limit:,} bytes")
+    return content
+
+
+def parse_json(content: bytes) -> Any:
+    """Parse strict JSON in UTF-8, whoever wrote it.
+
+    Raises:
+        ValueError: If it is not JSON, nests deeper than `DEPTH`, names a key twice, or holds a
+            number that is none (``NaN``), an integer of more than 64 bits, or half a character.
+    """
+    try:
+        found = json.loads(
+            content.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_int=_integer,
+        )
+    except RecursionError:
+        found = None
+        deep = True
+    else:
+        deep = _nests(found, DEPTH)
+    if deep:
+        raise ValueError(f"it nests deeper than {DEPTH} levels")
+    if b"\\ud" in content or b"\\uD" in content:  # an escape that may be half of a pair
+        json.dumps(found, ensure_ascii=False).encode("utf-8")
+    return found
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a JSON object of its `pairs`.
+
+    Raises:
+        ValueError: If a key comes twice.
+    """
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        twice = sorted(name for name, count in counts.items() if count > 1)
+        raise ValueError(f"duplicate keys: {', '.join(twice)}")
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    """Refuse ``NaN`` and ``Infinity``, which are not JSON.
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _integer(text: str) -> int:
+    """Read an integer that every consumer can turn into a float or an array's entry.
+
+    Raises:
+        ValueError: If it needs more than 64 bits.
+    """
+    if len(text) > INTEGER_DIGITS + 1 or not -(2**63) <= int(text) < 2**63:
+        raise ValueError(f"the integer {text:.20}... needs more than 64 bits")
+    return int(text)
+
+
+def _nests(value: Any, depth: int) -> bool:
+    """True where lists and objects nest deeper than `depth`."""
+    if not isinstance(value, (dict, list)):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    if not {dict, list} & set(map(type, items)):  # a curve has thousands of numbers
+        return depth < 1
+    return depth < 1 or any(_nests(item, depth - 1) for item in items)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` to `path` as a whole or not at all; folders are made as needed.
 
+    A file that already holds it is left alone, so that nothing has to be writable for it. What a
+    killed writer left in the folder is removed.
+
     Raises:
         RecordError: If it cannot be written; the file that was there before is unchanged.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
+        _sweep(path.parent)
+        if _holds(path, content):
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _write_through(temporary, content)
+        with _held_temporary(path) as (temporary, file):
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
             temporary.replace(path)
             sync_folder(path.parent)
-        finally:
-            if temporary.exists():
-                temporary.unlink()
     except OSError as error:
         refuse_write(path, error)
 
 
-def _write_through(path: Path, content: bytes) -> None:
-    """Write a new file and wait until it is on the disk."""
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def _holds(path: Path, content: bytes) -> bool:
+    """True where `path` is a file of exactly this content."""
+    try:
+        return read_within(path, len(content)) == content
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _held_temporary(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """Make a file beside `path` and hold its lock; what is still there in the end is removed.
+
+    The lock tells `_sweep` that the writer lives: the system releases it when the writer dies.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    with temporary.open("xb") as file:
+        try:
+            with contextlib.suppress(OSError):  # a file system without locks: nothing is swept
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not temporary.exists():  # swept between its making and its locking
+                temporary.touch(exist_ok=False)
+            yield temporary, file
+        finally:
+            if temporary.exists():
+                temporary.unlink()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the temporary files of writers that were killed: nobody holds their locks."""
+    strays = folder.iterdir() if folder.is_dir() else ()
+    for stray in strays:
+        if TEMPORARY.fullmatch(stray.name):
+            with contextlib.suppress(OSError), open_regular(stray) as file:
+                # BlockingIOError: its writer lives; others: it is someone else's, or gone.
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stray.unlink()
 
 
 def sync_folder(folder: Path) -> None:

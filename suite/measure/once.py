@@ -16,7 +16,7 @@ from suite import machine
 from suite.cases import require
 from suite.data import Dataset, load_gtsrb, load_synthetic
 from suite.errors import RecordError, SuiteError
-from suite.files import code_digest, file_digest
+from suite.files import MEASURING, SUITE, code_digest, file_digest
 from suite.measure.pipeline import run_case
 from suite.records import Record, record_key
 from suite.stacks.loading import library_digest, load
@@ -27,14 +27,6 @@ if TYPE_CHECKING:
     from suite.cases import Case
     from suite.measure.run import Pedantic
     from suite.stacks.protocol import Stack
-
-SUITE = Path(__file__).parents[1]
-MEASURING = ("data", "files.py", "machine.py", "measure", "networks", "stacks")
-"""The files and folders of the suite that decide a number: a record's code digest covers them.
-
-A change of a report, a band or the diagnosis makes no case run anew. The case itself is part of
-the key by its settings.
-"""
 
 VARIABLES = (
     "GLIBC_TUNABLES",

@@ -18,9 +18,9 @@ from filelock import FileLock
 from suite.cases import Case
 from suite.data import Dataset
 from suite.errors import RecordError, SuiteError
-from suite.files import code_digest, file_digest
+from suite.files import MEASURING, SUITE, code_digest, file_digest
 from suite.measure import once
-from suite.measure.once import MEASURING, SUITE, Session, claimed, measure_once, open_session
+from suite.measure.once import Session, claimed, measure_once, open_session
 from suite.records import Record
 from suite.stacks.protocol import Stack
 from suite.store import read_records
