@@ -32,9 +32,10 @@ RECORD_BYTES = 16_000_000
 training of any tier writes (61,250 steps, 6 curves, 20 bytes a number)."""
 
 DEPTH = 32  # of nested JSON; a record has 5
+TOO_DEEP = f"it nests deeper than {DEPTH} levels"
 INTEGER_DIGITS = 19  # of the largest integer of 64 bits
 CHUNK_BYTES = 1 << 20
-TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")  # `_held_temporary` names its files so
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")  # `_locked` names its files so
 
 
 def file_digest(path: Path) -> str:
@@ -88,7 +89,7 @@ def open_regular(path: Path) -> BinaryIO:
     Raises:
         OSError: If it cannot be opened or is no regular file.
     """
-    _check_regular(os.stat(path).st_mode)  # first: to open some devices does something
+    _check_regular(path.stat().st_mode)  # first: to open some devices does something
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         _check_regular(os.fstat(descriptor).st_mode)  # again: it may have been exchanged
@@ -149,13 +150,10 @@ def parse_json(content: bytes) -> Any:
             parse_constant=_no_constant,
             parse_int=_integer,
         )
-    except RecursionError:
-        found = None
-        deep = True
-    else:
-        deep = _nests(found, DEPTH)
-    if deep:
-        raise ValueError(f"it nests deeper than {DEPTH} levels")
+    except RecursionError as error:
+        raise ValueError(TOO_DEEP) from error
+    if _nests(found, DEPTH):
+        raise ValueError(TOO_DEEP)
     if b"\\ud" in content or b"\\uD" in content:  # an escape that may be half of a pair
         json.dumps(found, ensure_ascii=False).encode("utf-8")
     return found
@@ -171,7 +169,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         counts = Counter(name for name, _ in pairs)
         twice = sorted(name for name, count in counts.items() if count > 1)
-        raise ValueError(f"duplicate keys: {', '.join(twice)}")
+        raise ValueError(f"duplicate keys: {', '.join(twice):.200}")
     return found
 
 
@@ -220,13 +218,18 @@ def write_atomically(path: Path, content: bytes) -> None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         with _held_temporary(path) as (temporary, file):
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            _write_through(file, content)
             temporary.replace(path)
             sync_folder(path.parent)
     except OSError as error:
         refuse_write(path, error)
+
+
+def _write_through(file: BinaryIO, content: bytes) -> None:
+    """Write a new file and wait until it is on the disk."""
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _holds(path: Path, content: bytes) -> bool:
@@ -239,32 +242,36 @@ def _holds(path: Path, content: bytes) -> bool:
 
 @contextlib.contextmanager
 def _held_temporary(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """Make a file beside `path` and hold its lock; what is still there in the end is removed.
-
-    The lock tells `_sweep` that the writer lives: the system releases it when the writer dies.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    with temporary.open("xb") as file:
+    """Make a file beside `path` and hold its lock; what is still there in the end is removed."""
+    temporary, file = _locked(path)
+    with file:
         try:
-            with contextlib.suppress(OSError):  # a file system without locks: nothing is swept
-                fcntl.flock(file, fcntl.LOCK_EX)
-            if not temporary.exists():  # swept between its making and its locking
-                temporary.touch(exist_ok=False)
             yield temporary, file
         finally:
             if temporary.exists():
                 temporary.unlink()
 
 
+def _locked(path: Path) -> tuple[Path, BinaryIO]:
+    """Make a file beside `path` and lock it; `_sweep` sees by the lock that its writer lives."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        file = temporary.open("xb")
+        with contextlib.suppress(OSError):  # a file system without locks: nothing is swept there
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if temporary.exists():
+            return temporary, file
+        file.close()  # it was swept before it was locked
+
+
 def _sweep(folder: Path) -> None:
-    """Remove the temporary files of writers that were killed: nobody holds their locks."""
-    strays = folder.iterdir() if folder.is_dir() else ()
-    for stray in strays:
-        if TEMPORARY.fullmatch(stray.name):
-            with contextlib.suppress(OSError), open_regular(stray) as file:
-                # BlockingIOError: its writer lives; others: it is someone else's, or gone.
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                stray.unlink()
+    """Remove the temporary files of killed writers: the system has released their locks."""
+    entries = folder.iterdir() if folder.is_dir() else ()
+    for stray in (entry for entry in entries if TEMPORARY.fullmatch(entry.name)):
+        # Left alone is what its living writer holds, another user's, and what is gone by now.
+        with contextlib.suppress(OSError), open_regular(stray) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stray.unlink()
 
 
 def sync_folder(folder: Path) -> None:

@@ -4,18 +4,42 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from suite.errors import RecordError
-from suite.files import MEND, read_bytes, refuse_write, sync_folder, write_atomically
+from suite.files import (
+    MEND,
+    parse_json,
+    read_bytes,
+    refuse_write,
+    sync_folder,
+    write_atomically,
+)
 from suite.records import NOT_FINITE, SCHEMA_VERSION, Record, encoded, json_digest
 
 SUPERSEDED = "superseded"
 """Folder beside the records for those that a record with another key has replaced."""
+
+NAME = re.compile(r"(.+)-seed(\d+)")  # of a record's file: its case and seed
+BARE: Mapping[str, Any] = {"curves": {}, "statistics": [], "timing": {}}
+NO_FOLDER = "it is no folder, expected one of records"
+
+
+class Place(NamedTuple):
+    """Where records of one release and tier lie, or should.
+
+    Attributes:
+        path: The folder; without a tier where that of the release is at fault.
+        fault: Why nothing can be read there; empty if something can.
+    """
+
+    path: Path
+    fault: str = ""
 
 
 def record_path(root: Path, *, release: str, tier: str, case: str, seed: int) -> Path:
@@ -34,8 +58,13 @@ def write_record(record: Record, path: Path) -> None:
     write_atomically(path, text.encode())
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: Path, *, bare: bool = False) -> Record:
     """Read the record in `path`.
+
+    Args:
+        path: Its file.
+        bare: Leave out curves, statistics and timing, which most judging does not need and which
+            are nine tenths of a record; the file is checked as a whole all the same.
 
     Raises:
         RecordError: If the file cannot be read, is damaged or edited, has another schema
@@ -45,6 +74,8 @@ def read_record(path: Path) -> Record:
     _check_fields(path, content)
     if content.pop("sha256") != json_digest(content):
         _refuse(path, "its sha256 is not that of its content: it was edited or damaged")
+    if bare:
+        content.update(BARE)
     try:
         record = Record(**_decoded(content))
     except ValueError as error:
@@ -60,14 +91,88 @@ def read_records(folder: Path) -> list[Record]:
     Raises:
         RecordError: If a file is no valid record, or belongs to another release or tier.
     """
+    return [read_resident(path) for path in _listed(folder)]
+
+
+def files_by_case(folder: Path) -> dict[str, list[Path]]:
+    """Sort the files of one release and tier by case and seed, by their names; open none.
+
+    Raises:
+        RecordError: If the folder cannot be read, or a file is not named after a record.
+    """
+    found: dict[str, list[tuple[int, Path]]] = {}
+    for path in _listed(folder):
+        name = NAME.fullmatch(path.stem)
+        if name is None:
+            _refuse(path, "it is not named after a record, expected CASE-seedNUMBER.json")
+        found.setdefault(name[1], []).append((int(name[2]), path))
+    return {case: [path for _, path in sorted(found[case])] for case in sorted(found)}
+
+
+def places(root: Path, *, releases: Collection[str], tiers: Collection[str]) -> list[Place]:
+    """List the folders of records below `root`, sorted by release and tier.
+
+    A file that is named like a release or tier, a folder that is none, and one that cannot be read
+    or is empty are in the list with their fault: what should be there may be what fails.
+
+    Args:
+        root: Folder of all records.
+        releases: Names of all releases.
+        tiers: Names of all tiers.
+    """
+    if not os.path.lexists(root):
+        return []
+    found = []
+    for release in _entries(root):
+        inside = _entries(release.path) if release.path.is_dir() and not release.fault else []
+        if release.fault or (not release.path.is_dir() and release.path.name in releases):
+            found.append(release._replace(fault=release.fault or NO_FOLDER))
+        found += [place for tier in inside for place in _tier(tier, tiers)]
+    return found
+
+
+def _entries(folder: Path) -> list[Place]:
+    """List what lies in `folder` and is not hidden, or the folder itself if it cannot be read."""
+    try:
+        names = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        return [Place(folder, f"it cannot be read: {error.strerror}. Make it readable.")]
+    return [Place(path) for path in names]
+
+
+def _tier(place: Place, tiers: Collection[str]) -> list[Place]:
+    """Tell whether `place` is a tier's folder with records, and what is wrong if it is not.
+
+    Files beside the folders of the tiers are reports of `matrix`: nothing is told of them.
+    """
+    path = place.path
+    if place.fault:
+        return [place]
+    if not path.is_dir():
+        return [Place(path, NO_FOLDER)] if path.name in tiers else []
+    if path.name not in tiers:
+        return [Place(path, f"no tier is called so, expected one of {', '.join(tiers)}")]
+    try:
+        return [Place(path) if _listed(path) else Place(path, "it holds no record")]
+    except RecordError as error:
+        return [Place(path, str(error))]
+
+
+def _listed(folder: Path) -> list[Path]:
+    """List the files ``*.json`` of one release and tier, by name; none if there is no folder.
+
+    Raises:
+        RecordError: If the folder cannot be read, or its replacement was interrupted.
+    """
     _check_not_interrupted(folder)
     try:
-        paths = sorted(folder.iterdir()) if folder.exists() else []
+        return sorted(path for path in folder.iterdir() if path.suffix == ".json")
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not os.path.lexists(folder):
+            return []
         raise RecordError(
             f"{folder} cannot be read: {error.strerror}. Make it readable."
         ) from error
-    return [_read_resident(path) for path in paths if path.suffix == ".json"]
 
 
 def find(root: Path, *, release: str, tier: str, case: str, seed: int, key: str) -> Record | None:
@@ -77,7 +182,7 @@ def find(root: Path, *, release: str, tier: str, case: str, seed: int, key: str)
         RecordError: If there is one that is not valid.
     """
     path = record_path(root, release=release, tier=tier, case=case, seed=seed)
-    record = _read_resident(path) if os.path.lexists(path) else None
+    record = read_resident(path) if os.path.lexists(path) else None
     return record if record and record.key == key else None
 
 
@@ -92,7 +197,7 @@ def store(record: Record, root: Path) -> Path:
     path = record_path(
         root, release=record.release, tier=record.tier, case=record.case, seed=record.seed
     )
-    old = _read_resident(path) if os.path.lexists(path) else None
+    old = read_resident(path) if os.path.lexists(path) else None
     if old and old.key != record.key:
         write_record(old, path.parent / SUPERSEDED / f"{old.name}-{old.key[:8]}.json")
     write_record(record, path)
@@ -103,10 +208,9 @@ def stored_cases(folder: Path) -> set[str]:
     """List the cases that `folder` holds records of, by the names of the files alone.
 
     Raises:
-        RecordError: If a replacement of the folder was interrupted.
+        RecordError: If the folder cannot be read, or a file is not named after a record.
     """
-    _check_not_interrupted(folder)
-    return {path.stem.rpartition("-seed")[0] for path in folder.glob("*.json")}
+    return set(files_by_case(folder))
 
 
 def replace_records(records: Iterable[Record], folder: Path) -> None:
@@ -154,20 +258,22 @@ def _check_not_interrupted(folder: Path) -> None:
         RecordError: If it is missing and the former one is still there.
     """
     retired = folder.with_name(f".{folder.name}.retired")
-    if retired.exists() and not folder.exists():
+    if os.path.lexists(retired) and not os.path.lexists(folder):
         raise RecordError(
             f"{folder} is missing: its replacement was interrupted, and the former one is "
             f"{retired}. Move it back: mv {retired} {folder}"
         )
 
 
-def _read_resident(path: Path) -> Record:
+def read_resident(path: Path, *, bare: bool = False) -> Record:
     """Read the record in `path`, whose release and tier must be those of its folder.
+
+    With `bare`, leave out curves, statistics and timing, as `read_record` does.
 
     Raises:
         RecordError: If they are not, or the file holds no valid record.
     """
-    record = read_record(path)
+    record = read_record(path, bare=bare)
     home = (path.parent.parent.name, path.parent.name)
     if (record.release, record.tier) != home:
         _refuse(path, f"it belongs to {record.release}/{record.tier}, expected {'/'.join(home)}")
@@ -190,9 +296,7 @@ def _parsed(path: Path) -> dict[str, Any]:
         RecordError: If it is no JSON object of this schema version.
     """
     try:
-        content = json.loads(
-            read_bytes(path), object_pairs_hook=_unique, parse_constant=_no_constant
-        )
+        content = parse_json(read_bytes(path))
     except ValueError as error:
         raise RecordError(f"{path} is not JSON (truncated?): {error}. {MEND}") from error
     if not isinstance(content, dict):
@@ -201,29 +305,6 @@ def _parsed(path: Path) -> dict[str, Any]:
     if schema != SCHEMA_VERSION or isinstance(schema, bool):
         _refuse(path, f"its schema version is {schema!r}, this suite reads {SCHEMA_VERSION}")
     return content
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a JSON object of its `pairs`.
-
-    Raises:
-        ValueError: If a key comes twice.
-    """
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"duplicate keys: {', '.join(twice)}")
-    return found
-
-
-def _no_constant(name: str) -> NoReturn:
-    """Refuse ``NaN`` and ``Infinity``, which are not JSON.
-
-    Raises:
-        ValueError: Always.
-    """
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def _check_fields(path: Path, content: Mapping[str, Any]) -> None:

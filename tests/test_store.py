@@ -31,6 +31,7 @@ from suite.store import (
     stored_cases,
     write_record,
 )
+from tests.bounds import within
 
 MakeRecord = Callable[..., Record]
 HOME = Path("tf-2.21") / "small"
@@ -99,6 +100,11 @@ def _turn_into_folder(path: Path) -> None:
     path.mkdir()
 
 
+def _replace_by(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink()
+    make(path)
+
+
 DAMAGE: list[tuple[Callable[[Path], object], str]] = [
     (_truncate, "is not JSON"),
     (lambda path: path.write_bytes(b""), "is not JSON"),
@@ -122,7 +128,17 @@ DAMAGE: list[tuple[Callable[[Path], object], str]] = [
     (lambda path: _edit(path, lambda c: c.update(seed=7)), "holds the record net-plain-seed7"),
     (_rename, "expected net-plain-seed1"),
     (lambda path: _edit(path, lambda c: c.update(tier="full")), "belongs to tf-2.21/full"),
-    (_turn_into_folder, "cannot be read"),
+    (_turn_into_folder, "cannot be read: it is a folder"),
+    (lambda path: _replace_by(path, os.mkfifo), "cannot be read: it is a named pipe"),
+    (lambda path: _replace_by(path, lambda p: p.symlink_to("/dev/zero")), "it is a device"),
+    (lambda path: _replace_by(path, lambda p: p.symlink_to(p)), "cannot be read: Too many levels"),
+    (lambda path: _replace_by(path, lambda p: p.symlink_to("gone")), "cannot be read: No such"),
+    (lambda path: os.truncate(path, 1 << 40), "holds more than 16,000,000 bytes"),
+    (lambda path: path.write_text('{"a":' * 99 + "1" + "}" * 99), "nests deeper than 32"),
+    (lambda path: path.write_text("[" * 1_000_000), "nests deeper than 32"),
+    (lambda path: path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes()), "BOM"),
+    (lambda path: _edit(path, lambda c: c.update(timing={"n": 10**401})), "more than 64 bits"),
+    (lambda path: _edit(path, lambda c: c.update(timing={"n": "\ud800"})), "surrogates"),
 ]
 
 
@@ -131,7 +147,7 @@ def test_damage_is_an_error_that_names_the_file_and_what_to_do(
     path: Path, damage: Callable[[Path], object], message: str
 ) -> None:
     damage(path)
-    with pytest.raises(RecordError, match=message) as caught:
+    with within(10), pytest.raises(RecordError, match=message) as caught:
         read_records(path.parent)
     assert str(path.parent) in str(caught.value)
     assert "Restore it from version control, or move it away and run" in str(caught.value)
@@ -183,6 +199,14 @@ def test_records_lie_by_release_tier_case_and_seed(path: Path, tmp_path: Path) -
 
 def test_an_absent_folder_holds_no_records(tmp_path: Path) -> None:
     assert read_records(tmp_path / HOME) == []
+
+
+@pytest.mark.parametrize("target", ["small", "nothing"])
+def test_a_folder_of_records_that_cannot_be_listed_is_an_error(tmp_path: Path, target: str) -> None:
+    (tmp_path / "small").symlink_to(tmp_path / target)
+    for read in (read_records, stored_cases):
+        with pytest.raises(RecordError, match=r"small cannot be read: .*Make it readable"):
+            read(tmp_path / "small")
 
 
 def test_temporary_files_of_a_killed_run_are_ignored(path: Path, make_record: MakeRecord) -> None:
