@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from suite.errors import ReleaseError
+from suite.files import file_digest
 from suite.releases import PROJECT, TABLES, Release, read_project, read_releases
 
 LOCKS = Path("locks")
-PLATFORM = "x86_64-unknown-linux-gnu"  # the only one supported; a lock for every platform must fit all
+PLATFORM = (
+    "x86_64-unknown-linux-gnu"  # the only one supported; a lock for every platform must fit all
+)
 TOOLS = "tools"
 TOOLS_PYTHON = "3.11"
 OPTIONS = (
@@ -109,7 +112,7 @@ def fault(lock: Lock) -> Fault | None:
     if not _has_uv():
         return Fault(f"{reason}; {NO_UV}")
     try:
-        changes = _changes(_pins(lock.path), dict(_PIN.findall(resolved(lock))))
+        changes = _changes(pins_of(lock.path), dict(_PIN.findall(resolved(lock))))
     except ReleaseError as error:
         return Fault(f"{reason}; {error}", unresolvable=True)
     return Fault(f"{reason}{changes}. Run `nox -s lock -- {_row(lock)}`")
@@ -136,6 +139,16 @@ def staleness(lock: Lock) -> str:
     return ""
 
 
+def lock_digest(row: Release) -> str:
+    """Compute the digest of a row's lock; empty if there is none, or it is stale.
+
+    An unpinned row's is never stale: it is what the row resolved to when it last ran.
+    """
+    lock = lock_of(row)
+    fits = lock.path.exists() if row.unpinned else not staleness(lock)
+    return file_digest(lock.path) if fits else ""
+
+
 def strangers() -> list[str]:
     """Report every lock file that belongs to no row, in one line."""
     rows = [row for table, _ in TABLES for row in read_releases(table=table)]
@@ -155,7 +168,7 @@ def inputs(lock: Lock) -> str:
             "dependencies": project["project"]["dependencies"],
             "group": project["dependency-groups"][lock.group] if lock.group else [],
             "uv": project["tool"]["uv"],
-            "constraint": _pins(constraint) if lock.constraint else {},
+            "constraint": pins_of(constraint) if lock.constraint else {},
         },
         sort_keys=True,
     )
@@ -225,7 +238,7 @@ def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> str:
     return f"; would change {', '.join(changes)}" if changes and old else ""
 
 
-def _pins(path: Path) -> dict[str, str]:
+def pins_of(path: Path) -> dict[str, str]:
     """Read the versions that a lock file holds; none if there is no file."""
     return dict(_PIN.findall(path.read_text(encoding="utf-8"))) if path.exists() else {}
 

@@ -31,14 +31,18 @@ NO_FOLDER = "it is no folder, expected one of records"
 
 
 class Place(NamedTuple):
-    """Where records of one release and tier lie, or should.
+    """Where records lie, or should.
 
     Attributes:
-        path: The folder; without a tier where that of the release is at fault.
+        path: The folder.
+        release: Name of its release; empty where all records are at fault.
+        tier: Name of its tier; empty where the whole release is at fault.
         fault: Why nothing can be read there; empty if something can.
     """
 
     path: Path
+    release: str = ""
+    tier: str = ""
     fault: str = ""
 
 
@@ -112,8 +116,8 @@ def files_by_case(folder: Path) -> dict[str, list[Path]]:
 def places(root: Path, *, releases: Collection[str], tiers: Collection[str]) -> list[Place]:
     """List the folders of records below `root`, sorted by release and tier.
 
-    A file that is named like a release or tier, a folder that is none, and one that cannot be read
-    or is empty are in the list with their fault: what should be there may be what fails.
+    A file that is named like a release or a tier, a folder that is no tier's, and one that cannot
+    be read or is empty are in the list with their fault: what lay there may be what fails.
 
     Args:
         root: Folder of all records.
@@ -122,40 +126,40 @@ def places(root: Path, *, releases: Collection[str], tiers: Collection[str]) -> 
     """
     if not os.path.lexists(root):
         return []
-    found = []
-    for release in _entries(root):
-        inside = _entries(release.path) if release.path.is_dir() and not release.fault else []
-        if release.fault or (not release.path.is_dir() and release.path.name in releases):
-            found.append(release._replace(fault=release.fault or NO_FOLDER))
-        found += [place for tier in inside for place in _tier(tier, tiers)]
-    return found
-
-
-def _entries(folder: Path) -> list[Place]:
-    """List what lies in `folder` and is not hidden, or the folder itself if it cannot be read."""
     try:
-        names = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        return [found for path in _visible(root) for found in _release(path, releases, tiers)]
     except OSError as error:
-        return [Place(folder, f"it cannot be read: {error.strerror}. Make it readable.")]
-    return [Place(path) for path in names]
+        return [Place(root, fault=f"it cannot be read: {error.strerror}. Make it readable.")]
 
 
-def _tier(place: Place, tiers: Collection[str]) -> list[Place]:
-    """Tell whether `place` is a tier's folder with records, and what is wrong if it is not.
+def _visible(folder: Path) -> list[Path]:
+    """List what lies in `folder` and is not hidden, by name."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
-    Files beside the folders of the tiers are reports of `matrix`: nothing is told of them.
-    """
-    path = place.path
-    if place.fault:
-        return [place]
-    if not path.is_dir():
-        return [Place(path, NO_FOLDER)] if path.name in tiers else []
-    if path.name not in tiers:
-        return [Place(path, f"no tier is called so, expected one of {', '.join(tiers)}")]
+
+def _release(path: Path, releases: Collection[str], tiers: Collection[str]) -> list[Place]:
+    """List the tiers of one release; nothing for a file with a name of its own."""
     try:
-        return [Place(path) if _listed(path) else Place(path, "it holds no record")]
+        if path.is_dir():
+            return [found for tier in _visible(path) for found in _tier(tier, tiers)]
+    except OSError as error:
+        fault = f"it cannot be read: {error.strerror}. Make it readable."
+        return [Place(path, path.name, fault=fault)]
+    return [Place(path, path.name, fault=NO_FOLDER)] if path.name in releases else []
+
+
+def _tier(path: Path, tiers: Collection[str]) -> list[Place]:
+    """Tell whether `path` is a tier's folder with records; nothing for a report of `matrix`."""
+    place = Place(path, path.parent.name, path.name)
+    if not path.is_dir():
+        return [place._replace(fault=NO_FOLDER)] if path.name in tiers else []
+    if path.name not in tiers:
+        fault = f"no tier is called so, expected one of {', '.join(tiers)}. Move it away."
+        return [place._replace(fault=fault)]
+    try:
+        return [place if _listed(path) else place._replace(fault="it holds no record")]
     except RecordError as error:
-        return [Place(path, str(error))]
+        return [place._replace(fault=str(error))]
 
 
 def _listed(folder: Path) -> list[Path]:
