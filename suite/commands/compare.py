@@ -15,6 +15,7 @@ from suite.judge.compare import compare
 from suite.judge.verdicts import Verdict
 from suite.records import Record
 from suite.report.grid import terminal_width
+from suite.report.text import markdown, printable
 from suite.report.verdicts import markdown_table, summary, text_table
 from suite.store import read_records, stored_cases
 
@@ -116,13 +117,15 @@ def _heading(measured: Sequence[Record], baseline: Sequence[Record], against: st
 def _text(report: Report) -> str:
     """Write a report for the terminal."""
     table = text_table(report.verdicts, width=terminal_width(), colour=sys.stdout.isatty())
-    return "\n".join([*report.heading, "", table, "", summary(report.verdicts), ""])
+    heading = map(printable, report.heading)
+    return "\n".join([*heading, "", table, "", summary(report.verdicts), ""])
 
 
 def _page(report: Report) -> str:
     """Write a report in Markdown."""
-    title, *notes = report.heading
-    words = "\n".join(f"- {line.strip()}" for line in summary(report.verdicts).splitlines())
+    title, *notes = map(markdown, report.heading)
+    lines = summary(report.verdicts).split("\n")
+    words = "\n".join(f"- {markdown(line.strip())}" for line in lines)
     return "\n\n".join([f"## {title}", *notes, markdown_table(report.verdicts), f"{words}\n"])
 
 

@@ -22,6 +22,7 @@ from suite.releases import Release, chosen, read_releases
 from suite.report.compatibility import compatibility, markdown_report, text_report
 from suite.report.grid import terminal_width
 from suite.report.pages import write_section
+from suite.report.text import printable
 from suite.report.traps import traps_markdown
 from suite.store import read_records
 
@@ -54,7 +55,7 @@ def run_matrix(
             write_outcome(outcome, row, records)
             outcomes[row.name] = outcome
             end = "passed" if outcome.passed else f"failed: {outcome.reason}"
-            print(f"{row} {outcome.seconds:.0f} s, {end}", flush=True)
+            print(printable(f"{row} {outcome.seconds:.0f} s, {end}"), flush=True)
             print(f"{len(outcomes)} of {len(rows)} rows done", flush=True)
     return outcomes
 

@@ -19,6 +19,7 @@ from suite.errors import RecordError, SuiteError
 from suite.judge.parity.compare import Comparison, compare_releases, traces
 from suite.records import Record
 from suite.report.parity import parity_markdown, parity_text
+from suite.report.text import markdown, printable
 from suite.store import read_records
 
 
@@ -118,7 +119,7 @@ def _report(folder: Path, reference: Sequence[Record]) -> Report | None:
 def _print(report: Report) -> None:
     """Print what was found, or why nothing could be compared."""
     if report.error:
-        print(f"error: {report.error}", file=sys.stderr)
+        print(f"error: {printable(report.error)}", file=sys.stderr)
     else:
         print(f"{parity_text(report.comparisons)}\n")
 
@@ -126,7 +127,7 @@ def _print(report: Report) -> None:
 def _page(report: Report) -> str:
     """Write the same in Markdown."""
     if report.error:
-        return f"## {report.release}, not compared\n\n{report.error}\n"
+        return f"## {markdown(report.release)}, not compared\n\n{markdown(report.error)}\n"
     return parity_markdown(report.comparisons)
 
 

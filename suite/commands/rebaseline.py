@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suite.judge.baselines import rebaseline
+from suite.report.text import printable
 from suite.store import stored_cases
 
 
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     print(f"{target}: {len(records)} records of {len(cases)} cases")
     for word, names in (("new", cases - former), ("removed", former - cases)):
         if names:
-            print(f"{word}: {', '.join(sorted(names))}")
+            print(printable(f"{word}: {', '.join(sorted(names))}"))
     print("Commit the baseline alone, with a line in CHANGELOG.md that gives the reason.")
     return 0
 

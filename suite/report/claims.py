@@ -8,6 +8,7 @@ from suite.judge.claims import FEW, RULES, Claim, judge_claims
 from suite.judge.study import NOT_MEASURED
 from suite.records import Record
 from suite.report.grid import markdown_grid, text_grid
+from suite.report.text import markdown
 
 
 def claims_markdown(records: Iterable[Record]) -> str:
@@ -21,7 +22,8 @@ def claims_markdown(records: Iterable[Record]) -> str:
         return f"The claims: {NOT_MEASURED}."
     grid = markdown_grid(*_verdicts(claims))
     lines = "\n".join(
-        f"- {claim.place}, {claim.phases}: {claim.text}: **{claim.verdict}**. {claim.numbers}."
+        f"- {markdown(f'{claim.place}, {claim.phases}: {claim.text}')}: **{claim.verdict}**. "
+        f"{markdown(claim.numbers)}."
         for claim in claims
     )
     summary = "<details><summary>The numbers behind the verdicts</summary>"

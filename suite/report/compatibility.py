@@ -21,6 +21,7 @@ from suite.judge.compatibility import (
 from suite.networks.phases import PHASES
 from suite.records import Record
 from suite.report.grid import markdown_grid, text_grid
+from suite.report.text import markdown, printable
 from suite.tables import table
 
 YES, NO, NOT_RUN = "yes", "no", "not run"
@@ -88,7 +89,7 @@ def text_report(rows: Sequence[Row], *, width: int | None = None) -> str:
         width: Characters a line; None for as many as needed.
     """
     grid = text_grid(COLUMNS, [row.cells for row in rows], whole=("release", "date"), width=width)
-    notes = [f"{row.cells[0]}: {row.note}" for row in rows if row.note]
+    notes = [printable(f"{row.cells[0]}: {row.note}") for row in rows if row.note]
     return "\n".join([grid, *(["", *notes] if notes else [])])
 
 
@@ -99,7 +100,7 @@ def markdown_report(rows: Sequence[Row], *, records: int) -> str:
         rows: One a release.
         records: How many records they were made from.
     """
-    notes = [f"- {row.cells[0]}: {row.note}" for row in rows if row.note]
+    notes = [f"- {markdown(f'{row.cells[0]}: {row.note}')}" for row in rows if row.note]
     facts = [row.facts for row in rows if set(row.facts[1:]) != {NOT_RUN}]
     parts = [
         markdown_grid(COLUMNS, [row.cells for row in rows]),

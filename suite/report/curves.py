@@ -16,6 +16,7 @@ from suite.judge.study import SMOOTHED_STEPS, Study, branch, place, running_gain
 from suite.networks.fixes import FIXES
 from suite.networks.phases import GRID
 from suite.records import Record
+from suite.report.text import LITERAL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +74,7 @@ def curves_figure(records: Iterable[Record], path: Path) -> None:
         names = [place(study) for study in found]
         raise ValueError(f"records must be of one release and tier. Received: {names}")
     content = io.BytesIO()
-    with rc_context({"svg.hashsalt": "fixes", "font.size": 8}):
+    with rc_context({"svg.hashsalt": "fixes", "font.size": 8, **LITERAL}):
         metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else {}
         figure(found[0]).savefig(content, format=path.suffix[1:], dpi=120, metadata=metadata)
     write_atomically(path, content.getvalue())

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from suite.report.text import markdown, printable
+
 UNLIMITED = 10_000  # characters a line in a pipe, a file or a log, so that nothing wraps
 
 
@@ -26,27 +28,34 @@ def text_grid(
 
     Args:
         columns: Heads of the columns.
-        rows: Cells, one a column.
+        rows: Cells, one a column; anybody's text, unless it is a `Text`.
         whole: Columns whose cells are never folded.
         width: Characters a line; None for as many as needed.
         colour: True to write the styles of the cells as a terminal's control characters.
     """
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
     for name in columns:
-        table.add_column(name, overflow="fold", no_wrap=name in whole)
+        table.add_column(Text(printable(name)), overflow="fold", no_wrap=name in whole)
     for row in rows:
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+        table.add_row(*(Text(printable(c)) if isinstance(c, str) else c for c in row))
     text = io.StringIO()
     Console(file=text, width=width or UNLIMITED, force_terminal=colour).print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip("\n")
 
 
-def markdown_grid(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write rows of cells as a Markdown table."""
-    lines = [columns, ("---",) * len(columns), *rows]
-    return "\n".join(
-        f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines
-    )
+def markdown_grid(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, marked_up: bool = False
+) -> str:
+    """Write rows of cells as a Markdown table.
+
+    Args:
+        columns: Heads of the columns.
+        rows: Cells, one a column; anybody's text.
+        marked_up: True where the cells are Markdown already, made safe by the caller.
+    """
+    cells = [columns, *rows] if marked_up else [map(markdown, line) for line in (columns, *rows)]
+    heads, *lines = [f"| {' | '.join(line)} |" for line in cells]
+    return "\n".join([heads, f"|{' --- |' * len(columns)}", *lines])
 
 
 def terminal_width() -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from suite.judge.parity.compare import Comparison
 from suite.judge.parity.distances import FINITE, Distance, tolerance_name
 from suite.report.grid import markdown_grid
+from suite.report.text import markdown, printable
 
 COLUMNS = ("quantity", "step 0", "allowed", "later steps", "allowed", "largest at")
 
@@ -19,10 +20,12 @@ def parity_text(comparisons: Sequence[Comparison]) -> str:
 def parity_markdown(comparisons: Sequence[Comparison]) -> str:
     """Write the same in Markdown, with a table of the largest distances of each quantity."""
     release, reference = comparisons[0].release, comparisons[0].reference
-    sections = [f"## {release} against {reference}, step by step", parity_summary(comparisons)]
+    title = markdown(f"{release} against {reference}, step by step")
+    sections = [f"## {title}", markdown(parity_summary(comparisons))]
     for found in comparisons:
-        lines = "\n".join(f"- {line}" for line in findings(found))
-        sections += [f"### {_name(found)}: {_verdict(found)}", lines, _table(found.distances)]
+        lines = "\n".join(f"- {markdown(line)}" for line in findings(found))
+        head = markdown(f"{_name(found)}: {_verdict(found)}")
+        sections += [f"### {head}", lines, _table(found.distances)]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
@@ -37,9 +40,8 @@ def parity_summary(comparisons: Sequence[Comparison]) -> str:
 
 def paragraph(found: Comparison) -> str:
     """Write the verdict on one case and, indented, what was found."""
-    return "\n".join(
-        [f"{_name(found)}: {_verdict(found)}", *(f"  {line}" for line in findings(found))]
-    )
+    lines = [f"{_name(found)}: {_verdict(found)}", *(f"  {line}" for line in findings(found))]
+    return "\n".join(map(printable, lines))
 
 
 def findings(found: Comparison) -> Iterator[str]:

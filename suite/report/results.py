@@ -24,9 +24,10 @@ from suite.networks.architectures import ARCHITECTURES
 from suite.networks.fixes import FIXES
 from suite.networks.phases import GRID, PHASES
 from suite.records import Record
-from suite.report.grid import markdown_grid, text_grid
-from suite.report.study import Grid, provenance, sizes
+from suite.report.grid import markdown_grid
+from suite.report.study import Form, markdown_form, provenance, sizes, text_form
 from suite.report.summary import FIXES_IN_WORDS
+from suite.report.text import markdown
 
 COLUMNS = (
     "network",
@@ -87,16 +88,12 @@ def results_markdown(records: Iterable[Record]) -> str:
     Args:
         records: Those of the questions "training" and "step-time" count; others are passed over.
     """
-    return "\n\n".join(_page(records, title="## {}", grid=markdown_grid))
+    return "\n\n".join(_page(records, markdown_form("## {}")))
 
 
 def results_text(records: Iterable[Record], *, width: int | None = None) -> str:
     """Write the same for a terminal; None is as wide as needed."""
-
-    def grid(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-        return text_grid(columns, lines, width=width)
-
-    return "\n\n".join(_page(records, title="{}", grid=grid))
+    return "\n\n".join(_page(records, text_form(width)))
 
 
 def overview_markdown(records: Sequence[Record]) -> str:
@@ -174,7 +171,7 @@ def _order(key: tuple[str, float, str, str]) -> tuple[int, float, int, int, str]
     return list(ARCHITECTURES).index(architecture), width, losses.index(loss), rank, fix
 
 
-def _page(records: Iterable[Record], *, title: str, grid: Grid) -> Iterator[str]:
+def _page(records: Iterable[Record], form: Form) -> Iterator[str]:
     """Yield the paragraphs of the results."""
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
@@ -186,9 +183,9 @@ def _page(records: Iterable[Record], *, title: str, grid: Grid) -> Iterator[str]
     yield LEGEND
     for (release, tier), lines in found.items():
         if lines:
-            yield title.format(f"{release}, {tier} tier")
-            yield grid(COLUMNS, [cells(row) for row in lines])
-            yield "\n".join([*_sizes(lines), *_sources(lines)])
+            yield form.title.format(form.say(f"{release}, {tier} tier"))
+            yield form.grid(COLUMNS, [cells(row) for row in lines])
+            yield "\n".join(map(form.say, [*_sizes(lines), *_sources(lines)]))
 
 
 def _sizes(lines: Iterable[Row]) -> list[str]:
@@ -241,7 +238,7 @@ def _overview_note(found: Sequence[Row]) -> str:
         f"test images of {_each(records, 'data')}, {_each(records, 'size_px')} pixels a side, with "
         f"epsilon {_each(records, 'epsilon')}."
     )
-    return textwrap.fill(text, PAGE_WIDTH)
+    return textwrap.fill(markdown(text), PAGE_WIDTH)
 
 
 def _each(records: Iterable[Record], name: str) -> str:

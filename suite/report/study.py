@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from suite.cases import PLAIN
 from suite.judge.bands import STALLED
@@ -31,9 +32,7 @@ from suite.networks.fixes import FIXES
 from suite.networks.phases import ADVERSARIAL, GRID, PHASES
 from suite.records import Record
 from suite.report.grid import markdown_grid, text_grid
-
-if TYPE_CHECKING:
-    from typing import TypeAlias
+from suite.report.text import markdown, printable
 
 DIGEST_LENGTH = 12
 STALL_COLUMNS = (
@@ -112,8 +111,28 @@ class Part(NamedTuple):
     note: str = ""
 
 
-Grid: TypeAlias = "Callable[[Sequence[str], Sequence[Sequence[str]]], str]"
-"""A function that writes a table, given its columns and rows."""
+class Form(NamedTuple):
+    """How a page is written: for a terminal, or in Markdown.
+
+    Attributes:
+        title: What stands around a title.
+        say: Writes a line that may hold anybody's text.
+        grid: Writes a table, given its columns and rows.
+    """
+
+    title: str
+    say: Callable[[str], str]
+    grid: Callable[[Sequence[str], Sequence[Sequence[str]]], str]
+
+
+def markdown_form(title: str) -> Form:
+    """Write a page in Markdown."""
+    return Form(title, markdown, markdown_grid)
+
+
+def text_form(width: int | None) -> Form:
+    """Write a page for a terminal of some width; None for as wide as needed."""
+    return Form("{}", printable, partial(text_grid, width=width))
 
 
 def fixes_markdown(records: Iterable[Record]) -> str:
@@ -123,7 +142,7 @@ def fixes_markdown(records: Iterable[Record]) -> str:
         records: Records of the question "fixes" count, of one or several releases; others are
             passed over.
     """
-    return "\n\n".join(_page(list(records), title="**{}**", grid=markdown_grid))
+    return "\n\n".join(_page(list(records), markdown_form("**{}**")))
 
 
 def fixes_text(records: Iterable[Record], *, width: int | None = None) -> str:
@@ -133,14 +152,10 @@ def fixes_text(records: Iterable[Record], *, width: int | None = None) -> str:
         records: As in `fixes_markdown`.
         width: Characters a line; None for as many as needed.
     """
-
-    def grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-        return text_grid(columns, rows, width=width)
-
-    return "\n\n".join(_page(list(records), title="{}", grid=grid))
+    return "\n\n".join(_page(list(records), text_form(width)))
 
 
-def _page(records: Sequence[Record], *, title: str, grid: Grid) -> Iterator[str]:
+def _page(records: Sequence[Record], form: Form) -> Iterator[str]:
     """Write the paragraphs of the page, one after the other."""
     found = studies(records)
     if not found:
@@ -149,9 +164,9 @@ def _page(records: Sequence[Record], *, title: str, grid: Grid) -> Iterator[str]
     yield LEGEND
     yield spread_note(chain.from_iterable(_seed_counts(study) for study in found))
     for study in found:
-        yield f"{place(study)}: {study.setup}; {_of_network(study)}."
+        yield form.say(f"{place(study)}: {study.setup}; {_of_network(study)}.")
         for part in parts(study):
-            yield from _paragraphs(part, title=title, grid=grid)
+            yield from _paragraphs(part, form)
 
 
 def _seed_counts(study: Study) -> list[int]:
@@ -214,17 +229,18 @@ def _part(title: str, head: str, rows: Sequence[Row], note: str = "") -> Part:
     return Part(title, head, measured, missing, note)
 
 
-def _paragraphs(part: Part, *, title: str, grid: Grid) -> Iterator[str]:
+def _paragraphs(part: Part, form: Form) -> Iterator[str]:
     """Write a part: its title, both tables and the sentences below them."""
+    title = form.title.format(form.say(part.title))
     if not part.rows:
-        yield f"{title.format(part.title)}: {NOT_MEASURED}"
+        yield f"{title}: {NOT_MEASURED}"
         return
-    yield title.format(part.title)
-    yield grid(
+    yield title
+    yield form.grid(
         (part.head, *STALL_COLUMNS), [(row.name, *stall_cells(row.records)) for row in part.rows]
     )
     cells = [(row.name, *accuracy_cells(row.records)) for row in part.rows]
-    yield grid((part.head, *ACCURACY_COLUMNS), cells)
+    yield form.grid((part.head, *ACCURACY_COLUMNS), cells)
     few = [f"{row.name} ({len(row.records)})" for row in part.rows if _is_few(row)]
     sentences = [
         part.note,
@@ -232,7 +248,7 @@ def _paragraphs(part: Part, *, title: str, grid: Grid) -> Iterator[str]:
         f"{NOT_MEASURED.capitalize()}: {', '.join(part.missing)}." if part.missing else "",
         provenance([record for row in part.rows for record in row.records]),
     ]
-    yield " ".join(sentence for sentence in sentences if sentence)
+    yield form.say(" ".join(sentence for sentence in sentences if sentence))
 
 
 def _is_few(row: Row) -> bool:

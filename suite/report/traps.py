@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from suite.judge.traps import TRAPS, Trap, expected, generation
 from suite.records import Record
 from suite.report.grid import markdown_grid
+from suite.report.text import markdown
 
 UNSEEN = "-"  # the record was made before there was this trap
 
@@ -26,14 +27,14 @@ def traps_markdown(records: Iterable[Record]) -> str:
         if record.question == "traps":
             releases.setdefault(record.release, record)
     rows = [_row(trap, list(releases.values())) for trap in TRAPS]
-    return markdown_grid(("trap", *releases), rows)
+    return markdown_grid(("trap", *map(markdown, releases)), rows, marked_up=True)
 
 
 def _row(trap: Trap, records: Sequence[Record]) -> tuple[str, ...]:
     """Write the cells of one trap."""
     seen = [_seen(trap, record) for record in records]
     cells = [
-        f"**{new}**" if old not in (new, UNSEEN) and new != UNSEEN else new
+        f"**{markdown(new)}**" if old not in (new, UNSEEN) and new != UNSEEN else markdown(new)
         for old, new in zip([UNSEEN, *seen], seen)
     ]
     marks = [_mark(trap, record, outcome) for record, outcome in zip(records, seen)]

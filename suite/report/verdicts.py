@@ -8,6 +8,7 @@ from rich.text import Text
 
 from suite.judge.verdicts import NEW, NOT_COMPARABLE, PASS, REGRESSION, VANISHED, Verdict, shown
 from suite.report.grid import markdown_grid, text_grid
+from suite.report.text import printable
 
 COLUMNS = ("case", "metric", "baseline", "measured", "band", "verdict")
 STYLES = {PASS: "green", REGRESSION: "bold red", NEW: "yellow", VANISHED: "yellow"}
@@ -48,7 +49,7 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     for outcome in (NEW, VANISHED):
         names = _names(verdicts, outcome)
         lines += [f"{outcome}: {', '.join(names)}"] if names else []
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _cells(verdict: Verdict) -> tuple[str, ...]:
