@@ -299,7 +299,6 @@ def test_an_edit_changes_the_code_digest_where_a_number_may_change(
     tree: Path, path: str, measures: bool
 ) -> None:
     before = code_digest(tree, MEASURING)
-    assert before == code_digest(SUITE, MEASURING)
     with (tree / path).open("a") as file:
         file.write("\n# an edit\n")
     assert (code_digest(tree, MEASURING) != before) == measures

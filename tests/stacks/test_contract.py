@@ -14,8 +14,12 @@ from tests import by_hand
 from tests.stacks.conftest import ALL_TRAINING, EVERY_PHASE, GRID, Contract
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from suite.networks.types import Images, Labels, Model
     from suite.stacks.protocol import Stack, StepResult
+
+CheckStep: TypeAlias = "Callable[[Phases | None], None]"
 
 EPSILON = 0.05
 MOMENTUM = 0.9  # the optimizer's, Nesterov's
@@ -43,27 +47,26 @@ def assert_gradients(found: list[np.ndarray], expected: list[np.ndarray], share:
 # A step
 
 
-def assert_step_by_hand(
-    stack: Stack,
-    contract: Contract,
-    model: Model,
-    *,
-    images: Images,
-    labels: Labels,
-    phases: Phases | None,
-) -> None:
-    """Fail if a step is not the one by hand: its losses, its update, and the moved statistics."""
-    expected = by_hand.step(model, images, labels, phases, epsilon=EPSILON, ways=contract.ways)
-    tolerance = contract.tolerance(phases)
-    weights, before = by_hand.parts(model)
-    result = stack.train_step(model, phases=phases, epsilon=EPSILON)(images, labels, RATE)
-    after, found = by_hand.parts(model)
-    np.testing.assert_allclose(losses(result), expected.losses, rtol=tolerance.losses)
-    assert result.clean_ce == pytest.approx(expected.losses[1], rel=1e-4)
-    for old, new, goal in zip(before, found, expected.statistics):
-        np.testing.assert_allclose(new - old, goal - old, rtol=tolerance.statistics, atol=2e-6)
-    changes = [(new - old) / (-RATE * (1 + MOMENTUM)) for old, new in zip(weights, after)]
-    assert_gradients(changes, expected.gradients, tolerance.gradients)
+@pytest.fixture
+def check_step(
+    stack: Stack, contract: Contract, model: Model, images: Images, labels: Labels
+) -> CheckStep:
+    """Return a function that fails if a step's losses, update or statistics are not by hand."""
+
+    def check(phases: Phases | None) -> None:
+        ways, tolerance = contract.ways, contract.tolerance(phases)
+        expected = by_hand.step(model, images, labels, phases, epsilon=EPSILON, ways=ways)
+        weights, before = by_hand.parts(model)
+        result = stack.train_step(model, phases=phases, epsilon=EPSILON)(images, labels, RATE)
+        after, found = by_hand.parts(model)
+        np.testing.assert_allclose(losses(result), expected.losses, rtol=tolerance.losses)
+        assert result.clean_ce == pytest.approx(expected.losses[1], rel=1e-4)
+        for old, new, goal in zip(before, found, expected.statistics):
+            np.testing.assert_allclose(new - old, goal - old, rtol=tolerance.statistics, atol=2e-6)
+        changes = [(new - old) / (-RATE * (1 + MOMENTUM)) for old, new in zip(weights, after)]
+        assert_gradients(changes, expected.gradients, tolerance.gradients)
+
+    return check
 
 
 def losses(result: StepResult) -> list[float]:
@@ -74,25 +77,19 @@ def losses(result: StepResult) -> list[float]:
 
 @pytest.mark.parametrize("phases", [*EVERY_PHASE, *GRID, None], ids=of_policy)
 def test_a_step_runs_each_pass_in_its_phase(
-    stack: Stack,
-    contract: Contract,
-    model: Model,
-    *,
-    images: Images,
-    labels: Labels,
-    phases: Phases | None,
+    contract: Contract, check_step: CheckStep, phases: Phases | None
 ) -> None:
     require(contract, phases)
-    assert_step_by_hand(stack, contract, model, images=images, labels=labels, phases=phases)
+    check_step(phases)
 
 
 @pytest.mark.parametrize("kind", ADVERSARIAL)
+@pytest.mark.usefixtures("ordered")
 def test_each_kind_of_adversarial_pass_is_right_at_momentum_zero(
-    ordered: Stack, contract: Contract, model: Model, *, images: Images, labels: Labels, kind: str
+    model: Model, check_step: CheckStep, kind: str
 ) -> None:
     model.get_layer("bn").momentum = 0.0
-    phases = Phases(TRAINING, INFERENCE, kind)
-    assert_step_by_hand(ordered, contract, model, images=images, labels=labels, phases=phases)
+    check_step(Phases(TRAINING, INFERENCE, kind))
 
 
 @pytest.mark.parametrize("phases", [*PHASES.values(), ALL_TRAINING, None], ids=of_policy)

@@ -49,8 +49,9 @@ def test_step_times_are_the_medians_without_the_warm_up(stack: Stack) -> None:
 
 @pytest.mark.benchmark(warmup=False)
 def test_pytest_benchmarks_own_pedantic_times_the_adversarial_step(
-    stack: Stack, benchmark: Any
+    stack: Stack, benchmark: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(benchmark, "disabled", False)  # it is where tests run in parallel
     record = timed_case(stack, pedantic=benchmark.pedantic)
     assert len(record.curves["adversarial_step_s"]) == 7 - training.WARMUP_STEPS
     assert np.isfinite(record.metrics["last_loss"])
