@@ -55,7 +55,7 @@ def observed_phases(
         reported = step(images, labels, 0.0)
     choices = _choices(kinds)
     planted = any(choice.adversarial == CLEAN_KEPT for choice in choices)
-    of_clean = population_moments(stack, network.model, [images]) if planted else {}
+    of_clean = population_moments(stack, network.model, [images], stored=True) if planted else {}
     replay = Replay(network, branch, images, labels, epsilon, of_clean)
     unordered = stack.GRAPH and any(batch_norms(network.model))
     return [choice for choice in choices if _explains(choice, reported, replay, unordered)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,29 +50,76 @@ def batch_moments(
         return moving_moments(model)
 
 
-def population_moments(stack: Stack, model: Model, batches: Iterable[Images]) -> dict[str, Moments]:
+def population_moments(
+    stack: Stack, model: Model, batches: Iterable[Images], *, stored: bool = False
+) -> dict[str, Moments]:
     """Measure the mean and variance of all images at the input of every BatchNorm layer.
 
     Each batch is normalised by itself (Wu & Johnson 2021). The batches are combined by the law of
-    total variance, weighted by their numbers of images; within a batch the variance is the one
-    that the release stores. The model is left as it was. For a layer that no training pass
-    updates, the result is its own moving statistics.
+    total variance, weighted by their numbers of images. Within a batch the variance divides by n
+    under every release, as in fvcore's ``update_bn_stats``; or it is `stored`, the one of
+    `batch_moments`. The model is left as it was. For a layer that no training pass updates, the
+    result is its own moving statistics.
 
     Raises:
         ValueError: If there are no batches.
     """
-    with momentum_zero(model):
+    corrected = {} if stored else _dividing_by_less(model)
+    old = moving_moments(model)
+    with momentum_zero(model), _positions_noted(corrected) as positions:
         found: list[tuple[int, dict[str, Moments]]] = []
         network = stack.network(model)
         for images in batches:
             if not found:  # once more, to leave no rounding of far larger statistics behind
                 network.logits(images, training=True)
             network.logits(images, training=True)
-            found.append((len(images), moving_moments(model)))
+            new = moving_moments(model)
+            for name in corrected:
+                if not np.array_equal(new[name], old[name]):  # else it is no batch's variance
+                    new[name] = _divided_by_n(new[name], len(images) * positions[name])
+            found.append((len(images), new))
     if not found:
         raise ValueError("batches must hold at least one batch. Received: none")
     counts, moments = zip(*found)
     return {name: _pooled(counts, [batch[name] for batch in moments]) for name in moments[0]}
+
+
+def _dividing_by_less(model: Model) -> dict[str, Model]:
+    """Find the BatchNorm layers that store a variance divided by n - 1: Keras 2's fused ones."""
+    return {name: layer for name, layer in keyed(model).items() if getattr(layer, "fused", False)}
+
+
+def _divided_by_n(moments: Moments, values: int) -> Moments:
+    """Undo Bessel's correction of the variance of so many values a channel."""
+    mean, variance = moments
+    return mean, variance * (max(1, values - 1) / values)
+
+
+@contextmanager
+def _positions_noted(layers: Mapping[str, Model]) -> Iterator[dict[str, int]]:
+    """Note how many values of a channel each layer takes in for an image, when it is called.
+
+    The ``call`` of these layer objects is wrapped for a time: only there is the size known
+    wherever a layer sits. The library's classes are not touched.
+    """
+    noted: dict[str, int] = {}
+    with ExitStack() as stack:
+        for name, layer in layers.items():
+            object.__setattr__(layer, "call", _noting(noted, name, layer))
+            stack.callback(object.__delattr__, layer, "call")
+        yield noted
+
+
+def _noting(noted: dict[str, int], name: str, layer: Model) -> Callable[..., Any]:
+    """Wrap the ``call`` of a layer so that it notes the size of its input first."""
+    call, channels = layer.call, int(layer.moving_mean.shape[0])
+
+    def noting(inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        sizes = [int(size) for size in tuple(inputs.shape)[1:]]
+        noted[name] = int(np.prod(sizes)) // channels
+        return call(inputs, *args, **kwargs)
+
+    return noting
 
 
 def _pooled(counts: Sequence[int], moments: Sequence[Moments]) -> Moments:
@@ -82,7 +130,10 @@ def _pooled(counts: Sequence[int], moments: Sequence[Moments]) -> Moments:
 
 
 def recompute_statistics(stack: Stack, model: Model, images: Images, batch_size: int = 32) -> None:
-    """Set the moving statistics of `model` to those of `images` (Wu & Johnson 2021)."""
+    """Set the moving statistics of `model` to those of `images` (Wu & Johnson 2021).
+
+    Their variance divides by n under every release, as in `population_moments`.
+    """
     starts = range(0, len(images), batch_size)
     plant_moments(
         model,

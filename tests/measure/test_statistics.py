@@ -147,7 +147,7 @@ def test_population_moments_of_one_batch_are_the_batchs(
     stack: Stack, deep: Model, images: Images
 ) -> None:
     before = deep.get_weights()
-    found = statistics.population_moments(stack, deep, [images])
+    found = statistics.population_moments(stack, deep, [images], stored=True)
     expected = statistics.batch_moments(stack, deep, images)
     assert list(found) == ["inside", "outside"]
     for name, moments in found.items():
@@ -163,9 +163,38 @@ def test_population_moments_are_put_together_by_the_law_of_total_variance(
         stack, foreign_model, [images[:6], images[6:]]
     ).values()
     np.testing.assert_allclose(mean, features.mean(axis=(0, 1, 2)), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(variance, features.var(axis=(0, 1, 2)), rtol=1e-2)
-    if not by_hand.ddof(stack):
-        np.testing.assert_allclose(variance, features.var(axis=(0, 1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(variance, features.var(axis=(0, 1, 2)), rtol=1e-4)
+
+
+def test_precise_variances_divide_by_n_wherever_a_layer_sits(stack: Stack, images: Images) -> None:
+    """Bessel's correction would be 14 % here: a layer sees one position in each of eight images."""
+    layers, keras = stack.keras.layers, stack.keras
+    stack.seed(0)
+    inside = keras.Input((1, 1, 3))
+    inner = keras.Model(inside, layers.BatchNormalization(name="nested")(inside))
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(3, 8, name="conv")(inputs)
+    x = layers.BatchNormalization(name="vector")(layers.Flatten()(inner(x)))
+    model = keras.Model(inputs, x)
+    below = keras.Model(inputs, model.get_layer("conv").output)
+    variance = stack.network(below).logits(images, training=False).var(axis=(0, 1, 2))
+    statistics.recompute_statistics(stack, model, images)
+    found = batch_norm.moving_moments(model)
+    np.testing.assert_allclose(found["nested"][1], variance, rtol=1e-4)
+    np.testing.assert_allclose(found["vector"][1], variance / (variance + 1e-3), rtol=1e-3)
+
+
+def test_precise_bn_leaves_alone_what_no_pass_updates(
+    stack: Stack, foreign_model: Model, images: Images
+) -> None:
+    layer = foreign_model.get_layer("bn")
+    if not getattr(layer, "_USE_V2_BEHAVIOR", True):
+        pytest.skip("a frozen layer of TensorFlow 1 updates its statistics all the same")
+    layer.trainable = False
+    before, call = foreign_model.get_weights(), layer.call
+    statistics.recompute_statistics(stack, foreign_model, images)
+    assert_same(before, foreign_model.get_weights())
+    assert layer.call == call
 
 
 def test_population_moments_survive_far_larger_statistics(
