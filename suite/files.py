@@ -197,10 +197,12 @@ def _nests(value: Any, depth: int) -> bool:
     """True where lists and objects nest deeper than `depth`."""
     if not isinstance(value, (dict, list)):
         return False
+    if depth < 1:
+        return True
     items = value.values() if isinstance(value, dict) else value
     if not {dict, list} & set(map(type, items)):  # a curve has thousands of numbers
-        return depth < 1
-    return depth < 1 or any(_nests(item, depth - 1) for item in items)
+        return False
+    return any(_nests(item, depth - 1) for item in items)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
