@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from scipy.special import comb
+
 from suite.cases import PLAIN
 from suite.judge.bands import STALLED
 from suite.judge.study import (
@@ -33,6 +35,18 @@ MEASURES = ("information_gain", "adversarial_branch_gain")
 """Where a network can stall: on the test images in the inference phase, and in training."""
 
 LEAST_RATE = 0.05 ** (1 / FEW_SEEDS)  # the rate at which all seeds stall in 1 of 20 studies
+
+
+def chance_of(changed: int) -> float:
+    """Compute how probable it is that chance alone makes so many of `FEW_SEEDS` seeds differ.
+
+    This is Fisher's exact test, one-sided, where none of one group's seeds stall: the least
+    probable counts with that difference.
+    """
+    return float(comb(FEW_SEEDS, changed) / comb(2 * FEW_SEEDS, changed))
+
+
+UNSURE = 3  # the largest change, in seeds, that chance alone makes in more than 1 of 20 studies
 FEW = f"(fewer than {FEW_SEEDS} seeds)"
 RULES = f"""\
 A seed stalls where it ends below {STALLED:g} nats of information gain: on the test images in the
@@ -45,7 +59,9 @@ hidden; partly otherwise. That the rate depends on something is true if another 
 rates from all seeds to none or back; false if it moves no rate; partly otherwise. All else is kept,
 so that another batch size makes another number of steps of the same images. All of {FEW_SEEDS}
 seeds stand for a rate of at least {LEAST_RATE:.0%}, none of them for one of at most
-{1 - LEAST_RATE:.0%} (95%, one-sided): a change by one or two seeds may be chance."""
+{1 - LEAST_RATE:.0%} (95%, one-sided). A change by up to {UNSURE} of {FEW_SEEDS} seeds may be chance:
+Fisher's exact test (one-sided) gives {chance_of(UNSURE):.3f} or more for {UNSURE} seeds,
+{chance_of(UNSURE + 1):.3f} for {UNSURE + 1}. Fewer seeds tell less."""
 
 
 class Judgement(NamedTuple):

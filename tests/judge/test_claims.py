@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from scipy.stats import fisher_exact
 
 from suite.judge.claims import (
     CLAIMS,
@@ -16,11 +18,13 @@ from suite.judge.claims import (
     PARTLY,
     RULES,
     TRUE,
+    UNSURE,
     Claim,
+    chance_of,
     judge_claims,
     tally,
 )
-from suite.judge.study import NOT_MEASURED
+from suite.judge.study import FEW_SEEDS, NOT_MEASURED
 from suite.networks.phases import PHASES
 from suite.records import Record
 from tests.judge.conftest import ALL, FOUR, LEARNED, NONE, SOME, STALLED, MakeRecord, MakeRuns
@@ -240,6 +244,19 @@ def test_the_rules_tell_what_five_seeds_can_show() -> None:
     chance = LEAST_RATE**5
     assert chance == pytest.approx(0.05)
     assert "All of 5\nseeds stand for a rate of at least 55%, none of them" in RULES
+
+
+def test_how_many_changed_seeds_may_be_chance_is_fishers_exact_test() -> None:
+    least = {}
+    for more, fewer in itertools.combinations(range(FEW_SEEDS, -1, -1), 2):
+        counts = [[more, FEW_SEEDS - more], [fewer, FEW_SEEDS - fewer]]
+        chance = fisher_exact(counts, alternative="greater")[1]
+        least[more - fewer] = min(chance, least.get(more - fewer, 1))
+    for changed, chance in least.items():
+        assert chance_of(changed) == pytest.approx(chance)
+        assert (chance > 0.05) == (changed <= UNSURE)
+    assert "A change by up to 3 of 5 seeds may be chance" in RULES
+    assert "0.083 or more for 3 seeds,\n0.024 for 4" in RULES
 
 
 def test_records_of_other_questions_are_no_claims(make_record: MakeRecord) -> None:
