@@ -142,12 +142,16 @@ def measure_once(
         FixError: If this release cannot take the case's fix.
         ValueError: If a step-time case has no timer.
     """
+    data = session.dataset(case.data, case.size_px)
+    environment = {**session.environment, "data_digest": data.digest, **weights_digest(case)}
+    where = {"release": session.release, "tier": session.tier}
+    key = record_key(case.settings(), environment)
+    look_up = functools.partial(find, session.records, **where, case=str(case), seed=seed, key=key)
+    found = look_up()  # unclaimed: what is finished can be read in a folder that cannot be written
+    if found is not None:
+        return found
     with claimed(session.folder / f".{case}-seed{seed}.lock"):
-        data = session.dataset(case.data, case.size_px)
-        environment = {**session.environment, "data_digest": data.digest, **weights_digest(case)}
-        where = {"release": session.release, "tier": session.tier}
-        key = record_key(case.settings(), environment)
-        found = find(session.records, **where, case=str(case), seed=seed, key=key)
+        found = look_up()  # another run may have made it while this one waited
         if found is not None:
             return found
         made = run_case(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import errno
 import io
+import os
 import shutil
 import sys
 import threading
@@ -70,6 +72,23 @@ def test_a_record_is_made_and_stored_once_and_then_found(
     first = measure_once(CASE, 0, session=session)
     assert read_records(session.folder) == [first]
     assert measure_once(CASE, 0, session=session, timer=not_asked_for) == first
+    assert len(runs) == 1
+
+
+def test_what_is_finished_is_found_where_nothing_can_be_written(
+    session: Session, runs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = measure_once(CASE, 0, session=session)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    before = sorted(session.folder.iterdir())
+    assert measure_once(CASE, 0, session=session) == record
+    assert sorted(session.folder.iterdir()) == before
+    with pytest.raises(RecordError, match=r"cannot be written: .*Read-only file system"):
+        measure_once(CASE, 1, session=session)
     assert len(runs) == 1
 
 
