@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from suite.diagnose.diagnosis import diagnose
-from suite.diagnose.found import VERDICTS, Diagnosis, LayerExamination
-from suite.diagnose.predictions import Evaluation
+from suite.diagnose.found import VERDICTS, Diagnosis, Evaluation, LayerExamination
 
 __all__ = ["VERDICTS", "Diagnosis", "Evaluation", "LayerExamination", "diagnose"]

@@ -1,19 +1,19 @@
-"""The diagnosis: a network examined, its cause named, the steps to mend it counted."""
+"""The diagnosis of a network: everything is measured, then judged, then put into words."""
 
 from __future__ import annotations
 
-import itertools
-import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from suite.diagnose.causes.rules import judge
 from suite.diagnose.examine import examine
-from suite.diagnose.found import Diagnosis, Examination, Finding
-from suite.diagnose.network import Network, demand_eager, keras_of
+from suite.diagnose.found import SHOWN, Diagnosis, Examination, Finding, LayerExamination
+from suite.diagnose.loading import demand_eager, keras_of
+from suite.diagnose.network import Network, Steps
 from suite.diagnose.sample import Sample, sampled
-from suite.diagnose.statistics import Moments, after, symmetric_kl, target
+from suite.diagnose.statistics import after, symmetric_kl, target
 from suite.networks.types import Keras, Model
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def diagnose(
     check_s: float = 20.0,
     seed: int = 0,
 ) -> Diagnosis:
-    """Return what is wrong with `model`, which is left as it was.
+    """Find out what is wrong with `model`, which is left as it was.
 
     Args:
         model: A built Keras model with one output of logits or probabilities.
@@ -51,17 +51,16 @@ def diagnose(
         ValueError: If the images or labels cannot be those of the model.
         SuiteError: If the model cannot be examined.
     """
-    network = Network(model, keras or keras_of(model))
+    keras = keras or keras_of(model)
     demand_eager(model)
     sample = sampled(model, np.asarray(images), np.asarray(labels), limit=max_images, seed=seed)
+    network = Network(model, keras)
     with network.kept():
         examination = examine(network, sample, batch_size=batch_size, classes=classes)
-    finding = judge(examination)
+    plan = Steps(check_steps, batch_size, check_s)
     with network.kept():
-        check = _check_steps(
-            network, sample, examination, steps=check_steps, batch_size=batch_size, limit_s=check_s
-        )
-    return _diagnosis(examination, finding, check)
+        check = _check_steps(network, sample, examination.layers, plan)
+    return _diagnosis(examination, judge(examination), check)
 
 
 class Check(NamedTuple):
@@ -69,72 +68,45 @@ class Check(NamedTuple):
 
     Attributes:
         needed: By the slowest layer.
-        run: Made.
-        predicted_kl: Of that layer, after `run`, as its momentum has it; nan where none was made.
-        measured_kl: The same, measured.
         layer: Its name; "" where all statistics fit.
+        run: Steps that were made to check.
+        predicted_kl: Of that layer after `run` steps, as its momentum has it; nan without any.
+        measured_kl: The same, measured.
     """
 
     needed: float
-    run: int
-    predicted_kl: float
-    measured_kl: float
     layer: str
+    run: int = 0
+    predicted_kl: float = float("nan")
+    measured_kl: float = float("nan")
 
 
 def _check_steps(
-    network: Network,
-    sample: Sample,
-    examination: Examination,
-    *,
-    steps: int,
-    batch_size: int,
-    limit_s: float,
+    network: Network, sample: Sample, layers: Sequence[LayerExamination], plan: Steps
 ) -> Check:
     """Run the training phase on the sample with fixed weights, and see the statistics follow."""
-    nan = float("nan")
-    layers = examination.layers
     if not layers:
-        return Check(0.0, 0, nan, nan, "")
+        return Check(0.0, "")
     slowest = int(np.argmax([layer.steps_needed for layer in layers]))
-    needed, name = layers[slowest].steps_needed, layers[slowest].layer
-    planned = int(min(needed, steps))
-    if needed == 0 or not np.isfinite(needed) or planned == 0:
-        return Check(needed, 0, nan, nan, name if needed else "")
-    before = network.statistics()[slowest]
-    heard, made = _train(
-        network, sample, slowest, steps=planned, batch_size=batch_size, limit_s=limit_s
-    )
-    goal, epsilon = target(heard), layers[slowest].epsilon
-    predicted = after(before, goal, layers[slowest].momentum ** len(heard))
+    layer = layers[slowest]
+    planned = int(min(layer.steps_needed, plan.most))
+    if not np.isfinite(layer.steps_needed) or planned == 0:
+        return Check(layer.steps_needed, layer.layer if layer.steps_needed else "")
+    followed = network.hear_steps(sample.images, slowest, plan._replace(most=planned))
+    goal = target(followed.heard)
+    predicted = after(followed.before, goal, layer.momentum ** len(followed.heard))
     return Check(
-        needed,
-        made,
-        symmetric_kl(predicted, goal, epsilon),
-        symmetric_kl(network.statistics()[slowest], goal, epsilon),
-        name,
+        layer.steps_needed,
+        layer.layer,
+        followed.made,
+        symmetric_kl(predicted, goal, layer.epsilon),
+        symmetric_kl(followed.after, goal, layer.epsilon),
     )
-
-
-def _train(
-    network: Network, sample: Sample, layer: int, *, steps: int, batch_size: int, limit_s: float
-) -> tuple[list[Moments], int]:
-    """Run the training phase with fixed weights; return what the layer saw, and the steps made."""
-    batches = network.batches(sample.images, batch_size=batch_size)
-    heard: list[Moments] = []
-    started, made = time.perf_counter(), 0
-    for batch in itertools.islice(itertools.cycle(batches), steps):
-        made += 1
-        seen = network.hear_norms(batch, training=True, batch_size=len(batch))
-        heard.extend(seen.moments[layer])
-        if time.perf_counter() - started > limit_s:
-            break
-    return heard, made
 
 
 def _diagnosis(examination: Examination, finding: Finding, check: Check) -> Diagnosis:
-    """Return the finding with what was measured, and the steps in words."""
-    shown = ("inference", "training", "batch statistics", "precise-bn")
+    """Put the finding, what was measured, and the steps in words together."""
+    shown = [trial for trial in examination.trials if trial.kind in SHOWN]
     return Diagnosis(
         verdict=finding.verdict,
         cause=finding.cause,
@@ -145,9 +117,7 @@ def _diagnosis(examination: Examination, finding: Finding, check: Check) -> Diag
         predicted_kl=check.predicted_kl,
         measured_kl=check.measured_kl,
         words=(*finding.words, *steps_in_words(check)),
-        evaluations={
-            name: examination.evaluations[name] for name in shown if name in examination.evaluations
-        },
+        evaluations={trial.kind: trial.evaluation for trial in shown},
         layers=examination.layers,
         images=examination.images,
         classes=examination.classes,
@@ -156,7 +126,7 @@ def _diagnosis(examination: Examination, finding: Finding, check: Check) -> Diag
 
 
 def steps_in_words(check: Check) -> list[str]:
-    """Return what the statistics need of steps, and what came of running them."""
+    """Say how many steps the statistics need, and what came of running them."""
     if not check.layer:
         return []
     if not np.isfinite(check.needed):

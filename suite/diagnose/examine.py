@@ -1,30 +1,42 @@
-"""What is measured of anyone's network, with its own interventions, and the diagnosis of it."""
+"""A network measured: its passes, its weights, its statistics, and what interventions do."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from suite.diagnose.causes.worth import suspicious
-from suite.diagnose.found import Examination, LayerExamination, NormState, Weights
-from suite.diagnose.interventions import forced_pass, repair, rescale, scale_inputs
-from suite.diagnose.network import Layer, Network, NormsHeard, hear, is_batch_norm, kernel_of
-from suite.diagnose.predictions import Judge, predictions, probes, reader_of
+from suite.diagnose.found import (
+    BATCH_STATISTICS,
+    PRECISE_BN,
+    Examination,
+    LayerExamination,
+    NormState,
+    Probe,
+    Trial,
+    Weights,
+)
+from suite.diagnose.hearing import Heard, Layer, NormsHeard, kernel_of
+from suite.diagnose.interventions import UNTRIED, Given, intervene
+from suite.diagnose.network import Network, Norm, Recomputed
+from suite.diagnose.predictions import Judge, compared, reader_of
+from suite.diagnose.probes import probes
 from suite.diagnose.sample import Sample, told_classes
 from suite.diagnose.statistics import (
+    Moments,
     Statistics,
     channel_kl,
     half_life,
     never,
-    pooled_statistics,
     root_mean_square,
     steps_needed,
     symmetric_kl,
     travelled,
 )
-from suite.networks.types import Model
+from suite.networks.batch_norm import is_batch_norm
+from suite.networks.phases import INFERENCE, TRAINING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,185 +45,146 @@ if TYPE_CHECKING:
 def examine(
     network: Network, sample: Sample, *, batch_size: int = 32, classes: int | None = None
 ) -> Examination:
-    """Return all that can be measured of a network; its state is the caller's to keep."""
-    nonfinite = _nonfinite(network)
-    heard = hear(network, sample.images)
+    """Measure all that the rules read; to keep the network's state is the caller's part.
+
+    Raises:
+        ValueError: If the network does not have `classes` outputs, or the labels are of others.
+    """
+    nonfinite, heard = network.nonfinite(), network.hear(sample.images)
     told = told_classes(sample.labels, heard.outputs, classes)
-    network.norms = [layer for layer in heard.order if is_batch_norm(layer)]
-    judged = Judge(sample.labels, reader_of(network, heard.outputs))
-    judged.add("inference", heard.outputs)
-    moving = network.statistics()
-    trained = network.hear_norms(sample.images, training=True, batch_size=batch_size)
-    judged.add("training", trained.outputs)
-    network.set_statistics(moving)
-    found = Examination(
-        evaluations=judged.evaluations,
-        scores=judged.scores,
-        layers=(),
-        norms=(),
+    trained = network.hear_training(sample.images, batch_size=batch_size)
+    recomputed = None
+    if network.norms and not nonfinite:
+        recomputed = network.recompute(sample.images, batch_size=batch_size)
+    steps, weights = network.iterations(), _weights(network)
+    judge = Judge(sample.labels, reader_of(heard.outputs, network.activations()))
+    trials = _trials(judge, heard, trained, recomputed)
+    layers = _layers(trained, recomputed, steps) if recomputed else ()
+    tried = UNTRIED
+    if not nonfinite and _suspicious(trials[0], judge.entropy, layers):
+        tried = intervene(network, sample, judge, Given(weights, layers, recomputed, batch_size))
+    return Examination(
+        trials=(*trials, *tried.trials),
+        layers=layers,
+        norms=_states(recomputed) if recomputed else (),
         nonfinite=nonfinite,
         overflow=not np.isfinite(heard.outputs).all(),
-        weights=tuple(_weights(network, heard.order)),
+        weights=weights,
         units=heard.units,
-        predictions=predictions(judged, heard.outputs),
-        probes=probes(sample, heard),
-        input_kl=float("nan"),
-        iterations=_iterations(network.model),
+        predictions=compared(judge, heard.outputs),
+        probes=_probes(sample, heard, recomputed),
+        input_kl=tried.input_kl,
+        iterations=steps,
         images=len(sample.labels),
         classes=told,
-        label_entropy=judged.entropy,
+        label_entropy=judge.entropy,
         majority=float(np.bincount(sample.labels).max() / len(sample.labels)),
     )
-    if nonfinite:
+
+
+def _trials(
+    judge: Judge, heard: Heard, trained: NormsHeard, recomputed: Recomputed | None
+) -> list[Trial]:
+    """Evaluate the passes with nothing changed but the phase and BatchNorm's statistics."""
+    trials = [judge.trial(INFERENCE, heard.outputs), judge.trial(TRAINING, trained.outputs)]
+    if recomputed:
+        trials.append(judge.trial(BATCH_STATISTICS, recomputed.forced.outputs))
+        trials.append(judge.trial(PRECISE_BN, recomputed.precise.outputs))
+    return trials
+
+
+def _probes(sample: Sample, heard: Heard, recomputed: Recomputed | None) -> tuple[Probe, ...]:
+    """Probe the activations, and those with BatchNorm's statistics recomputed."""
+    found = probes(sample, heard.head, heard.trunk)
+    if not recomputed:
         return found
-    batch: list[Statistics] = []
-    if network.norms:
-        batch = _batch_statistics(network, sample, judged, moving, batch_size=batch_size)
-        found = _with_norms(network, sample, judged, found, trained=trained, batch=batch)
-    return _with_interventions(network, sample, judged, found, batch=batch, batch_size=batch_size)
+    precise = recomputed.precise
+    return (*found, *probes(sample, precise.head, precise.trunk, precise=True))
 
 
-def _with_norms(
-    network: Network,
-    sample: Sample,
-    judged: Judge,
-    found: Examination,
-    *,
-    trained: NormsHeard,
-    batch: Sequence[Statistics],
-) -> Examination:
-    """Return what was found with what is known of BatchNorm, and of its statistics recomputed."""
-    moving = network.statistics()
-    layers = tuple(_layers(network, moving, batch, trained, found.iterations))
-    norms = tuple(_norm_state(network, *pair) for pair in zip(network.norms, moving, batch))
-    network.set_statistics(batch)
-    precise = hear(network, sample.images)
-    network.set_statistics(moving)
-    judged.add("precise-bn", precise.outputs)
-    probed = {f"{name} (precise-bn)": value for name, value in probes(sample, precise).items()}
-    return found._replace(layers=layers, norms=norms, probes={**found.probes, **probed})
-
-
-def _with_interventions(
-    network: Network,
-    sample: Sample,
-    judged: Judge,
-    found: Examination,
-    *,
-    batch: Sequence[Statistics],
-    batch_size: int,
-) -> Examination:
-    """Return what was found with what comes of interventions, where one could mend anything."""
-    worst_kl = max((layer.symmetric_kl for layer in found.layers), default=0.0)
-    worth = judged.evaluations["inference"].information_gain
-    if not suspicious(worth, found.label_entropy, worst_kl):
-        return found
-    moving = network.statistics()
-    if network.norms:
-        repair(network, sample, judged, moving=moving, batch=batch, layers=found.layers)
-    rescale(network, sample, judged, found.weights)
-    input_kl = scale_inputs(network, sample, judged, moving, batch_size=batch_size)
-    return found._replace(input_kl=input_kl)
-
-
-def _nonfinite(network: Network) -> str:
-    """Return the first layer that has a NaN or infinite weight or statistic; "" if none has."""
-    for layer in network.layers:
-        for variable in layer.weights:
-            values = network.numpy(variable)
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
-                return str(layer.name)
-    return ""
-
-
-def _iterations(model: Model) -> int | None:
-    """Return how many steps the model's optimizer has made; None where that is unknown."""
-    iterations = getattr(getattr(model, "optimizer", None), "iterations", None)
-    return None if iterations is None else int(iterations)
-
-
-def _batch_statistics(
-    network: Network,
-    sample: Sample,
-    judged: Judge,
-    moving: Sequence[Statistics],
-    *,
-    batch_size: int,
-) -> list[Statistics]:
-    """Return the statistics that the images have at every BatchNorm layer, all normalising so.
-
-    The rest of the network is in the inference phase: no dropout.
-    """
-    forced = forced_pass(network, sample.images, moving, batch_size=batch_size)
-    judged.add("batch statistics", forced.outputs)
-    return [pooled_statistics(parts) for parts in forced.moments]
+def _suspicious(inference: Trial, entropy: float, layers: Sequence[LayerExamination]) -> bool:
+    """True where an intervention could mend anything, so that they are worth their time."""
+    worst_kl = max((layer.symmetric_kl for layer in layers), default=0.0)
+    return suspicious(inference.evaluation.information_gain, entropy, worst_kl)
 
 
 def _layers(
-    network: Network,
-    moving: Sequence[Statistics],
-    batch: Sequence[Statistics],
-    trained: NormsHeard,
-    iterations: int | None,
-) -> list[LayerExamination]:
-    """Return what is known of each BatchNorm layer, in order of execution."""
-    found = []
-    for index, layer in enumerate(network.norms):
-        (mean, variance), (batch_mean, batch_variance) = moving[index], batch[index]
-        epsilon, momentum = float(layer.epsilon), float(layer.momentum)
-        training = trained.training[index]
-        updated = training and bool(layer.trainable)
-        found.append(
-            LayerExamination(
-                layer=layer.name,
-                momentum=momentum,
-                epsilon=epsilon,
-                trainable=bool(layer.trainable),
-                phase="training" if training else "inference",
-                updates_seen=iterations if updated else 0,
-                half_life_steps=half_life(momentum),
-                mean_shift=root_mean_square(
-                    (mean - batch_mean) / np.sqrt(batch_variance + epsilon)
-                ),
-                log_variance_ratio=float(
-                    np.mean(np.log((variance + epsilon) / (batch_variance + epsilon)))
-                ),
-                symmetric_kl=symmetric_kl(moving[index], batch[index], epsilon),
-                steps_needed=steps_needed(moving[index], trained.moments[index], momentum, epsilon)
-                if updated
-                else never(symmetric_kl(moving[index], batch[index], epsilon)),
-            )
-        )
-    return found
+    trained: NormsHeard, recomputed: Recomputed, steps: int | None
+) -> tuple[LayerExamination, ...]:
+    """Compare each BatchNorm layer's moving statistics with those of the images."""
+    rows = zip(recomputed.norms, recomputed.moving, recomputed.batch)
+    ran = (Ran(*row, steps) for row in zip(trained.moments, trained.training))
+    return tuple(_layer(*row, each) for row, each in zip(rows, ran))
 
 
-def _norm_state(network: Network, layer: Layer, moving: Statistics, batch: Statistics) -> NormState:
-    """Return what else is known of a BatchNorm layer's statistics."""
-    initial = bool(np.all(moving[0] == 0) and np.all(moving[1] == 1))
-    gamma, beta = (getattr(layer, name, None) for name in ("gamma", "beta"))
-    trained = any(
-        variable is not None and bool(np.any(network.numpy(variable) != start))
-        for variable, start in ((gamma, 1), (beta, 0))
+class Ran(NamedTuple):
+    """What a BatchNorm layer did when the model was called with ``training=True``.
+
+    Attributes:
+        parts: The moments of each batch that it took in.
+        training: Whether it ran in the training phase.
+        steps: That the optimizer has made; None where unknown.
+    """
+
+    parts: Sequence[Moments]
+    training: bool
+    steps: int | None
+
+
+def _layer(norm: Norm, moving: Statistics, batch: Statistics, ran: Ran) -> LayerExamination:
+    """Compare one layer's moving statistics with those of the images."""
+    epsilon, momentum = norm.epsilon, norm.momentum
+    updated = ran.training and norm.trainable
+    distance = symmetric_kl(moving, batch, epsilon)
+    needed = steps_needed(moving, ran.parts, momentum, epsilon) if updated else never(distance)
+    (mean, variance), (batch_mean, batch_variance) = moving, batch
+    return LayerExamination(
+        layer=norm.layer,
+        momentum=momentum,
+        epsilon=epsilon,
+        trainable=norm.trainable,
+        phase=TRAINING if ran.training else INFERENCE,
+        updates_seen=ran.steps if updated else 0,
+        half_life_steps=half_life(momentum),
+        mean_shift=root_mean_square((mean - batch_mean) / np.sqrt(batch_variance + epsilon)),
+        log_variance_ratio=float(
+            np.mean(np.log((variance + epsilon) / (batch_variance + epsilon)))
+        ),
+        symmetric_kl=distance,
+        steps_needed=needed,
     )
-    typical = float(np.median(channel_kl(moving, batch, float(layer.epsilon))))
-    return NormState(initial, 0.0 if initial else travelled(moving, batch), trained, typical)
 
 
-def _weights(network: Network, order: Sequence[Layer]) -> list[Weights]:
-    """Return how large the weights of each layer are, in order of execution."""
+def _states(recomputed: Recomputed) -> tuple[NormState, ...]:
+    """Tell how far each layer's statistics have come."""
+    rows = zip(recomputed.norms, recomputed.moving, recomputed.batch)
+    return tuple(_state(*row) for row in rows)
+
+
+def _state(norm: Norm, moving: Statistics, batch: Statistics) -> NormState:
+    """Tell how far a layer's statistics have come from 0 and 1."""
+    initial = bool(np.all(moving[0] == 0) and np.all(moving[1] == 1))
+    typical = float(np.median(channel_kl(moving, batch, norm.epsilon)))
+    gone = 0.0 if initial else travelled(moving, batch)
+    return NormState(initial, gone, norm.trained, typical)
+
+
+def _weights(network: Network) -> tuple[Weights, ...]:
+    """Measure how large the weights of each layer are, in order of execution."""
     found = []
-    for layer in order:
-        kernel = kernel_of(network, layer)
-        if kernel:
-            found.append(Weights(layer.name, type(layer).__name__, kernel_ratio(layer, kernel[0])))
-        elif is_batch_norm(layer) and getattr(layer, "gamma", None) is not None:
-            gamma = network.numpy(layer.gamma).astype(np.float64)
-            found.append(Weights(layer.name, type(layer).__name__, root_mean_square(gamma)))
-    return found
+    for layer in network.order:
+        kernel, gamma = kernel_of(layer), getattr(layer, "gamma", None)
+        if kernel is not None:
+            ratio = _kernel_ratio(layer, network.numpy(kernel).astype(np.float64))
+            found.append(Weights(layer.name, kernel=True, ratio=ratio))
+        elif is_batch_norm(layer) and gamma is not None:
+            ratio = root_mean_square(network.numpy(gamma).astype(np.float64))
+            found.append(Weights(layer.name, kernel=False, ratio=ratio))
+    return tuple(found)
 
 
-def kernel_ratio(layer: Layer, kernel: NDArray[np.float64]) -> float:
-    """Return a kernel's root mean square over that of He's initialisation."""
+def _kernel_ratio(layer: Layer, kernel: NDArray[np.float64]) -> float:
+    """Divide a kernel's root mean square by that of He's initialisation."""
     depthwise = "Depthwise" in type(layer).__name__
     fan_in = int(np.prod(kernel.shape[:-2] if depthwise else kernel.shape[:-1]))
     return root_mean_square(kernel) / float(np.sqrt(2 / max(1, fan_in)))

@@ -1,39 +1,173 @@
-"""What a diagnosis finds: layers, evaluations, the examination and the finding."""
+"""What a diagnosis measures and finds: plain records that all of this folder share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from suite.diagnose.network import Unit
-from suite.diagnose.predictions import Evaluation
-from suite.diagnose.probes import Predictions, Probe
+from suite.networks.phases import INFERENCE, TRAINING
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-VERDICTS = ("healthy", "stale statistics", "constant predictor", "diverged", "something else")
+HEALTHY = "healthy"
+STALE = "stale statistics"
+CONSTANT = "constant predictor"
+DIVERGED = "diverged"
+OTHER = "something else"
+VERDICTS = (HEALTHY, STALE, CONSTANT, DIVERGED, OTHER)
 """What a network can be found to be."""
 
+BATCH_STATISTICS = "batch statistics"
+"""Kind of trial: every BatchNorm layer normalises by the batch, the rest is in inference."""
 
-class Finding(NamedTuple):
-    """What is wrong.
+PRECISE_BN = "precise-bn"
+"""Kind of trial: the moving statistics recomputed on the images."""
+
+ONLY_MEANS, ONLY_VARIANCES, ONLY_LAYER = "only means", "only variances", "only one layer"
+"""Kinds of trials: only these of the moving statistics recomputed."""
+
+RESCALED = "rescaled"
+"""Kind of trial: weights that stand out divided by how much they do."""
+
+INPUT_SCALE = "input scale"
+"""Kind of trial: the images in another scale."""
+
+SHOWN = (INFERENCE, TRAINING, BATCH_STATISTICS, PRECISE_BN)
+"""The kinds of trials that a diagnosis shows."""
+
+PIXELS, FEATURES, TRUNK = "pixels", "features", "trunk"
+"""What a probe reads: the images, the input of the last layer with a kernel, and the mean over
+the positions of the last activation that has any."""
+
+CAFFE = "BGR, mean subtracted (caffe)"
+"""The input scale of ResNet's and VGG's ImageNet weights."""
+
+
+class Evaluation(NamedTuple):
+    """What the network's predictions are worth under one condition.
 
     Attributes:
-        verdict: A row of `VERDICTS`.
-        cause: Its short name; "" when healthy.
-        layer: The layer that starts it; "".
-        fix: The row of `suite.fixes.FIXES` to try first; "".
-        words: Sentences.
+        accuracy: Fraction of the images classified rightly.
+        information_gain: Entropy of the labels minus `cross_entropy`, nats.
+        cross_entropy: Mean over the images, nats.
+        classes_predicted: Number of different classes among the predictions.
     """
 
-    verdict: str
-    cause: str
+    accuracy: float
+    information_gain: float
+    cross_entropy: float
+    classes_predicted: int
+
+
+class InputScale(NamedTuple):
+    """How images were converted before they were fed.
+
+    Attributes:
+        source: The scale they are taken to be in.
+        target: The scale they were converted to; `CAFFE` is one.
+        swapped: Whether the channels were reversed besides.
+    """
+
+    source: str
+    target: str
+    swapped: bool
+
+    def __str__(self) -> str:
+        return f"{self.source} -> {self.target}{', channels reversed' if self.swapped else ''}"
+
+
+class Trial(NamedTuple):
+    """The network under one condition: as it is, or with one thing changed.
+
+    Attributes:
+        kind: `INFERENCE`, `TRAINING`, or what was changed: `BATCH_STATISTICS` to `INPUT_SCALE`.
+        layer: The layer of `ONLY_LAYER`, or the first that was `RESCALED`; else "".
+        scores: ``(n,)`` log-probability of each image's label, bounded below.
+        evaluation: What the predictions are worth.
+        scale: The conversion of `INPUT_SCALE`; else None.
+    """
+
+    kind: str
     layer: str
-    fix: str
-    words: tuple[str, ...]
+    scores: NDArray[np.float64]
+    evaluation: Evaluation
+    scale: InputScale | None = None
+
+
+class Probe(NamedTuple):
+    """How well a linear classifier, fitted and judged on different images, tells the labels.
+
+    Attributes:
+        source: `PIXELS`, `FEATURES` or `TRUNK`.
+        precise: Whether the network had recomputed statistics, as in `PRECISE_BN`.
+        accuracy: Fraction of the images classified rightly.
+        chance: Share of the most frequent label.
+        p_value: Probability of at least as many hits by chance.
+    """
+
+    source: str
+    precise: bool
+    accuracy: float
+    chance: float
+    p_value: float
+
+
+class Predictions(NamedTuple):
+    """How the predictions of the inference phase compare with the labels.
+
+    Attributes:
+        variation: Spread of the log-probabilities over the images, nats; 0 if constant.
+        dead_outputs: Classes whose output hardly varies while others' do.
+        permuted_accuracy: Accuracy on one half of the images, the classes renamed as fits the
+            other half best.
+        centred_accuracy: Accuracy after each class's mean over the images is subtracted from its
+            output: what it would be without a bias.
+        confidence: Mean probability of the predicted class.
+        confidence_auc: Chance that a right prediction is surer than a wrong one; nan where there
+            are not five of each.
+        marginal_distance: Total variation between the predicted classes and the labels.
+    """
+
+    variation: float
+    dead_outputs: tuple[int, ...]
+    permuted_accuracy: float
+    centred_accuracy: float
+    confidence: float
+    confidence_auc: float
+    marginal_distance: float
+
+
+class Unit(NamedTuple):
+    """The output of one layer in the inference phase.
+
+    Attributes:
+        layer: Its name.
+        kind: Its class.
+        variation: Standard deviation over the images relative to the root mean square; 0 if dead.
+        magnitude: Root mean square.
+    """
+
+    layer: str
+    kind: str
+    variation: float
+    magnitude: float
+
+
+class Weights(NamedTuple):
+    """How large a layer's weights are.
+
+    Attributes:
+        layer: Its name.
+        kernel: True for a kernel, False for the scale (gamma) of a BatchNorm.
+        ratio: Root mean square of the kernel over that of He's initialisation, sqrt(2 / fan-in);
+            of a scale the root mean square itself.
+    """
+
+    layer: str
+    kernel: bool
+    ratio: float
 
 
 class LayerExamination(NamedTuple):
@@ -70,6 +204,96 @@ class LayerExamination(NamedTuple):
     steps_needed: float
 
 
+class NormState(NamedTuple):
+    """What else is known of a BatchNorm layer.
+
+    Attributes:
+        initial: Whether its statistics still are exactly 0 and 1.
+        travelled: Share of the way from 0 and 1 to the batch's statistics that they have gone;
+            nan where they lie on no such way.
+        trained: Whether gamma or beta are no longer 1 and 0.
+        typical_kl: Median over the channels of the symmetric divergence, nats: a few channels
+            that hardly ever fire do not move it.
+    """
+
+    initial: bool
+    travelled: float
+    trained: bool
+    typical_kl: float
+
+
+class Examination(NamedTuple):
+    """All that was measured of a network; `suite.diagnose.causes` judges it.
+
+    Attributes:
+        trials: The network as it is, `INFERENCE` first, then with one thing changed.
+        layers: The BatchNorm layers.
+        norms: What else is known of each.
+        nonfinite: The first layer with a weight that is NaN or infinite; "" if there is none.
+        overflow: Whether outputs are NaN or infinite.
+        weights: Kernels and BatchNorm's scales, in order of execution.
+        units: What the layers put out, in order of execution.
+        predictions: Those of the inference phase beside the labels.
+        probes: What can be told from the images and from the network's activations.
+        input_kl: Symmetric divergence of the worst layer under the best input scale, nats; nan
+            where none was tried.
+        iterations: Steps the optimizer made; None where unknown.
+        images: Number of images.
+        classes: Number of the network's classes.
+        label_entropy: Nats.
+        majority: Share of the most frequent label.
+    """
+
+    trials: tuple[Trial, ...]
+    layers: tuple[LayerExamination, ...]
+    norms: tuple[NormState, ...]
+    nonfinite: str
+    overflow: bool
+    weights: tuple[Weights, ...]
+    units: tuple[Unit, ...]
+    predictions: Predictions
+    probes: tuple[Probe, ...]
+    input_kl: float
+    iterations: int | None
+    images: int
+    classes: int
+    label_entropy: float
+    majority: float
+
+    @property
+    def inference(self) -> Trial:
+        """The network as it is, in the inference phase."""
+        return self.trials[0]
+
+    @property
+    def precise(self) -> Trial | None:
+        """The network with recomputed statistics; None without BatchNorm."""
+        return self.tried(PRECISE_BN)
+
+    def tried(self, kind: str, *, layer: str = "") -> Trial | None:
+        """Find the trial of a kind, of `layer` if one is given; None where it was not made."""
+        found = (trial for trial in self.trials if trial.kind == kind)
+        return next((trial for trial in found if layer in ("", trial.layer)), None)
+
+
+class Finding(NamedTuple):
+    """What is wrong.
+
+    Attributes:
+        verdict: A row of `VERDICTS`.
+        cause: Its short name; "" when healthy.
+        layer: The layer that starts it; "" if none does.
+        fix: The row of `suite.networks.fixes.FIXES` to try first; "" if none of them helps.
+        words: Sentences.
+    """
+
+    verdict: str
+    cause: str
+    layer: str
+    fix: str
+    words: tuple[str, ...]
+
+
 class Diagnosis(NamedTuple):
     """What is wrong with a network, and what to try first.
 
@@ -77,7 +301,7 @@ class Diagnosis(NamedTuple):
         verdict: A row of `VERDICTS`.
         cause: Short name of the cause, such as "stale mean"; "" when healthy.
         layer: The layer that starts it; "" if none does.
-        fix: The row of `suite.fixes.FIXES` to try first; "" if none of them helps.
+        fix: The row of `suite.networks.fixes.FIXES` to try first; "" if none of them helps.
         steps_needed: Training-phase passes until the slowest layer's statistics fit; 0 if they do
             or there are none, inf if never.
         steps_run: Training-phase passes made to check `steps_needed`.
@@ -85,8 +309,8 @@ class Diagnosis(NamedTuple):
             passes, as its momentum predicts it; nan where none was run.
         measured_kl: The same, as measured.
         words: The diagnosis in sentences.
-        evaluations: By "inference", "training", "batch statistics", "precise-bn"; the last two
-            only where there is BatchNorm.
+        evaluations: By kind of trial, those of `SHOWN` that were made; the last two only where
+            there is BatchNorm.
         layers: The BatchNorm layers in the order in which they run.
         images: Number of images examined.
         classes: Number of classes of the network's output.
@@ -107,79 +331,3 @@ class Diagnosis(NamedTuple):
     images: int
     classes: int
     label_entropy: float
-
-
-class Weights(NamedTuple):
-    """How large a layer's weights are.
-
-    Attributes:
-        layer: Its name.
-        kind: Class of the layer.
-        ratio: Root mean square of its kernel over that of He's initialisation, sqrt(2 / fan-in);
-            of BatchNorm the root mean square of gamma.
-    """
-
-    layer: str
-    kind: str
-    ratio: float
-
-
-class NormState(NamedTuple):
-    """What else is known of a BatchNorm layer's statistics.
-
-    Attributes:
-        initial: Whether they still are exactly 0 and 1.
-        travelled: Share of the way from 0 and 1 to the batch's that they have gone; nan where
-            they lie on no such way.
-        trained: Whether gamma or beta are no longer 1 and 0.
-        typical_kl: Median over the channels of the symmetric divergence, nats: a few channels
-            that hardly ever fire do not move it.
-    """
-
-    initial: bool
-    travelled: float
-    trained: bool
-    typical_kl: float
-
-
-class Examination(NamedTuple):
-    """All that was measured; `suite.examination.causes` judges it.
-
-    Attributes:
-        evaluations: By condition: "inference", "training", "batch statistics", "precise-bn", and
-            interventions: "only means", "only variances", "only LAYER" repaired, "input: SCALE",
-            "rescaled: LAYER".
-        scores: ``(n,)`` by condition: log-probability of each image's label, bounded below.
-        layers: The BatchNorm layers.
-        norms: What else is known of each.
-        nonfinite: The first layer with a weight that is NaN or infinite; "".
-        overflow: Whether outputs are NaN or infinite though no weight is.
-        weights: The layers with a kernel, in order of execution, and BatchNorm.
-        units: What the layers put out, in order of execution.
-        predictions: In the inference phase.
-        probes: By what the labels are told from: "pixels", "features", "features (precise-bn)",
-            "trunk", "trunk (precise-bn)".
-        input_kl: Symmetric divergence of the worst layer under the best input scale; nan.
-        iterations: Steps the optimizer made; None where unknown.
-        images: Number of images.
-        classes: Number of the network's classes.
-        label_entropy: Nats.
-        majority: Share of the most frequent label.
-    """
-
-    evaluations: Mapping[str, Evaluation]
-    scores: Mapping[str, NDArray[np.float64]]
-    layers: tuple[LayerExamination, ...]
-    norms: tuple[NormState, ...]
-    nonfinite: str
-    overflow: bool
-    weights: tuple[Weights, ...]
-    units: tuple[Unit, ...]
-    predictions: Predictions
-    probes: Mapping[str, Probe]
-    input_kl: float
-    iterations: int | None
-    images: int
-    classes: int
-    label_entropy: float
-    majority: float

@@ -1,24 +1,32 @@
-"""A network evaluated with one thing changed: what mends it is the cause."""
+"""A network evaluated with one thing changed: a trial that mends it points to the cause."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from suite.diagnose.network import Layer, Network, NormsHeard, is_batch_norm
+from suite.diagnose.found import (
+    INPUT_SCALE,
+    ONLY_LAYER,
+    ONLY_MEANS,
+    ONLY_VARIANCES,
+    RESCALED,
+    InputScale,
+    LayerExamination,
+    Trial,
+    Weights,
+)
+from suite.diagnose.network import Network, Recomputed
 from suite.diagnose.predictions import Judge
 from suite.diagnose.probes import input_conventions
 from suite.diagnose.sample import Sample
-from suite.diagnose.statistics import Statistics, pooled_statistics, symmetric_kl
+from suite.diagnose.statistics import pooled_statistics, symmetric_kl
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from suite.diagnose.found import LayerExamination, Weights
 
 SCREENED = 48
 """Images on which interventions are tried before the best one is made on all."""
@@ -27,157 +35,139 @@ OUTLIER = 4.0
 """Times the median of the layers' weights from which a layer's may be exploded."""
 
 CANDIDATES, LIKE = 4, 0.3
-"""Input scales of which the statistics choose, and the nats within which they are alike."""
+"""Input scales among which the statistics choose, and the nats within which they are alike."""
+
+
+class Tried(NamedTuple):
+    """What interventions led to.
+
+    Attributes:
+        trials: `ONLY_MEANS` to `INPUT_SCALE`, as far as they could be made.
+        input_kl: Symmetric divergence of the worst BatchNorm layer under the input scale that
+            was tried, nats; nan without any.
+    """
+
+    trials: tuple[Trial, ...]
+    input_kl: float
+
+
+UNTRIED = Tried((), float("nan"))
+"""Of a network that nothing could mend."""
+
+
+class Given(NamedTuple):
+    """What is known of the network before anything is tried.
+
+    Attributes:
+        weights: How large its weights are.
+        layers: Its BatchNorm layers.
+        recomputed: Their statistics made anew; None without BatchNorm.
+        batch_size: Images in a batch of the training phase.
+    """
+
+    weights: Sequence[Weights]
+    layers: Sequence[LayerExamination]
+    recomputed: Recomputed | None
+    batch_size: int
+
+
+def intervene(network: Network, sample: Sample, judge: Judge, given: Given) -> Tried:
+    """Try what could mend the network, one thing at a time, and put each back."""
+    repaired: tuple[Trial, ...] = ()
+    if given.recomputed:
+        repaired = repair(network, sample, judge, given.layers, given.recomputed)
+    rescaled = rescale(network, sample, judge, given.weights)
+    scaled, input_kl = scale_inputs(network, sample, judge, batch_size=given.batch_size)
+    return Tried((*repaired, *rescaled, scaled), input_kl)
 
 
 def repair(
     network: Network,
     sample: Sample,
-    judged: Judge,
-    *,
-    moving: Sequence[Statistics],
-    batch: Sequence[Statistics],
+    judge: Judge,
     layers: Sequence[LayerExamination],
-) -> None:
-    """Evaluate the network with only some of its statistics recomputed."""
+    recomputed: Recomputed,
+) -> tuple[Trial, ...]:
+    """Evaluate the network with only some of its moving statistics recomputed."""
+    moving, batch = recomputed.moving, recomputed.batch
     worst = int(np.argmax([layer.symmetric_kl for layer in layers]))
-    repairs = {
-        "only means": [(new[0], old[1]) for old, new in zip(moving, batch)],
-        "only variances": [(old[0], new[1]) for old, new in zip(moving, batch)],
-        f"only {layers[worst].layer}": [
-            new if index == worst else old for index, (old, new) in enumerate(zip(moving, batch))
-        ],
-    }
-    for name, statistics in repairs.items():
-        network.set_statistics(statistics)
-        judged.add(name, network.run(sample.images, training=False))
-    network.set_statistics(moving)
+    one = [*moving[:worst], batch[worst], *moving[worst + 1 :]]
+    repairs = (
+        (ONLY_MEANS, "", [(new[0], old[1]) for old, new in zip(moving, batch)]),
+        (ONLY_VARIANCES, "", [(old[0], new[1]) for old, new in zip(moving, batch)]),
+        (ONLY_LAYER, layers[worst].layer, one),
+    )
+    outputs = [network.run_with(statistics, sample.images) for _, _, statistics in repairs]
+    return tuple(
+        judge.trial(kind, each, layer=layer) for (kind, layer, _), each in zip(repairs, outputs)
+    )
 
 
 def rescale(
-    network: Network,
-    sample: Sample,
-    judged: Judge,
-    weights: Sequence[Weights],
-) -> None:
-    """Evaluate the network with the layers whose weights stand out brought back to the others'."""
-    kernels = [entry.ratio for entry in weights if entry.kind != "BatchNormalization"]
-    usual = float(np.median(kernels)) if kernels else 1.0
-    large = {entry.layer: entry.ratio / usual for entry in weights if entry.ratio > OUTLIER * usual}
-    named = {layer.name: layer for layer in network.layers}
-    layers = [named[name] for name in large]
-    if not layers:
-        return
-    few = sample.first(SCREENED)
-    best, best_outputs = -np.inf, None
-    for rounded, bias in itertools.product((False, True), (False, True)):
-        with _scaled(network, layers, large, rounded=rounded, bias=bias):
-            score = float(judged.score(network.run(few.images, training=False)).mean())
-            if score > best:
-                best, best_outputs = score, network.run(sample.images, training=False)
-    if best_outputs is not None:
-        first = next(name for name in large if large[name] > max(large.values()) / OUTLIER)
-        judged.add(f"rescaled: {first}", best_outputs)
+    network: Network, sample: Sample, judge: Judge, weights: Sequence[Weights]
+) -> tuple[Trial, ...]:
+    """Evaluate the network with the weights that stand out divided by how much they do.
 
-
-@contextmanager
-def _scaled(
-    network: Network,
-    layers: Sequence[Layer],
-    large: Mapping[str, float],
-    *,
-    rounded: bool,
-    bias: bool,
-) -> Iterator[None]:
-    """Divide the weights of `layers` by what they are too `large`, for a time.
-
-    Args:
-        network: The network of the layers.
-        layers: Those with weights that stand out.
-        large: By how much, by name.
-        rounded: To the next power of ten: by what people scale.
-        bias: Divide the bias, too.
+    Of four ways to divide them, the best on `SCREENED` images is tried on all: by exactly how much
+    they stand out or by a power of ten, as people scale; with the biases or without. No trial is
+    made where no weights stand out.
     """
-    changed = []
-    for layer in layers:
-        factor = large[layer.name]
-        factor = 10.0 ** round(np.log10(factor)) if rounded else factor
-        for variable in layer.weights:
-            values = network.numpy(variable)
-            if is_statistic(layer, variable) or (len(variable.shape) < 2 and not bias):  # noqa: PLR2004
-                continue
-            changed.append((variable, np.array(values)))
-            variable.assign(values / factor)
-    try:
-        yield
-    finally:
-        for variable, values in changed:
-            variable.assign(values)
+    large = outliers(weights)
+    if not large:
+        return ()
+    rounded = {layer: 10.0 ** round(np.log10(factor)) for layer, factor in large.items()}
+    ways = tuple(itertools.product((large, rounded), (False, True)))
+    few = sample.images[:SCREENED]
+    outputs = [network.run_divided(few, factors, bias=bias) for factors, bias in ways]
+    factors, bias = ways[int(np.argmax([judge.scores(each).mean() for each in outputs]))]
+    first = next(layer for layer in large if large[layer] > max(large.values()) / OUTLIER)
+    whole = network.run_divided(sample.images, factors, bias=bias)
+    return (judge.trial(RESCALED, whole, layer=first),)
 
 
-def is_statistic(layer: Layer, variable: Any) -> bool:
-    """Return whether `variable` is one of a BatchNorm layer's moving statistics."""
-    return is_batch_norm(layer) and variable is not layer.gamma and variable is not layer.beta
+def outliers(weights: Sequence[Weights]) -> dict[str, float]:
+    """Find the layers whose weights stand out: by how many times the median kernel's."""
+    kernels = [entry.ratio for entry in weights if entry.kernel]
+    usual = float(np.median(kernels)) if kernels else 1.0
+    return {entry.layer: entry.ratio / usual for entry in weights if entry.ratio > OUTLIER * usual}
 
 
 def scale_inputs(
-    network: Network,
-    sample: Sample,
-    judged: Judge,
-    moving: Sequence[Statistics],
-    *,
-    batch_size: int,
-) -> float:
+    network: Network, sample: Sample, judge: Judge, *, batch_size: int
+) -> tuple[Trial, float]:
     """Evaluate the network with the images in the input scale that suits it best.
 
     Returns:
-        Symmetric divergence of the worst BatchNorm layer's statistics under it; nan without any.
+        The trial, and the symmetric divergence of the worst BatchNorm layer's statistics under
+        that scale; nan without any.
     """
     tries = input_conventions(sample.images)
     few = np.concatenate([images[:SCREENED] for images in tries.values()])
-    outputs = np.split(network.run(few, training=False), len(tries))
-    scores = {name: float(judged.score(each).mean()) for name, each in zip(tries, outputs)}
-    if not network.norms:
-        best = max(scores, key=scores.__getitem__)
-        judged.add(f"input: {best}", network.run(tries[best], training=False))
-        return float("nan")
-    good = sorted(scores, key=scores.__getitem__)[-CANDIDATES:]
-    good = [name for name in good if scores[name] > max(scores.values()) - LIKE]
-    distances = {
-        name: _input_kl(network, tries[name][: 2 * SCREENED], moving, batch_size=batch_size)
-        for name in good
-    }
-    best = min(distances, key=distances.__getitem__)
-    judged.add(f"input: {best}", network.run(tries[best], training=False))
-    return distances[best]
+    parts = np.split(network.run(few, training=False), len(tries))
+    worth = {scale: float(judge.scores(part).mean()) for scale, part in zip(tries, parts)}
+    best, input_kl = max(worth, key=worth.__getitem__), float("nan")
+    if network.norms:
+        distances = {
+            scale: _input_kl(network, tries[scale][: 2 * SCREENED], batch_size=batch_size)
+            for scale in _alike(worth)
+        }
+        best = min(distances, key=distances.__getitem__)
+        input_kl = distances[best]
+    outputs = network.run(tries[best], training=False)
+    return judge.trial(INPUT_SCALE, outputs, scale=best), input_kl
 
 
-def _input_kl(
-    network: Network,
-    images: NDArray[np.float32],
-    moving: Sequence[Statistics],
-    *,
-    batch_size: int,
-) -> float:
-    """Return the symmetric divergence of the worst layer's statistics from those of `images`."""
-    forced = forced_pass(network, images, moving, batch_size=batch_size)
+def _alike(worth: Mapping[InputScale, float]) -> list[InputScale]:
+    """Pick the `CANDIDATES` best input scales that are about as good as the best one."""
+    good = sorted(worth, key=worth.__getitem__)[-CANDIDATES:]
+    return [scale for scale in good if worth[scale] > max(worth.values()) - LIKE]
+
+
+def _input_kl(network: Network, images: NDArray[np.float32], *, batch_size: int) -> float:
+    """Measure how far the worst layer's moving statistics are from those of `images`."""
+    moving = network.statistics()
+    forced = network.hear_forced(images, batch_size=batch_size)
     return max(
         symmetric_kl(old, pooled_statistics(parts), float(layer.epsilon))
         for layer, old, parts in zip(network.norms, moving, forced.moments)
     )
-
-
-def forced_pass(
-    network: Network,
-    images: NDArray[np.float32],
-    moving: Sequence[Statistics],
-    *,
-    batch_size: int,
-) -> NormsHeard:
-    """Return a pass in which every BatchNorm layer normalises by the batch, and nothing trains."""
-    flags = [layer.trainable for layer in network.norms]
-    forced = network.hear_norms(images, training=False, batch_size=batch_size, forced=True)
-    for layer, flag in zip(network.norms, flags):
-        layer.trainable = flag
-    network.set_statistics(moving)
-    return forced

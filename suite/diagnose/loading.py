@@ -76,6 +76,41 @@ def framework() -> Keras:
     return keras
 
 
+def keras_of(model: Model) -> Keras:
+    """Find the Keras module that `model` was made with.
+
+    Raises:
+        SuiteError: If `model` is no Keras model.
+    """
+    for kind in type(model).__mro__:
+        module = kind.__module__
+        for start, name in (("keras.", "keras"), ("tf_keras.", "tf_keras")):
+            if module.startswith(start) and name in sys.modules:
+                return sys.modules[name]
+        if module.startswith("tensorflow."):
+            return sys.modules["tensorflow"].keras
+    raise SuiteError(
+        f"model must be a Keras model. Received: {type(model).__name__}. Expected a keras.Model, "
+        "such as keras.models.load_model(path) returns."
+    )
+
+
+def demand_eager(model: Model) -> None:
+    """Refuse a network that cannot be called batch by batch.
+
+    Raises:
+        SuiteError: If TensorFlow runs graphs, as TensorFlow 1 does, or the network has no weights.
+    """
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None and not tensorflow.executing_eagerly():
+        raise SuiteError(
+            "a diagnosis needs eager execution, and TensorFlow runs graphs here, as TensorFlow 1 "
+            "does. Save the network (model.save) and diagnose it with TensorFlow 2."
+        )
+    if not model.built:
+        raise SuiteError("model must be built: call it once, as in model(images[:1]), before.")
+
+
 def load_network(name: str, keras: Keras, *, tell: Callable[[str], None] = print) -> Model:
     """Return the network in the file `name`, or what the function `name` returns.
 

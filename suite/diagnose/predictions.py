@@ -1,21 +1,15 @@
-"""The images and labels of a diagnosis, found to be good, and what predictions are worth."""
+"""What predictions are worth beside the labels: outputs in, trials out; pure numbers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import rankdata
 
-from suite.diagnose.network import FEATURES, Heard, Layer, Network
-from suite.diagnose.probes import (
-    Predictions,
-    Probe,
-    confidence_auc,
-    marginal_distance,
-    permuted_accuracy,
-    probe,
-)
-from suite.diagnose.sample import Sample
+from suite.diagnose.found import Evaluation, InputScale, Predictions, Trial
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,21 +20,11 @@ BELOW_CHANCE = 2.0
 DEAD = 1e-3
 """Spread of an output, relative to the others', below which it is dead."""
 
+FEW = 5
+"""Right or wrong predictions below which their confidences are not compared."""
 
-class Evaluation(NamedTuple):
-    """What the network's predictions are worth under one set of statistics.
-
-    Attributes:
-        accuracy: Fraction of the images classified rightly.
-        information_gain: Entropy of the labels minus `cross_entropy`, nats.
-        cross_entropy: Mean over the images, nats.
-        classes_predicted: How many classes are predicted at all.
-    """
-
-    accuracy: float
-    information_gain: float
-    cross_entropy: float
-    classes_predicted: int
+LAST_LAYERS = 3
+"""Layers at a network's end among which a sigmoid may be that of its outputs."""
 
 
 class Reader(NamedTuple):
@@ -49,7 +33,7 @@ class Reader(NamedTuple):
     kind: str
 
     def log_probabilities(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return ``(n, classes)``, each row the logarithms of probabilities."""
+        """Convert outputs to ``(n, classes)`` log-probabilities."""
         if self.kind == "probabilities":
             return np.log(np.clip(outputs, 1e-7, 1))
         logits = outputs
@@ -63,111 +47,108 @@ class Reader(NamedTuple):
         return normed
 
 
-def reader_of(network: Network, outputs: NDArray[np.float64]) -> Reader:
-    """Return how to read `outputs`: as what they add up to says, and the last activation."""
+def reader_of(outputs: NDArray[np.float64], activations: Sequence[str]) -> Reader:
+    """Tell logits from probabilities by what the outputs add up to, and the last activations.
+
+    Args:
+        outputs: ``(n, classes)``.
+        activations: Names of all layers' activations, "" where a layer has none.
+    """
     inside = bool(((outputs >= 0) & (outputs <= 1)).all())
     if inside and outputs.shape[1] > 1 and np.allclose(outputs.sum(axis=1), 1, atol=1e-2):
         return Reader("probabilities")
-    sigmoid = any(_activation(layer) == "sigmoid" for layer in network.layers[-3:])
+    sigmoid = "sigmoid" in activations[-LAST_LAYERS:]
     return Reader("sigmoid" if inside and (sigmoid or outputs.shape[1] == 1) else "logits")
 
 
-def _activation(layer: Layer) -> str:
-    """Return the name of a layer's activation; "" if it has none."""
-    return str(getattr(getattr(layer, "activation", None), "__name__", ""))
+class Judge(NamedTuple):
+    """Scores outputs against the labels of a sample.
 
+    Attributes:
+        labels: ``(n,)``.
+        reader: How outputs are read.
+    """
 
-def label_entropy(labels: NDArray[np.int64]) -> float:
-    """Return the entropy of `labels`, nats."""
-    shares = np.bincount(labels) / len(labels)
-    shares = shares[shares > 0]
-    return float(-(shares * np.log(shares)).sum())
+    labels: NDArray[np.int64]
+    reader: Reader
 
+    @property
+    def entropy(self) -> float:
+        """Entropy of the labels, nats."""
+        return label_entropy(self.labels)
 
-class Judge:
-    """Evaluates outputs against the labels of a sample, and keeps all results by name."""
-
-    def __init__(self, labels: NDArray[np.int64], reader: Reader) -> None:
-        """Judge outputs that `reader` reads against `labels`."""
-        self.labels = labels
-        self.reader = reader
-        self.entropy = label_entropy(labels)
-        self.evaluations: dict[str, Evaluation] = {}
-        self.scores: dict[str, NDArray[np.float64]] = {}
-
-    def score(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return each image's log-probability of its label, bounded below."""
+    def scores(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give each image the log-probability of its label, bounded below."""
         return np.maximum(self._likelihoods(outputs), -self.entropy - BELOW_CHANCE)
 
-    def add(self, name: str, outputs: NDArray[np.float64]) -> None:
-        """Keep what `outputs` are worth under `name`."""
-        predicted = outputs_classes(outputs, self.reader)
+    def trial(
+        self,
+        kind: str,
+        outputs: NDArray[np.float64],
+        *,
+        layer: str = "",
+        scale: InputScale | None = None,
+    ) -> Trial:
+        """Evaluate the outputs for all images that one condition led to."""
+        predicted = predicted_classes(outputs, self.reader)
         cross_entropy = float(-self._likelihoods(outputs).mean())
-        self.scores[name] = self.score(outputs)
-        self.evaluations[name] = Evaluation(
+        evaluation = Evaluation(
             accuracy=float(np.mean(predicted == self.labels)),
             information_gain=self.entropy - cross_entropy,
             cross_entropy=cross_entropy,
             classes_predicted=len(np.unique(predicted)),
         )
+        return Trial(kind, layer, self.scores(outputs), evaluation, scale)
 
     def _likelihoods(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the log-probability of each label; that of a NaN is as bad as can be."""
+        """Pick the log-probability of each label; that of a NaN is as bad as can be."""
         with np.errstate(all="ignore"):
             logs = self.reader.log_probabilities(outputs)
         picked: NDArray[np.float64] = logs[np.arange(len(outputs)), self.labels[: len(outputs)]]
         return np.where(np.isfinite(picked), picked, -np.inf)
 
 
-def outputs_classes(outputs: NDArray[np.float64], reader: Reader) -> NDArray[np.int64]:
-    """Return the class predicted of each image."""
+def label_entropy(labels: NDArray[np.int64]) -> float:
+    """Compute the entropy of `labels`, nats."""
+    shares = np.bincount(labels) / len(labels)
+    shares = shares[shares > 0]
+    return float(-(shares * np.log(shares)).sum())
+
+
+def predicted_classes(outputs: NDArray[np.float64], reader: Reader) -> NDArray[np.int64]:
+    """Pick the class predicted for each image."""
     with np.errstate(all="ignore"):
         logs = np.nan_to_num(reader.log_probabilities(outputs))
     predicted: NDArray[np.int64] = np.argmax(logs, axis=1)
     return predicted
 
 
-def probes(sample: Sample, heard: Heard) -> dict[str, Probe]:
-    """Return how well the labels can be told from what the network makes of the images."""
-    flat = sample.images.reshape(len(sample.images), -1)
-    pixels = flat[:, :: max(1, flat.shape[1] // FEATURES)].astype(np.float64)
-    found: dict[str, NDArray[np.float64]] = {
-        "pixels": pixels,
-        "features": heard.head,
-        "trunk": heard.trunk,
-    }
-    return {
-        name: probe(values[:, :FEATURES], sample.labels)
-        for name, values in found.items()
-        if values.size
-    }
-
-
-def predictions(judged: Judge, outputs: NDArray[np.float64]) -> Predictions:
-    """Return what the predictions look like beside the labels."""
+def compared(judge: Judge, outputs: NDArray[np.float64]) -> Predictions:
+    """Compare the predictions that `outputs` make with the labels."""
+    labels = judge.labels
     with np.errstate(all="ignore"):
-        logs = np.nan_to_num(judged.reader.log_probabilities(outputs), neginf=-1e3)
+        logs = np.nan_to_num(judge.reader.log_probabilities(outputs), neginf=-1e3)
     predicted = np.argmax(logs, axis=1)
     confidence = np.exp(logs.max(axis=1))
-    wanted = sorted(set(judged.labels.tolist()) - set(predicted.tolist()))
-    raw = outputs if judged.reader.kind == "logits" else np.log(np.maximum(outputs, 1e-38))
+    raw = outputs if judge.reader.kind == "logits" else np.log(np.maximum(outputs, 1e-38))
+    missing = sorted(set(labels.tolist()) - set(predicted.tolist()))
+    dead = dead_outputs(np.nan_to_num(raw)) if missing else set()
+    centred = np.argmax(np.nan_to_num(raw - raw.mean(axis=0)), axis=1)
     return Predictions(
         variation=float(np.sqrt(np.mean(logs.std(axis=0) ** 2))),
-        dead_outputs=tuple(k for k in wanted if k in dead_outputs(np.nan_to_num(raw))),
-        centred_accuracy=float(
-            np.mean(np.argmax(np.nan_to_num(raw - raw.mean(axis=0)), axis=1) == judged.labels)
-        ),
-        permuted_accuracy=permuted_accuracy(predicted, judged.labels),
+        dead_outputs=tuple(label for label in missing if label in dead),
+        centred_accuracy=float(np.mean(centred == labels)),
+        permuted_accuracy=permuted_accuracy(predicted, labels),
         confidence=float(confidence.mean()),
-        confidence_auc=confidence_auc(confidence, predicted == judged.labels),
-        marginal_distance=marginal_distance(predicted, judged.labels),
+        confidence_auc=confidence_auc(confidence, predicted == labels),
+        marginal_distance=marginal_distance(predicted, labels),
     )
 
 
 def dead_outputs(values: NDArray[np.float64]) -> set[int]:
-    """Return the columns of ``(n, classes)`` logits that no image moves.
+    """Find the columns of ``(n, classes)`` logits that no image moves.
 
-    Of logarithms of probabilities those that all move alike: what moves them is the others.
+    Of log-probabilities those that all move alike: what moves them is the other classes.
     """
     covariance = np.atleast_2d(np.cov(values, rowvar=False))
     variance = np.diag(covariance)
@@ -175,3 +156,34 @@ def dead_outputs(values: NDArray[np.float64]) -> set[int]:
     np.fill_diagonal(apart, variance)
     usual = float(np.median(apart))
     return set(np.flatnonzero(apart.min(axis=0) < DEAD**2 * usual).tolist())
+
+
+def permuted_accuracy(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
+    """Compute the accuracy with classes renamed, each half of the images judging the other's."""
+    size = int(max(predicted.max(), labels.max())) + 1
+    hits = 0
+    for parity in (0, 1):
+        fit = np.arange(len(labels)) % 2 == parity
+        confusion = np.zeros((size, size))
+        np.add.at(confusion, (predicted[fit], labels[fit]), 1)
+        rows, columns = linear_sum_assignment(-confusion)
+        renamed = np.empty(size, dtype=np.int64)
+        renamed[rows] = columns
+        hits += int(np.sum(renamed[predicted[~fit]] == labels[~fit]))
+    return hits / len(labels)
+
+
+def confidence_auc(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """Compute the chance that a right prediction is surer than a wrong one; nan of too few."""
+    hits, misses = int(right.sum()), int((~right).sum())
+    if min(hits, misses) < FEW:
+        return float("nan")
+    ranks = rankdata(confidence)
+    return float((ranks[right].sum() - hits * (hits + 1) / 2) / (hits * misses))
+
+
+def marginal_distance(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
+    """Compute the total variation distance of two samples of classes."""
+    size = int(max(predicted.max(), labels.max())) + 1
+    shares = [np.bincount(values, minlength=size) / len(values) for values in (predicted, labels)]
+    return float(np.abs(shares[0] - shares[1]).sum() / 2)

@@ -26,10 +26,6 @@ class Sample(NamedTuple):
     images: NDArray[np.float32]
     labels: NDArray[np.int64]
 
-    def first(self, count: int) -> Sample:
-        """Return its first images."""
-        return Sample(self.images[:count], self.labels[:count])
-
 
 def sampled(
     model: Model, images: NDArray[Any], labels: NDArray[Any], *, limit: int, seed: int

@@ -18,14 +18,18 @@ Moments: TypeAlias = "tuple[np.ndarray, np.ndarray]"
 
 NAMED = 2  # up to so many layers are all named in words; of more, only the first and the last
 
+KEPT = ("moving_mean", "moving_variance", "momentum", "epsilon")
+"""Attributes that no other layer of Keras has all of."""
+
 
 def is_batch_norm(layer: Model) -> bool:
     """True where the class of `layer`, or one it derives from, is Keras' BatchNorm.
 
     In every release, and for ``SyncBatchNormalization`` too, that class has a name that begins
-    with ``BatchNormalization``.
+    with ``BatchNormalization``. A user's own class that keeps all that a BatchNorm does is one too.
     """
-    return any(base.__name__.startswith("BatchNormalization") for base in type(layer).__mro__)
+    known = any(base.__name__.startswith("BatchNormalization") for base in type(layer).__mro__)
+    return known or all(hasattr(layer, name) for name in KEPT)
 
 
 def batch_norms(model: Model) -> Iterator[Model]:

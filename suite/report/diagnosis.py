@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from suite.report.grid import text_grid
 
 if TYPE_CHECKING:
-    from suite.diagnose.found import Diagnosis, LayerExamination
-    from suite.diagnose.predictions import Evaluation
+    from suite.diagnose.found import Diagnosis, Evaluation, LayerExamination
 
 SCHEMA = 1
 HEALTHY = "healthy"

@@ -11,15 +11,16 @@ from suite.diagnose.causes.worth import (
     SURE,
     as_good,
     gain,
+    kernels,
     learned,
     mends,
     mends_broken,
     worth_of,
 )
-from suite.diagnose.found import Finding
+from suite.diagnose.found import CAFFE, DIVERGED, INPUT_SCALE, OTHER, RESCALED, Finding
 
 if TYPE_CHECKING:
-    from suite.diagnose.found import Examination
+    from suite.diagnose.found import Examination, Trial
 
 FITTED_KL = 1.0
 """Distance that no layer may keep where the input scale is the cause."""
@@ -38,41 +39,45 @@ def diverged(found: Examination) -> Finding | None:
             f"Weights or statistics of {found.nonfinite} are NaN or infinite: the training has "
             "diverged. Go back to a checkpoint before that, with a smaller learning rate.",
         )
-        return Finding("diverged", "NaN weights", found.nonfinite, "", words)
-    if not found.overflow:
-        return None
-    if (
-        found.evaluations.get("precise-bn", found.evaluations["inference"]).information_gain
-        > LEARNED
-    ):
+        return Finding(DIVERGED, "NaN weights", found.nonfinite, "", words)
+    best = found.precise or found.inference
+    if not found.overflow or best.evaluation.information_gain > LEARNED:
         return None
     layer = max(found.weights, key=lambda entry: entry.ratio).layer if found.weights else ""
     words = (
         f"The outputs are NaN or infinite though all weights are finite; those of {layer} are the "
         "largest beside their initialisation.",
     )
-    return Finding("diverged", "exploded weights", layer, "", words)
+    return Finding(DIVERGED, "exploded weights", layer, "", words)
 
 
 def exploded(found: Examination) -> Finding | None:
-    """Name weights that stand out, if the network works with them brought back, or not at all."""
-    entropy, before = found.label_entropy, found.scores["inference"]
-    rescaled = {name: scores for name, scores in found.scores.items() if name[:9] == "rescaled:"}
-    for name, scores in rescaled.items():
-        large = any(entry.layer == name[10:] and entry.ratio > EXPLODED for entry in found.weights)
-        mended = mends(before, scores, entropy) or (large and mends_broken(found, scores))
-        if mended and as_good(scores, found.scores.get("precise-bn"), entropy):
-            return _exploded_finding(found, name[10:], mended=gain(scores, entropy))
-        cooled = found.evaluations[name].information_gain
-        if found.evaluations["inference"].information_gain < -entropy and cooled > LEARNED:
-            return _exploded_finding(found, name[10:], mended=cooled)
-    kernels = [entry for entry in found.weights if entry.kind != "BatchNormalization"]
+    """Find a layer whose weights exploded: scaling it back helps, or the network is useless."""
+    rescaled = found.tried(RESCALED)
+    if rescaled is not None:
+        mended = _mended_by(found, rescaled)
+        if mended is not None:
+            return _exploded_finding(found, rescaled.layer, mended=mended)
     largest = [entry for entry in found.weights if entry.ratio > EXPLODED]
     if largest and not learned(found):
         return _exploded_finding(found, largest[0].layer, mended=None)
-    all_large = float(np.median([entry.ratio for entry in kernels] or [0])) > ALL_EXPLODED
-    if all_large and worth_of(found) < SURE * entropy:
-        return _exploded_finding(found, kernels[0].layer, mended=None)
+    ratios = [entry.ratio for entry in kernels(found)]
+    all_large = float(np.median(ratios or [0])) > ALL_EXPLODED
+    if all_large and worth_of(found) < SURE * found.label_entropy:
+        return _exploded_finding(found, kernels(found)[0].layer, mended=None)
+    return None
+
+
+def _mended_by(found: Examination, rescaled: Trial) -> float | None:
+    """Tell the nats that the network gives with weights scaled back; None if that mends nothing."""
+    entropy, before = found.label_entropy, found.inference
+    large = any(entry.layer == rescaled.layer and entry.ratio > EXPLODED for entry in found.weights)
+    mended = mends(before, rescaled, entropy) or (large and mends_broken(found, rescaled))
+    if mended and as_good(found, rescaled):
+        return gain(rescaled, entropy)
+    cooled = rescaled.evaluation.information_gain
+    if before.evaluation.information_gain < -entropy and cooled > LEARNED:
+        return cooled
     return None
 
 
@@ -91,29 +96,25 @@ def _exploded_finding(found: Examination, layer: str, *, mended: float | None) -
             "Statistics that no longer fit behind it are the consequence: recomputing them hides "
             "the cause. Go back to a checkpoint, with a smaller learning rate or clipped gradients."
         )
-    return Finding("diverged", "exploded weights", layer, "", tuple(words))
+    return Finding(DIVERGED, "exploded weights", layer, "", tuple(words))
 
 
 def wrong_input_scale(found: Examination) -> Finding | None:
-    """Name the input scale, if the network works as well under another as it can."""
-    name = next((name for name in found.scores if name.startswith("input: ")), "")
-    if not name:
+    """Name the input scale, if the network works under another as well as it can."""
+    fed = found.tried(INPUT_SCALE)
+    if fed is None or fed.scale is None:
         return None
-    entropy, scores = found.label_entropy, found.scores[name]
-    if not mends_broken(found, scores):
-        return None
-    if not as_good(scores, found.scores.get("precise-bn"), entropy):
+    if not mends_broken(found, fed) or not as_good(found, fed):
         return None
     if found.layers and found.input_kl > FITTED_KL:
         return None
-    change = name[7:]
-    fix = "imagenet-inputs" if "caffe" in change.split("->")[1] else ""
     words = [
-        f"The images are not in the input scale that the network was trained with: fed as "
-        f"{change}, it gives {gain(scores, entropy):.2f} nats and is right in "
-        f"{found.evaluations[name].accuracy:.1%}.",
+        "The images are not in the input scale that the network was trained with: fed as "
+        f"{fed.scale}, it gives {gain(fed, found.label_entropy):.2f} nats and is right in "
+        f"{fed.evaluation.accuracy:.1%}.",
         "Scale the images as in the training of these weights.",
     ]
     if found.layers:
         words.append("The moving statistics are not to blame: they fit the images so scaled.")
-    return Finding("something else", "wrong input scale", "", fix, tuple(words))
+    fix = "imagenet-inputs" if fed.scale.target == CAFFE else ""
+    return Finding(OTHER, "wrong input scale", "", fix, tuple(words))

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from suite.diagnose.causes.constant import dead_output, permuted_labels, shuffled_labels
+from suite.diagnose.causes.constant import (
+    biased_head,
+    constant_output,
+    dead_outputs,
+    permuted_labels,
+    shuffled_labels,
+)
 from suite.diagnose.causes.diverged import diverged, exploded, wrong_input_scale
 from suite.diagnose.causes.stale import (
     HIGHEST_MOMENTUM,
@@ -16,14 +22,14 @@ from suite.diagnose.causes.stale import (
     stale_statistics,
 )
 from suite.diagnose.causes.worth import best_probe, features_tell, gain, learned, worth_of
-from suite.diagnose.found import Finding
+from suite.diagnose.found import CONSTANT, HEALTHY, OTHER, Finding
 
 if TYPE_CHECKING:
     from suite.diagnose.found import Examination
 
 
 def judge(found: Examination) -> Finding:
-    """Return what is wrong: what the first rule that applies says."""
+    """Name what is wrong: what the first rule that applies says, and what is said of everyone."""
     rules = (
         diverged,
         exploded,
@@ -33,7 +39,9 @@ def judge(found: Examination) -> Finding:
         permuted_labels,
         locked_statistics,
         shuffled_labels,
-        dead_output,
+        dead_outputs,
+        biased_head,
+        constant_output,
         _healthy,
         _unlearned,
     )
@@ -42,8 +50,8 @@ def judge(found: Examination) -> Finding:
 
 
 def _always(found: Examination) -> list[str]:
-    """Return what is said of every network."""
-    told = found.evaluations["inference"]
+    """Say what is said of every network."""
+    told = found.inference.evaluation
     words = [
         f"On {found.images} images it is right in {told.accuracy:.1%} (the most frequent class: "
         f"{found.majority:.1%}) and gives {told.information_gain:.2f} of "
@@ -60,21 +68,22 @@ def _healthy(found: Examination) -> Finding | None:
     if not learned(found):
         return None
     words = ["Healthy: no intervention makes it clearly better."]
-    if found.layers:
+    precise = found.precise
+    if precise is not None:
         worst = max(found.layers, key=lambda layer: layer.symmetric_kl)
         words.append(
             "Recomputing BatchNorm's statistics gains nothing that matters: "
-            f"{worth_of(found):.2f} to {gain(found.scores['precise-bn'], found.label_entropy):.2f} "
-            f"nats. The largest distance is that of {worst.layer}, {worst.symmetric_kl:.2g} nats."
+            f"{worth_of(found):.2f} to {gain(precise, found.label_entropy):.2f} nats. The largest "
+            f"distance is that of {worst.layer}, {worst.symmetric_kl:.2g} nats."
         )
         if worst.symmetric_kl > STALE_KL:
             words.append("That is far, but does no harm here.")
     words += _warnings(found)
-    return Finding("healthy", "", "", "", tuple(words))
+    return Finding(HEALTHY, "", "", "", tuple(words))
 
 
 def _warnings(found: Examination) -> list[str]:
-    """Return what does no harm here but may."""
+    """Say what does no harm here but may elsewhere."""
     words = []
     odd = [
         layer for layer in found.layers if not LOWEST_MOMENTUM <= layer.momentum < HIGHEST_MOMENTUM
@@ -89,8 +98,7 @@ def _warnings(found: Examination) -> list[str]:
 
 def _unlearned(found: Examination) -> Finding:
     """Say what is left: the network tells nothing, and no statistics are to blame."""
-    told = found.evaluations["inference"]
-    constant = told.classes_predicted == 1
+    constant = found.inference.evaluation.classes_predicted == 1
     untouched = never_trained(found)
     words = [
         "The network tells nothing of the labels, in either phase, and recomputing statistics, "
@@ -103,5 +111,5 @@ def _unlearned(found: Examination) -> Finding:
         ),
     ]
     cause = "not trained" if untouched or features_tell(found) else "nothing learned"
-    verdict = "constant predictor" if constant and not untouched else "something else"
+    verdict = CONSTANT if constant and not untouched else OTHER
     return Finding(verdict, cause, "", "", tuple(words))

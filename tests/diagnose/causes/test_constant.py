@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from suite.diagnose.causes.rules import judge
+from suite.diagnose.found import CONSTANT, FEATURES, PIXELS, Unit, Weights
+from tests.diagnose.causes.examined import VAGUE, VARIED, blind, examined, found, trials
+
+
+def test_a_constant_output_names_the_layer_at_which_the_images_are_lost() -> None:
+    units = (Unit("conv", "Conv2D", 0.8, 1.0), Unit("head", "Dense", 0.0, 1.0))
+    constant = VARIED._replace(variation=0.0, marginal_distance=0.75)
+    finding = found(trials(0.0, 0.0), units=units, predictions=constant)
+    assert finding[:3] == (CONSTANT, "dead head", "head")
+    units = (Unit("conv", "Conv2D", 0.0, 1.0), Unit("head", "Dense", 0.0, 1.0))
+    finding = found(trials(0.0, 0.0), units=units, predictions=constant)
+    assert finding[:3] == (CONSTANT, "dead layer", "conv")
+
+
+def test_a_head_next_to_nothing_is_dead_though_a_scale_of_batch_norm_comes_after_it() -> None:
+    constant = VARIED._replace(variation=0.0, marginal_distance=0.75)
+    weights = (
+        Weights("conv", True, 1.0),
+        Weights("head", True, 0.01),
+        Weights("last", False, 1.0),
+    )
+    finding = found(trials(0.0, 0.0), weights=weights, predictions=constant)
+    assert finding[:3] == (CONSTANT, "dead head", "head")
+
+
+def test_outputs_that_never_move_are_dead() -> None:
+    missing = VAGUE._replace(dead_outputs=(1, 3))
+    finding = found(trials(0.0, 0.0), predictions=missing)
+    assert finding[:3] == (CONSTANT, "dead head", "head")
+    assert "2 of 4 outputs of head are dead" in finding.words[0]
+
+
+def test_a_bias_that_outweighs_the_images_is_a_dead_head() -> None:
+    biased = VARIED._replace(centred_accuracy=0.9, marginal_distance=0.75)
+    finding = found(trials(0.0, 0.0), predictions=biased)
+    assert finding[:3] == (CONSTANT, "dead head", "head")
+
+
+def test_sure_and_varied_predictions_that_do_not_match_tell_shuffled_labels() -> None:
+    unlucky = examined(trials(-1.0, -1.0), predictions=VARIED._replace(confidence_auc=0.5))
+    varied = tuple(
+        trial._replace(evaluation=trial.evaluation._replace(classes_predicted=4))
+        for trial in unlucky.trials
+    )
+    assert judge(unlucky._replace(trials=varied)).cause == "label shuffle"
+
+
+def test_renamed_classes_tell_permuted_labels() -> None:
+    renamed = VARIED._replace(permuted_accuracy=0.95)
+    finding = found(trials(-1.0, -1.0), predictions=renamed)
+    assert finding.cause == "label shuffle (classes permuted)"
+
+
+def test_labels_that_nothing_tells_are_no_labels_of_these_images() -> None:
+    probes = (blind(PIXELS), blind(FEATURES))
+    assert found(trials(0.0, 0.0), predictions=VAGUE, probes=probes).cause == "label shuffle"

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+
+from suite.diagnose.found import (
+    CAFFE,
+    DIVERGED,
+    HEALTHY,
+    INPUT_SCALE,
+    RESCALED,
+    STALE,
+    InputScale,
+    Trial,
+    Weights,
+)
+from suite.networks.phases import INFERENCE, TRAINING
+from tests.diagnose.causes.examined import found, stale_layers, trial, trials
+
+
+def fed(target: str, *, swapped: bool = False) -> Trial:
+    return trial(INPUT_SCALE, 1.2, scale=InputScale("[0, 1]", target, swapped))
+
+
+@pytest.mark.parametrize(
+    ("target", "swapped", "fix"),
+    [(CAFFE, False, "imagenet-inputs"), (CAFFE, True, "imagenet-inputs"), ("[0, 255]", False, "")],
+)
+def test_an_input_scale_that_fits_comes_before_the_statistics(
+    target: str, swapped: bool, fix: str
+) -> None:
+    made = trials(0.0, 1.2, fed(target, swapped=swapped))
+    finding = found(made, layers=stale_layers(), input_kl=0.05)
+    assert (finding.cause, finding.fix) == ("wrong input scale", fix)
+    assert f"fed as [0, 1] -> {target}" in finding.words[0]
+
+
+def test_an_input_scale_under_which_statistics_do_not_fit_is_not_the_cause() -> None:
+    finding = found(trials(0.0, 1.2, fed(CAFFE)), layers=stale_layers(), input_kl=9.0)
+    assert finding.verdict == STALE
+
+
+def test_exploded_weights_come_before_the_statistics_behind_them() -> None:
+    weights = (Weights("conv", True, 100.0), Weights("head", True, 1.2))
+    made = trials(0.0, 1.2, trial(RESCALED, 1.2, layer="conv"))
+    finding = found(made, layers=stale_layers(), weights=weights)
+    assert finding[:3] == (DIVERGED, "exploded weights", "conv")
+
+
+def test_weights_that_are_large_but_mend_nothing_are_not_the_cause() -> None:
+    weights = (Weights("conv", True, 8.0), Weights("head", True, 1.2))
+    made = trials(0.0, 1.2, trial(RESCALED, 0.0, layer="conv"))
+    assert found(made, layers=stale_layers(), weights=weights).verdict == STALE
+    assert found(trials(1.0, 1.0), weights=weights).verdict == HEALTHY
+
+
+def test_kernels_that_are_all_large_have_exploded_whatever_the_scales_of_batch_norm() -> None:
+    scales = tuple(Weights(f"bn{index}", False, 1.0) for index in range(5))
+    kernels = (Weights("conv", True, 9.0), Weights("head", True, 9.0))
+    finding = found(trials(0.05, 0.05), weights=(*kernels, *scales))
+    assert finding[:3] == (DIVERGED, "exploded weights", "conv")
+
+
+def test_weights_that_are_not_numbers_come_first() -> None:
+    bare = (trial(INFERENCE, -1.0), trial(TRAINING, -1.0))
+    finding = found(bare, layers=(), nonfinite="conv")
+    assert finding[:3] == (DIVERGED, "NaN weights", "conv")
+
+
+def test_outputs_too_large_to_compute_with_name_the_largest_weights() -> None:
+    weights = (Weights("conv", True, 1e20), Weights("head", True, 1.2))
+    finding = found(trials(-1.0, -1.0), weights=weights, overflow=True)
+    assert finding[:3] == (DIVERGED, "exploded weights", "conv")
+    assert "NaN or infinite though all weights are finite" in finding.words[0]

@@ -1,0 +1,143 @@
+"""Tests of anyone's network: what it consists of, run pass by pass, put back afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from suite.diagnose.network import Network, Steps, batches, leaves
+from suite.errors import SuiteError
+from suite.networks.types import Keras
+from tests.arrays import assert_same
+from tests.diagnose.nets import SIDE_PX, Data, Make, network, norms, reset, scale_weights
+
+pytestmark = pytest.mark.filterwarnings(  # Keras' own get_weights on torch, with NumPy 2
+    "ignore:__array__ implementation:DeprecationWarning"
+)
+
+
+def test_the_layers_of_nested_models_stand_in_order(keras: Keras) -> None:
+    layers = keras.layers
+    inner = keras.Sequential([keras.Input((4, 4, 3)), layers.Conv2D(2, 1), layers.ReLU()])
+    inputs = keras.Input((4, 4, 3))
+    x = layers.TimeDistributed(layers.Dense(2, name="each"))(inner(inputs))
+    model = keras.Model(inputs, layers.Dense(3, name="last")(layers.Flatten()(x)))
+    names = [type(layer).__name__ for layer in leaves(model)]
+    assert [name for name in names if name != "InputLayer"] == [
+        *("Conv2D", "ReLU", "Dense", "Flatten", "Dense"),
+    ]
+
+
+def test_of_several_layers_that_are_not_numbers_the_first_is_named(
+    keras: Keras, make: Make
+) -> None:
+    inner = make()
+    for name in ("conv1", "conv2"):
+        scale_weights(inner.get_layer(name), np.nan)
+    inputs = keras.Input((SIDE_PX, SIDE_PX, 3))
+    assert Network(keras.Model(inputs, inner(inputs)), keras).nonfinite() == "conv1"
+    assert Network(make(), keras).nonfinite() == ""
+
+
+@pytest.mark.filterwarnings("ignore:.*unbuilt state:UserWarning")  # that is the matter
+def test_a_batch_norm_that_was_never_called_is_passed_over(keras: Keras, data: Data) -> None:
+    class Spare(keras.Model):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.used = keras.layers.BatchNormalization(name="used")
+            self.spare = keras.layers.BatchNormalization(name="spare")
+
+        def call(self, images: Any, training: bool = False) -> Any:
+            return self.used(images, training=training)
+
+    model = Spare()
+    model(data[0][:2], training=False)
+    listener = Network(model, keras)
+    assert [layer.name for layer in listener.norms] == ["used"]
+    assert len(listener.statistics()) == 1
+
+
+def test_everything_is_put_back_after_an_error(keras: Keras, make: Make, data: Data) -> None:
+    model = make()
+    before = [np.array(weight) for weight in model.get_weights()]
+    listener = Network(model, keras)
+
+    def fail() -> None:
+        with listener.kept():
+            listener.hear_steps(data[0], 0, Steps(2, 32, 60.0))
+            reset(model)
+            norms(model)[0].trainable = False
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert_same(before, model.get_weights())
+    assert all(layer.trainable for layer in norms(model))
+
+
+def test_recomputed_statistics_are_those_of_the_images_and_are_put_back(
+    keras: Keras, make: Make, data: Data
+) -> None:
+    model = make()
+    reset(model)
+    frozen = norms(model)[1]
+    frozen.trainable = False
+    listener = Network(model, keras)
+    moving = listener.statistics()
+    recomputed = listener.recompute(data[0], batch_size=32)
+    assert not frozen.trainable
+    for one, other, now in zip(moving, recomputed.moving, listener.statistics()):
+        assert_same(one, other)
+        assert_same(one, now)
+    assert [norm.layer for norm in recomputed.norms] == ["bn0", "bn1", "bn2"]
+    assert [norm.trainable for norm in recomputed.norms] == [True, False, True]
+    inputs = model.get_layer("conv0")(data[0])
+    values = np.array(inputs).reshape(-1, 8).astype(float)
+    np.testing.assert_allclose(recomputed.batch[0][0], values.mean(axis=0), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(recomputed.batch[0][1], values.var(axis=0), rtol=1e-3, atol=1e-5)
+    hits = recomputed.precise.outputs.argmax(axis=1) == data[1]
+    assert hits.mean() > 0.9
+
+
+def test_the_phase_of_each_layer_is_the_one_it_ran_in(keras: Keras, make: Make, data: Data) -> None:
+    model = make()
+    norms(model)[1].trainable = False
+    listener = Network(model, keras)
+    trained = listener.hear_training(data[0], batch_size=32)
+    assert trained.training == [True, False, True]
+    assert [len(parts) for parts in trained.moments] == [5, 5, 5]
+    assert listener.hear_forced(data[0], batch_size=32).training == [False] * 3  # none was asked
+
+
+def test_steps_move_the_statistics_and_end_in_time(keras: Keras, make: Make, data: Data) -> None:
+    model = make()
+    reset(model)
+    listener = Network(model, keras)
+    with listener.kept():
+        followed = listener.hear_steps(data[0], 0, Steps(7, 32, 60.0))
+        assert (followed.made, len(followed.heard)) == (7, 7)
+        assert np.abs(followed.after[0]).mean() < np.abs(followed.before[0]).mean()
+        assert listener.hear_steps(data[0], 0, Steps(7, 32, 0.0)).made == 1
+
+
+def test_a_network_of_several_outputs_is_refused(keras: Keras, data: Data) -> None:
+    inputs = keras.Input((SIDE_PX, SIDE_PX, 3))
+    flat = keras.layers.Flatten()(inputs)
+    model = keras.Model(inputs, [keras.layers.Dense(2)(flat), keras.layers.Dense(3)(flat)])
+    with pytest.raises(SuiteError, match=r"model must have one output\. Received: 2"):
+        Network(model, keras).run(data[0][:4], training=False)
+
+
+def test_batches_are_of_nearly_one_size() -> None:
+    images = np.zeros((100, 32, 32, 3), np.float32)
+    assert [len(batch) for batch in batches(images, 32)] == [34, 33, 33]
+    assert [len(batch) for batch in batches(images, None)] == [100]
+    assert len(batches(np.zeros((4, 512, 512, 3), np.float32), None)) == 4
+
+
+def test_a_network_says_which_activations_it_has(keras: Keras) -> None:
+    names = Network(network(keras, softmax=True), keras).activations()
+    assert names[-1] == "softmax"
+    assert "relu" in names

@@ -1,0 +1,119 @@
+"""Tests of what predictions are worth beside the labels: pure numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from suite.diagnose.found import CAFFE, INPUT_SCALE, RESCALED, InputScale
+from suite.diagnose.predictions import (
+    BELOW_CHANCE,
+    Judge,
+    Reader,
+    compared,
+    confidence_auc,
+    dead_outputs,
+    label_entropy,
+    marginal_distance,
+    permuted_accuracy,
+    reader_of,
+)
+
+LABELS = np.arange(60) % 3
+SURE = 9.0 * np.eye(3)[LABELS]
+JUDGE = Judge(LABELS, Reader("logits"))
+
+
+def test_renamed_classes_are_found_out() -> None:
+    labels = np.random.default_rng(0).integers(0, 5, 100)
+    assert permuted_accuracy((labels + 2) % 5, labels) == 1.0
+
+
+def test_outputs_become_a_trial_that_nobody_keeps() -> None:
+    trial = JUDGE.trial(RESCALED, SURE, layer="conv")
+    assert trial[:2] == (RESCALED, "conv")
+    assert trial.scale is None
+    assert trial.evaluation.accuracy == 1.0
+    assert trial.evaluation.classes_predicted == 3
+    assert trial.evaluation.information_gain == pytest.approx(np.log(3), abs=1e-3)
+    assert trial.evaluation.cross_entropy == pytest.approx(0, abs=1e-3)
+    np.testing.assert_array_equal(trial.scores, JUDGE.scores(SURE))
+    scale = InputScale("[0, 1]", CAFFE, False)
+    assert JUDGE.trial(INPUT_SCALE, SURE, scale=scale).scale == scale
+
+
+def test_scores_end_below_chance_but_cross_entropy_does_not() -> None:
+    wrong = np.roll(SURE, 1, axis=1) * 100
+    trial = JUDGE.trial(RESCALED, wrong)
+    assert set(trial.scores) == {-JUDGE.entropy - BELOW_CHANCE}
+    assert trial.evaluation.cross_entropy == pytest.approx(900)
+
+
+def test_outputs_that_are_not_numbers_are_as_bad_as_can_be() -> None:
+    trial = JUDGE.trial(RESCALED, np.full((60, 3), np.nan))
+    assert set(trial.scores) == {-JUDGE.entropy - BELOW_CHANCE}
+    assert trial.evaluation.information_gain == -np.inf
+    assert trial.evaluation.classes_predicted == 1
+
+
+def test_the_first_images_alone_can_be_scored() -> None:
+    np.testing.assert_array_equal(JUDGE.scores(SURE[:7]), JUDGE.scores(SURE)[:7])
+
+
+def test_labels_have_the_entropy_of_their_shares() -> None:
+    assert label_entropy(LABELS) == pytest.approx(np.log(3))
+    assert label_entropy(np.array([2, 2, 2])) == 0
+
+
+@pytest.mark.parametrize(
+    ("outputs", "activations", "kind"),
+    [
+        (SURE, [""], "logits"),
+        (np.full((4, 2), 0.5), [""], "probabilities"),
+        (np.full((4, 2), 0.7), ["linear", "sigmoid", "linear"], "sigmoid"),
+        (np.full((4, 2), 0.7), ["sigmoid", "", "", ""], "logits"),
+        (np.full((4, 1), 0.7), [""], "sigmoid"),
+        (np.full((4, 2), np.nan), [""], "logits"),
+    ],
+)
+def test_outputs_are_read_as_what_they_are(
+    outputs: np.ndarray, activations: list[str], kind: str
+) -> None:
+    assert reader_of(outputs, activations) == Reader(kind)
+
+
+@pytest.mark.parametrize("kind", ["logits", "probabilities", "sigmoid"])
+def test_log_probabilities_add_up_to_one(kind: str) -> None:
+    outputs = np.array([[0.2, 0.8], [0.6, 0.4]])
+    logs = Reader(kind).log_probabilities(outputs)
+    np.testing.assert_allclose(np.exp(logs).sum(axis=1), 1)
+    assert logs.argmax(axis=1).tolist() == [1, 0]
+    single = Reader("sigmoid").log_probabilities(np.array([[0.9]]))
+    np.testing.assert_allclose(np.exp(single), [[0.1, 0.9]])
+
+
+def test_an_output_that_no_image_moves_is_dead() -> None:
+    logits = np.random.default_rng(0).normal(size=(50, 4))
+    logits[:, 2] = -3
+    assert dead_outputs(logits) == {2}
+    fed = compared(Judge(np.arange(50) % 4, Reader("logits")), logits)
+    assert fed.dead_outputs == (2,)
+    assert not compared(JUDGE, SURE).dead_outputs
+
+
+def test_a_bias_is_told_from_what_the_images_say() -> None:
+    biased = compared(JUDGE, SURE + np.array([0, 50, 0]))
+    assert biased.centred_accuracy == 1.0
+    assert biased.marginal_distance == pytest.approx(2 / 3)
+
+
+def test_the_confidence_of_right_predictions_is_compared_with_that_of_wrong_ones() -> None:
+    right = np.arange(20) % 2 == 0
+    assert confidence_auc(np.where(right, 0.9, 0.4), right) == 1.0
+    assert confidence_auc(np.full(20, 0.5), right) == pytest.approx(0.5)
+    assert np.isnan(confidence_auc(np.full(4, 0.5), right[:4]))
+
+
+def test_classes_that_are_predicted_as_often_as_they_are_have_no_distance() -> None:
+    assert marginal_distance(LABELS, np.roll(LABELS, 1)) == 0
+    assert marginal_distance(0 * LABELS, LABELS) == pytest.approx(2 / 3)
