@@ -6,24 +6,26 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from suite.commands.options import ERROR_STATUS
 from suite.errors import ReleaseError
 from suite.locks import TOOLS, TOOLS_PYTHON, Lock, check, lock_of, strangers, update
 from suite.releases import TABLES, read_project, read_releases
+from suite.report.text import printable
+
+STALE_STATUS = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write or check the locks; return 1 if one is stale or cannot be resolved, else 0."""
+    """Write or check the locks; return 1 if one is stale, 2 if one cannot be resolved, else 0."""
     options = _parser().parse_args(arguments)
-    try:
-        locks = chosen_locks(options.names)
-        problems = check(locks) if options.check else update(locks, upgrade=options.upgrade)
-        if options.check and not options.names:
-            problems += strangers()
-    except ReleaseError as error:
-        problems = [str(error)]
+    locks = chosen_locks(options.names)
+    problems = check(locks) if options.check else update(locks, upgrade=options.upgrade)
+    if options.check and not options.names:
+        problems += strangers()
     for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
-    return 1 if problems else 0
+        print(f"error: {printable(problem)}", file=sys.stderr)
+    found = STALE_STATUS if options.check else ERROR_STATUS
+    return found if problems else 0
 
 
 def _parser() -> argparse.ArgumentParser:

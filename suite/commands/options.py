@@ -1,44 +1,76 @@
-"""What several commands share: exit statuses, types of options, the release table."""
+"""What several commands share: exit statuses, the words of errors, types of options."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from suite.errors import SuiteError
-from suite.releases import read_project
+from suite.report.text import printable
 
 REGRESSION_STATUS = 1
 ILL_STATUS = 1  # of `diagnose`: something is wrong with the network
-ERROR_STATUS = 2
+ERROR_STATUS = 2  # it could not be told; of argparse too
 INTERRUPTED_STATUS = 130  # what shells give for Ctrl-C
+
+MOST = 2**31 - 1  # of a number that is given: more seeds no generator and counts nothing there is
+DIGITS = len(str(MOST))
+SHOWN = 400  # characters of the message of an error that is not ours
+
+
+def explained(error: BaseException) -> str:
+    """Say in one line what ended a command: what was found, and what to do."""
+    words = printable(f"{type(error).__name__}: {error}".rstrip(": "), limit=SHOWN)
+    if isinstance(error, SuiteError):
+        return printable(str(error))
+    if isinstance(error, MemoryError):
+        return f"Memory ran out ({words}). Give smaller or fewer files, or free some memory."
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"{words}. Run this through nox, or install the suite in the environment of this "
+            f"Python, {sys.executable}: python -m pip install . (commands need Python 3.11)."
+        )
+    if isinstance(error, OSError):
+        place = error.filename or "The output, or a file,"
+        found = printable(f"{place} cannot be read or written: {error.strerror or error}")
+        return f"{found}. Make room or give access, or name another place."
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"Unforeseen: {words}{where}. Please report it with the output of --debug."
+
+
+def number(text: str, *, least: int) -> int:
+    """Read a whole number from `least` to `MOST`."""
+    if not (text.isdecimal() and len(text) <= DIGITS and least <= int(text) <= MOST):
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from {least} to {MOST}. Received: {printable(text, limit=40)}"
+        )
+    return int(text)
 
 
 def positive(text: str) -> int:
     """Read a number of 1 or more."""
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"must be a positive number. Received: {text}")
-    return int(text)
+    return number(text, least=1)
 
 
 def several(text: str) -> int:
-    """Read a number of 2 or more."""
-    if not text.isdecimal() or int(text) < 2:  # noqa: PLR2004 - one has no statistics
-        raise argparse.ArgumentTypeError(f"must be a number of 2 or more. Received: {text}")
-    return int(text)
+    """Read a number of 2 or more: one has no statistics."""
+    return number(text, least=2)
 
 
 def seed(text: str) -> int:
-    """Read a seed: a whole number."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number. Received: {text}")
-    return int(text)
+    """Read a seed."""
+    return number(text, least=0)
 
 
 def release_table() -> dict[str, Any]:
     """Read the project's ``[tool.suite]``."""
+    from suite.releases import read_project  # noqa: PLC0415 - needs Python 3.11, errors do not
+
     table: dict[str, Any] = read_project()["tool"]["suite"]
     return table
 
@@ -55,7 +87,7 @@ def write_text(path: Path, text: str) -> None:
         SuiteError: If it cannot be written.
     """
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise SuiteError(
             f"{path} cannot be written: {error.strerror}. Name another file with --markdown."

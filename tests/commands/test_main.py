@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from suite import commands
 from suite.__main__ import COMMANDS, main
+from suite.errors import RecordError
 from tests.commands.conftest import Fill, Output
 
 
@@ -57,3 +62,154 @@ def test_an_unknown_command_is_refused(capsys: Output) -> None:
         main(["judge"])
     assert left.value.code == 2
     assert "invalid choice: 'judge'" in capsys.readouterr().err
+
+
+BUFFERED = {name: os.environ[name] for name in os.environ if name != "PYTHONUNBUFFERED"}
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def plant(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], int]], None]:
+    """Put a function in the place of a command, `data`."""
+
+    def planted(function: Callable[[], int]) -> None:
+        module = ModuleType("suite.commands.data")
+        vars(module)["main"] = lambda arguments: function()
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    return planted
+
+
+def raising(error: BaseException) -> Callable[[], int]:
+    def command() -> int:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (KeyError("a\nerror: b"), "Unforeseen: KeyError: 'a\\nerror: b' at "),
+        (RuntimeError("\x1b[31m\n0 regressions."), "Unforeseen: RuntimeError: \\x1b[31m\\n0 reg"),
+        (AssertionError(), "Unforeseen: AssertionError at "),
+        (RecursionError("too deep"), "Unforeseen: RecursionError: too deep at "),
+        (csv.Error("field larger"), "Unforeseen: Error: field larger at "),
+        (MemoryError(), "Memory ran out (MemoryError). Give "),
+        (ModuleNotFoundError("No module named 'rich'"), "pip install ."),
+        (
+            OSError(errno.EACCES, "Permission denied", "a\nb"),
+            "a\\nb cannot be read or written: Perm",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), "The output, or a file, cannot be"),
+        (RecordError("a\rb"), "error: a\\rb"),
+    ],
+)
+def test_whatever_ends_a_command_is_told_in_one_line_and_no_verdict(
+    plant: Callable[[Callable[[], int]], None],
+    capsys: Output,
+    error: Exception,
+    words: str,
+) -> None:
+    plant(raising(error))
+    assert main(["data"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert printed.err.count("\n") == 1
+    assert words in printed.err
+    assert printed.err.rstrip("\n").isprintable()
+    assert ("report it with the output of --debug" in printed.err) == ("Unforeseen" in words)
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "data"], ["data", "--debug"]])
+def test_the_traceback_is_shown_where_it_is_wanted(
+    plant: Callable[[Callable[[], int]], None], capsys: Output, arguments: list[str]
+) -> None:
+    plant(raising(ValueError("a\x1b[2Jb\nVerdict: fine")))
+    assert main(arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert "raise error" in "\n".join(lines)
+    assert all(line.isprintable() for line in lines)
+    assert lines[-1].startswith("error: Unforeseen: ValueError: a\\x1b[2Jb\\nVerdict: fine at ")
+
+
+def test_an_interrupted_command_ends_with_130(
+    plant: Callable[[Callable[[], int]], None], capsys: Output
+) -> None:
+    plant(raising(KeyboardInterrupt()))
+    assert main(["data"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.fixture
+def run() -> Run:
+    """Return a function that runs a command which prints 0 and much of ± in a shell's line."""
+
+    def ran(shell: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        script = (
+            "import sys, types\n"
+            "command = types.ModuleType('suite.commands.data')\n"
+            "def main(arguments):\n"
+            "    print('\\u00b1 \\udcff \\u4e00\\n' * int(arguments[0]))\n"
+            "    return 0\n"
+            "command.main = main\n"
+            "sys.modules[command.__name__] = command\n"
+            "from suite.__main__ import main\n"
+            "sys.exit(main(['data', sys.argv[1]]))\n"
+        )
+        home = Path(sys.modules["suite"].__path__[0]).parent
+        return subprocess.run(
+            ["/bin/bash", "-c", shell, "bash", sys.executable, "-c", script],
+            env={**BUFFERED, "PYTHONPATH": str(home), **environment},
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+
+    return ran
+
+
+@pytest.mark.parametrize("count", ["1", "100000"])  # within a buffer, and beyond
+def test_output_that_nobody_reads_is_quiet_and_no_verdict(run: Run, count: str) -> None:
+    done = run(f'("$@" {count}; echo $? >&2) | (exec <&-; sleep 3)')
+    assert done.stderr == "2\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+@pytest.mark.parametrize("count", ["1", "100000"])
+def test_output_that_cannot_be_written_is_an_error(run: Run, count: str) -> None:
+    done = run(f'"$@" {count} > /dev/full')
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: The output, or a file, cannot be read or written: No space left on device. Make "
+        "room or give access, or name another place.\n"
+    )
+    assert run(f'"$@" {count} > /dev/full 2> /dev/full').returncode == 2
+    assert run(f'"$@" {count} > /dev/full 2>&-').returncode == 2
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
+)
+def test_a_terminal_without_the_characters_shows_others(
+    run: Run, environment: dict[str, str]
+) -> None:
+    done = run('"$@" 1', **environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "? ? ?\n\n", "")
+
+
+def test_a_closed_output_is_as_good_as_none(run: Run) -> None:
+    done = run('"$@" 1 >&- 2>&-')
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_help_that_cannot_be_written_is_an_error() -> None:
+    home = Path(sys.modules["suite"].__path__[0]).parent
+    done = subprocess.run(
+        f"{sys.executable} -m suite --help > /dev/full",
+        shell=True,  # noqa: S602 - our own words
+        cwd=home, env=BUFFERED, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
