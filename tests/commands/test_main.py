@@ -74,7 +74,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], int]], None
 
     def planted(function: Callable[[], int]) -> None:
         module = ModuleType("suite.commands.data")
-        vars(module)["main"] = lambda arguments: function()
+        vars(module)["main"] = lambda _: function()
         monkeypatch.setitem(sys.modules, module.__name__, module)
 
     return planted
@@ -204,12 +204,14 @@ def test_a_closed_output_is_as_good_as_none(run: Run) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
 def test_help_that_cannot_be_written_is_an_error() -> None:
     home = Path(sys.modules["suite"].__path__[0]).parent
-    done = subprocess.run(
-        f"{sys.executable} -m suite --help > /dev/full",
-        shell=True,  # noqa: S602 - our own words
-        cwd=home, env=BUFFERED, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "suite", "--help"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, cwd=home, env=BUFFERED, stdout=full, stderr=subprocess.PIPE, text=True,
+            check=False,
+        )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
