@@ -8,16 +8,27 @@ from pathlib import Path
 
 from suite.commands.options import ILL_STATUS, check_figure, positive, seed, several
 from suite.diagnose import Diagnosis, diagnose
-from suite.diagnose.images import Listing, as_fed, list_images, load_images
+from suite.diagnose.found import HEALTHY
+from suite.diagnose.images import (
+    INPUTS,
+    TEST,
+    TRAIN,
+    Listing,
+    as_fed,
+    list_images,
+    load_images,
+)
 from suite.diagnose.loading import framework, image_shape, load_network, output_classes
 from suite.errors import SuiteError
 from suite.files import write_atomically
-from suite.report.diagnosis import HEALTHY, diagnosis_figure, diagnosis_json, diagnosis_text
+from suite.report.diagnosis import diagnosis_figure, diagnosis_json, diagnosis_text
 from suite.report.grid import terminal_width
+
+NAMED = 4  # classes that an error names
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print and store the diagnosis of a network; the status tells whether it is healthy."""
+    """Print and store the diagnosis of a network; return 0 if it is healthy."""
     options = _parser().parse_args(arguments)
     check_figure(options.figure)
     listing = list_images(options.data, split=options.split)
@@ -38,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Make the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="nox -s diagnose --",
         description="Tell what BatchNorm does in a Keras network and what mends it. Ends with 0 if "
@@ -68,9 +79,9 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
         "--data", required=True, metavar="DIR",
         help="images in one folder a class, a folder of GTSRB, or gtsrb (GTSRB_ROOT, the download)",
     )  # fmt: skip
-    parser.add_argument("--split", choices=("train", "test"), help="of GTSRB (default: test)")
+    parser.add_argument("--split", choices=(TRAIN, TEST), help="of GTSRB (default: test)")
     parser.add_argument(
-        "--inputs", choices=("0..1", "0..255", "tf", "caffe", "torch"), default="0..1",
+        "--inputs", choices=tuple(INPUTS), default="0..1",
         help="how you feed pixels (default: 0..1); tf is -1 to 1, caffe BGR less ImageNet's mean, "
         "torch standardised by ImageNet's, as in keras.applications",
     )  # fmt: skip
@@ -84,15 +95,15 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
 
 
 def _check_classes(listing: Listing, outputs: int) -> None:
-    """Raise SuiteError unless the network has one output a class."""
-    classes = len(listing.classes)
-    if classes != outputs:
-        first = ", ".join(listing.classes[:4])
+    """Refuse a network that does not have one output a class."""
+    classes = listing.classes
+    if len(classes) != outputs:
+        rest = ", ..." if len(classes) > NAMED else ""
         raise SuiteError(
-            f"The network has {outputs} outputs, but {listing.place} has {classes} classes ({first}"
-            f"{', ...' if classes > len(first.split(', ')) else ''}), so the labels would not be "
-            "those it was trained with. Give a folder with one folder an output, in the order of "
-            "their names; one without images counts."
+            f"The network has {outputs} outputs, but {listing.place} has {len(classes)} classes "
+            f"({', '.join(classes[:NAMED])}{rest}), so the labels would not be those it was "
+            "trained with. Give a folder with one folder an output, in the order of their names; "
+            "one without images counts."
         )
 
 

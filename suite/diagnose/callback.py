@@ -1,4 +1,4 @@
-"""The diagnosis while someone's own training runs: a Keras callback."""
+"""The diagnosis while a training of the user's own runs: a Keras callback."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Look(NamedTuple):
     Attributes:
         epoch: Number of the epoch, from 1.
         steps: Training steps made since the callback was first used.
-        verdict: A row of `suite.examination.examine.VERDICTS`.
+        verdict: A row of `suite.diagnose.VERDICTS`.
         inference_gain: Information gain in the inference phase, nats.
         training_gain: The same in the training phase.
         mean_shift: Of the layer whose moving mean is farthest off, in standard deviations of the
@@ -54,20 +54,20 @@ def callback(
     max_images: int = 256,
     tell: Callable[[str], None] = print,
 ) -> Any:
-    """Return a Keras callback that diagnoses the network in training, and leaves it as it was.
+    """Make a Keras callback that diagnoses the network in training, and leaves it as it was.
 
-    It tells a line an epoch and, whenever the verdict changes, the diagnosis in words. It keeps
-    ``history``, a list of `Look`, and, when training has ended, ``diagnosis``, the whole
+    It prints a line an epoch and, whenever the verdict changes, the diagnosis in words. It keeps
+    ``history``, a list of `Look`, and, once training has ended, ``diagnosis``, the whole
     `Diagnosis`, in which each layer's ``updates_seen`` is what was counted.
 
     Args:
         keras: The Keras module of the model: ``keras`` or ``tensorflow.keras``.
         images: ``(n, height, width, channels)``, scaled as the model is fed; a few hundred.
         labels: ``(n,)`` class indices.
-        every_epochs: Looks are taken at the end of every so many epochs.
+        every_epochs: The network is looked at at the end of every so many epochs.
         batch_size: Images in a batch, as in the training.
         max_images: Images examined at most, drawn at random, always the same.
-        tell: Is given every line.
+        tell: Called with every line.
 
     Raises:
         ValueError: If `every_epochs` is not positive.
@@ -91,10 +91,10 @@ def callback(
 
 
 def _callback_class(keras: Keras, watch: Watch) -> Any:
-    """Return the class of the callback: Keras wants a subclass of its own."""
+    """Make the class of the callback: Keras wants a subclass of its own."""
 
     class DiagnosisCallback(keras.callbacks.Callback):  # type: ignore[misc]
-        """Shows the model to `watch`."""
+        """Show the model to `watch`."""
 
         history = watch.history
 
@@ -127,9 +127,9 @@ class Watch:
     """What the callback sees and keeps.
 
     Attributes:
-        history: A look at the end of each epoch that has one.
+        history: A look for each epoch that had one.
         diagnosis: The whole diagnosis; None before training has ended.
-        counter: Of the steps and updates.
+        counter: Counts steps and updates.
     """
 
     def __init__(
@@ -162,12 +162,12 @@ class Watch:
 class Counter:
     """Counts the steps in which each BatchNorm layer was updated.
 
-    All steps of an epoch count for a layer whose statistics are others at its end: they cannot be
-    read after each step in every Keras, and what updates them does so at each.
+    All steps of an epoch count for a layer whose statistics have changed at its end: not every
+    Keras lets them be read after each step, and what updates them does so at each.
 
     Attributes:
         steps: Made so far.
-        steps_of_epoch: Made in the present epoch.
+        steps_of_epoch: Made in the current epoch.
         updates: Those that updated each layer, by its name.
     """
 
@@ -192,7 +192,7 @@ class Counter:
         self.steps_of_epoch = 0
 
     def counted(self, layers: tuple[LayerExamination, ...]) -> tuple[LayerExamination, ...]:
-        """Return `layers` with the updates that were counted."""
+        """Put the updates that were counted into `layers`."""
         return tuple(
             layer._replace(updates_seen=self.updates.get(layer.layer, layer.updates_seen))
             for layer in layers
@@ -200,7 +200,7 @@ class Counter:
 
 
 def _statistics(network: Network) -> dict[str, bytes]:
-    """Return the moving statistics of each BatchNorm layer, bit by bit: NaN equals NaN."""
+    """Read the moving statistics of each BatchNorm layer as bytes, so that NaN equals NaN."""
     return {
         layer.name: np.stack(values).tobytes()
         for layer, values in zip(network.norms, network.statistics())
@@ -209,10 +209,11 @@ def _statistics(network: Network) -> dict[str, bytes]:
 
 @contextmanager
 def _chance_kept(keras: Keras) -> Iterator[None]:
-    """Put the seeds of Python, NumPy and PyTorch back on leaving; the diagnosis does the model's.
+    """Put the generators of Python, NumPy and PyTorch back on leaving.
 
-    A look draws dropout, too: without this, training would go on with other numbers. Keras 2 has
-    no way to put back those that ``run_eagerly=True`` draws from TensorFlow itself.
+    A look draws dropout, too: without this, training would go on with other numbers. The model's
+    own generators are kept by the diagnosis. Keras 2 has no way to put back what
+    ``run_eagerly=True`` draws from TensorFlow itself.
     """
     python, numpy = random.getstate(), np.random.get_state()
     with ExitStack() as stack:
@@ -226,7 +227,7 @@ def _chance_kept(keras: Keras) -> Iterator[None]:
 
 
 def _look(epoch: int, found: Diagnosis, counter: Counter) -> Look:
-    """Return what is kept of a diagnosis at the end of an epoch."""
+    """Pick what is kept of a diagnosis at the end of an epoch."""
     return Look(
         epoch,
         counter.steps,
@@ -240,14 +241,14 @@ def _look(epoch: int, found: Diagnosis, counter: Counter) -> Look:
 
 
 def _farthest(values: list[float]) -> float:
-    """Return the value that is farthest from 0, NaN if any is; 0 without any."""
+    """Pick the value that is farthest from 0, NaN if any is; 0 without any."""
     return float(
         max(values, key=lambda value: np.inf if np.isnan(value) else abs(value), default=0)
     )
 
 
 def line(look: Look) -> str:
-    """Return a look in one line."""
+    """Put a look into one line."""
     return (
         f"epoch {look.epoch}: {look.verdict}; information gain {look.inference_gain:.3g} nats in "
         f"the inference phase, {look.training_gain:.3g} in the training phase; moving mean off by "

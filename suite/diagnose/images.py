@@ -1,4 +1,4 @@
-"""A user's labelled images, in folders by class or GTSRB, as arrays of a network's input size."""
+"""A user's labelled images, in folders by class or GTSRB: listed, loaded and scaled."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GTSRB = "gtsrb"
-"""Stands for GTSRB at GTSRB_ROOT, else in the cache of the downloads."""
+"""Stands for GTSRB at GTSRB_ROOT, or else in the cache of downloads."""
 
 TRAIN, TEST = "train", "test"
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm")
 FORMATS = ("BMP", "JPEG", "PNG", "PPM")
 COLOURS = MappingProxyType({1: "L", 3: "RGB"})
-"""Pillow's name of what a network of so many channels is fed."""
+"""Pillow's name of the colours, by the number of channels that a network takes."""
 
 DEEP_MODES = ("F", "I")  # of more than 8 bits a channel: Pillow would clip, not scale them
 LAYOUT = "Expected: one folder a class, with images in it (bmp, jpg, png, ppm)."
@@ -63,7 +63,7 @@ class Listing(NamedTuple):
         classes: Name of each class, in the order of the labels.
         names: Name of each file, unique.
         labels: ``(n,)`` int64, indices into `classes`.
-        read: Returns the contents of some of `names`, in the order they are asked for.
+        read: Reads the contents of some of `names`, in the order in which they are asked for.
     """
 
     place: Path
@@ -74,11 +74,11 @@ class Listing(NamedTuple):
 
 
 def list_images(data: str, *, split: str | None = None) -> Listing:
-    """Return the labelled images at `data`.
+    """List the labelled images at `data`.
 
-    Folders are classes in the order of their names as text, an empty one too, as Keras'
-    `image_dataset_from_directory` has it; images may lie at any depth below. What begins with a
-    dot is passed over.
+    Each folder is a class, in the order of their names as text, empty ones too, as in Keras'
+    `image_dataset_from_directory`; images may lie at any depth below. Names that begin with a dot
+    are passed over.
 
     Args:
         data: `GTSRB`, a folder that holds GTSRB's archives or their extracted tree, or a folder
@@ -86,7 +86,7 @@ def list_images(data: str, *, split: str | None = None) -> Listing:
         split: Of GTSRB, `TEST` unless given; folders by class have none.
 
     Raises:
-        DataError: If there are no two labelled images of two classes, or `split` fits not.
+        DataError: If there are not two images of two classes, or `data` has no splits.
         ValueError: If `split` is neither `TRAIN` nor `TEST` nor None.
     """
     if split not in (None, TRAIN, TEST):
@@ -108,11 +108,11 @@ def list_images(data: str, *, split: str | None = None) -> Listing:
 def load_images(
     listing: Listing, *, height_px: int, width_px: int, channels: int, count: int, seed: int
 ) -> tuple[Pixels, NDArray[np.int64]]:
-    """Return up to `count` images with their labels, in random order.
+    """Load up to `count` images with their labels, in random order.
 
-    Every class keeps its share, and has one image at least where `count` allows: batches then
-    have the statistics that those of a training have. Images are resized whole with Pillow's
-    bilinear filter, which averages over the source pixels when it shrinks.
+    Every class keeps its share, and has at least one image where `count` allows: batches then
+    have the statistics of a training's. Images are resized whole with Pillow's bilinear filter,
+    which averages over the source pixels when it shrinks.
 
     Raises:
         DataError: If an image cannot be read; the message names it.
@@ -133,7 +133,7 @@ def load_images(
 
 
 def _subset(labels: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Return the rows of up to `count` labels in random order, each class with its share."""
+    """Draw the rows of up to `count` labels in random order, each class with its share."""
     shares = class_shares(np.bincount(labels), min(count, len(labels)))
     members = (np.flatnonzero(labels == label) for label in range(len(shares)))
     chosen = [rng.permutation(rows)[:share] for rows, share in zip(members, shares)]
@@ -141,7 +141,7 @@ def _subset(labels: NDArray[np.int64], count: int, rng: np.random.Generator) -> 
 
 
 def _decoded(encoded: bytes, mode: str, *, path: Path) -> Image.Image:
-    """Return the image in the colours `mode`, or raise DataError that names `path`."""
+    """Decode an image in the colours `mode`, or raise DataError that names `path`."""
     try:
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
             image.load()
@@ -170,7 +170,7 @@ def _no_image(path: Path, found: str) -> DataError:
 
 
 def _check_enough(listing: Listing) -> None:
-    """Raise DataError unless there are images of at least two classes."""
+    """Refuse images that are not of at least two classes."""
     images, present = len(listing.names), np.unique(listing.labels)
     if not images:
         raise DataError(f"{listing.place}: no images. Found: empty class folders. {LAYOUT}")
@@ -188,7 +188,7 @@ def _check_enough(listing: Listing) -> None:
 
 
 def _class_folders(root: Path) -> Listing:
-    """Return the images below `root`, whose folders are the classes."""
+    """List the images below `root`, whose folders are the classes."""
     classes = _class_names(root)
     files = [(label, name) for label, part in enumerate(classes) for name in _below(root, part)]
     labels = np.array([label for label, _ in files], np.int64)
@@ -204,7 +204,7 @@ def _class_folders(root: Path) -> Listing:
 
 
 def _class_names(root: Path) -> tuple[str, ...]:
-    """Return the names of the folders in `root`, sorted, or raise DataError if there is none."""
+    """Name the folders in `root`, sorted, or raise DataError if there is none."""
     if not root.is_dir():
         found = "a file" if root.exists() else "nothing"
         raise DataError(
@@ -243,7 +243,7 @@ def _unreadable(path: Path, error: OSError) -> DataError:
 
 
 def _gtsrb_root() -> Path:
-    """Return where GTSRB lies: GTSRB_ROOT, else the cache, downloaded if it is not there yet."""
+    """Find GTSRB: at GTSRB_ROOT, or else in the cache, downloaded if it is not there yet."""
     given = os.environ.get("GTSRB_ROOT")
     if given:
         return Path(given)
@@ -253,7 +253,7 @@ def _gtsrb_root() -> Path:
 
 
 def _holds_gtsrb(root: Path) -> bool:
-    """Return whether a folder holds one of GTSRB's archives, or what was extracted from one."""
+    """True where a folder holds one of GTSRB's archives, or what was extracted from one."""
     trees = (TRAINING_FOLDER, TEST_FOLDER)
     below = [tree[len("GTSRB/") :] for tree in trees]
     names = (TRAINING_ARCHIVE, TEST_ARCHIVE, TRUTH_ARCHIVE, *trees, *below)
@@ -261,7 +261,7 @@ def _holds_gtsrb(root: Path) -> bool:
 
 
 def _gtsrb_training(root: Path) -> Listing:
-    """Return the training images of GTSRB, whose folders are the classes."""
+    """List the training images of GTSRB, whose folders are the classes."""
     training, _, _ = locate(root)
     with opened(training, TRAINING_FOLDER) as source:
         names = [name for name in source.names if name.endswith(".ppm")]
@@ -272,7 +272,7 @@ def _gtsrb_training(root: Path) -> Listing:
 
 
 def _gtsrb_test(root: Path) -> Listing:
-    """Return the test images of GTSRB with the labels of its table."""
+    """List the test images of GTSRB with the labels of its table."""
     _, test, truth = locate(root)
     with opened(truth, "") as source:
         if TRUTH_NAME not in source.names:
@@ -289,7 +289,7 @@ def _gtsrb_test(root: Path) -> Listing:
 
 
 def _label(text: str) -> int | None:
-    """Return the class of GTSRB that `text` names, if it names one."""
+    """Read the class of GTSRB that `text` names; None if it names none."""
     return int(text) if text.isdecimal() and int(text) < CLASSES else None
 
 
@@ -304,28 +304,28 @@ def _gtsrb(path: Path, folder: str, names: list[str], labels: NDArray[np.int64])
 
 
 def _unit(images: Pixels) -> NDArray[np.float32]:
-    """Return pixels in [0, 1]."""
+    """Scale pixels to [0, 1]."""
     return images.astype(np.float32) / np.float32(255)
 
 
 def _bytes(images: Pixels) -> NDArray[np.float32]:
-    """Return pixels in [0, 255]."""
+    """Leave pixels in [0, 255]."""
     return images.astype(np.float32)
 
 
 def _symmetric(images: Pixels) -> NDArray[np.float32]:
-    """Return pixels in [-1, 1], as MobileNet's and Inception's weights take them."""
+    """Scale pixels to [-1, 1], as MobileNet's and Inception's weights take them."""
     return images.astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 
 def _caffe(images: Pixels) -> NDArray[np.float32]:
-    """Return BGR without ImageNet's mean, as ResNet's and VGG's weights take them."""
+    """Make pixels BGR and subtract ImageNet's mean, as ResNet's and VGG's weights take them."""
     bgr: NDArray[np.float32] = images[..., ::-1].astype(np.float32)
     return bgr - np.array(IMAGENET_MEAN_BGR, np.float32)
 
 
 def _torch(images: Pixels) -> NDArray[np.float32]:
-    """Return RGB standardised by ImageNet's moments, as DenseNet's weights take them."""
+    """Standardise RGB by ImageNet's moments, as DenseNet's weights take them."""
     mean, deviation = (np.array(rgb, np.float32) for rgb in (IMAGENET_MEAN, IMAGENET_DEVIATION))
     return (_unit(images) - mean) / deviation
 
@@ -333,16 +333,16 @@ def _torch(images: Pixels) -> NDArray[np.float32]:
 INPUTS: Mapping[str, Callable[[Pixels], NDArray[np.float32]]] = MappingProxyType(
     {"0..1": _unit, "0..255": _bytes, "tf": _symmetric, "caffe": _caffe, "torch": _torch}
 )
-"""How a network is fed; the last three are the modes of `keras.applications`."""
+"""How pixels are scaled for a network; the last three are the modes of `keras.applications`."""
 
 COLOUR_INPUTS = ("caffe", "torch")
 
 
 def as_fed(images: Pixels, inputs: str) -> NDArray[np.float32]:
-    """Return `images` as a network is fed them: a row of `INPUTS`.
+    """Scale `images` as a network takes them: a row of `INPUTS`.
 
     Raises:
-        DataError: If that is defined for colours alone and the images are grey.
+        DataError: If the row is defined for colours alone and the images are grey.
         ValueError: If `inputs` names no row.
     """
     if inputs not in INPUTS:

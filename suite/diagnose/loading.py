@@ -1,4 +1,4 @@
-"""A user's network, from a Keras file or from the function that builds it, and what it takes."""
+"""A user's network: loaded from a file or built by a function, and what it takes and gives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from suite.networks.types import Keras, Model
 FILE_SUFFIXES = (".keras", ".h5", ".hdf5")
 CHANNELS = (1, 3)
 IMAGE_RANK, OUTPUT_RANK = 4, 2  # with the batch
-TWO = 2  # classes, which one output tells apart
+TWO = 2  # classes that a single output tells apart
 SHOWN = 400  # characters of somebody's error message: Keras' may hold a whole config
 FOREIGN = (
     ArithmeticError,
@@ -36,10 +36,10 @@ FOREIGN = (
     ValueError,
     zipfile.BadZipFile,
 )
-"""What Keras raises for a file that it cannot load, or a user's own function for anything."""
+"""What Keras raises for a file that it cannot load, and users' own functions for any reason."""
 
 UNKNOWN_CLASS = ("custom_object", "custom class", "Unknown layer", "instance of class Layer")
-"""What the Kerases say of a class that a file names and they do not know."""
+"""What each Keras says of a class that a file names and it does not know."""
 
 BUILDER = (
     "give a function instead, PACKAGE.MODULE:FUNCTION, that takes nothing and returns the network"
@@ -55,7 +55,7 @@ class ImageShape(NamedTuple):
 
 
 def framework() -> Keras:
-    """Return the Keras of the environment, as KERAS_BACKEND and TF_USE_LEGACY_KERAS have it.
+    """Import the Keras of the environment, which KERAS_BACKEND and TF_USE_LEGACY_KERAS choose.
 
     Raises:
         SuiteError: If it is not installed.
@@ -112,12 +112,12 @@ def demand_eager(model: Model) -> None:
 
 
 def load_network(name: str, keras: Keras, *, tell: Callable[[str], None] = print) -> Model:
-    """Return the network in the file `name`, or what the function `name` returns.
+    """Load the network from the file `name`, or call the function `name` that builds it.
 
     Args:
         name: A .keras or .h5 file, the folder of a SavedModel, or ``package.module:function``.
         keras: The Keras module.
-        tell: Is told that a file was loaded without its optimizer.
+        tell: Called with a line where a file was loaded without its optimizer.
 
     Raises:
         SuiteError: If there is no such file or function, or it gives no network of this Keras.
@@ -142,7 +142,7 @@ def load_network(name: str, keras: Keras, *, tell: Callable[[str], None] = print
 
 
 def _loaded(path: Path, keras: Keras, tell: Callable[[str], None]) -> Any:
-    """Return what Keras loads, with its optimizer if its classes are known."""
+    """Load a file, with its optimizer if its classes are known."""
     if path.is_dir() and not (path / "saved_model.pb").exists():
         raise SuiteError(
             f"{path}: no network. Found: a folder without saved_model.pb. Expected: a .keras or "
@@ -164,7 +164,7 @@ def _loaded(path: Path, keras: Keras, tell: Callable[[str], None]) -> Any:
 
 
 def _way_out(path: Path, message: str) -> str:
-    """Return what to do about a file that Keras refused with `message`."""
+    """Say what to do about a file that Keras refused with `message`."""
     if path.is_dir():
         return (
             "Keras 3 reads no SavedModel: run this where Keras 2 is installed or with "
@@ -184,7 +184,7 @@ def _way_out(path: Path, message: str) -> str:
 
 
 def _built(name: str) -> Any:
-    """Return what the function ``package.module:function`` returns."""
+    """Call the function ``package.module:function``."""
     module_name, _, function_name = name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
@@ -212,9 +212,9 @@ def _built(name: str) -> Any:
 
 
 def _shown(error: BaseException) -> str:
-    """Return the kind and the message of an error in one line, at most `SHOWN` characters.
+    """Put the kind and the message of an error into one line of at most `SHOWN` characters.
 
-    Keras wraps the cause in the configs of all that it was found in.
+    Keras wraps the cause in the configs of everything it was found in.
     """
     message = str(error).rpartition("Exception encountered:")[2].partition("Full object config")[0]
     text = " ".join(f"{type(error).__name__}: {message}".split()).rstrip(".")
@@ -222,19 +222,19 @@ def _shown(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """Return where an error was raised, " (file:line)"."""
+    """Say where an error was raised: " (file:line)"."""
     frames = traceback.extract_tb(error.__traceback__)
     return f" ({frames[-1].filename}:{frames[-1].lineno})"
 
 
 def _version(keras: Keras) -> str:
-    """Return the package that has Keras' models, and its version."""
+    """Name the package that has Keras' models, and its version."""
     name = keras.Model.__module__.partition(".")[0]
     return f"{name} {importlib.import_module(name).__version__}"
 
 
 def image_shape(model: Model, *, size_px: int | None = None) -> ImageShape:
-    """Return what one image is for `model`, `size_px` a side where the network leaves that open.
+    """Read the shape of one image for `model`; `size_px` is the side where it leaves that open.
 
     Raises:
         SuiteError: If it takes no images, or its size is open or fixed against `size_px`.
@@ -249,13 +249,13 @@ def image_shape(model: Model, *, size_px: int | None = None) -> ImageShape:
     if channels not in CHANNELS:
         raise SuiteError(
             f"The network must take images of 1 or 3 channels, channels last. Found: an input of "
-            f"{shape}. Diagnose it with your own arrays: suite.examination.examine.diagnose."
+            f"{shape}. Diagnose it with your own arrays: suite.diagnose.diagnose."
         )
     return ImageShape(_side(shape[1], size_px), _side(shape[2], size_px), channels)
 
 
 def _side(fixed: int | None, size_px: int | None) -> int:
-    """Return a side of the images in pixels."""
+    """Choose a side of the images in pixels: the network's own, or else the given one."""
     if fixed is None and size_px is None:
         raise SuiteError(
             "The network takes images of any size. Give the side it was trained with in pixels: "
@@ -269,7 +269,7 @@ def _side(fixed: int | None, size_px: int | None) -> int:
 
 
 def output_classes(model: Model, shape: ImageShape) -> int:
-    """Return how many classes `model` tells apart: its outputs, or two by a single one.
+    """Count the classes that `model` tells apart: its outputs, or two by a single one.
 
     Raises:
         SuiteError: If it has no single output of one score a class.
@@ -293,7 +293,7 @@ def output_classes(model: Model, shape: ImageShape) -> int:
 
 
 def _shape(model: Model, name: str) -> Any:
-    """Return the input or output shape of `model`; None if only a call would tell."""
+    """Read the input or output shape of `model`; None if only a call would tell."""
     try:
         shape = getattr(model, name)
     except (AttributeError, RuntimeError, ValueError):  # a subclass: each Keras has its own word

@@ -1,4 +1,4 @@
-"""The images and labels of a diagnosis, checked and drawn."""
+"""The images and labels of a diagnosis: checked, drawn, and matched with the network's classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LEAST_IMAGES = 16
-"""With fewer no difference of predictions is significant."""
+"""With fewer, no difference of predictions is significant."""
 
 
 class Sample(NamedTuple):
@@ -30,10 +30,10 @@ class Sample(NamedTuple):
 def sampled(
     model: Model, images: NDArray[Any], labels: NDArray[Any], *, limit: int, seed: int
 ) -> Sample:
-    """Return at most `limit` of the images, drawn at random, once they are found to be good.
+    """Check the images and labels, and draw at most `limit` of them at random.
 
     Raises:
-        ValueError: If they are not.
+        ValueError: If they are not what `model` takes, or too few, or of one class.
     """
     _check_images(model, images)
     labels = _check_labels(labels, len(images))
@@ -50,7 +50,7 @@ def sampled(
 
 
 def _check_images(model: Model, images: NDArray[Any]) -> None:
-    """Raise ValueError unless `images` are enough, and of the shape that `model` takes."""
+    """Refuse images that are too few, or not of the shape that `model` takes."""
     shape = getattr(model, "input_shape", None)
     if shape is not None and not isinstance(shape, tuple):
         told = f"model must have one input. Received: {len(shape)}"
@@ -78,7 +78,7 @@ def _check_images(model: Model, images: NDArray[Any]) -> None:
 
 
 def _check_labels(labels: NDArray[Any], count: int) -> NDArray[np.int64]:
-    """Return `labels` as ``(n,)`` integers; ValueError if they are no labels of `count` images."""
+    """Make `labels` ``(n,)`` integers; refuse what are no labels of `count` images."""
     if labels.ndim == 2 and labels.shape[1] == 1:  # noqa: PLR2004
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "fiu":
@@ -94,10 +94,10 @@ def _check_labels(labels: NDArray[Any], count: int) -> NDArray[np.int64]:
 
 
 def told_classes(labels: NDArray[np.int64], outputs: NDArray[Any], classes: int | None) -> int:
-    """Return the number of classes the network tells apart.
+    """Count the classes that the network tells apart: its outputs, or two by a single one.
 
     Raises:
-        ValueError: If labels or outputs are not of that many.
+        ValueError: If the labels, or `classes`, are of others.
     """
     if outputs.ndim != 2:  # noqa: PLR2004
         raise ValueError(

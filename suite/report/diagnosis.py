@@ -11,13 +11,14 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from suite.diagnose.found import BATCH_STATISTICS, HEALTHY, PRECISE_BN
+from suite.networks.phases import INFERENCE, TRAINING
 from suite.report.grid import text_grid
 
 if TYPE_CHECKING:
     from suite.diagnose.found import Diagnosis, Evaluation, LayerExamination
 
 SCHEMA = 1
-HEALTHY = "healthy"
 LINE = 100  # characters, where the output is no terminal
 LAYERS_SHOWN = 24  # on a screen; the JSON has all
 NAMES_SHOWN = 32  # below a figure; more cannot be read
@@ -42,10 +43,10 @@ PHASE_COLUMNS = (
 )
 
 PHASE_NAMES: Mapping[str, str] = {
-    "inference": "inference phase",
-    "training": "training phase",
-    "batch statistics": "batch statistics",
-    "precise-bn": "after precise-bn",
+    INFERENCE: "inference phase",
+    TRAINING: "training phase",
+    BATCH_STATISTICS: "batch statistics",
+    PRECISE_BN: "after precise-bn",
 }
 
 START = "*"
@@ -56,12 +57,12 @@ LEGEND = (
 
 
 def diagnosis_text(diagnosis: Diagnosis, *, width: int | None = None, full: str = "") -> str:
-    """Return the diagnosis in words, then what was measured, for a terminal or a log.
+    """Show the diagnosis in words, then what was measured, for a terminal or a log.
 
     Args:
         diagnosis: What to show.
         width: Of the terminal in characters; None where there is none.
-        full: Where all layers are to be found, for the line below a shortened table.
+        full: Where all layers can be found, for the line below a shortened table.
     """
     words = [textwrap.fill(sentence, width or LINE) for sentence in diagnosis.words]
     return "\n\n".join(
@@ -75,7 +76,7 @@ def diagnosis_text(diagnosis: Diagnosis, *, width: int | None = None, full: str 
 
 
 def headline(diagnosis: Diagnosis) -> str:
-    """Return the verdict, its cause and the layer that starts it, in short."""
+    """Say in short the verdict, its cause and the layer that starts it."""
     cause = f": {diagnosis.cause}" if diagnosis.cause else ""
     layer = f", from {diagnosis.layer} on" if diagnosis.layer else ""
     return f"{diagnosis.verdict}{cause}{layer}"
@@ -95,7 +96,7 @@ def _facts(diagnosis: Diagnosis) -> Iterator[str]:
 
 
 def _check(diagnosis: Diagnosis) -> str:
-    """Return how the steps needed were checked."""
+    """Say how the steps needed were checked."""
     if not diagnosis.steps_run:
         return ""
     return (
@@ -105,7 +106,7 @@ def _check(diagnosis: Diagnosis) -> str:
 
 
 def _evaluations(diagnosis: Diagnosis, width: int | None) -> str:
-    """Return the table of what the predictions are worth, one line an evaluation."""
+    """Make the table of what the predictions are worth, one line an evaluation."""
     rows = [
         (PHASE_NAMES.get(name, name), *_evaluation(found))
         for name, found in diagnosis.evaluations.items()
@@ -114,6 +115,7 @@ def _evaluations(diagnosis: Diagnosis, width: int | None) -> str:
 
 
 def _evaluation(found: Evaluation) -> tuple[str, ...]:
+    """Fill the cells of one evaluation."""
     return (
         f"{found.accuracy:.3f}",
         _number(found.information_gain),
@@ -123,7 +125,7 @@ def _evaluation(found: Evaluation) -> tuple[str, ...]:
 
 
 def _layers(diagnosis: Diagnosis, width: int | None, full: str) -> Iterator[str]:
-    """Yield the table of the layers, in order; of a long network the worst alone, worst first."""
+    """Yield the table of the layers in order, or of the worst alone in a long network."""
     layers = diagnosis.layers
     if not layers:
         yield "No BatchNorm layer was examined."
@@ -141,7 +143,7 @@ def _layers(diagnosis: Diagnosis, width: int | None, full: str) -> Iterator[str]
 
 
 def _worst(layers: Sequence[LayerExamination]) -> list[LayerExamination]:
-    """Return the layers whose statistics are farthest off, worst first; NaN is worse than any."""
+    """Pick the layers whose statistics are farthest off, worst first; NaN is worse than any."""
 
     def distance(layer: LayerExamination) -> float:
         return math.inf if math.isnan(layer.symmetric_kl) else layer.symmetric_kl
@@ -150,7 +152,7 @@ def _worst(layers: Sequence[LayerExamination]) -> list[LayerExamination]:
 
 
 def _layer(layer: LayerExamination, *, starts: bool) -> tuple[str, ...]:
-    """Return the cells of one layer."""
+    """Fill the cells of one layer."""
     return (
         f"{layer.layer} {START}" if starts else layer.layer,
         layer.phase if layer.trainable else f"{layer.phase}, frozen",
@@ -165,12 +167,12 @@ def _layer(layer: LayerExamination, *, starts: bool) -> tuple[str, ...]:
 
 
 def _number(value: float) -> str:
-    """Return a measured number in short."""
+    """Write a measured number in short."""
     return f"{value:.3g}" if math.isfinite(value) else str(float(value))
 
 
 def _count(steps: float) -> str:
-    """Return a number of steps, rounded up."""
+    """Write a number of steps, rounded up."""
     if math.isnan(steps):
         return "?"
     if math.isinf(steps):
@@ -179,7 +181,7 @@ def _count(steps: float) -> str:
 
 
 def diagnosis_json(diagnosis: Diagnosis, about: Mapping[str, Any]) -> str:
-    """Return the diagnosis as strict JSON; what is not finite is "nan", "inf" or "-inf".
+    """Write the diagnosis as strict JSON; what is not finite is "nan", "inf" or "-inf".
 
     Args:
         diagnosis: What to store.
@@ -190,7 +192,7 @@ def diagnosis_json(diagnosis: Diagnosis, about: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return `value` in JSON's own types."""
+    """Convert `value` to JSON's own types."""
     if hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, Mapping):
@@ -207,9 +209,9 @@ def _plain(value: Any) -> Any:
 
 
 def diagnosis_figure(diagnosis: Diagnosis, path: Path) -> bytes:
-    """Return the figure of a diagnosis in the format that the suffix of `path` names.
+    """Draw a diagnosis in the format that the suffix of `path` names.
 
-    Above, the layers in the order in which they run; below, what the predictions are worth.
+    Above stand the layers in the order in which they run; below, what the predictions are worth.
 
     Raises:
         ModuleNotFoundError: If matplotlib is not installed.
@@ -234,7 +236,7 @@ PANELS = (
     ("log_variance_ratio", "ln(moving variance\n/ batch variance)", "linear"),
     ("symmetric_kl", "symmetric KL\n(nats a channel)", "symlog"),
 )
-"""Field of a layer, name of its axis and its scale: zero is fit, so a logarithm must hold it."""
+"""Field of a layer, name of its axis and its scale, which must show 0: statistics that fit."""
 
 MEASURED, FAULT, GREY = "#0072b2", "#d55e00", "0.6"
 

@@ -18,10 +18,9 @@ from suite.__main__ import main
 from suite.commands import diagnose as command
 from suite.diagnose import diagnose
 from suite.diagnose.callback import callback
-from suite.diagnose.found import Diagnosis, LayerExamination
+from suite.diagnose.found import Diagnosis, Evaluation, LayerExamination
 from suite.diagnose.images import INPUTS, TEST, TRAIN
 from suite.diagnose.loading import framework
-from suite.diagnose.predictions import Evaluation
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -245,7 +244,7 @@ def test_the_help_needs_no_framework() -> None:
         "    assert not {'tensorflow', 'keras', 'torch', 'jax', 'matplotlib'} & set(sys.modules)\n"
     )
     home = Path(inspect.getsourcefile(main) or "").parent.parent
-    done = subprocess.run(  # noqa: S603 - our own code
+    done = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "PYTHONPATH": str(home)},
         capture_output=True, text=True, check=False,

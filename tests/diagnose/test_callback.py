@@ -11,9 +11,8 @@ import pytest
 
 from suite.diagnose import callback as module
 from suite.diagnose.callback import callback
-from suite.diagnose.found import VERDICTS, Diagnosis, LayerExamination
+from suite.diagnose.found import VERDICTS, Diagnosis, Evaluation, LayerExamination
 from suite.diagnose.loading import framework
-from suite.diagnose.predictions import Evaluation
 
 keras = framework()
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras' own, on NumPy 2.4

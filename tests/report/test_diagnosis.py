@@ -12,10 +12,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from suite.diagnose.found import VERDICTS, Diagnosis, LayerExamination
-from suite.diagnose.predictions import Evaluation
+from suite.diagnose.found import HEALTHY, VERDICTS, Diagnosis, Evaluation, LayerExamination
 from suite.report.diagnosis import (
-    HEALTHY,
     LAYERS_SHOWN,
     diagnosis_figure,
     diagnosis_json,
