@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from suite import machine
 from suite.cases import Case
 from suite.errors import FixError, SuiteError
 from suite.judge.bands import bands_of
@@ -66,6 +67,22 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[VERDICTS] = []
     config.stash[RECORDS] = {}
     config.stash[UNANSWERED] = []
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(
+    config: pytest.Config, machine_info: dict[str, Any]
+) -> None:
+    """Describe the machine to pytest-benchmark as records do; its own words change from run to run.
+
+    So ``--benchmark-compare`` with the stored step times warns of another machine alone.
+    """
+    from suite.stacks.loading import load  # noqa: PLC0415 - takes seconds
+
+    if config.option.release:
+        machine_info.clear()
+        with stopping():
+            machine_info.update(machine.describe(load().gpus()))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

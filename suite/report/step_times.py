@@ -14,6 +14,9 @@ from suite.records import Record
 from suite.store import read_records
 
 SUFFIX = "_step_s"
+TIMED = "adversarial"  # the series that pytest-benchmark itself times
+BENCHMARK = ("benchmarks/test_step_time.py", "test_adversarial_step_costs_its_ratio")
+"""File and name of the test that makes the records: its parameter is a record's name."""
 
 
 def write_benchmark_json(folder: Path) -> Path | None:
@@ -41,7 +44,11 @@ def write_benchmark_json(folder: Path) -> Path | None:
 
 
 def _entries(record: Record) -> list[dict[str, Any]]:
-    """Make one pytest-benchmark entry for each series of step times in a record."""
+    """Make one pytest-benchmark entry for each series of step times in a record.
+
+    pytest-benchmark times the adversarial step in the test, so that entry is under the test's
+    node id; the plain steps, made in turns with these, follow under their own name.
+    """
     return [
         _entry(record, name[: -len(SUFFIX)], list(times_s))
         for name, times_s in record.curves.items()
@@ -54,13 +61,14 @@ def _entry(record: Record, loss: str, times_s: list[float]) -> dict[str, Any]:
     stats = Stats()
     for time_s in times_s:
         stats.update(time_s)
-    name = f"{record.name}[{loss}]"
+    param = record.name if loss == TIMED else f"{record.name}-{loss}"
+    path, test = BENCHMARK
     return {
         "group": record.case,
-        "name": name,
-        "fullname": f"benchmarks/test_step_time.py::{name}",
-        "params": {"loss": loss, "seed": record.seed},
-        "param": loss,
+        "name": f"{test}[{param}]",
+        "fullname": f"{path}::{test}[{param}]",
+        "params": {"case": record.case, "seed": record.seed, "loss": loss},
+        "param": param,
         "extra_info": {"key": record.key},
         "options": {"disable_gc": False, "timer": "perf_counter", "warmup": True},
         "stats": {**stats.as_dict(), "iterations": 1, "data": times_s},

@@ -57,6 +57,26 @@ def test_pytest_benchmarks_own_pedantic_times_the_adversarial_step(
     assert np.isfinite(record.metrics["last_loss"])
 
 
+def test_a_round_more_than_asked_for_counts_for_nothing(stack: Stack) -> None:
+    def one_more(function: Callable[..., Any], *, setup: Any, rounds: int, **more: Any) -> None:
+        pedantic(function, setup=setup, rounds=rounds + 1, **more)
+
+    record = timed_case(stack, pedantic=one_more)
+    expected = timed_case(stack, pedantic=pedantic)
+    assert len(record.curves["plain_step_s"]) == 7 - training.WARMUP_STEPS
+    assert len(record.curves["adversarial_step_s"]) == 7 - training.WARMUP_STEPS
+    assert record.metrics["last_loss"] == expected.metrics["last_loss"]
+
+
+def test_a_timer_that_leaves_rounds_out_is_refused(stack: Stack) -> None:
+    def one_round(function: Callable[..., Any], *, setup: Any, **_: Any) -> None:
+        args, kwargs = setup()
+        function(*args, **kwargs)
+
+    with pytest.raises(ValueError, match=r"^pedantic must make 7 rounds.* timer that made 1;"):
+        timed_case(stack, pedantic=one_round)
+
+
 def test_memory_that_is_taken_is_measured_though_it_is_given_back(stack: Stack) -> None:
     taken = step_time.memory_meter(stack)
     before = taken()["peak_memory_bytes"]
