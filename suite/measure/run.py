@@ -12,6 +12,7 @@ from suite.data import Dataset, Split, stratified_subset, without_leaked
 from suite.data.split import pixels
 from suite.measure.statistics import recompute_statistics
 from suite.measure.weights import initial_model
+from suite.networks.architectures import PRETRAINED_INPUTS
 from suite.networks.fixes import Fixed, apply
 from suite.networks.types import Images, Labels, Model
 from suite.stacks.protocol import Stack
@@ -76,6 +77,7 @@ def fixed_training(run: Run) -> Fixed:
         batch_size=run.case.batch_size,
         epochs=run.case.epochs,
         recompute=lambda fixed: recompute(run, fixed),
+        inputs=PRETRAINED_INPUTS,
     )
 
 

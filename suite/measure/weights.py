@@ -5,27 +5,27 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
-import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pooch
+from filelock import FileLock
 
 from suite.cases import Case
 from suite.data import CLASSES, Split, cache_root, load_synthetic
 from suite.data.download import resume
 from suite.data.split import pixels
 from suite.errors import WeightsError
-from suite.files import write_atomically
+from suite.files import file_digest, write_atomically
 from suite.measure.training import batches, train
-from suite.networks.architectures import ARCHITECTURES
+from suite.networks.architectures import ARCHITECTURES, PRETRAINED_INPUTS
 from suite.networks.batch_norm import batch_norms
 from suite.networks.head import HEAD_LAYERS
 from suite.networks.preprocessing import imagenet_inputs
 from suite.networks.types import Images, Model
+from suite.records import record_key
 from suite.stacks.protocol import Stack
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ SURROGATE_MOMENTUM = 0.9  # of BatchNorm in the pretraining, so that its statist
 STANDARDISING_EPSILON = 1e-6  # keeps a channel that is constant over the images finite
 STANDARDISING_IMAGES = 256  # at least, where there are so many signs
 SYNTHETIC_SEED = 0
+SURROGATES = "surrogates"  # the folder of the cache that holds them
 IMAGENET_URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
 
 Weights: TypeAlias = "list[np.ndarray]"
@@ -133,7 +134,7 @@ def set_base_weights(model: Model, weights: Weights) -> None:
     if [array.shape for array in weights] != expected:
         raise WeightsError(
             f"The surrogate weights are of other shapes than {model.name}'s: delete the cached "
-            f"file under {cache_root() / 'surrogates'} and run again."
+            f"file under {cache_root() / SURROGATES} and run again."
         )
     remaining = iter(weights)
     for layer in model.layers:
@@ -152,23 +153,41 @@ def surrogate(stack: Stack, case: Case, *, seed: int, environment: Mapping[str, 
     are cached by a key of everything that made them.
 
     Raises:
-        WeightsError: If the cached file is damaged.
+        WeightsError: If the cached file is not as it was made.
+    """
+    name = surrogate_name(case, seed=seed, environment=environment)
+    folder = cache_root() / SURROGATES
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{name}.lock"):  # else runs at once might start from different ones
+        path = stored_weights(folder, name)
+        if path is None:
+            signs = load_synthetic(size_px=case.size_px, seed=SYNTHETIC_SEED)
+            path = save_weights(folder, name, pretrain(stack, case, signs.train, seed=seed))
+    return load_weights(path)
+
+
+def surrogate_name(case: Case, *, seed: int, environment: Mapping[str, Any]) -> str:
+    """Name the surrogate of a case by its architecture and a key of all that decides its weights.
+
+    The data of the case does not: the surrogate has never seen it.
     """
     signs = load_synthetic(size_px=case.size_px, seed=SYNTHETIC_SEED)
     made_by = {
-        "architecture": [case.architecture, case.width, list(case.blocks), case.size_px],
+        "architecture": [case.architecture, case.width, case.blocks, case.size_px],
         "pretraining": [case.pretraining_steps, case.batch_size, SURROGATE_RATE, PLAIN_RATE, seed],
         "signs": signs.digest,
-        "versions": environment["versions"],
-        "lock": environment["lock_digest"],
-        "code": environment["code_digest"],
-        "machine": environment["machine"]["fingerprint"],
     }
-    key = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()
-    path = cache_root() / "surrogates" / f"{case.architecture}-{key[:16]}.npz"
-    if not path.exists():
-        save_weights(path, pretrain(stack, case, signs.train, seed=seed))
-    return load_weights(path)
+    elsewhere = {name: value for name, value in environment.items() if name != "data_digest"}
+    return f"{case.architecture}-{record_key(made_by, elsewhere)[:16]}"
+
+
+def surrogate_digest(case: Case, *, seed: int, environment: Mapping[str, Any]) -> dict[str, str]:
+    """Tell the digest of the surrogate that a run of a case started from, if it did from one."""
+    if case.weights != "surrogate":
+        return {}
+    name = surrogate_name(case, seed=seed, environment=environment)
+    path = stored_weights(cache_root() / SURROGATES, name)
+    return {"surrogate_digest": _digest_of(path)} if path else {}
 
 
 def pretrain(stack: Stack, case: Case, signs: Split, *, seed: int) -> Weights:
@@ -180,7 +199,8 @@ def pretrain(stack: Stack, case: Case, signs: Split, *, seed: int) -> Weights:
         layer.momentum = SURROGATE_MOMENTUM
     stride = max(1, len(signs.labels) // STANDARDISING_IMAGES)
     if any(batch_norms(model)):
-        network, rate = imagenet_inputs(stack.keras, model), SURROGATE_RATE
+        network = imagenet_inputs(stack.keras, model, PRETRAINED_INPUTS)
+        rate = SURROGATE_RATE
     else:
         network = standardised(stack, model, pixels(signs.images[::stride]))
         rate = PLAIN_RATE
@@ -212,23 +232,36 @@ def standardised(stack: Stack, model: Model, images: Images) -> Model:
     return model
 
 
-def save_weights(path: Path, weights: Weights) -> None:
-    """Write `weights` to an ``.npz`` file in one atomic step."""
+def stored_weights(folder: Path, name: str) -> Path | None:
+    """Find the file of weights that bears a name and its own digest; None if there is none."""
+    return next(iter(sorted(folder.glob(f"{name}-*.npz"))), None)
+
+
+def save_weights(folder: Path, name: str, weights: Weights) -> Path:
+    """Write `weights` to an ``.npz`` file named after its digest too; return its path."""
     file = io.BytesIO()
     np.savez(file, *weights)
-    write_atomically(path, file.getvalue())
+    content = file.getvalue()
+    path = folder / f"{name}-{hashlib.sha256(content).hexdigest()}.npz"
+    write_atomically(path, content)
+    return path
+
+
+def _digest_of(path: Path) -> str:
+    """Read the digest of a file of weights off its name."""
+    return f"sha256:{path.stem.rpartition('-')[2]}"
 
 
 def load_weights(path: Path) -> Weights:
     """Read the weights in `path`, in their order.
 
     Raises:
-        WeightsError: If the file is damaged.
+        WeightsError: If the file is not the one that was saved.
     """
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            return [arrays[f"arr_{index}"] for index in range(len(arrays.files))]
-    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+    if file_digest(path) != _digest_of(path):
         raise WeightsError(
-            f"{path} is damaged: {error}. Delete it (`rm {path}`); the next run makes it again."
-        ) from error
+            f"{path} was changed since it was made: its sha256 is {file_digest(path)[7:19]}..., "
+            f"expected the one in its name. Delete it (`rm {path}`); the next run makes it again."
+        )
+    with path.open("rb") as file, np.load(file) as arrays:
+        return [arrays[f"arr_{index}"] for index in range(len(arrays.files))]

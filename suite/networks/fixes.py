@@ -52,6 +52,7 @@ class Given(NamedTuple):
     batch_size: int
     epochs: int
     recompute: Callable[[Model], None] | None
+    inputs: str
 
     def fixed(self, *changes: str, **fields: Any) -> Fixed:
         """Describe what is trained: as given, but for `fields`; a new `model` is its own branch."""
@@ -69,6 +70,7 @@ def apply(
     batch_size: int = 32,
     epochs: int = 10,
     recompute: Callable[[Model], None] | None = None,
+    inputs: str = "",
 ) -> Fixed:
     """Apply the fix `name`; return what is trained and how. `model` is left as it was.
 
@@ -88,15 +90,18 @@ def apply(
         epochs: Passes over the training images, before the fix.
         recompute: Replaces the moving statistics of a model by those of the training images;
             only ``precise-bn`` needs it.
+        inputs: The input scale that the weights were trained with, a key of
+            `suite.networks.preprocessing.MODES`; only ``imagenet-inputs`` needs it, and only where
+            neither a layer nor a name of `keras.applications` tells.
 
     Raises:
-        ValueError: If `name` is no fix, `model` is not built, or a needed argument is missing.
+        ValueError: If `name` is no fix, `model` is not built, or an argument is missing or wrong.
         FixError: If the model, or this release of Keras, cannot take the fix.
     """
     require_fix(name)
     if not model.built:
         raise ValueError(f"model must be built: call it on images once. Received: {model.name}")
-    given = Given(keras, model, phases, batch_size, epochs, recompute)
+    given = Given(keras, model, phases, batch_size, epochs, recompute, inputs)
     if name in FIXES:
         return FIXES[name](given)
     return momentum(given, float(name.rpartition("-")[2]))
@@ -252,9 +257,13 @@ def precise(given: Given) -> Fixed:
 
 
 def imagenet(given: Given) -> Fixed:
-    """Put ImageNet's preprocessing in front of a copy of the model."""
-    model = imagenet_inputs(given.keras, copied(given.keras, given.model))
-    name = preprocessing(given.model)
+    """Put ImageNet's preprocessing in front of a copy of the model.
+
+    Raises:
+        FixError: If the model takes no RGB images, or nothing tells its input scale.
+    """
+    model = imagenet_inputs(given.keras, copied(given.keras, given.model), given.inputs)
+    name = preprocessing(given.model, given.inputs)
     return given.fixed(f"inputs in [0, 1] preprocessed inside: {MODES[name].words}", model=model)
 
 

@@ -83,7 +83,7 @@ def fixed_model(name: str, keras: Keras, model: Model) -> Model:
     """Return the model of a fix, or skip the one that is not to be had."""
     if name == "group-norm" and not hasattr(keras.layers, "GroupNormalization"):
         pytest.skip("Keras before 2.11 has no GroupNormalization")
-    return apply(name, keras, model, recompute=recompute).model
+    return apply(name, keras, model, recompute=recompute, inputs="caffe").model
 
 
 def reloaded(keras: Keras, model: Model, folder: Path, **custom_objects: Any) -> Model:
