@@ -6,22 +6,23 @@ import io
 import json
 import math
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from suite.diagnose.found import BATCH_STATISTICS, HEALTHY, PRECISE_BN
 from suite.networks.phases import INFERENCE, TRAINING
+from suite.diagnose.found import Diagnosis, Evaluation, LayerExamination
 from suite.report.grid import text_grid
-
-if TYPE_CHECKING:
-    from suite.diagnose.found import Diagnosis, Evaluation, LayerExamination
+from suite.report.text import LITERAL, printable
 
 SCHEMA = 1
 LINE = 100  # characters, where the output is no terminal
 LAYERS_SHOWN = 24  # on a screen; the JSON has all
 NAMES_SHOWN = 32  # below a figure; more cannot be read
+NAME_LENGTH = 40  # characters of a name in a figure
+TITLE_LENGTH = 160  # of the figure's headline
 LAYER_COLUMNS = (
     "layer",
     "ran in",
@@ -64,11 +65,11 @@ def diagnosis_text(diagnosis: Diagnosis, *, width: int | None = None, full: str 
         width: Of the terminal in characters; None where there is none.
         full: Where all layers can be found, for the line below a shortened table.
     """
-    words = [textwrap.fill(sentence, width or LINE) for sentence in diagnosis.words]
+    words = [textwrap.fill(printable(sentence), width or LINE) for sentence in diagnosis.words]
     return "\n\n".join(
         [
             "\n".join(words),
-            "\n".join(_facts(diagnosis)),
+            "\n".join(map(printable, _facts(diagnosis))),
             _evaluations(diagnosis, width),
             *_layers(diagnosis, width, full),
         ]
@@ -139,7 +140,7 @@ def _layers(diagnosis: Diagnosis, width: int | None, full: str) -> Iterator[str]
     if len(shown) < len(layers):
         where = f"; all in {full}" if full else ""
         notes.append(f"the {len(shown)} worst of {len(layers)} layers, worst first{where}")
-    yield "\n".join(textwrap.fill(note, width or LINE) for note in notes)
+    yield "\n".join(textwrap.fill(printable(note), width or LINE) for note in notes)
 
 
 def _worst(layers: Sequence[LayerExamination]) -> list[LayerExamination]:
@@ -187,8 +188,40 @@ def diagnosis_json(diagnosis: Diagnosis, about: Mapping[str, Any]) -> str:
         diagnosis: What to store.
         about: Which network was examined, on which images; JSON values.
     """
-    content = {"schema": SCHEMA, "about": about, **diagnosis._asdict()}
+    content = {"schema": SCHEMA, "about": about, **diagnosis_content(diagnosis)}
     return json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"
+
+
+def diagnosis_content(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Write a diagnosis in JSON's own types; what is not finite is "nan", "inf" or "-inf"."""
+    content: dict[str, Any] = _plain(diagnosis)
+    return content
+
+
+def diagnosis_of(content: Mapping[str, Any]) -> Diagnosis:
+    """Make a diagnosis of what `diagnosis_content` wrote.
+
+    Raises:
+        TypeError: If fields are missing or unknown.
+        ValueError: If a number is none.
+    """
+    values = _with_numbers(content, texts=("verdict", "cause", "layer", "fix"))
+    layers = [_with_numbers(layer, texts=("layer", "phase")) for layer in content["layers"]]
+    evaluations = {
+        name: Evaluation(**_with_numbers(found)) for name, found in content["evaluations"].items()
+    }
+    parts = {"words": tuple(content["words"]), "evaluations": evaluations}
+    return Diagnosis(
+        **{**values, **parts, "layers": tuple(LayerExamination(**layer) for layer in layers)}
+    )
+
+
+def _with_numbers(content: Mapping[str, Any], texts: Collection[str] = ()) -> dict[str, Any]:
+    """Make numbers of the strings that stand for those that are not finite."""
+    return {
+        name: float(value) if isinstance(value, str) and name not in texts else value
+        for name, value in content.items()
+    }
 
 
 def _plain(value: Any) -> Any:
@@ -216,7 +249,18 @@ def diagnosis_figure(diagnosis: Diagnosis, path: Path) -> bytes:
     Raises:
         ModuleNotFoundError: If matplotlib is not installed.
     """
-    from matplotlib.figure import Figure  # noqa: PLC0415 - a diagnosis is worth its words alone
+    from matplotlib import rc_context  # noqa: PLC0415 - a diagnosis is worth its words alone
+
+    content = io.BytesIO()
+    with rc_context(LITERAL):
+        drawn = _drawn(diagnosis)
+        drawn.savefig(content, format=path.suffix.lstrip(".").lower(), dpi=120)
+    return content.getvalue()
+
+
+def _drawn(diagnosis: Diagnosis) -> Any:
+    """Draw the figure."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - as above
 
     figure: Any = Figure(figsize=(10, 9 if diagnosis.layers else 3.5), layout="constrained")
     if diagnosis.layers:
@@ -225,10 +269,8 @@ def diagnosis_figure(diagnosis: Diagnosis, path: Path) -> bytes:
         _draw_evaluations(below, diagnosis)
     else:
         _draw_evaluations(figure, diagnosis)
-    figure.suptitle(headline(diagnosis))
-    content = io.BytesIO()
-    figure.savefig(content, format=path.suffix.lstrip(".").lower(), dpi=120)
-    return content.getvalue()
+    figure.suptitle(printable(headline(diagnosis), limit=TITLE_LENGTH))
+    return figure
 
 
 PANELS = (
@@ -253,7 +295,8 @@ def _draw_layers(figure: Any, diagnosis: Diagnosis) -> None:
     if diagnosis.layer in names:
         _mark_start(axes, diagnosis.layer, names.index(diagnosis.layer), late=len(names) / 2)
     if len(names) <= NAMES_SHOWN:
-        axes[-1].set_xticks(places, names, rotation=45, ha="right", fontsize="small")
+        shown = [printable(name, limit=NAME_LENGTH) for name in names]
+        axes[-1].set_xticks(places, shown, rotation=45, ha="right", fontsize="small")
     broken = any(
         not math.isfinite(getattr(layer, panel[0])) for layer in layers for panel in PANELS
     )
@@ -266,7 +309,7 @@ def _mark_start(axes: Sequence[Any], layer: str, place: int, *, late: float) -> 
     for axis in axes:
         axis.axvline(place, color=FAULT, linewidth=6, alpha=0.3)
     side = "right" if place > late else "left"
-    text, where = f"starts at {layer}", (place, 1.02)
+    text, where = f"starts at {printable(layer, limit=NAME_LENGTH)}", (place, 1.02)
     axes[0].annotate(text, where, xycoords=("data", "axes fraction"), color=FAULT, ha=side)
 
 

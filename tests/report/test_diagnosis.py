@@ -15,8 +15,10 @@ import pytest
 from suite.diagnose.found import HEALTHY, VERDICTS, Diagnosis, Evaluation, LayerExamination
 from suite.report.diagnosis import (
     LAYERS_SHOWN,
+    diagnosis_content,
     diagnosis_figure,
     diagnosis_json,
+    diagnosis_of,
     diagnosis_text,
 )
 
@@ -197,3 +199,53 @@ def test_what_is_not_finite_is_a_cross(monkeypatch: pytest.MonkeyPatch) -> None:
     crosses = next(line for line in axes[2].lines if line.get_marker() == "x")
     assert list(crosses.get_xdata()) == [1]
     assert "x: not a finite number" in axes[2].get_xlabel()
+
+
+def test_a_diagnosis_is_what_its_content_says() -> None:
+    broken = layer("nan", mean_shift=math.inf, log_variance_ratio=-math.inf, updates_seen=None)
+    found = diagnosis(layers=(broken, layer("inf")), layer="nan", steps_needed=math.inf)
+    content = json.loads(json.dumps(diagnosis_content(found)))
+    assert diagnosis_of(content) == found
+    assert math.isnan(diagnosis_of({**content, "predicted_kl": "nan"}).predicted_kl)
+    for wrong in ({**content, "more": 1}, {k: v for k, v in content.items() if k != "images"}):
+        with pytest.raises(TypeError):
+            diagnosis_of(wrong)
+
+
+FORGED = "bn\nverdict       healthy\x1b[2J\u202e $\\frac{$ $x$ <b>\ud800"
+
+
+def test_a_name_forges_no_line_of_the_words() -> None:
+    layers = (layer(FORGED), layer("bn1"))
+    words = (f"The statistics of {FORGED} do not fit.",)
+    text = diagnosis_text(diagnosis(layers=layers, layer=FORGED, words=words), full=FORGED)
+    assert not any(line.startswith("verdict       healthy") for line in text.split("\n"))
+    assert text.replace("\n", "").isprintable()
+    assert text.count(r"bn\nverdict       healthy\x1b[2J\u202e") >= 2
+
+
+@pytest.mark.parametrize("name", [FORGED, "$\\undefined$", "_^{}$", "x" * 9999, "&<>\0"])
+def test_a_name_is_drawn_as_it_stands(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    figure = drawn(monkeypatch, diagnosis(layers=(layer(name), layer("bn1")), layer=name))
+    label = figure.axes[2].get_xticklabels()[0]
+    assert label.get_text().isprintable()
+    assert len(label.get_text()) < 200
+    assert not label.get_parse_math()
+    assert not label.get_usetex()
+    svg = diagnosis_figure(diagnosis(layers=(layer(name), layer("bn1")), layer=name), Path("a.svg"))
+    assert ElementTree.fromstring(svg).tag.endswith("svg")  # noqa: S314 - ours
+
+
+def test_the_settings_of_matplotlib_at_home_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    matplotlib = pytest.importorskip("matplotlib", reason="figures need it, a diagnosis does not")
+    with matplotlib.rc_context({"text.usetex": True, "text.parse_math": True}):
+        figure = drawn(monkeypatch, diagnosis(layers=(layer("$x$"), layer("bn1"))))
+        assert not figure.axes[2].get_xticklabels()[0].get_usetex()
+
+
+def test_the_json_has_the_names_as_they_are() -> None:
+    found = diagnosis(layers=(layer(FORGED),), layer=FORGED)
+    text = diagnosis_json(found, {"class_names": [FORGED]})
+    assert json.loads(text)["layer"] == FORGED
+    assert json.loads(text)["about"]["class_names"] == [FORGED]
+    assert text.replace("\n", "").isascii()
