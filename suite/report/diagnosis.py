@@ -11,9 +11,15 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from suite.diagnose.found import BATCH_STATISTICS, HEALTHY, PRECISE_BN
+from suite.diagnose.found import (
+    BATCH_STATISTICS,
+    HEALTHY,
+    PRECISE_BN,
+    Diagnosis,
+    Evaluation,
+    LayerExamination,
+)
 from suite.networks.phases import INFERENCE, TRAINING
-from suite.diagnose.found import Diagnosis, Evaluation, LayerExamination
 from suite.report.grid import text_grid
 from suite.report.text import LITERAL, printable
 
