@@ -59,9 +59,9 @@ hidden; partly otherwise. That the rate depends on something is true if another 
 rates from all seeds to none or back; false if it moves no rate; partly otherwise. All else is kept,
 so that another batch size makes another number of steps of the same images. All of {FEW_SEEDS}
 seeds stand for a rate of at least {LEAST_RATE:.0%}, none of them for one of at most
-{1 - LEAST_RATE:.0%} (95%, one-sided). A change by up to {UNSURE} of {FEW_SEEDS} seeds may be chance:
-Fisher's exact test (one-sided) gives {chance_of(UNSURE):.3f} or more for {UNSURE} seeds,
-{chance_of(UNSURE + 1):.3f} for {UNSURE + 1}. Fewer seeds tell less."""
+{1 - LEAST_RATE:.0%} (95%, one-sided). A change by up to {UNSURE} of {FEW_SEEDS} seeds may be
+chance: Fisher's exact test (one-sided) gives {chance_of(UNSURE):.3f} or more for {UNSURE}
+seeds, {chance_of(UNSURE + 1):.3f} for {UNSURE + 1}. Fewer seeds tell less."""
 
 
 class Judgement(NamedTuple):

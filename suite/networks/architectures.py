@@ -64,8 +64,8 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
 )
 
 PRETRAINED_INPUTS = "caffe"
-"""The input scale of all weights that networks here start from: ImageNet's of ResNet-50 and VGG19, and
-the suite's own in their place; a key of `suite.networks.preprocessing.MODES`."""
+"""The input scale of all weights that networks here start from, ImageNet's and the suite's own in
+their place; a key of `suite.networks.preprocessing.MODES`."""
 
 PRETRAINED = tuple(name for name, row in ARCHITECTURES.items() if row.imagenet)
 """The architectures whose base starts from pretrained weights, as in the published problem."""

@@ -15,7 +15,6 @@ from suite.networks.preprocessing import MODES, imagenet_inputs, preprocessing
 from suite.networks.types import Model
 from suite.stacks.protocol import Stack
 
-
 CAFFE = ("resnet50", "resnet101", "resnet152", "vgg16", "vgg19")
 TF = (
     "resnet50v2", "resnet101v2", "resnet152v2", "inception_v3", "inception_resnet_v2", "xception",

@@ -65,7 +65,7 @@ def first_of(made: Mapping[str, list[TimedStep]], wanted: int) -> dict[str, list
     fewest = min(map(len, made.values()))
     if fewest < wanted:
         raise ValueError(
-            f"pedantic must make {wanted} rounds, the warm-up included. Received: a timer that made "
+            f"pedantic must make {wanted} rounds with the warm-up. Received: a timer that made "
             f"{fewest}; is pytest-benchmark disabled?"
         )
     return {loss: done[:wanted] for loss, done in made.items()}
