@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from suite.errors import RecordError
 
 MEND = "Restore it from version control, or move it away and run the case again."
 SUITE = Path(__file__).parent
-MEASURING = ("data", "files.py", "machine.py", "measure", "networks", "stacks")
+MEASURING = ("data", "files.py", "libraries.py", "machine.py", "measure", "networks", "stacks")
 """The files and folders of the suite that decide a number: a record's code digest covers them.
 
 A change of a report, a band or the diagnosis makes no case run anew. The case itself is part of
@@ -83,7 +84,7 @@ def _sources(root: Path, part: str) -> list[str]:
     return [path.relative_to(root).as_posix() for path in paths]
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> io.BufferedReader:
     """Open a file to read it; a pipe, which would wait for its writer, or a device is refused.
 
     Raises:

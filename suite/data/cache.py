@@ -17,12 +17,13 @@ from filelock import FileLock
 
 from suite.data.split import Dataset, Split
 from suite.errors import DataError
-from suite.files import code_digest
+from suite.files import code_digest, open_regular, parse_json, read_within
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MANIFEST = "manifest.json"  # the digest of each array beside it
+MANIFEST_BYTES = 4096  # there are eight
 DIGESTED = ("train-images", "train-labels", "test-images", "test-labels")
 """The arrays that the digest of a data set covers, in order."""
 
@@ -137,7 +138,7 @@ def _manifest(folder: Path) -> dict[str, str]:
     """
     path = folder / MANIFEST
     try:
-        digests = json.loads(path.read_text(encoding="utf-8"))
+        digests = parse_json(read_within(path, MANIFEST_BYTES))
     except (OSError, ValueError) as error:
         raise _damaged(path, str(error), "the digests of the arrays beside it") from error
     names = {f"{part}-{field}" for part in ("train", "test") for field in Split._fields}
@@ -148,7 +149,8 @@ def _manifest(folder: Path) -> dict[str, str]:
 
 def _mapped(path: Path) -> NDArray[Any]:
     try:
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        open_regular(path).close()  # a pipe would be waited for
+        return np.asarray(np.lib.format.open_memmap(str(path), mode="r"))
     except (OSError, ValueError, EOFError) as error:
         raise _damaged(path, str(error), "a whole .npy file") from error
 

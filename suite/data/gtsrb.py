@@ -15,6 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from suite.data.cache import array_digest, cached_dataset
+from suite.data.digests import source_digest, source_status
 from suite.data.download import CHECKSUMS, MEND, archive_folder, download_gtsrb
 from suite.data.resize import resized
 from suite.data.sources import (
@@ -23,7 +24,6 @@ from suite.data.sources import (
     TRUTH_NAME,
     Source,
     content,
-    fingerprint,
     locate,
     opened,
     unexpected,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ["Filename", "Width", "Height", "Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2", "ClassId"]
 TRAINING_IMAGE = re.compile(r"(\d{5})/(\d{5})_\d{5}\.ppm")
+CHANNELS = 3
 TEST_IMAGE = re.compile(r"\d{5}\.ppm")
 
 
@@ -82,7 +83,7 @@ class Row(NamedTuple):
     label: int
 
 
-def load_gtsrb(root: Path | None, *, size_px: int) -> Dataset:
+def load_gtsrb(root: Path | None, *, size_px: int, verify: bool = False) -> Dataset:
     """Load GTSRB, verified, at ``size_px`` x ``size_px`` pixels.
 
     Images of another size are resized as a whole, not cropped, as OpenCV's INTER_LINEAR does it:
@@ -92,6 +93,7 @@ def load_gtsrb(root: Path | None, *, size_px: int) -> Dataset:
         root: Folder of the three official archives or of their extracted tree; None for the
             downloaded copy, which is fetched first if it is missing.
         size_px: Side of the decoded images.
+        verify: Read the archives whole, even if that was done today and no file has changed.
 
     Raises:
         DataError: If the data is missing, damaged or not the official set.
@@ -101,10 +103,10 @@ def load_gtsrb(root: Path | None, *, size_px: int) -> Dataset:
         root = archive_folder()
         if not all((root / name).exists() for name in CHECKSUMS):
             download_gtsrb()
-    return load_verified(root, size_px=size_px, expected=OFFICIAL)
+    return load_verified(root, size_px=size_px, expected=OFFICIAL, verify=verify)
 
 
-def load_verified(root: Path, *, size_px: int, expected: Expected) -> Dataset:
+def load_verified(root: Path, *, size_px: int, expected: Expected, verify: bool = False) -> Dataset:
     """Load the data set at `root` and compare it with what is `expected`.
 
     Raises:
@@ -114,12 +116,13 @@ def load_verified(root: Path, *, size_px: int, expected: Expected) -> Dataset:
     if size_px < 1:
         raise ValueError(f"size_px must be at least 1. Received: {size_px}")
     if size_px != PROVEN_PX and expected.train_pixels_sha256:
-        load_verified(root, size_px=PROVEN_PX, expected=expected)
-    training, test, truth = locate(root)
+        load_verified(root, size_px=PROVEN_PX, expected=expected, verify=verify)
+    training, test, truth = sources = locate(root)
+    before = [source_status(path) for path in sources]
     key = {
         "expected": expected,
         "size_px": size_px,
-        "sources": [fingerprint(path) for path in (training, test, truth)],
+        "sources": [source_digest(path, anew=verify) for path in sources],
     }
 
     def make() -> tuple[Split, Split]:
@@ -128,6 +131,8 @@ def load_verified(root: Path, *, size_px: int, expected: Expected) -> Dataset:
         if size_px == PROVEN_PX:
             _check_pixels(training, train, expected.train_pixels_sha256)
             _check_pixels(test, tested, expected.test_pixels_sha256)
+        if [source_status(path) for path in sources] != before:
+            raise DataError(f"{root}: the files changed while they were read. Run again.")
         return train, tested
 
     return cached_dataset("gtsrb", key, make)
@@ -236,9 +241,12 @@ def _csv_rows(source: Source, name: str, *, label: int | None = None) -> dict[st
     if name not in source.names:
         raise wrong(source, name, "no such file", "the official file")
     text = content(source, name).decode("ascii", errors="replace")
-    lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=";"))
+    try:
+        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=";"))
+    except csv.Error as error:
+        raise wrong(source, name, str(error), ";".join(COLUMNS)) from error
     if not lines or lines[0] != COLUMNS:
-        raise wrong(source, name, f"header {lines[:1]}", ";".join(COLUMNS))
+        raise wrong(source, name, f"header {lines[:1]!r:.80}", ";".join(COLUMNS))
     rows: dict[str, Row] = {}
     for number, line in enumerate(lines[1:], start=2):
         row = _csv_row(line)
@@ -274,11 +282,20 @@ def _decode(source: Source, name: str, row: Row, size_px: int) -> NDArray[np.uin
     Raises:
         DataError: If it is damaged, or of another size or kind than its row says.
     """
+    encoded, declared = content(source, name), (row.width_px, row.height_px, "RGB")
     try:
-        image = Image.open(io.BytesIO(content(source, name)), formats=("PPM",)).copy()
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        image = Image.open(io.BytesIO(encoded), formats=("PPM",))
+        found = (*image.size, image.mode)
+        if found != declared:
+            raise wrong(source, name, str(found), f"{declared} as its csv row says")
+        if row.width_px * row.height_px * CHANNELS > len(encoded):  # before memory is taken for it
+            raise wrong(source, name, f"{len(encoded):,} bytes", f"all of its {declared} pixels")
+        pixels = np.asarray(image)
+    except (
+        OSError,
+        ValueError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,  # an error where warnings are
+    ) as error:
         raise wrong(source, name, str(error), "a whole PPM image") from error
-    found, declared = (*image.size, image.mode), (row.width_px, row.height_px, "RGB")
-    if found != declared:
-        raise wrong(source, name, str(found), f"{declared} as its csv row says")
-    return resized(np.asarray(image), size_px)
+    return resized(pixels, size_px)

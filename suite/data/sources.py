@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from suite.data.archives import FAULTS, MEMBER_BYTES, MEMBERS, opened_archive, read_member
 from suite.data.download import MEND, TEST_ARCHIVE, TRAINING_ARCHIVE, TRUTH_ARCHIVE
 from suite.errors import DataError
+from suite.files import open_regular, read_within
 
 TRAINING_FOLDER = "GTSRB/Final_Training/Images"
 TEST_FOLDER = "GTSRB/Final_Test/Images"
@@ -45,21 +47,39 @@ def locate(root: Path) -> tuple[Path, Path, Path]:
     """Find (training, test, truth): the archive, or else what was extracted from it.
 
     Raises:
-        DataError: If `root` is no folder or one of the three is missing.
+        DataError: If `root` is no folder that can be read, or one of the three is missing.
     """
-    if not root.is_dir():
-        found = "a file" if root.exists() else "nothing"
-        raise DataError(f"{root}: no GTSRB there. Found: {found}. Expected: a folder. {MEND}")
-    images = (_extracted(root, folder) for folder in (TRAINING_FOLDER, TEST_FOLDER))
-    truths = [root, root / "GTSRB", *_extracted(root, TEST_FOLDER)]
-    candidates = zip(
-        (TRAINING_ARCHIVE, TEST_ARCHIVE, TRUTH_ARCHIVE),
-        (*images, [folder / TRUTH_NAME for folder in truths]),
-    )
-    training, test, truth = (
-        _first_present(root, archive, extracted) for archive, extracted in candidates
-    )
+    with readable(root):
+        if not root.is_dir():
+            found = "a file" if root.exists() else "nothing"
+            raise DataError(f"{root}: no GTSRB there. Found: {found}. Expected: a folder. {MEND}")
+        images = (_extracted(root, folder) for folder in (TRAINING_FOLDER, TEST_FOLDER))
+        truths = [root, root / "GTSRB", *_extracted(root, TEST_FOLDER)]
+        candidates = zip(
+            (TRAINING_ARCHIVE, TEST_ARCHIVE, TRUTH_ARCHIVE),
+            (*images, [folder / TRUTH_NAME for folder in truths]),
+        )
+        training, test, truth = (
+            _first_present(root, archive, extracted) for archive, extracted in candidates
+        )
     return training, test, truth
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn an operating system's refusal to read what lies at `path` into a `DataError`.
+
+    Raises:
+        DataError: If the body raises `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = f": {error.filename!s:.200}" if error.filename else ""
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}{where}). Expected: GTSRB's archives, or "
+            f"files extracted from them. {MEND}"
+        ) from error
 
 
 def _extracted(root: Path, folder: str) -> list[Path]:
@@ -81,26 +101,30 @@ def _first_present(root: Path, archive: str, extracted: Iterable[Path]) -> Path:
     )
 
 
-def fingerprint(path: Path) -> list[str | int]:
-    """Describe the files at `path` by names, sizes and times of change, in ns."""
-    if path.is_file():
-        status = path.stat()
-        return [str(path), status.st_size, status.st_mtime_ns]
-    digest = hashlib.sha256()
-    for entry in _files(path):
-        status = entry.stat()
-        digest.update(f"{entry.path} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return [str(path), digest.hexdigest()]
+def files_below(folder: Path) -> list[os.DirEntry[str]]:
+    """List every file below `folder`, in the order of their paths; links are followed.
 
-
-def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Yield every file below `folder`, in the order of the names."""
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.is_dir():
-                yield from _files(Path(entry.path))
-            else:
-                yield entry
+    Raises:
+        DataError: If there is more than an official archive holds, if links lead to a folder
+            twice (in a circle, too), or if a folder cannot be read.
+    """
+    found: list[os.DirEntry[str]] = []
+    waiting, seen, count = [str(folder)], set(), 0
+    with readable(folder):
+        while waiting:
+            place = waiting.pop()
+            status = os.stat(place)  # noqa: PTH116 - as `os.scandir`
+            if (status.st_dev, status.st_ino) in seen:
+                raise unexpected(folder, [], f"no link to a folder that is there twice ({place})")
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(place) as entries:
+                listed = list(islice(entries, MEMBERS + 1 - count))
+            count += len(listed)
+            if count > MEMBERS:
+                raise unexpected(folder, [], f"at most {MEMBERS:,} files and folders below it")
+            waiting += [entry.path for entry in listed if entry.is_dir()]
+            found += [entry for entry in listed if not entry.is_dir()]
+    return sorted(found, key=lambda entry: entry.path)
 
 
 @contextmanager
@@ -115,28 +139,36 @@ def opened(path: Path, folder: str) -> Iterator[Source]:
         DataError: If `path` is not a whole archive, or contains nothing below `folder`.
     """
     if path.is_dir():
-        names = [os.path.relpath(entry.path, path).replace(os.sep, "/") for entry in _files(path)]
-        yield Source(path, "", names, lambda name: (path / name).read_bytes())
+        names = [os.path.relpath(entry.path, path) for entry in files_below(path)]
+        yield Source(path, "", names, lambda name: read_within(path / name, MEMBER_BYTES))
     elif path.suffix == ".csv":
-        yield Source(path.parent, "", [path.name], lambda name: path.with_name(name).read_bytes())
+        place = path.parent
+        yield Source(place, "", [path.name], lambda name: read_within(place / name, MEMBER_BYTES))
     else:
-        with _zip(path) as archive:
+        with contextlib.ExitStack() as stack:
+            archive = _zip(path, stack)
             everything = archive.namelist()
             prefix = f"{folder}/" if folder else ""
             names = [name[len(prefix) :] for name in everything if name.startswith(prefix)]
             if not any(name.endswith((".ppm", ".csv")) for name in names):
                 raise unexpected(path, everything, f"files below {folder or 'its top'}")
-            yield Source(path, prefix, sorted(names), lambda name: archive.read(prefix + name))
+
+            def read(name: str) -> bytes:
+                return read_member(archive, archive.getinfo(prefix + name))
+
+            yield Source(path, prefix, sorted(names), read)
 
 
-def _zip(path: Path) -> zipfile.ZipFile:
+def _zip(path: Path, stack: contextlib.ExitStack) -> zipfile.ZipFile:
+    """Open a zip archive until `stack` is closed.
+
+    Raises:
+        DataError: If it cannot be read, is none, or is larger than an official one can be.
+    """
     try:
-        return zipfile.ZipFile(path)
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error}). Expected: an archive. {MEND}"
-        ) from error
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        with readable(path):
+            return stack.enter_context(opened_archive(path))
+    except FAULTS as error:
         raise DataError(
             f"{path}: {error}. Found: {_first_look(path)}. Expected: a whole zip archive; the file "
             f"is truncated or something else. Delete it (`rm '{path}'`); {MEND}"
@@ -145,7 +177,7 @@ def _zip(path: Path) -> zipfile.ZipFile:
 
 def _first_look(path: Path) -> str:
     """Describe size and kind of a file that should have been an archive."""
-    with path.open("rb") as file:
+    with readable(path), open_regular(path) as file:
         head = file.read(64)
     size = f"{path.stat().st_size:,} bytes"
     if head.startswith(b"PK"):
@@ -181,7 +213,7 @@ def content(source: Source, name: str) -> bytes:
     """
     try:
         return source.read(name)
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+    except OSError as error:
+        raise wrong(source, name, error.strerror or str(error), "a whole file") from error
+    except FAULTS as error:
         raise wrong(source, name, str(error), "a whole file") from error
-    except (RuntimeError, NotImplementedError) as error:  # a damaged header looks like encryption
-        raise wrong(source, name, str(error), "a plain zip member") from error

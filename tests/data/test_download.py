@@ -159,7 +159,7 @@ def test_a_wrong_checksum_is_refused_and_nothing_is_kept(server: Server) -> None
 
 def test_an_archive_without_published_checksum_is_checked_by_its_own(server: Server) -> None:
     server.files[TRAINING_ARCHIVE] = _archive().replace(b"\x09\x0a\x0b", b"\x09\x0a\x00", 1)
-    with pytest.raises(DataError, match=r"not a whole zip archive \(CRC of GTSRB/image.ppm\)"):
+    with pytest.raises(DataError, match=r"not a whole zip archive \(GTSRB/image.ppm: Bad CRC"):
         download_gtsrb(base_url=server.url, checksums={TRAINING_ARCHIVE: None})
     assert not (archive_folder() / TRAINING_ARCHIVE).exists()
 
@@ -172,6 +172,44 @@ def test_a_damaged_archive_in_the_cache_is_fetched_again(server: Server, known: 
     checksums: dict[str, str | None] = _md5(_archive()) if known else {TEST_ARCHIVE: None}
     download_gtsrb(base_url=server.url, checksums=checksums)
     assert path.read_bytes() == _archive()
+
+
+def test_a_body_without_end_is_cut_off_and_not_kept(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "ARCHIVE_BYTES", len(_archive()) - 1)
+    with pytest.raises(DataError, match=r"download failed. Found: more than 10,\d+ bytes came"):
+        _fetch(server)
+    assert not list(archive_folder().glob("*.part"))
+    monkeypatch.setattr(download, "ARCHIVE_BYTES", len(_archive()))
+    assert _fetch(server) == _archive()
+
+
+def test_what_a_killed_download_left_is_removed_and_nothing_else(server: Server) -> None:
+    archive_folder().mkdir(parents=True)
+    kept = {"tmp", "tmpabcdefg", "tmpabcdefgh.zip", "atmpabcdefgh", "TMPabcdefgh"}
+    for name in ("tmpabcdefgh", "tmp_1x9_z0_", *kept):
+        (archive_folder() / name).touch()
+    _fetch(server)
+    assert {path.name for path in archive_folder().iterdir()} == {
+        *kept, TEST_ARCHIVE, "download.lock",
+    }  # fmt: skip
+
+
+def test_pooch_names_its_temporary_files_as_the_sweep_expects(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    fetch = download.resume
+
+    def looking(url: str, output_file: str, store: object) -> None:
+        seen.extend(path.name for path in archive_folder().iterdir())
+        fetch(url, output_file, store)
+
+    monkeypatch.setattr(download, "resume", looking)
+    _fetch(server)
+    seen.remove("download.lock")
+    assert [bool(download.POOCH_TEMPORARY.fullmatch(name)) for name in seen] == [True]
 
 
 def test_a_missing_file_on_the_server_names_address_cause_and_ways_out(server: Server) -> None:
