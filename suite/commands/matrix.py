@@ -15,7 +15,7 @@ from suite.commands.options import INTERRUPTED_STATUS, REGRESSION_STATUS, positi
 from suite.commands.outcomes import files_of, outcome_of, untried
 from suite.commands.processes import POLL_S, Run, start, stopped_together
 from suite.errors import RecordError
-from suite.files import file_digest, write_atomically
+from suite.files import file_digest, parse_json, read_within, write_atomically
 from suite.judge.compatibility import TIER, Evidence, Outcome
 from suite.locks import fault, lock_of, staleness
 from suite.releases import Release, chosen, read_releases
@@ -26,6 +26,7 @@ from suite.report.text import printable
 from suite.report.traps import traps_markdown
 from suite.store import read_records
 
+OUTCOME_BYTES = 100_000  # of what became of a row: a few words
 BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's is
 
 
@@ -121,11 +122,10 @@ def read_outcome(release: Release, records: Path) -> Outcome | None:
         RecordError: If the file is damaged.
     """
     path = records / release.name / "matrix.json"
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return Outcome(**content)
+        return Outcome(**parse_json(read_within(path, OUTCOME_BYTES)))
     except (OSError, ValueError, TypeError) as error:
         raise RecordError(f"{path} cannot be read: {error}. Remove it: a run makes it.") from error
 

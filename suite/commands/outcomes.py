@@ -6,7 +6,6 @@ read, so the standard library's XML parser will do; it is not given files of an 
 
 from __future__ import annotations
 
-import json
 import re
 import textwrap
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from suite.files import parse_json, read_within
 from suite.judge.compatibility import Outcome
 from suite.locks import Fault, one_line
 from suite.releases import Release
@@ -125,7 +125,7 @@ def untried(fault: Fault, *, lock_digest: str) -> Outcome:
 def nox_report(path: Path) -> NoxReport:
     """Read nox's report of one session; without succeeded if it is missing or damaged."""
     try:
-        session = json.loads(path.read_text(encoding="utf-8"))["sessions"][0]
+        session = parse_json(read_within(path, REPORT_BYTES))["sessions"][0]
         return NoxReport(session["result"] == "success", _short(session.get("reason") or ""))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return NoxReport()

@@ -33,6 +33,7 @@ from suite.data.sources import (
 )
 from suite.data.split import CLASSES, class_shares
 from suite.errors import DataError
+from suite.files import read_within
 from suite.networks.preprocessing import IMAGENET_DEVIATION, IMAGENET_MEAN, IMAGENET_MEAN_BGR
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ FORMATS = ("BMP", "JPEG", "PNG", "PPM")
 COLOURS = MappingProxyType({1: "L", 3: "RGB"})
 """Pillow's name of the colours, by the number of channels that a network takes."""
 
+IMAGE_BYTES = 1 << 28  # the most that Pillow decodes, 179 million pixels, hardly compressed
 DEEP_MODES = ("F", "I")  # of more than 8 bits a channel: Pillow would clip, not scale them
+LABEL_DIGITS = 5  # of a class in GTSRB's names: 00000 to 00042
 LAYOUT = "Expected: one folder a class, with images in it (bmp, jpg, png, ppm)."
 Pixels: TypeAlias = "NDArray[np.uint8]"
 """Images ``(n, height_px, width_px, channels)``, RGB or grey in [0, 255]."""
@@ -196,7 +199,7 @@ def _class_folders(root: Path) -> Listing:
     def read(names: Iterable[str]) -> Iterator[bytes]:
         for name in names:
             try:
-                yield (root / name).read_bytes()
+                yield read_within(root / name, IMAGE_BYTES)
             except OSError as error:
                 raise _unreadable(root / name, error) from error
 
@@ -279,7 +282,10 @@ def _gtsrb_test(root: Path) -> Listing:
             raise unexpected(truth, source.names, TRUTH_NAME)
         text = content(source, TRUTH_NAME).decode("ascii", errors="replace")
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=";")
-    labels = {str(row.get("Filename")): _label(str(row.get("ClassId"))) for row in rows}
+    try:
+        labels = {str(row.get("Filename")): _label(str(row.get("ClassId"))) for row in rows}
+    except csv.Error as error:
+        raise unexpected(truth, [], f"{TRUTH_NAME} as a table ({error})") from error
     with opened(test, TEST_FOLDER) as source:
         names = [name for name in source.names if name.endswith(".ppm")]
         missing = [name for name in names if labels.get(name) is None]
@@ -290,7 +296,8 @@ def _gtsrb_test(root: Path) -> Listing:
 
 def _label(text: str) -> int | None:
     """Read the class of GTSRB that `text` names; None if it names none."""
-    return int(text) if text.isdecimal() and int(text) < CLASSES else None
+    short = text.isdecimal() and len(text) <= LABEL_DIGITS
+    return int(text) if short and int(text) < CLASSES else None
 
 
 def _gtsrb(path: Path, folder: str, names: list[str], labels: NDArray[np.int64]) -> Listing:

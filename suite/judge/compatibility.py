@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 
 TIER = "small"
 OUTCOME_SCHEMA = 1
+OUTCOME_KINDS: Mapping[str, tuple[type, ...]] = {
+    "passed": (bool,),
+    "installs": (bool, type(None)),
+    "imports": (bool, type(None)),
+    "seconds": (float, int),
+    "reason": (str,),
+    "lock_digest": (str,),
+    "date": (str,),
+}
+"""The types that the fields of `Outcome` may have, as its JSON file may hold anything."""
+
 Fault: TypeAlias = "Callable[[Record], str]"
 """Says what is wrong with a record; empty text if it is as it should be."""
 
@@ -38,7 +49,7 @@ class Outcome:
         schema: Version of this layout, `OUTCOME_SCHEMA`.
 
     Raises:
-        ValueError: If `schema` is not `OUTCOME_SCHEMA`.
+        ValueError: If `schema` is not `OUTCOME_SCHEMA`, or a field is of another type.
     """
 
     passed: bool
@@ -52,7 +63,12 @@ class Outcome:
 
     def __post_init__(self) -> None:
         if self.schema != OUTCOME_SCHEMA:
-            raise ValueError(f"schema must be {OUTCOME_SCHEMA}. Received: {self.schema}")
+            raise ValueError(f"schema must be {OUTCOME_SCHEMA}. Received: {self.schema!r:.40}")
+        for name, kinds in OUTCOME_KINDS.items():
+            value = getattr(self, name)
+            if type(value) not in kinds or value != value:  # noqa: PLR0124 - NaN is no time
+                rule = " or ".join(kind.__name__ for kind in kinds)
+                raise ValueError(f"{name} must be of type {rule}. Received: {value!r:.40}")
 
 
 class Evidence(NamedTuple):

@@ -22,6 +22,7 @@ from suite.records import Record
 from suite.releases import Release
 from suite.report.pages import SECTION, markers, write_section
 from suite.store import store
+from tests.bounds import within
 
 BEGIN, END = markers(SECTION)
 ROWS = ("one", "bad", "two", "nightly")
@@ -211,11 +212,39 @@ def test_what_became_of_a_row_is_kept_with_the_digest_of_its_lock() -> None:
     assert 0 <= found.seconds < 30
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"schema": 1, "more": 2}'])
+BAD_OUTCOMES = ["{", "[]", "{}", '{"schema": 1, "more": 2}', "[" * 9_000, "\x00", " " * 200_000]
+
+
+@pytest.mark.parametrize("content", BAD_OUTCOMES, ids=range(len(BAD_OUTCOMES)))
 def test_a_damaged_outcome_is_named(content: str) -> None:
     run_matrix([release("one")], records=Path("records"))
     Path("records/one/matrix.json").write_text(content)
     with pytest.raises(RecordError, match=r"^records/one/matrix\.json cannot be read: "):
+        read_outcome(release("one"), Path("records"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("passed", 1), ("passed", None), ("installs", "yes"), ("imports", 0), ("seconds", "long"),
+        ("seconds", True), ("seconds", None), ("reason", None), ("reason", ["a"]),
+        ("lock_digest", {}), ("date", 20260101), ("seconds", 10**20),
+    ],
+)  # fmt: skip
+def test_an_outcome_whose_field_is_of_another_type_is_named(field: str, value: object) -> None:
+    run_matrix([release("one")], records=Path("records"))
+    path = Path("records/one/matrix.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    with pytest.raises(RecordError, match=rf"cannot be read: ({field} must be|the integer)"):
+        read_outcome(release("one"), Path("records"))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to(path)])
+def test_an_outcome_that_is_no_file_is_named_at_once(make: Callable[[Path], object]) -> None:
+    path = Path("records/one/matrix.json")
+    path.parent.mkdir(parents=True)
+    make(path)
+    with within(5), pytest.raises(RecordError, match=r"matrix\.json cannot be read: "):
         read_outcome(release("one"), Path("records"))
 
 

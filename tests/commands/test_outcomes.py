@@ -182,7 +182,9 @@ def test_a_row_whose_reports_all_say_so_has_passed(tmp_path: Path) -> None:
     assert (found.reason, found.seconds, found.lock_digest) == ("", 1.2, "sha256:1")
 
 
-@pytest.mark.parametrize("damaged", ["", "{", "[]", '{"sessions": []}', '{"sessions": [1]}'])
+@pytest.mark.parametrize(
+    "damaged", ["", "{", "[]", '{"sessions": []}', '{"sessions": [1]}', "[" * 9_000]
+)
 @pytest.mark.parametrize("name", ["made", "run"])
 def test_a_row_does_not_pass_without_a_report_of_nox(
     tmp_path: Path, name: str, damaged: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from suite.data.download import TRAINING_ARCHIVE
+from suite.data.download import TRAINING_ARCHIVE, TRUTH_ARCHIVE
 from suite.data.sources import TRAINING_FOLDER
 from suite.diagnose import images as module
 from suite.diagnose.images import INPUTS, as_fed, list_images, load_images
 from suite.errors import DataError
+from tests.bounds import within
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -232,3 +234,50 @@ def test_colour_inputs_of_a_grey_network_are_refused() -> None:
         as_fed(grey, "caffe")
     with pytest.raises(ValueError, match="inputs must be one of"):
         as_fed(grey, "-1..1")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (os.mkfifo, "it is a named pipe, expected a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is a device, expected a file"),
+        (lambda path: path.symlink_to("nothing"), "No such file"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+        (lambda path: sparse(path, 1 << 40), "it holds more than 268,435,456 bytes"),
+    ],
+    ids=["pipe", "device", "nothing", "circle", "endless"],
+)
+def test_what_is_no_image_file_is_refused_at_once(
+    root: Path, make: Callable[[Path], object], message: str
+) -> None:
+    make(root / "b" / "3.png")
+    listing = list_images(str(root))
+    with within(20), pytest.raises(DataError, match=rf"b/3.png: cannot be read \({message}"):
+        load_images(listing, **SIZE)
+
+
+def sparse(path: Path, size: int) -> None:
+    with path.open("wb") as file:
+        file.truncate(size)
+
+
+def test_folders_that_link_to_one_another_are_listed_once(root: Path) -> None:
+    before = list_images(str(root)).names
+    (root / "b" / "again").symlink_to(root)
+    with within(5):
+        assert list_images(str(root)).names == before
+
+
+def test_a_table_of_gtsrb_that_is_none_is_named(forged: Forged, write_archives: Write) -> None:
+    forged[TRUTH_ARCHIVE]["GT-final_test.csv"] = b'"' + b"x" * 200_000
+    with pytest.raises(DataError, match=r"GT-final_test.csv as a table \(field larger than"):
+        list_images(str(write_archives(forged)))
+
+
+def test_a_class_of_ten_thousand_digits_is_none(forged: Forged, write_archives: Write) -> None:
+    table = forged[TRUTH_ARCHIVE]["GT-final_test.csv"]
+    forged[TRUTH_ARCHIVE]["GT-final_test.csv"] = table.replace(
+        b";1\n", b";" + b"1" * 10_000 + b"\n"
+    )
+    with pytest.raises(DataError, match=r"a label for 00000.ppm"):
+        list_images(str(write_archives(forged)))
