@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import fcntl
 import hashlib
@@ -32,6 +33,7 @@ RECORD_BYTES = 16_000_000
 """What a record may hold at most: 80 times the largest that is stored, and twice what the longest
 training of any tier writes (61,250 steps, 6 curves, 20 bytes a number)."""
 
+TABLE_BYTES = 1_000_000  # of a table of bands or traps, which have some 20,000
 DEPTH = 32  # of nested JSON; a record has 5
 TOO_DEEP = f"it nests deeper than {DEPTH} levels"
 INTEGER_DIGITS = 19  # of the largest integer of 64 bits
@@ -135,6 +137,26 @@ def read_within(path: Path, limit: int) -> bytes:
     if len(content) > limit:
         raise OSError(errno.EFBIG, f"it holds more than {limit:,} bytes")
     return content
+
+
+def read_table(path: Path, columns: tuple[str, ...]) -> list[list[str]]:
+    """Read the rows of a comma-separated table below its header.
+
+    Raises:
+        ValueError: If it cannot be read, or has other columns; it names the row.
+    """
+    try:
+        text = read_within(path, TABLE_BYTES).decode("utf-8")
+        lines = list(csv.reader(io.StringIO(text, newline="")))
+    except (OSError, ValueError, csv.Error) as error:
+        raise ValueError(f"{path} must be a table in UTF-8. Received: {error}") from error
+    if not lines or tuple(lines[0]) != columns:
+        raise ValueError(f"{path} must have the columns {columns}. Received: {lines[:1]!r:.200}")
+    for number, line in enumerate(lines[1:], start=2):
+        if len(line) != len(columns):
+            rule = f"have {len(columns)} fields in each row"
+            raise ValueError(f"{path} must {rule}. Received: {line!r:.80} in row {number}")
+    return lines[1:]
 
 
 def parse_json(content: bytes) -> Any:

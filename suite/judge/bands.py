@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import math
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from suite.errors import RecordError
+from suite.files import read_table
 from suite.records import Record
 
 TABLE = Path(__file__).with_name("bands.csv")
@@ -104,13 +104,15 @@ def rows(path: Path = TABLE) -> tuple[Row, ...]:
     """Read the rows of a table of bands, in the order of the file.
 
     Raises:
-        ValueError: If the columns of the file are not the fields of `Row`.
+        ValueError: If the columns of the file are not the fields of `Row`, or a limit is no number.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        header, *lines = csv.reader(file)
-    if tuple(header) != Row._fields:
-        raise ValueError(f"{path} must have the columns {Row._fields}. Received: {header}")
-    return tuple(Row(*line) for line in lines)
+    found = tuple(Row(*line) for line in read_table(path, Row._fields))
+    for number, row in enumerate(found, start=2):
+        try:
+            _ = row.band
+        except ValueError as error:
+            raise ValueError(f"{path}, row {number} ({row.case!r:.80}): {error}") from error
+    return found
 
 
 def bands_of(record: Record) -> Mapping[str, Band]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from suite.judge.bands import Band, Row, bands, bands_of, rows, stack_of
 from suite.judge.metrics import METRICS
 from suite.records import Record
 from suite.tables import TIERS, table
+from tests.bounds import within
 
 MakeRecord = Callable[..., Record]
 STACKS = ("eager", "graph", "jax", "torch")
@@ -98,6 +100,38 @@ def test_an_empty_bound_is_none() -> None:
     assert row.band == Band(-math.inf, math.inf)
     assert row._replace(low="0.5").band == Band(0.5, math.inf)
     assert row._replace(high="0").band == Band(-math.inf, 0.0)
+
+
+HEADER = ",".join(Row._fields)
+BAD_TABLES = [
+    (b"", "must have the columns"),
+    (b"tier\n", "must have the columns"),
+    (b"\xff\xfe", "must be a table in UTF-8. Received: 'utf-8' codec"),
+    (b'"' + b"x" * 200_000, "must be a table in UTF-8. Received: field larger than"),
+    (b"x" * 1_100_000, "must be a table in UTF-8. Received: .*more than 1,000,000 bytes"),
+    (f"{HEADER}\na,b\n".encode(), "must have 8 fields in each row. Received: .* in row 2"),
+    (f"{HEADER}\n\n".encode(), "must have 8 fields in each row"),
+    (f"{HEADER}\n*,*,*,m,low,1,,\n".encode(), r"row 2 \('\*'\): could not convert"),
+    (f"{HEADER}\n*,*,*,m,2,1,,\n".encode(), "row 2 .*low must be at most high"),
+    (f"{HEADER}\n*,*,*,m,nan,1,,\n".encode(), "row 2 .*low must be at most high"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), BAD_TABLES, ids=range(len(BAD_TABLES)))
+def test_a_table_that_is_none_is_refused_when_it_is_read(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    path = tmp_path / "bands.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        rows(path)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_table_that_cannot_be_read_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "bands.csv")
+    with within(5), pytest.raises(ValueError, match="it is a named pipe"):
+        rows(tmp_path / "bands.csv")
 
 
 def test_a_table_with_other_columns_is_refused(tmp_path: Path) -> None:

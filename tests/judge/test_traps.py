@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from suite.errors import RecordError
 from suite.judge.traps import TRAPS, Trap, expected, generation, news, read_traps, unexpected
 from suite.measure.questions.trap_calls import OUTCOMES
 from suite.measure.questions.traps import CALLS
@@ -90,6 +93,52 @@ def test_a_table_with_other_columns_is_refused(tmp_path: Path) -> None:
     path.write_text("name,expected\nlr,1.14 honoured\n", encoding="utf-8")
     with pytest.raises(ValueError, match="must have the columns"):
         read_traps(path)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "lr,q,m,s", "lr,q,m,s,1.14 honoured,more", "lr,q,m,s,", "lr,q,m,s,1.14",
+        "lr,q,m,s,honoured", "lr,q,m,s,x.y honoured", "lr,q,m,s,2.0 raises; 1.14 honoured", "lr,q,m,s,1.14 a;",
+        "lr,q,m,s,1234567.0 raises", "lr,q,m,s,-1.0 raises",
+    ],
+)  # fmt: skip
+def test_a_row_that_is_none_is_refused_when_the_table_is_read(tmp_path: Path, row: str) -> None:
+    path = tmp_path / "traps.csv"
+    path.write_text(f"name,question,meaning,source,expected\n{row}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"traps\.csv.* must (have 5 fields|be such as)"):
+        read_traps(path)
+
+
+@pytest.mark.parametrize(
+    "versions",
+    [
+        {},
+        {"keras": "2.3.1"},
+        {"keras": "three"},
+        {"keras": [3]},
+        {"tensorflow": "1.2"},
+        {"keras": ""},
+    ],
+)
+def test_a_record_that_tells_no_version_is_named(
+    make_record: MakeRecord, versions: dict[str, Any]
+) -> None:
+    record = seen(make_record)
+    told = {**record.environment, "versions": versions}
+    with pytest.raises(RecordError, match=f"{record.name} of {record.release}: version"):
+        news(TRAPS[0], replace(record, environment=told))
+
+
+@pytest.mark.parametrize("change", [[], [{}], [{"trap": 1}], [{"trap": "NAME"}], None])
+def test_a_record_that_does_not_tell_what_a_trap_did_is_named(
+    make_record: MakeRecord, change: list[dict[str, Any]] | None
+) -> None:
+    record = seen(make_record)
+    rows = [*record.statistics, *record.statistics] if change is None else change
+    rows = [{**row, "trap": TRAPS[0].name} if row.get("trap") == "NAME" else row for row in rows]
+    with pytest.raises(RecordError, match=rf"rows on the trap {TRAPS[0].name}, expected one"):
+        news(TRAPS[0], replace(record, statistics=rows))
 
 
 def test_what_is_as_expected_is_no_news(make_record: MakeRecord) -> None:
