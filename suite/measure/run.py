@@ -10,10 +10,13 @@ import numpy as np
 from suite.cases import Case
 from suite.data import Dataset, Split, stratified_subset, without_leaked
 from suite.data.split import pixels
+from suite.errors import FixError
 from suite.measure.statistics import recompute_statistics
 from suite.measure.weights import initial_model
 from suite.networks.architectures import PRETRAINED_INPUTS
+from suite.networks.batch_norm import batch_norms, state_kept
 from suite.networks.fixes import Fixed, apply
+from suite.networks.phases import TRAINING
 from suite.networks.types import Images, Labels, Model
 from suite.stacks.protocol import Stack
 
@@ -67,9 +70,13 @@ def subsets(case: Case, dataset: Dataset, *, seed: int) -> tuple[Split, Split]:
 
 
 def fixed_training(run: Run) -> Fixed:
-    """Make the case's model with its initial weights and apply the fix to it."""
+    """Make the case's model with its initial weights and apply the fix to it.
+
+    Raises:
+        FixError: If this release cannot take the fix, or its attack would change no pixel.
+    """
     model = initial_model(run.stack, run.case, seed=run.seed, environment=run.environment)
-    return apply(
+    fixed = apply(
         run.case.fix,
         run.stack.keras,
         model,
@@ -79,6 +86,32 @@ def fixed_training(run: Run) -> Fixed:
         recompute=lambda fixed: recompute(run, fixed),
         inputs=PRETRAINED_INPUTS,
     )
+    if fixed.phases and fixed.phases.attack == TRAINING and any(batch_norms(fixed.branch)):
+        require_perturbing(run, fixed)
+    return fixed
+
+
+def require_perturbing(run: Run, fixed: Fixed) -> None:
+    """Refuse an attack in the training phase that changes no pixel of a batch.
+
+    CleverHans for JAX takes the gradient image by image. A BatchNorm that sees one value of each
+    image then puts out its beta, whatever the value, and no gradient comes back: the loss would
+    be the plain one under another name.
+
+    Raises:
+        FixError: If the images stay as they are.
+    """
+    images, _ = probe(run.train, fixed.batch_size)
+    with state_kept(fixed.branch):
+        network = run.stack.network(fixed.branch)
+        perturbed = network.craft(images, epsilon=run.case.epsilon, training=True)
+    if np.array_equal(perturbed, images):
+        raise FixError(
+            f"The fix {run.case.fix} attacks in the training phase, and that attack changes no "
+            f"pixel here: the case {run.case} would train on clean images alone. CleverHans for "
+            "JAX takes the gradient image by image, and a BatchNorm that sees one value of each "
+            "image lets none through. Take another release for this case, or larger images."
+        )
 
 
 def recompute(run: Run, model: Model) -> None:

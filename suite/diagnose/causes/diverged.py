@@ -117,4 +117,6 @@ def wrong_input_scale(found: Examination) -> Finding | None:
     if found.layers:
         words.append("The moving statistics are not to blame: they fit the images so scaled.")
     fix = "imagenet-inputs" if fed.scale.target == CAFFE else ""
+    if fix:
+        words.append(f'Or put that scale inside the network: the fix {fix}, with inputs="caffe".')
     return Finding(OTHER, "wrong input scale", "", fix, tuple(words))

@@ -32,6 +32,7 @@ def test_an_input_scale_that_fits_comes_before_the_statistics(
     finding = found(made, layers=stale_layers(), input_kl=0.05)
     assert (finding.cause, finding.fix) == ("wrong input scale", fix)
     assert f"fed as [0, 1] -> {target}" in finding.words[0]
+    assert any('imagenet-inputs, with inputs="caffe"' in text for text in finding.words) == bool(fix)
 
 
 def test_an_input_scale_under_which_statistics_do_not_fit_is_not_the_cause() -> None:
@@ -44,6 +45,26 @@ def test_exploded_weights_come_before_the_statistics_behind_them() -> None:
     made = trials(0.0, 1.2, trial(RESCALED, 1.2, layer="conv"))
     finding = found(made, layers=stale_layers(), weights=weights)
     assert finding[:3] == (DIVERGED, "exploded weights", "conv")
+
+
+def test_weights_exploded_where_scaling_them_back_helps_a_network_that_still_tells_something() -> (
+    None
+):
+    weights = (Weights("conv", True, 8.0), Weights("head", True, 1.2))
+    made = trials(0.3, 0.3, trial(RESCALED, 1.2, layer="conv"))
+    finding = found(made, weights=weights)
+    assert finding[:3] == (DIVERGED, "exploded weights", "conv")
+    assert "Scaled back, the network gives 1.20 nats." in finding.words
+    worse = trials(0.3, 1.3, trial(RESCALED, 0.8, layer="conv"))  # recomputed statistics do more
+    assert found(worse, weights=weights, layers=stale_layers()).verdict == STALE
+
+
+def test_sure_errors_that_scaling_back_cools_are_of_exploded_weights() -> None:
+    hot = trials(0.3, 0.3, trial(RESCALED, 0.3, layer="head"))
+    evaluation = hot[0].evaluation._replace(information_gain=-50.0)
+    weights = (Weights("conv", True, 1.0), Weights("head", True, 8.0))
+    finding = found((hot[0]._replace(evaluation=evaluation), *hot[1:]), weights=weights)
+    assert finding[:3] == (DIVERGED, "exploded weights", "head")
 
 
 def test_weights_that_are_large_but_mend_nothing_are_not_the_cause() -> None:
