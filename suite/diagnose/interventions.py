@@ -52,7 +52,7 @@ class Tried(NamedTuple):
 
 
 UNTRIED = Tried((), float("nan"))
-"""Of a network that nothing could mend."""
+"""Nothing was tried: nothing could mend the network."""
 
 
 class Given(NamedTuple):

@@ -101,6 +101,24 @@ def test_recomputed_statistics_are_those_of_the_images_and_are_put_back(
     assert hits.mean() > 0.9
 
 
+@pytest.mark.parametrize("bias", [False, True])
+def test_weights_are_divided_for_one_run_but_never_statistics(
+    keras: Keras, make: Make, data: Data, bias: bool
+) -> None:
+    model, halved = make(), make()
+    gamma, beta, *statistics = norms(halved)[1].get_weights()
+    factor = 0.5 if bias else 1.0
+    norms(halved)[1].set_weights([factor * gamma, factor * beta, *statistics])
+    kernel, offset = halved.get_layer("head").get_weights()
+    halved.get_layer("head").set_weights([kernel / 4, offset / 4 if bias else offset])
+    before = [np.array(weight) for weight in model.get_weights()]
+    factors = {"bn1": 2.0, "head": 4.0}
+    outputs = Network(model, keras).run_divided(data[0], factors, bias=bias)
+    expected = Network(halved, keras).run(data[0], training=False)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
+    assert_same(before, model.get_weights())
+
+
 def test_the_phase_of_each_layer_is_the_one_it_ran_in(keras: Keras, make: Make, data: Data) -> None:
     model = make()
     norms(model)[1].trainable = False

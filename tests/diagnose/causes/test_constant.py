@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from suite.diagnose.causes.rules import judge
-from suite.diagnose.found import CONSTANT, FEATURES, PIXELS, Unit, Weights
+from suite.diagnose.found import CONSTANT, FEATURES, OTHER, PIXELS, Unit, Weights
 from tests.diagnose.causes.examined import VAGUE, VARIED, blind, examined, found, trials
 
 
@@ -37,6 +37,9 @@ def test_a_bias_that_outweighs_the_images_is_a_dead_head() -> None:
     biased = VARIED._replace(centred_accuracy=0.9, marginal_distance=0.75)
     finding = found(trials(0.0, 0.0), predictions=biased)
     assert finding[:3] == (CONSTANT, "dead head", "head")
+    told = trials(0.0, 0.0)
+    several = told[0]._replace(evaluation=told[0].evaluation._replace(classes_predicted=2))
+    assert found((several, *told[1:]), predictions=biased).verdict == OTHER
 
 
 def test_sure_and_varied_predictions_that_do_not_match_tell_shuffled_labels() -> None:

@@ -32,7 +32,9 @@ def test_an_input_scale_that_fits_comes_before_the_statistics(
     finding = found(made, layers=stale_layers(), input_kl=0.05)
     assert (finding.cause, finding.fix) == ("wrong input scale", fix)
     assert f"fed as [0, 1] -> {target}" in finding.words[0]
-    assert any('imagenet-inputs, with inputs="caffe"' in text for text in finding.words) == bool(fix)
+    assert any('imagenet-inputs, with inputs="caffe"' in text for text in finding.words) == bool(
+        fix
+    )
 
 
 def test_an_input_scale_under_which_statistics_do_not_fit_is_not_the_cause() -> None:

@@ -44,7 +44,7 @@ def test_what_alone_restores_the_network_is_the_stale_part(
 
 
 def test_a_layer_that_alone_explains_it_is_the_bad_one() -> None:
-    layers = (layer("bn1"), layer("bn2", **STALE_LAYER), layer("bn3"))
+    layers = (layer("bn1", symmetric_kl=1.0), layer("bn2", **STALE_LAYER), layer("bn3"))
     parts = (
         trial(ONLY_MEANS, 1.2),
         trial(ONLY_VARIANCES, 0.1),
