@@ -166,8 +166,7 @@ def _zip(path: Path, stack: contextlib.ExitStack) -> zipfile.ZipFile:
         DataError: If it cannot be read, is none, or is larger than an official one can be.
     """
     try:
-        with readable(path):
-            return stack.enter_context(opened_archive(path))
+        return stack.enter_context(opened_archive(path))
     except FAULTS as error:
         raise DataError(
             f"{path}: {error}. Found: {_first_look(path)}. Expected: a whole zip archive; the file "

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from suite.data import Dataset
 from suite.data.download import TEST_ARCHIVE, TRAINING_ARCHIVE, TRUTH_ARCHIVE
-from suite.data.gtsrb import Expected
+from suite.data.gtsrb import Expected, load_verified
 from suite.data.sources import TEST_FOLDER, TRAINING_FOLDER
 
 if TYPE_CHECKING:
@@ -84,3 +85,17 @@ def write_tree(tmp_path: Path) -> Callable[[Forged], Path]:
         return root
 
     return write
+
+
+@pytest.fixture
+def load(
+    expected: Expected, write_archives: Callable[[Forged], Path]
+) -> Callable[[Forged], Dataset]:
+    """Return a function that writes the archives and loads them at 4x4 pixels."""
+    return lambda forged: load_verified(write_archives(forged), size_px=4, expected=expected)
+
+
+def edit(members: dict[str, bytes], name: str, old: bytes, new: bytes) -> None:
+    """Replace the first `old` in one member of an archive; it must be there."""
+    assert old in members[name]
+    members[name] = members[name].replace(old, new, 1)

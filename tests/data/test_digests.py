@@ -198,9 +198,9 @@ def test_the_status_of_a_tree_follows_every_image_and_table(
 ) -> None:
     root = write_tree(forged)
     seen = {source_status(root), source_digest(root)}
-    image = root / TEST_FOLDER / "00000.ppm"
+    image = root / TEST_FOLDER / "00002.ppm"
     for change in (
-        lambda: image.rename(image.with_name("00009.ppm")),
+        lambda: image.rename(image.with_name("00009.ppm")),  # the last one, still
         (root / "new.csv").touch,
         lambda: (root / "new.csv").write_text("1"),
     ):

@@ -13,7 +13,7 @@ from suite.data import sources
 from suite.data.archives import MEMBER_BYTES
 from suite.data.download import TEST_ARCHIVE, TRAINING_ARCHIVE, TRUTH_ARCHIVE
 from suite.data.gtsrb import Expected, load_verified
-from suite.data.sources import TEST_FOLDER, TRAINING_FOLDER
+from suite.data.sources import TEST_FOLDER, TRAINING_FOLDER, content, opened
 from suite.errors import DataError
 from tests.bounds import within
 
@@ -55,8 +55,8 @@ def test_a_member_of_zeros_without_end_is_named_and_not_unpacked(
     root = write_archives(forged)
     forged[archive][name] = bytes(60_000_000)
     with zipfile.ZipFile(root / archive, "w", zipfile.ZIP_DEFLATED) as rewritten:
-        for member, content in forged[archive].items():
-            rewritten.writestr(member, content)
+        for member, held in forged[archive].items():
+            rewritten.writestr(member, held)
     _refused(root, expected, rf"{name} is damaged.*60,000,000 bytes, expected at most 1,048,576")
 
 
@@ -127,6 +127,19 @@ def test_what_is_no_image_or_table_is_refused_at_once(
     plant(tree / name)
     missing = r"GTSRB_Final_Test_GT.zip is missing"  # a link to nothing is not there
     _refused(tree, expected, f"{message}|{missing}" if name == "GT-final_test.csv" else message)
+
+
+@pytest.mark.parametrize("name", [IMAGE, "GT-final_test.csv"])
+@pytest.mark.parametrize(("plant", "message"), PLANTED[:2] + PLANTED[4:])
+def test_what_was_exchanged_after_it_was_listed_is_refused_at_once(
+    tree: Path, name: str, plant: Callable[[Path], object], message: str
+) -> None:
+    place = tree / TRAINING_FOLDER if name == IMAGE else tree / name
+    with opened(place, TRAINING_FOLDER) as source:
+        plant(tree / name)
+        inside = os.path.relpath(tree / name, source.path)
+        with within(10, megabytes=20), pytest.raises(DataError, match=message):
+            content(source, inside)
 
 
 @pytest.mark.parametrize("links", [1, 2, 5])

@@ -99,7 +99,8 @@ def test_a_table_with_other_columns_is_refused(tmp_path: Path) -> None:
     "row",
     [
         "lr,q,m,s", "lr,q,m,s,1.14 honoured,more", "lr,q,m,s,", "lr,q,m,s,1.14",
-        "lr,q,m,s,honoured", "lr,q,m,s,x.y honoured", "lr,q,m,s,2.0 raises; 1.14 honoured", "lr,q,m,s,1.14 a;",
+        "lr,q,m,s,honoured", "lr,q,m,s,x.y honoured", "lr,q,m,s,2.0 raises; 1.14 honoured",
+        "lr,q,m,s,1.14 a;",
         "lr,q,m,s,1234567.0 raises", "lr,q,m,s,-1.0 raises",
     ],
 )  # fmt: skip
