@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import itertools
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -161,8 +162,19 @@ def step(
     *,
     epsilon: float,
     ways: Ways,
+    read: tuple[Arrays, Arrays] | None = None,
 ) -> Step:
-    """Return what a step of `foreign_model` does, pass by pass."""
+    """Return what a step of `foreign_model` does, pass by pass.
+
+    Args:
+        model: Gives the weights and the statistics that the step starts from.
+        images: ``(batch, 8, 8, 3)`` in [0, 1].
+        labels: ``(batch,)``.
+        phases: Of each pass; None is the plain loss.
+        epsilon: In the max norm.
+        ways: Those of the stack.
+        read: The moving statistics that attack and adversarial pass read, where not as usual.
+    """
     weights, old = parts(model)
     momentum, updates = float(model.get_layer("bn").momentum), []
 
@@ -171,22 +183,44 @@ def step(
 
     batch = moments(features(weights, images), ways.ddof)
     training = phases is None or phases.clean == TRAINING
-    clean = forward_and_back(weights, images, labels, None if training else seen())
+    passes = [forward_and_back(weights, images, labels, None if training else seen())]
     updates += [batch] * (ways.clean_updates(phases) if training else 0)
-    passes = [clean]
     if phases is not None:
         training = phases.attack == TRAINING
-        given = None if training else seen()
-        perturbed = fgsm(weights, images, given, epsilon=epsilon, alone=ways.alone and training)
+        given = None if training else (read[0] if read else seen())
+        alone = ways.alone and training
+        perturbed = fgsm(weights, images, given, epsilon=epsilon, alone=alone)
         updates += [batch] * (ways.attack_updates if training else 0)
         by, updating = ADVERSARIAL[phases.adversarial]
-        normalising = {OWN: None, CLEAN: batch, MOVING: seen()}[by]
+        normalising = {OWN: None, CLEAN: batch, MOVING: read[1] if read else seen()}[by]
         passes.append(forward_and_back(weights, perturbed, labels, normalising))
         updates += [moments(features(weights, perturbed), ways.ddof)] * updating
     ces = [each.ce for each in passes]
     gradients = [sum(each) / len(passes) for each in zip(*(made.to_weights for made in passes))]
     statistics = _updated(old, updates, momentum, at_once=ways.at_once(phases))
     return Step([float(np.mean(ces)), *ces], gradients, statistics)
+
+
+def possible_steps(
+    model: Model, images: Images, labels: Labels, phases: Phases | None, **how: Any
+) -> list[Step]:
+    """Return what a step may do: in a graph of TensorFlow 1 reads come before or after updates.
+
+    Under the intended phases both updates of mean and variance, each on its own, may come before
+    what the attack and the adversarial pass read of them.
+    """
+    usual = step(model, images, labels, phases, **how)
+    if not how["ways"].graph or phases != PHASES["intended"]:
+        return [usual]
+    weights, old = parts(model)
+    ways, momentum = how["ways"], float(model.get_layer("bn").momentum)
+    batch = moments(features(weights, images), ways.ddof)
+    states = [old, moved(old, batch, momentum), moved(moved(old, batch, momentum), batch, momentum)]
+    reads = [[mean, variance] for mean, _ in states for _, variance in states]
+    return [
+        step(model, images, labels, phases, read=read, **how)
+        for read in itertools.product(reads, repeat=2)
+    ]
 
 
 def _updated(old: Arrays, updates: list[Arrays], momentum: float, *, at_once: bool) -> Arrays:

