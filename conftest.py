@@ -63,7 +63,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Prepare the lists of what was measured, judged and left without an answer."""
+    """End with the nox that started it; prepare the lists of what was measured and judged."""
+    machine.end_with_parent()
     config.stash[VERDICTS] = []
     config.stash[RECORDS] = {}
     config.stash[UNANSWERED] = []

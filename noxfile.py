@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import nox
@@ -36,12 +40,38 @@ GIVEN = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
 ROW = (
     ROWS.get(GIVEN[0], DEFAULT) if GIVEN else DEFAULT
 )  # a session's Python is fixed when it is made
-ENVIRONMENT = {  # the Keras that runs is the row's choice, not the user's
-    "TF_CPP_MIN_LOG_LEVEL": "2",
-    "PYTHONWARNINGS": "default",
-    "KERAS_BACKEND": "tensorflow",
-    "TF_USE_LEGACY_KERAS": None,
-}
+
+# A command of a session sees these environment variables alone. Those that may decide a number are
+# in the keys of records: drivers need LD_LIBRARY_PATH, some machines the two of OpenBLAS.
+PASSED = (
+    "CI", "COLUMNS", "CUDA_VISIBLE_DEVICES", "CURL_CA_BUNDLE", "FORCE_COLOR", "GTSRB_ORIGINALS",
+    "GTSRB_ROOT", "HOME", "LANG", "LC_*", "LD_LIBRARY_PATH", "LINES", "LOGNAME", "NO_COLOR",
+    "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONIOENCODING",
+    "PYTHONUNBUFFERED", "PYTHONUTF8", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE",
+    "SUITE_CACHE", "TERM", "TMPDIR", "TZ", "USER", "XDG_*", "*_PROXY", "*_proxy",
+)  # fmt: skip
+FETCHING = (  # what installs, and what starts nox once more, sees these too
+    "NETRC", "NOX_DEFAULT_VENV_BACKEND", "PIP_CACHE_DIR", "PIP_CERT", "PIP_CLIENT_CERT",
+    "PIP_CONFIG_FILE", "PIP_DEFAULT_TIMEOUT", "PIP_DISABLE_PIP_VERSION_CHECK",
+    "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_KEYRING_PROVIDER",
+    "PIP_NO_INDEX", "PIP_PROXY", "PIP_RETRIES", "PIP_TRUSTED_HOST", "PYENV_ROOT", "UV_CACHE_DIR",
+    "UV_CONCURRENT_*", "UV_CONFIG_FILE", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS", "UV_HTTP_*", "UV_INDEX*", "UV_INSECURE_HOST", "UV_KEYRING_PROVIDER",
+    "UV_LINK_MODE", "UV_NATIVE_TLS", "UV_NO_CACHE", "UV_NO_INDEX", "UV_OFFLINE",
+    "UV_PYTHON_DOWNLOADS*", "UV_PYTHON_INSTALL_*", "UV_PYTHON_PREFERENCE", "UV_SYSTEM_CERTS",
+)  # fmt: skip
+MISSED = ("CUDA_*", "JAX_*", "KERAS_*", "MKL_*", "OMP_*", "ONEDNN_*", "PYTEST_*", "PYTHONPATH",
+    "TF_*", "TORCH_*", "XLA_*")  # fmt: skip
+STATED = {"PYTHONNOUSERSITE": "1", "PYTHONWARNINGS": "default", "TF_CPP_MIN_LOG_LEVEL": "2"}
+KERAS = {"KERAS_BACKEND": "tensorflow"}  # the Keras that runs is the row's choice, not the user's
+STAMP = "installed.txt"  # in an environment: which lock files it was installed from
+
+LABELS = ("--release", "--lock", "--tier")
+NOT_HERE = (
+    "{} is the session's own: one release's numbers would be stored as another's. Run the session "
+    'of what you want: quickstart, "benchmarks(ROW)" for the small tier, study -- ROW, '
+    '"gpu-benchmarks(ROW)" for the full tier'
+)
 STACK_TESTS = [
     "tests/stacks",
     "tests/networks/test_fixes.py",
@@ -58,18 +88,109 @@ NO_GPU = (
 Row = dict[str, Any]
 
 
+def passed(*patterns: str) -> dict[str, str]:
+    """Pick the user's environment variables that a command may see."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+    }
+
+
+def run(
+    session: nox.Session, *command: str, env: dict[str, str] | None = None, fetches: bool = False
+) -> None:
+    """Run a command in a stated environment, with a Keras that finds no settings of the user's."""
+    seen = passed(*PASSED, *(FETCHING if fetches else ()))
+    missed = sorted({*passed(*MISSED)} - {*seen})
+    if missed and env:
+        session.log(f"not passed on: {', '.join(missed)}")
+    with TemporaryDirectory(prefix="keras-") as home:
+        own = {"KERAS_HOME": home, "SUITE_PARENT": str(os.getpid())}
+        env = {**seen, **STATED, **own, **(env or {})}
+        session.run(*command, env=env, include_outer_env=False)
+
+
 def install(session: nox.Session, *locks: str, find_links: str = "") -> None:
-    """Install exactly what the lock files list, byte code compiled (imports take a third)."""
-    missing = [lock for lock in locks if not Path("locks", f"{lock}.txt").exists()]
+    """Make the environment exactly what the lock files list, if it is not so already."""
+    files = [Path("locks", f"{lock}.txt") for lock in locks]
+    missing = [file for file in files if not file.exists()]
     if missing:
-        session.error(f"locks/{missing[0]}.txt is missing: make it with `nox -s lock -- NAME`")
-    files = [argument for lock in locks for argument in ("-r", f"locks/{lock}.txt")]
-    env = {"UV_COMPILE_BYTECODE": "1"}
+        session.error(f"{missing[0]} is missing: make it with `nox -s lock -- NAME`")
+    install_files(session, *files, find_links=find_links)
+
+
+def install_files(session: nox.Session, *files: Path, find_links: str = "") -> None:
+    """Install exactly what the files list, byte code compiled (imports take a third)."""
+    place = session.virtualenv
+    folder = Path(place.location) if isinstance(place, VirtualEnv) else None
+    if folder and is_installed(folder, *files):
+        session.log(f"installed already: {', '.join(map(str, files))}")
+        return
+    env = {**passed(*PASSED, *FETCHING), "UV_COMPILE_BYTECODE": "1"}
     if find_links:  # wheels that PyPI does not have: where this machine keeps its own goes first
         own = os.environ.get("UV_FIND_LINKS") or os.environ.get("PIP_FIND_LINKS")
         env["UV_FIND_LINKS"] = own or find_links
     exact = ["--exact"] if session.venv_backend == "uv" else []  # removes what no lock lists
-    session.install("--require-hashes", "--no-deps", *exact, *files, env=env)
+    arguments = [argument for file in files for argument in ("-r", str(file))]
+    options = ("--require-hashes", "--no-deps", *exact)
+    session.install(*options, *arguments, env=env, include_outer_env=False)
+    if folder:
+        remove_others(session, folder, *files)
+        if versions(folder) == pins(*files):  # not so after `nox --no-install`
+            (folder / STAMP).write_text(stamp(folder, *files))
+
+
+def is_installed(folder: Path, *files: Path) -> bool:
+    """True where an environment was installed from these files and still holds what they list."""
+    made_from = folder / STAMP
+    known = made_from.exists() and made_from.read_text() == stamp(folder, *files)
+    return known and versions(folder) == pins(*files)
+
+
+def stamp(folder: Path, *files: Path) -> str:
+    """Write down the Python of an environment and the digests of lock files."""
+    python = re.search(r"^version_info = .*$", (folder / "pyvenv.cfg").read_text(), re.MULTILINE)
+    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return "\n".join([python[0] if python else "", *digests, ""])
+
+
+def pins(*files: Path) -> dict[str, str]:
+    """Read the versions that lock files list."""
+    listed = (re.findall(r"(?m)^([\w.-]+)==(\S+)", file.read_text()) for file in files)
+    return dict(pair for pairs in listed for pair in pairs)
+
+
+def versions(folder: Path) -> dict[str, str]:
+    """List the versions in an environment; pip, which virtualenv needs to install, is none."""
+    names = (info.stem.rpartition("-") for info in folder.glob("lib/*/*/*.dist-info"))
+    found = {re.sub(r"[-_.]+", "-", name).lower(): version for name, _, version in names}
+    return {name: version for name, version in found.items() if name != "pip"}
+
+
+def remove_others(session: nox.Session, folder: Path, *files: Path) -> None:
+    """Remove what no file lists: packages, as uv does by itself, and what runs at every start."""
+    others = sorted(set(versions(folder)) - set(pins(*files)))
+    if others:
+        session.run_install("python", "-m", "pip", "uninstall", "--yes", *others)
+    for path in folder.glob("lib/*/site-packages/**/_virtualenv.*"):  # for installs with distutils
+        path.unlink()
+
+
+def install_uv(session: nox.Session, *, alone: bool) -> None:
+    """Install the uv that the lock of the tools pins; `alone` if nothing else is to be there."""
+    tools = Path("locks", "tools.txt")
+    found = re.search(r"^uv==.*?(?=^\S|\Z)", tools.read_text(), re.MULTILINE | re.DOTALL)
+    if not found:
+        session.error(f"{tools} pins no uv: restore it from version control")
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "uv.txt")
+        file.write_text(found[0])
+        if alone:
+            install_files(session, file)
+        else:
+            env = passed(*PASSED, *FETCHING)
+            session.install("--require-hashes", "-r", str(file), env=env, include_outer_env=False)
 
 
 def renew_if_python_changed(session: nox.Session) -> None:
@@ -82,26 +203,36 @@ def renew_if_python_changed(session: nox.Session) -> None:
             place.create()
 
 
-def install_release(session: nox.Session, row: Row, lock: str) -> dict[str, Any]:
+def install_release(session: nox.Session, row: Row, lock: str) -> dict[str, str]:
     """Install one row of the release table; give the environment variables that it runs with."""
     renew_if_python_changed(session)
     if row.get("unpinned"):  # resolved anew each time; its lock is not committed
-        session.install("uv")
-        session.run_install("python", "-m", "suite", "lock", "--upgrade", row["name"])
+        install_uv(session, alone=False)
+        command = ("python", "-m", "suite", "lock", "--upgrade", row["name"])
+        env = {**passed(*PASSED, *FETCHING), **STATED}
+        session.run_install(*command, env=env, include_outer_env=False)
     install(session, lock, find_links=row.get("find-links", ""))
-    return {**ENVIRONMENT, **row.get("env", {})}
+    return {**KERAS, **row.get("env", {})}
 
 
-def run_pytest(session: nox.Session, *arguments: str, env: dict[str, Any]) -> None:
+def run_pytest(session: nox.Session, *arguments: str, env: dict[str, str]) -> None:
     """Run pytest; what another release's framework warns of is no error."""
-    session.run("python", "-m", "pytest", "-W", "default", *arguments, env=env)
+    run(session, "python", "-m", "pytest", "-W", "default", *arguments, env=env)
+
+
+def refuse_labels(session: nox.Session, given: list[str]) -> None:
+    """Stop where an option would name another release, lock or tier than the session's."""
+    for option in given:
+        if option.partition("=")[0] in LABELS or option.startswith("@"):  # a file of options
+            session.error(NOT_HERE.format(option))
 
 
 def benchmark(session: nox.Session, row: Row, *more: str, lock: str, tier: str) -> None:
     """Run the benchmarks of one tier in the environment of one release."""
+    refuse_labels(session, [*more])
     env = install_release(session, row, lock)
-    options = ("--release", row["name"], "--lock", f"locks/{lock}.txt", "--tier", tier)
-    run_pytest(session, "benchmarks", *options, *more, env=env)
+    labels = ("--release", row["name"], "--lock", f"locks/{lock}.txt", "--tier", tier)
+    run_pytest(session, "benchmarks", *more, *labels, env=env)  # the last one counts
 
 
 def for_one_row(function: Callable[..., None]) -> Callable[..., None]:
@@ -138,7 +269,7 @@ def require_gpu(session: nox.Session, row: Row) -> None:
 def tests(session: nox.Session) -> None:
     """Test the suite itself (minutes; no data set needed)."""
     install(session, DEFAULT["name"], "tools")
-    session.run("python", "-m", "pytest", *session.posargs, env=ENVIRONMENT)
+    run(session, "python", "-m", "pytest", *session.posargs, env=KERAS)
 
 
 @nox.session(name="stack-tests", python=ROW["python"])
@@ -154,10 +285,10 @@ def stack_tests(session: nox.Session, row: Row = ROW) -> None:
 def lint(session: nox.Session) -> None:
     """Check style, types and the import contracts."""
     install(session, "tools")
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
-    session.run("mypy")
-    session.run("lint-imports")
+    run(session, "ruff", "check", ".")
+    run(session, "ruff", "format", "--check", ".")
+    run(session, "mypy")
+    run(session, "lint-imports")
 
 
 @nox.session
@@ -192,61 +323,62 @@ def study(session: nox.Session, row: Row = ROW) -> None:
 @nox.session
 def matrix(session: nox.Session) -> None:
     """Run the small tier on every release: -- [--rows A,B] [--jobs N] [OPTIONS]."""
+    refuse_labels(session, session.posargs)
     install(session, "tools")
-    session.run("python", "-m", "suite", "matrix", *session.posargs)
+    run(session, "python", "-m", "suite", "matrix", *session.posargs, fetches=True)
 
 
 @nox.session
 def compare(session: nox.Session) -> None:
     """Compare the records with the stored baselines; fail on a regression."""
     install(session, "tools")
-    session.run("python", "-m", "suite", "compare", *session.posargs)
+    run(session, "python", "-m", "suite", "compare", *session.posargs)
 
 
 @nox.session
 def parity(session: nox.Session) -> None:
     """Compare the first training steps of the releases that have records."""
     install(session, "tools")
-    session.run("python", "-m", "suite", "parity", *session.posargs)
+    run(session, "python", "-m", "suite", "parity", *session.posargs)
 
 
 @nox.session(name="fix-table")
 def fix_table(session: nox.Session) -> None:
     """Compare the fixes and judge the published claims, from records."""
     install(session, "tools")
-    session.run("python", "-m", "suite", "study", *session.posargs)
+    run(session, "python", "-m", "suite", "study", *session.posargs)
 
 
 @nox.session
 def results(session: nox.Session) -> None:
     """Show what every network reaches, from stored records."""
     install(session, "tools")
-    session.run("python", "-m", "suite", "results", *session.posargs)
+    run(session, "python", "-m", "suite", "results", *session.posargs)
 
 
 @nox.session
 def diagnose(session: nox.Session) -> None:
     """Find out why a network of your own does not train: -- MODEL --data DIR."""
     install(session, DEFAULT["name"], "tools")
-    session.run("python", "-m", "suite", "diagnose", *session.posargs, env=ENVIRONMENT)
+    run(session, "python", "-m", "suite", "diagnose", *session.posargs, env=KERAS)
 
 
 @nox.session
 def rebaseline(session: nox.Session) -> None:
     """Make a release's records its baseline: -- --release NAME --tier TIER."""
     install(session, "tools")
-    session.run("python", "-m", "suite", "rebaseline", *session.posargs)
+    run(session, "python", "-m", "suite", "rebaseline", *session.posargs)
 
 
 @nox.session
 def data(session: nox.Session) -> None:
     """Download GTSRB's official archives into the cache and check them."""
     install(session, "tools")
-    session.run("python", "-m", "suite", "data", *session.posargs)
+    run(session, "python", "-m", "suite", "data", *session.posargs)
 
 
 @nox.session
 def lock(session: nox.Session) -> None:
     """Resolve the release table into locks/*.txt: -- [NAME]; find stale ones: -- --check."""
-    session.install("uv")
-    session.run("python", "-m", "suite", "lock", *session.posargs)
+    install_uv(session, alone=True)
+    run(session, "python", "-m", "suite", "lock", *session.posargs, fetches=True)

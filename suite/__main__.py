@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from suite.commands.options import ERROR_STATUS, INTERRUPTED_STATUS, explained
+from suite.machine import end_with_parent
 from suite.report.text import printable
 
 COMMANDS = {
@@ -111,4 +112,5 @@ def _tell(error: Exception, *, debug: bool) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     sys.exit(main())

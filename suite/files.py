@@ -36,6 +36,7 @@ training of any tier writes (61,250 steps, 6 curves, 20 bytes a number)."""
 TABLE_BYTES = 1_000_000  # of a table of bands or traps, which have some 20,000
 DEPTH = 32  # of nested JSON; a record has 5
 TOO_DEEP = f"it nests deeper than {DEPTH} levels"
+NESTING = frozenset((dict, list))
 INTEGER_DIGITS = 19  # of the largest integer of 64 bits
 CHUNK_BYTES = 1 << 20
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")  # `_locked` names its files so
@@ -223,7 +224,7 @@ def _nests(value: Any, depth: int) -> bool:
     if depth < 1:
         return True
     items = value.values() if isinstance(value, dict) else value
-    if not {dict, list} & set(map(type, items)):  # a curve has thousands of numbers
+    if NESTING.isdisjoint(map(type, items)):  # a curve has thousands of numbers
         return False
     return any(_nests(item, depth - 1) for item in items)
 

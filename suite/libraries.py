@@ -31,8 +31,8 @@ INSTALLER = "pip"  # virtualenv puts it into an environment; it computes nothing
 RECORD_BYTES = 32_000_000  # of a package's list of files, or of what is kept of an environment
 STORE = "suite-files.json"  # beside the libraries: it goes with the environment
 SHOWN = 3  # faults that a message names
-_BYTE_CODE = re.compile(r"\.pyc(\.\d+)?$")  # with a number while Python writes it
-_PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==(\S+)", re.MULTILINE)
+BYTE_CODE = re.compile(r"\.pyc(\.\d+)?$")  # with a number while Python writes it
+PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==(\S+)", re.MULTILINE)
 
 
 class Entry(NamedTuple):
@@ -65,7 +65,7 @@ def read_pins(lock: Path) -> dict[str, str]:
     Raises:
         RecordError: If it cannot be read.
     """
-    return dict(_PIN.findall(read_bytes(lock).decode("utf-8", "replace")))
+    return dict(PIN.findall(read_bytes(lock).decode("utf-8", "replace")))
 
 
 def installed(folder: Path) -> dict[str, str]:
@@ -208,7 +208,7 @@ def _compiled(present: Iterable[str], owned: Mapping[str, object]) -> Iterator[s
     for path in present:
         place, cached, name = path.rpartition("__pycache__/")
         source = f"{place}{name.partition('.')[0]}.py"
-        if cached and _BYTE_CODE.search(name) and source in owned:
+        if cached and BYTE_CODE.search(name) and source in owned:
             yield path
 
 

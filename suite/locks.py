@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from suite.errors import ReleaseError
-from suite.files import file_digest
+from suite.files import file_digest, write_atomically
+from suite.libraries import PIN, read_pins
 from suite.releases import PROJECT, TABLES, Release, read_project, read_releases
 
 LOCKS = Path("locks")
@@ -37,7 +38,6 @@ OPTIONS = (
 NO_UV = "uv is missing, which resolves the locks: install it with `pip install uv`"
 
 _HEADER = re.compile(r"# inputs (\w+)\n# content (\w+)\n")
-_PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==(\S+)", re.MULTILINE)
 
 
 class Lock(NamedTuple):
@@ -91,8 +91,8 @@ def update(locks: Sequence[Lock], *, upgrade: bool = False) -> list[str]:
         except ReleaseError as error:
             problems.append(str(error))
             continue
-        _write(lock.path, text)
-        print(f"{lock.path}: {len(_PIN.findall(text))} packages")
+        write_atomically(lock.path, text.encode())
+        print(f"{lock.path}: {len(PIN.findall(text))} packages")
     return problems
 
 
@@ -112,7 +112,7 @@ def fault(lock: Lock) -> Fault | None:
     if not _has_uv():
         return Fault(f"{reason}; {NO_UV}")
     try:
-        changes = _changes(pins_of(lock.path), dict(_PIN.findall(resolved(lock))))
+        changes = _changes(pins_of(lock.path), dict(PIN.findall(resolved(lock))))
     except ReleaseError as error:
         return Fault(f"{reason}; {error}", unresolvable=True)
     return Fault(f"{reason}{changes}. Run `nox -s lock -- {_row(lock)}`")
@@ -240,7 +240,7 @@ def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> str:
 
 def pins_of(path: Path) -> dict[str, str]:
     """Read the versions that a lock file holds; none if there is no file."""
-    return dict(_PIN.findall(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    return read_pins(path) if path.exists() else {}
 
 
 def _row(lock: Lock) -> str:
@@ -250,11 +250,3 @@ def _row(lock: Lock) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a lock: the whole file or nothing."""
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

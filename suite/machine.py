@@ -1,17 +1,17 @@
-"""The machine that a record is made on, and the memory that this process uses."""
+"""The machine that a record is made on, and what this process uses of it."""
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import os
 import platform
 import re
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-import cpuinfo
 
 if sys.version_info >= (3, 8):
     from importlib import metadata
@@ -19,6 +19,12 @@ else:
     import importlib_metadata as metadata
 
 GIB = 2**30
+PARENT = "SUITE_PARENT"
+"""Environment variable with the process that a command must not outlive; nox's sessions set it."""
+
+PR_SET_PDEATHSIG = 1  # of prctl(2)
+VECTORS = ("sse", "ssse", "avx", "fma", "f16c", "amx", "vnni")
+"""How the names of the instructions begin that libraries choose their kernels by."""
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
@@ -34,6 +40,8 @@ def versions(names: Iterable[str]) -> dict[str, str]:
 @functools.lru_cache(maxsize=None)
 def cpu_name() -> str:
     """Read the processor's brand name."""
+    import cpuinfo  # noqa: PLC0415 - some commands run where it is not installed
+
     return str(cpuinfo.get_cpu_info().get("brand_raw", platform.processor()))
 
 
@@ -53,6 +61,29 @@ def describe(gpus: Sequence[str]) -> dict[str, str | int | float | list[str]]:
     }
     digest = hashlib.sha256(repr(sorted(parts.items())).encode()).hexdigest()
     return {**parts, "fingerprint": digest[:16]}
+
+
+def instructions() -> str:
+    """List the vector instructions that the processor offers; empty if the system is silent.
+
+    Libraries choose their kernels by them, and other kernels round otherwise.
+    """
+    found = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    names = set(found[1].split()) if found else set()
+    return " ".join(sorted(name for name in names if name.startswith(VECTORS)))
+
+
+def end_with_parent() -> None:
+    """End this process by SIGTERM when the process that `PARENT` names ends, even if it is killed.
+
+    The variable is taken away: it is not meant for processes that this one starts.
+    """
+    parent = os.environ.pop(PARENT, "")
+    if not parent.isdecimal():
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != int(parent):  # it ended before this was asked for
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def reset_peak_memory() -> bool:

@@ -13,8 +13,12 @@ from typing import Any
 
 SCHEMA_VERSION = 1  # of the layout of `Record`
 DIGESTS = ("data_digest", "lock_digest", "code_digest")  # that every environment has
+MADE = ("surrogate_digest",)
+"""Digests of what a run made itself: its key covers all that they were made from, not them."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
 _KEY = re.compile(r"[0-9a-f]{64}")
+LEAVES = (float, int)  # thousands in a curve, which need no copy
 NOT_FINITE = ("nan", "inf", "-inf")  # strict JSON has no such numbers: they are kept as strings
 
 
@@ -81,12 +85,14 @@ class Record:
 def record_key(settings: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
     """Compute the hex digest of everything that decides a result, except the seed.
 
-    Of the machine only the fingerprint counts; of the rest of the environment, everything.
+    Of the machine only the fingerprint counts; of the rest of the environment, everything but
+    what is `MADE`.
     """
     machine = environment["machine"]["fingerprint"]
+    given = {name: value for name, value in environment.items() if name not in MADE}
     decisive = {
         "settings": _plain(settings, "settings"),
-        "environment": _plain({**environment, "machine": machine}, "environment"),
+        "environment": _plain({**given, "machine": machine}, "environment"),
     }
     return json_digest(encoded(decisive))
 
@@ -113,9 +119,12 @@ def _plain(value: Any, name: str) -> Any:
         ValueError: If it holds anything else.
     """
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: _plain(item, f"{name}[{key!r}]") for key, item in value.items()}
+        return {
+            key: item if type(item) in LEAVES else _plain(item, f"{name}[{key!r}]")
+            for key, item in value.items()
+        }
     if isinstance(value, (list, tuple)):
-        return [_plain(item, name) for item in value]
+        return [item if type(item) in LEAVES else _plain(item, name) for item in value]
     if isinstance(value, float):
         return float(value)
     if value is None or (isinstance(value, (str, int)) and value not in NOT_FINITE):

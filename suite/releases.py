@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
-import tomllib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from suite.errors import ReleaseError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest brings it to these Pythons
 
 PROJECT = Path("pyproject.toml")
 TABLES = (("releases", ""), ("gpu-releases", "-gpu"))

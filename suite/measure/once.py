@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from suite import machine
 from suite.cases import require
 from suite.data import Dataset, load_gtsrb, load_synthetic
 from suite.errors import RecordError, SuiteError
-from suite.files import MEASURING, SUITE, code_digest, file_digest
+from suite.files import file_digest
+from suite.measure.environment import check_environment, describe
 from suite.measure.pipeline import run_case
 from suite.records import Record, record_key
-from suite.stacks.loading import library_digest, load
+from suite.stacks.loading import load
 from suite.store import find, store
 from suite.tables import TIERS
 
@@ -27,18 +27,6 @@ if TYPE_CHECKING:
     from suite.cases import Case
     from suite.measure.run import Pedantic
     from suite.stacks.protocol import Stack
-
-VARIABLES = (
-    "GLIBC_TUNABLES",
-    "KERAS_BACKEND",
-    "OMP_NUM_THREADS",
-    "OMP_WAIT_POLICY",
-    "TF_ENABLE_ONEDNN_OPTS",
-    "TF_USE_LEGACY_KERAS",
-    "XLA_FLAGS",
-)
-"""Environment variables that decide what a framework computes, or how fast; a release's row or the
-user sets them. They are part of a record's key."""
 
 WEIGHTS = ("random", "imagenet", "surrogate")
 """The names that a case's weights may have; anything else is the path of a file."""
@@ -83,10 +71,13 @@ def open_session(
         gtsrb_root: Folder of GTSRB's archives; None takes the folder of the download.
 
     Raises:
-        SuiteError: If the tier needs a GPU and there is none, or the lock cannot be read.
+        SuiteError: If the environment is not what its labels say, or the tier needs a GPU and
+            there is none.
         ValueError: If `tier` is no tier.
     """
     require("tier", tier, TIERS)
+    check_environment(release, tier, lock)
+    variables = dict(os.environ)  # some frameworks set their own
     stack = load()
     if TIERS[tier].gpu and not stack.gpus():
         raise SuiteError(
@@ -100,24 +91,8 @@ def open_session(
             return load_synthetic(size_px=size_px)
         return load_gtsrb(gtsrb_root, size_px=size_px)
 
-    return Session(release, tier, records, stack, described(stack, lock), dataset)
-
-
-def described(stack: Stack, lock: Path) -> dict[str, Any]:
-    """Describe what is installed and where it runs.
-
-    Raises:
-        RecordError: If the lock cannot be read.
-    """
-    return {
-        "stack": stack.__name__.rpartition(".")[2],
-        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
-        "versions": stack.versions(),
-        "lock_digest": file_digest(lock),
-        "code_digest": code_digest(SUITE, MEASURING),
-        "library_digest": library_digest(stack),
-        "machine": machine.describe(stack.gpus()),
-    }
+    environment = describe(stack, lock, variables=variables)
+    return Session(release, tier, records, stack, environment, dataset)
 
 
 def measure_once(

@@ -11,6 +11,7 @@ from suite.data import Dataset
 from suite.measure.questions import QUESTIONS
 from suite.measure.run import Pedantic, Run, subsets
 from suite.measure.training import clock_s
+from suite.measure.weights import surrogate_digest
 from suite.records import SCHEMA_VERSION, Record, record_key
 from suite.stacks.protocol import Stack
 from suite.tables import TIERS
@@ -47,11 +48,12 @@ def run_case(
     started_at, start_s = datetime.now(timezone.utc).isoformat(), clock_s()
     run = Run(case, seed, stack, *subsets(case, dataset, seed=seed), environment, pedantic)
     measured = QUESTIONS[case.question](run)
+    made = surrogate_digest(case, seed=seed, environment=environment)
     return Record(
         release=release,
         tier=tier,
         seed=seed,
-        **_identity(case, environment),
+        **_identity(case, {**environment, **made}),
         **measured._asdict(),
         started_at=started_at,
         wall_s=clock_s() - start_s,

@@ -234,7 +234,7 @@ def standardised(stack: Stack, model: Model, images: Images) -> Model:
 
 def stored_weights(folder: Path, name: str) -> Path | None:
     """Find the file of weights that bears a name and its own digest; None if there is none."""
-    return next(iter(sorted(folder.glob(f"{name}-*.npz"))), None)
+    return next(iter(sorted(folder.glob(f"{name}-{'[0-9a-f]' * 64}.npz"))), None)
 
 
 def save_weights(folder: Path, name: str, weights: Weights) -> Path:

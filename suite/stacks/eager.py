@@ -51,6 +51,15 @@ def gpus() -> list[str]:
     return [tf.config.experimental.get_device_details(d)["device_name"] for d in devices]
 
 
+def threads() -> dict[str, int]:
+    """Ask how many threads compute: within an operation and across them; 0 for all."""
+    asked = tf.config.threading
+    return {
+        "intra_op": asked.get_intra_op_parallelism_threads(),
+        "inter_op": asked.get_inter_op_parallelism_threads(),
+    }
+
+
 def seed(seed: int) -> None:
     """Seed `random`, NumPy and TensorFlow, and make TensorFlow's kernels deterministic."""
     keras.backend.clear_session()

@@ -63,6 +63,15 @@ def gpus() -> list[str]:
     return [device.name for device in tf.config.experimental.list_physical_devices("GPU")]
 
 
+def threads() -> dict[str, int]:
+    """Ask how many threads compute: within an operation and across them; 0 for all."""
+    asked = tf.config.threading
+    return {
+        "intra_op": asked.get_intra_op_parallelism_threads(),
+        "inter_op": asked.get_inter_op_parallelism_threads(),
+    }
+
+
 def seed(seed: int) -> None:
     """Start a new graph and session; seed `random`, NumPy and TensorFlow.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -68,6 +69,11 @@ def versions() -> dict[str, str]:
 def gpus() -> list[str]:
     """List the names of the GPUs that JAX sees."""
     return [device.device_kind for device in jax.devices() if device.platform == "gpu"]
+
+
+def threads() -> dict[str, int]:
+    """Count the processors that compute: XLA has a thread for each."""
+    return {"intra_op": len(os.sched_getaffinity(0))}
 
 
 def seed(seed: int) -> None:

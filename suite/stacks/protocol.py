@@ -77,6 +77,9 @@ class Stack(Protocol):
     def gpus(self) -> list[str]:
         """List the names of the GPUs that the framework sees."""
 
+    def threads(self) -> dict[str, int]:
+        """Ask how many threads compute: within an operation and across them; 0 for all."""
+
     def seed(self, seed: int) -> None:
         """Seed `random`, NumPy and the framework, and ask for deterministic kernels."""
 

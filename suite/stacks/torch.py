@@ -44,6 +44,11 @@ def gpus() -> list[str]:
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
 
 
+def threads() -> dict[str, int]:
+    """Ask how many threads compute: within an operation and across them."""
+    return {"intra_op": torch.get_num_threads(), "inter_op": torch.get_num_interop_threads()}
+
+
 def seed(seed: int) -> None:
     """Seed `random`, NumPy and PyTorch, and make PyTorch's kernels deterministic."""
     keras.utils.clear_session()

@@ -22,6 +22,7 @@ from suite.data import Dataset
 from suite.errors import RecordError, SuiteError
 from suite.files import MEASURING, SUITE, code_digest, file_digest
 from suite.measure import once
+from suite.measure.environment import describe
 from suite.measure.once import Session, claimed, measure_once, open_session
 from suite.records import Record
 from suite.stacks.protocol import Stack
@@ -219,9 +220,11 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_tells_the_option(
 
 
 @pytest.fixture
-def lock(tmp_path: Path) -> Path:
+def lock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Return a lock of an environment that is not held against it."""
     path = tmp_path / "tf-2.21.txt"
     path.write_text("numpy==2.4.6\n")
+    monkeypatch.setattr(once, "check_environment", lambda *_: None)
     return path
 
 
@@ -233,22 +236,37 @@ def opened(lock: Path, **changes: Any) -> Session:
 def test_a_session_describes_what_is_installed_and_where_it_runs(
     stack: Stack, lock: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in once.VARIABLES:
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XLA_FLAGS", "")
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    variables = dict(os.environ)
     session = opened(lock)
     assert session.folder == lock.parent / "records" / "tf-2.21" / "small"
     assert session.stack is stack
-    assert {name: session.environment[name] for name in ("stack", "variables", "versions")} == {
-        "stack": "eager",
-        "variables": {"OMP_NUM_THREADS": "2", "XLA_FLAGS": ""},
-        "versions": stack.versions(),
-    }
-    assert session.environment["lock_digest"] == file_digest(lock)
-    assert session.environment["code_digest"] == code_digest(SUITE, MEASURING)
-    assert session.environment["library_digest"].count("sha256:") == 2
-    assert session.environment["machine"]["fingerprint"]
+    assert session.environment == describe(stack, lock, variables=variables)
+    assert session.environment["variables"]["XLA_FLAGS"] == ""
+
+
+def test_variables_count_as_they_were_before_the_framework_was_loaded(
+    stack: Stack, lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TF_X", raising=False)
+    monkeypatch.setattr(once, "load", lambda: monkeypatch.setenv("TF_X", "1") or stack)
+    assert "TF_X" not in opened(lock).environment["variables"]
+
+
+def test_nothing_is_loaded_or_stored_where_the_environment_is_not_what_its_labels_say(
+    lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def refuse(*labels: object) -> None:
+        asked.append(labels)
+        raise SuiteError("another release")
+
+    monkeypatch.setattr(once, "check_environment", refuse)
+    monkeypatch.delattr(once, "load")
+    with pytest.raises(SuiteError, match="another release"):
+        opened(lock)
+    assert asked == [("tf-2.21", "small", lock)]
 
 
 def test_each_data_set_is_loaded_once(
@@ -302,6 +320,7 @@ def tree(tmp_path: Path) -> Path:
         ("data/split.py", True),
         ("machine.py", True),
         ("files.py", True),
+        ("libraries.py", True),
         ("measure/new.py", True),
         ("judge/bands.csv", False),
         ("judge/traps.csv", False),
@@ -324,7 +343,14 @@ def test_an_edit_changes_the_code_digest_where_a_number_may_change(
 
 
 def test_what_measures_imports_nothing_else_of_the_suite_that_decides_a_number() -> None:
-    beside = {"cases", "errors", "records", "store", "tables"}  # settings, and what is stored
+    beside = {
+        "cases",
+        "errors",
+        "records",
+        "releases",
+        "store",
+        "tables",
+    }  # settings, and what is stored
     covered = {name.partition(".")[0] for name in MEASURING}
     sources = [
         path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import pytest
 
 from suite.cases import Case
 from suite.data import label_entropy
+from suite.measure import pipeline
 from suite.measure.questions import stall
 from suite.measure.run import subsets
-from suite.records import Record
+from suite.records import Record, record_key
 from suite.stacks import loading
 from suite.stacks.protocol import Stack
-from tests.measure.conftest import SMALL, coloured, run_small
+from tests.measure.conftest import ENVIRONMENT, SMALL, coloured, run_small
 
 ALEXNET = Case("alexnet", **SMALL)
 ROOT = Path(__file__).parents[2]
@@ -63,6 +65,23 @@ def test_a_record_tells_what_was_run(alexnet: Record) -> None:
     assert alexnet.settings == ALEXNET.settings()
     assert alexnet.metrics["parameters"] > 0
     assert alexnet.wall_s > 0
+
+
+def test_the_surrogate_is_told_by_its_digest_and_its_key_is_that_of_what_made_it(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def digest(case: Case, **given: Any) -> dict[str, str]:
+        asked.append((case, given))
+        return {"surrogate_digest": "sha256:7"}
+
+    monkeypatch.setattr(pipeline, "surrogate_digest", digest)
+    case = replace(ALEXNET, question="attack")
+    record = run_small(stack, case, seed=3)
+    assert asked == [(case, {"seed": 3, "environment": ENVIRONMENT})]
+    assert record.environment == {**ENVIRONMENT, "surrogate_digest": "sha256:7"}
+    assert record.key == record_key(case.settings(), ENVIRONMENT)
 
 
 def test_every_step_and_epoch_is_on_the_curves(alexnet: Record) -> None:

@@ -18,6 +18,7 @@ import pytest
 from suite.cases import Case
 from suite.data import Dataset, Split
 from suite.errors import WeightsError
+from suite.files import file_digest
 from suite.measure import weights
 from suite.networks.architectures import ARCHITECTURES
 from suite.networks.head import HEAD_LAYERS
@@ -50,30 +51,44 @@ def start(stack: Stack, case: Case, *, seed: int = 0) -> Model:
 
 def test_saved_weights_come_back_in_their_order(tmp_path: Path) -> None:
     many = [np.full((index + 1,), index, np.float32) for index in range(12)]
-    path = tmp_path / "new" / "weights.npz"
-    weights.save_weights(path, many)
+    path = weights.save_weights(tmp_path / "new", "net", many)
     assert_same(weights.load_weights(path), many)
-    assert [file.name for file in path.parent.iterdir()] == ["weights.npz"]
+    assert path == weights.stored_weights(tmp_path / "new", "net")
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert path.stem == f"net-{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
-@pytest.mark.parametrize("content", [b"", b"not a zip at all", b"PK\x03\x04 broken"])
-def test_a_damaged_file_is_named_with_the_command_that_mends_it(
-    tmp_path: Path, content: bytes
+def test_weights_are_found_by_their_whole_name(tmp_path: Path) -> None:
+    assert weights.stored_weights(tmp_path / "none", "net") is None
+    weights.save_weights(tmp_path, "net-2", BASE)
+    (tmp_path / "net.lock").touch()
+    assert weights.stored_weights(tmp_path, "net") is None
+
+
+def sevens(path: Path) -> None:
+    with np.load(path) as arrays:
+        many = [np.full_like(arrays[name], 7) for name in arrays.files]
+    with path.open("wb") as file:
+        np.savez(file, *many)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        sevens,
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"not a zip at all"),
+        lambda path: path.write_bytes(path.read_bytes()[:-100]),
+        lambda path: path.write_bytes(path.read_bytes().replace(b"arr_0", b"arr_9")),
+    ],
+)
+def test_a_file_that_was_changed_is_named_with_the_command_that_mends_it(
+    tmp_path: Path, change: Callable[[Path], object]
 ) -> None:
-    path = tmp_path / "weights.npz"
-    path.write_bytes(content)
-    with pytest.raises(WeightsError, match=rf"{path} is damaged: .*rm {path}"):
+    path = weights.save_weights(tmp_path, "net", [np.arange(5000, dtype=np.float32)])
+    change(path)
+    with pytest.raises(WeightsError, match=rf"{path} was changed since it was made: .*rm {path}"):
         weights.load_weights(path)
-
-
-def test_a_truncated_or_altered_file_is_damaged(tmp_path: Path) -> None:
-    path = tmp_path / "weights.npz"
-    weights.save_weights(path, [np.arange(5000, dtype=np.float32)])
-    whole = path.read_bytes()
-    for broken in (whole[:-100], whole[:10_000] + b"\xff\xff" + whole[10_002:]):
-        path.write_bytes(broken)
-        with pytest.raises(WeightsError, match="is damaged"):
-            weights.load_weights(path)
 
 
 @pytest.fixture
@@ -88,7 +103,7 @@ def name_of(
         before = set(cache.rglob("*.npz"))
         weights.surrogate(stack, case, seed=seed, environment={**ENVIRONMENT, **environment})
         [made] = set(cache.rglob("*.npz")) - before
-        return made.name
+        return made.stem.rpartition("-")[0]
 
     return name
 
@@ -102,6 +117,10 @@ def test_the_key_of_a_surrogate_changes_with_each_ingredient(name_of: Callable[.
         name_of(RESNET, code_digest="sha256:2"),
         name_of(RESNET, lock_digest="sha256:3"),
         name_of(RESNET, machine={"fingerprint": "b"}),
+        name_of(RESNET, library_digest="sha256:4"),
+        name_of(RESNET, variables={"OMP_NUM_THREADS": "1"}),
+        name_of(RESNET, stack="torch"),
+        name_of(RESNET, keras={"floatx": "float64"}),
         *(
             name_of(replace(RESNET, **change))
             for change in (
@@ -114,7 +133,7 @@ def test_the_key_of_a_surrogate_changes_with_each_ingredient(name_of: Callable[.
             )
         ),
     ]
-    assert len(set(made)) == 13
+    assert len(set(made)) == 17
 
 
 def test_what_comes_after_the_pretraining_shares_its_surrogate(
@@ -124,8 +143,50 @@ def test_what_comes_after_the_pretraining_shares_its_surrogate(
     monkeypatch.delattr(weights, "pretrain")
     for change in ({"loss": "literal"}, {"fix": "imagenet-inputs"}, {"learning_rate": 0.5}):
         case = replace(RESNET, **change)
-        found = weights.surrogate(stack, case, seed=0, environment=ENVIRONMENT)
+        other_data = {**ENVIRONMENT, "data_digest": "sha256:9"}
+        found = weights.surrogate(stack, case, seed=0, environment=other_data)
         assert_same(found, BASE)
+
+
+def test_the_digest_of_a_surrogate_is_told_of_a_case_that_started_from_it(
+    name_of: Callable[..., str], cache: Path
+) -> None:
+    def told(case: Case, seed: int = 0) -> dict[str, str]:
+        return weights.surrogate_digest(case, seed=seed, environment=ENVIRONMENT)
+
+    assert told(RESNET) == {}
+    name_of(RESNET)
+    [path] = cache.rglob("*.npz")
+    assert told(RESNET) == {"surrogate_digest": file_digest(path)}
+    assert told(RESNET, seed=1) == {}
+    assert told(replace(RESNET, weights="random", pretraining_steps=0)) == {}
+
+
+def test_runs_at_once_start_from_one_surrogate(
+    stack: Stack, cache: Path, noise: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    running = threading.Event()
+
+    def pretrain(*_: Any, **__: Any) -> weights.Weights:
+        made.append(len(made))
+        running.wait(timeout=1)  # the other run is here by now, if nothing holds it
+        return [np.full(3, len(made), np.float32)]
+
+    def start_from() -> None:
+        found.append(weights.surrogate(stack, RESNET, seed=0, environment=ENVIRONMENT))
+
+    found: list[weights.Weights] = []
+    monkeypatch.setattr(weights, "pretrain", pretrain)
+    monkeypatch.setattr(weights, "load_synthetic", lambda **_: noise)
+    threads = [threading.Thread(target=start_from) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert made == [0]
+    assert_same(*found)
+    assert len(list(cache.rglob("*.npz"))) == 1
 
 
 def test_a_surrogate_is_pretrained_once_and_gives_the_base_alone(
