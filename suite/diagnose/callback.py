@@ -75,17 +75,11 @@ def callback(
     if every_epochs < 1:
         raise ValueError(f"every_epochs must be at least 1. Received: {every_epochs}")
 
-    def examine(model: Model, **options: Any) -> Diagnosis:
+    options: dict[str, Any] = {"batch_size": batch_size, "max_images": max_images}
+
+    def examine(model: Model, **more: Any) -> Diagnosis:
         with _chance_kept(keras):
-            return diagnose(
-                model,
-                images,
-                labels,
-                keras=keras,
-                batch_size=batch_size,
-                max_images=max_images,
-                **options,
-            )
+            return diagnose(model, images, labels, keras=keras, **options, **more)
 
     return _callback_class(keras, Watch(examine, every_epochs, tell))()
 

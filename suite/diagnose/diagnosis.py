@@ -51,10 +51,9 @@ def diagnose(
         ValueError: If the images or labels cannot be those of the model.
         SuiteError: If the model cannot be examined.
     """
-    keras = keras or keras_of(model)
+    network = Network(model, keras or keras_of(model))
     demand_eager(model)
     sample = sampled(model, np.asarray(images), np.asarray(labels), limit=max_images, seed=seed)
-    network = Network(model, keras)
     with network.kept():
         examination = examine(network, sample, batch_size=batch_size, classes=classes)
     plan = Steps(check_steps, batch_size, check_s)
