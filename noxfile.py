@@ -171,8 +171,9 @@ def versions(folder: Path) -> dict[str, str]:
 def remove_others(session: nox.Session, folder: Path, *files: Path) -> None:
     """Remove what no file lists: packages, as uv does by itself, and what runs at every start."""
     others = sorted(set(versions(folder)) - set(pins(*files)))
-    if others:
-        session.run_install("python", "-m", "pip", "uninstall", "--yes", *others)
+    if others and session.venv_backend != "uv":
+        command = ("python", "-m", "pip", "uninstall", "--yes", *others)
+        session.run_install(*command, env=passed(*PASSED), include_outer_env=False)
     for path in folder.glob("lib/*/site-packages/**/_virtualenv.*"):  # for installs with distutils
         path.unlink()
 
@@ -270,6 +271,14 @@ def tests(session: nox.Session) -> None:
     """Test the suite itself (minutes; no data set needed)."""
     install(session, DEFAULT["name"], "tools")
     run(session, "python", "-m", "pytest", *session.posargs, env=KERAS)
+
+
+@nox.session(name="cross-check")
+def cross_check(session: nox.Session) -> None:
+    """Compare the suite with other people's implementations: ART, fvcore, OpenCV (minutes)."""
+    links = next(row["find-links"] for row in ROWS.values() if "find-links" in row)
+    install(session, DEFAULT["name"], "cross-check", find_links=links)
+    run_pytest(session, "tests/cross_check", *session.posargs, env=KERAS)
 
 
 @nox.session(name="stack-tests", python=ROW["python"])
