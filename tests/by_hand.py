@@ -61,6 +61,10 @@ class Ways(NamedTuple):
         """Return whether all passes see the statistics as they were before the step."""
         return self.graph and (phases is None or phases.adversarial in {"training", "inference"})
 
+    def unordered(self, phases: Phases | None) -> bool:
+        """Return whether nothing orders the updates before or after what reads statistics."""
+        return self.graph and phases == PHASES["intended"]
+
     def clean_updates(self, phases: Phases | None) -> int:
         """Return how often the clean pass updates the statistics, in the training phase."""
         return 2 if self.graph and phases in PHASES.values() else 1
@@ -209,18 +213,34 @@ def possible_steps(
     Under the intended phases both updates of mean and variance, each on its own, may come before
     what the attack and the adversarial pass read of them.
     """
-    usual = step(model, images, labels, phases, **how)
-    if not how["ways"].graph or phases != PHASES["intended"]:
-        return [usual]
+    if not how["ways"].unordered(phases):
+        return [step(model, images, labels, phases, **how)]
     weights, old = parts(model)
-    ways, momentum = how["ways"], float(model.get_layer("bn").momentum)
-    batch = moments(features(weights, images), ways.ddof)
+    momentum = float(model.get_layer("bn").momentum)
+    batch = moments(features(weights, images), how["ways"].ddof)
     states = [old, moved(old, batch, momentum), moved(moved(old, batch, momentum), batch, momentum)]
     reads = [[mean, variance] for mean, _ in states for _, variance in states]
     return [
         step(model, images, labels, phases, read=read, **how)
         for read in itertools.product(reads, repeat=2)
     ]
+
+
+def late_statistics(
+    before: tuple[Arrays, Arrays], after: Arrays, images: Images, *, ways: Ways, momentum: float
+) -> list[Arrays]:
+    """Return where the statistics may end if the second update is by weights that have learned.
+
+    The published code calls the model once more for nothing but its updates: nothing orders that
+    pass before the optimizer's, whose kernel and bias it may read.
+    """
+    (old_kernel, old_bias, *rest), old = before
+    first = moments(features(before[0], images), ways.ddof)
+    seconds = [
+        moments(features([kernel, bias, *rest], images), ways.ddof)
+        for kernel, bias in itertools.product((old_kernel, after[0]), (old_bias, after[1]))
+    ]
+    return [_updated(old, [first, second], momentum, at_once=True) for second in seconds]
 
 
 def _updated(old: Arrays, updates: list[Arrays], momentum: float, *, at_once: bool) -> Arrays:
