@@ -25,8 +25,7 @@ LOCKS = Path("locks")
 PLATFORM = (
     "x86_64-unknown-linux-gnu"  # the only one supported; a lock for every platform must fit all
 )
-TOOLS = "tools"
-TOOLS_PYTHON = "3.11"
+GROUPS_PYTHON = "3.11"  # of the sessions that install a dependency group
 OPTIONS = (
     "--generate-hashes",
     "--no-annotate",
@@ -80,6 +79,20 @@ class Fault(NamedTuple):
 def lock_of(row: Release) -> Lock:
     """Name the lock file of a row and what it is resolved from."""
     return Lock(row.lock, row.python, row.pins, find_links=row.find_links)
+
+
+def group_locks() -> list[Lock]:
+    """Name the lock of every dependency group: at the default row's versions, beside which it runs.
+
+    A group that asks for a build of its own ("+cpu") looks where the rows find such wheels.
+    """
+    project = read_project()
+    default = project["tool"]["suite"]["default"]
+    links = next((row.find_links for row in read_releases() if row.find_links), "")
+    return [
+        Lock(name, GROUPS_PYTHON, (), name, default, links if "+" in "".join(entries) else "")
+        for name, entries in project["dependency-groups"].items()
+    ]
 
 
 def update(locks: Sequence[Lock], *, upgrade: bool = False) -> list[str]:
@@ -152,7 +165,7 @@ def lock_digest(row: Release) -> str:
 def strangers() -> list[str]:
     """Report every lock file that belongs to no row, in one line."""
     rows = [row for table, _ in TABLES for row in read_releases(table=table)]
-    known = {*(row.lock for row in rows), TOOLS}
+    known = {*(row.lock for row in rows), *(group.name for group in group_locks())}
     paths = sorted(path for path in LOCKS.glob("*.txt") if path.stem not in known)
     return [f"{path} belongs to no row of the release table. Remove it" for path in paths]
 

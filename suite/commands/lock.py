@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from suite.commands.options import ERROR_STATUS
 from suite.errors import ReleaseError
-from suite.locks import TOOLS, TOOLS_PYTHON, Lock, check, lock_of, strangers, update
-from suite.releases import TABLES, read_project, read_releases
+from suite.locks import Lock, check, group_locks, lock_of, strangers, update
+from suite.releases import TABLES, read_releases
 from suite.report.text import printable
 
 STALE_STATUS = 1
@@ -43,16 +43,14 @@ def chosen_locks(names: Sequence[str]) -> list[Lock]:
     An unpinned row's lock is chosen only by its name.
 
     Raises:
-        ReleaseError: If a name is neither a row's nor ``"tools"``.
+        ReleaseError: If a name is neither a row's nor a dependency group's.
     """
-    rows = [row for table, _ in TABLES for row in read_releases(table=table)]
-    known = list(dict.fromkeys([*(row.name for row in rows), TOOLS]))
+    rows, groups = [row for table, _ in TABLES for row in read_releases(table=table)], group_locks()
+    known = list(dict.fromkeys(each.name for each in (*rows, *groups)))
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ReleaseError(
             f"{', '.join(unknown)} is no row of the release table, which has {', '.join(known)}."
         )
     locks = [lock_of(row) for row in rows if row.name in names or not (names or row.unpinned)]
-    default = read_project()["tool"]["suite"]["default"]
-    tools = Lock(TOOLS, TOOLS_PYTHON, group=TOOLS, constraint=default)
-    return [*locks, tools] if TOOLS in names or not names else locks
+    return [*locks, *(group for group in groups if group.name in names or not names)]

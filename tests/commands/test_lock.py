@@ -12,6 +12,7 @@ import pytest
 
 from suite.__main__ import main as command_line
 from suite.commands.lock import main
+from suite.locks import group_locks
 
 ROOT = Path(__file__).parents[2]
 PROJECT = """
@@ -19,6 +20,7 @@ PROJECT = """
 dependencies = ["numpy"]
 [dependency-groups]
 tools = ["nox"]
+check = ["torch==2.0+cpu"]
 [tool.uv]
 [tool.suite]
 default = "good"
@@ -85,15 +87,15 @@ def contents() -> dict[str, str]:
 
 
 @pytest.mark.usefixtures("change")
-def test_every_pinned_row_and_the_tools_get_a_lock_that_is_fresh(capsys: Output) -> None:
-    assert set(contents()) == {"good.txt", "good-gpu.txt", "other.txt", "tools.txt"}
+def test_every_pinned_row_and_dependency_group_gets_a_lock_that_is_fresh(capsys: Output) -> None:
+    assert set(contents()) == {f"{name}.txt" for name in ALL}
     assert main(["good"]) == 0
     assert "locks/good.txt: 2 packages" in capsys.readouterr().out
     assert main(["--check"]) == 0
     assert capsys.readouterr().err == ""
 
 
-ALL = {"good", "good-gpu", "other", "tools"}
+ALL = {"good", "good-gpu", "other", "tools", "check"}
 
 
 @pytest.mark.parametrize(
@@ -193,6 +195,12 @@ def test_one_row_is_locked_alone_with_its_gpu_row(change: Change, capsys: Output
     assert [line.split(":")[0] for line in lines] == ["locks/good.txt", "locks/good-gpu.txt"]
 
 
+def test_a_group_with_a_build_of_its_own_looks_where_the_rows_find_theirs(change: Change) -> None:
+    change('name = "other"', 'find-links = "https://wheels"\nname = "other"')
+    found = {group.name: (group.find_links, group.constraint) for group in group_locks()}
+    assert found == {"tools": ("", "good"), "check": ("https://wheels", "good")}
+
+
 @pytest.mark.usefixtures("change")
 def test_an_unpinned_row_is_locked_only_when_named() -> None:
     assert "nightly.txt" not in contents()
@@ -204,7 +212,9 @@ def test_an_unpinned_row_is_locked_only_when_named() -> None:
 @pytest.mark.usefixtures("change")
 def test_an_unknown_row_is_an_error_that_lists_the_rows(capsys: Output) -> None:
     assert command_line(["lock", "tf-7"]) == 2
-    message = "error: tf-7 is no row of the release table, which has good, other, nightly, tools."
+    message = (
+        "error: tf-7 is no row of the release table, which has good, other, nightly, tools, check."
+    )
     assert capsys.readouterr().err == f"{message}\n"
 
 
