@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,16 +22,23 @@ RECORD = Path("tf-2.21", "quickstart", f"{CASE}-seed0.json")
 Session = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def arguments(records: Path, *extra: str) -> list[str]:
-    lock = ROOT / "locks" / "tf-2.21.txt"
-    options = ["--release", "tf-2.21", "--lock", str(lock), "--tier", "quickstart"]
-    command = [sys.executable, "-m", "pytest", "benchmarks", *options, "--records", str(records)]
+LOCK = ROOT / "locks" / "tf-2.21.txt"
+START = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
+
+
+def arguments(records: Path, *extra: str, planted: str = "") -> list[str]:
+    """Write the command of a run; what is `planted` runs before it in the same process."""
+    options = ["--release", "tf-2.21", "--lock", str(LOCK), "--tier", "quickstart"]
+    start = ["-c", f"{planted}\n{START}"] if planted else ["-m", "pytest"]
+    command = [sys.executable, *start, "benchmarks", *options, "--records", str(records)]
     return [*command, "-k", f"{CASE}-", *extra]
 
 
-def run(records: Path, *extra: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    records: Path, *extra: str, planted: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        arguments(records, *extra),
+        arguments(records, *extra, planted=planted),
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
@@ -64,8 +72,8 @@ def test_a_case_whose_lock_changed_is_run_again_and_the_old_record_kept(
     records: Path, tmp_path: Path
 ) -> None:
     old = read_record(records / RECORD)
-    other = tmp_path / "other.txt"
-    other.write_text("numpy==0\n")
+    other = tmp_path / LOCK.name
+    other.write_text(f"{LOCK.read_text()}# resolved anew\n")
     assert run(records, "--lock", str(other)).returncode == 0
     assert read_record(records / RECORD).key != old.key
     kept = records / RECORD.parent / "superseded" / f"{old.name}-{old.key[:8]}.json"
@@ -83,6 +91,7 @@ def test_a_damaged_record_ends_the_session_and_stays_as_it_is(tmp_path: Path) ->
     assert path.read_text() == '{"schema": 1'
 
 
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="tf-2.21 is measured with 3.11")
 def test_missing_data_ends_the_session_with_the_command_that_gets_it(tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
     finished = run(tmp_path, "--tier", "small", "--gtsrb-root", str(nowhere))
@@ -102,15 +111,13 @@ def test_benchmarks_without_a_release_are_refused_however_they_are_named(named: 
 
 
 def test_a_test_that_crashes_is_told_as_no_answer(tmp_path: Path) -> None:
-    plugin = tmp_path / "planted.py"
-    plugin.write_text(
+    planted = (
         "from suite.measure.questions import attack\n"
         "def crash(*args, **options):\n"
         "    raise MemoryError('no space')\n"
         "attack.linear_errors = crash\n"
     )
-    more = ["-p", "planted", "-k", f"{CASE}- or traps"]
-    finished = run(tmp_path, *more, PYTHONPATH=str(tmp_path))
+    finished = run(tmp_path, "-k", f"{CASE}- or traps", planted=planted)
     assert finished.returncode == 1
     assert "tf-2.21 is not fully judged: 1 check holds; 1 test gave NO ANSWER" in finished.stdout
     assert "NO ANSWER benchmarks/test_attack.py" in finished.stdout
@@ -124,13 +131,12 @@ def test_unknown_release_options_are_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_failing_check_names_case_metric_value_and_band(tmp_path: Path) -> None:
-    plugin = tmp_path / "planted.py"
-    plugin.write_text(
+    planted = (
         "from suite.measure.questions import attack\n"
         "real = attack.fgsm_by_hand\n"
         "attack.fgsm_by_hand = lambda *args: real(*args) + 0.005\n"
     )
-    finished = run(tmp_path, "-p", "planted", PYTHONPATH=str(tmp_path))
+    finished = run(tmp_path, planted=planted)
     assert finished.returncode == 1
     assert f"{CASE} (seed 0): linear_error is 0.005, expected 0 to 1e-06" in finished.stdout
 
@@ -146,3 +152,59 @@ def test_a_killed_session_leaves_nothing_half_written(tmp_path: Path) -> None:
     process.wait()
     assert run(tmp_path).returncode == 0
     assert read_record(tmp_path / RECORD).case == CASE
+
+
+# Evidence that cannot lie
+
+
+def refused(finished: subprocess.CompletedProcess[str], records: Path) -> str:
+    """Return the line that a run was refused with, before it stored anything."""
+    assert finished.returncode == 2, finished.stdout + finished.stderr
+    assert list(records.rglob("*.json")) == []
+    [line] = [line for line in finished.stdout.splitlines() if line.startswith("! ")]
+    return line
+
+
+def test_no_release_can_be_stored_as_another(tmp_path: Path) -> None:
+    told = refused(run(tmp_path, "--release", "tf-2.15"), tmp_path)
+    assert "locks/tf-2.21.txt is not the lock of tf-2.15, expected tf-2.15.txt" in told
+
+
+def test_a_lock_of_other_versions_is_refused(tmp_path: Path) -> None:
+    lock = tmp_path / LOCK.name
+    lock.write_text(re.sub(r"(?m)^keras==\S+", "keras==3.14.0", LOCK.read_text()))
+    told = refused(run(tmp_path, "--lock", str(lock)), tmp_path)
+    assert re.search(r"does not hold what \S+ lists: keras \S+, expected 3\.14\.0\.", told)
+
+
+def test_modules_beside_the_environment_are_refused(tmp_path: Path) -> None:
+    for name in ("sitecustomize", "cleverhans", "planted"):
+        (tmp_path / f"{name}.py").write_text("")
+    told = refused(run(tmp_path, "-p", "planted", PYTHONPATH=str(tmp_path)), tmp_path)
+    for name in ("sitecustomize", "cleverhans", "planted"):
+        assert f"{name} from {tmp_path}/{name}.py" in told
+
+
+def test_settings_that_keras_cannot_take_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "keras.json").write_text('{"floatx": "float8"}')
+    (tmp_path / "records").mkdir()
+    finished = run(tmp_path / "records", KERAS_HOME=str(tmp_path))
+    assert "keras.json is no file of Keras' settings" in refused(finished, tmp_path / "records")
+
+
+def test_other_variables_and_settings_of_keras_are_no_clean_run(
+    records: Path, tmp_path: Path
+) -> None:
+    clean = read_record(records / RECORD)
+    (tmp_path / "keras.json").write_text('{"floatx": "float32", "epsilon": 0.001}')
+    finished = run(tmp_path, KERAS_HOME=str(tmp_path), TF_NUM_INTRAOP_THREADS="1")
+    assert finished.returncode in (0, 1)
+    other = read_record(tmp_path / RECORD)
+    assert other.key != clean.key
+    assert other.environment["keras"]["epsilon"] == 0.001
+    assert other.environment["variables"]["TF_NUM_INTRAOP_THREADS"] == "1"
+
+
+def test_pytest_ends_where_the_nox_that_started_it_is_gone(tmp_path: Path) -> None:
+    assert run(tmp_path, SUITE_PARENT="1").returncode == -signal.SIGTERM
+    assert not (tmp_path / RECORD).exists()

@@ -1,8 +1,13 @@
-"""Tests of suite.machine: a fingerprint over what decides speed, and this process's peak memory."""
+"""Tests of suite.machine: what decides speed, this process's memory, and its end."""
 
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,3 +53,80 @@ def test_peak_memory_holds_what_was_freed_until_the_reset() -> None:
     assert machine.peak_memory_bytes() - before > 0.9 * size
     machine.reset_peak_memory()
     assert machine.peak_memory_bytes() - before < 0.5 * size
+
+
+def test_the_instructions_are_those_that_kernels_are_chosen_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flags = "processor: 0\nflags\t\t: fpu avx2 sse4_2 fma hypervisor avx512f\nbogomips: 1\n"
+    monkeypatch.setattr(Path, "read_text", lambda _: flags)
+    assert machine.instructions() == "avx2 avx512f fma sse4_2"
+    monkeypatch.setattr(Path, "read_text", lambda _: "processor: 0\n")
+    assert machine.instructions() == ""
+
+
+# The end
+
+ROOT = Path(__file__).parents[1]
+CHILD = "from suite import machine; machine.end_with_parent(); print(flush=True); input()"
+PARENT = f"""
+import os, subprocess, sys
+environment = {{**os.environ, "SUITE_PARENT": str(os.getpid())}}
+command = [sys.executable, "-c", {CHILD!r}]
+child = subprocess.Popen(
+    command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+)
+child.stdout.readline()
+print(child.pid, flush=True)
+held = os.dup(child.stdin.fileno())
+os.set_inheritable(held, True)
+subprocess.Popen(["sleep", "60"], pass_fds=[held])  # the child's input stays open
+child.wait()
+"""
+
+
+def lives(pid: int) -> bool:
+    """True while a process is neither gone nor waiting for its parent to notice its end."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def test_a_process_ends_with_the_parent_that_it_was_told_of_even_if_that_is_killed() -> None:
+    command = [sys.executable, "-c", PARENT]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert lives(child)
+        parent.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while lives(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not lives(child)
+
+
+@pytest.mark.parametrize("told", [None, "", "no number"])
+def test_a_process_that_was_told_of_no_parent_lives_on(
+    told: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(machine.PARENT, raising=False)
+    if told is not None:
+        monkeypatch.setenv(machine.PARENT, told)
+    machine.end_with_parent()
+    assert machine.PARENT not in os.environ
+
+
+def test_a_parent_that_was_gone_before_is_noticed_and_processes_of_this_one_are_not_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(machine.os, "kill", lambda *given: sent.append(given))
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda _: machine)
+    monkeypatch.setattr(machine, "prctl", lambda *_: 0, raising=False)
+    for parent, ends in ((os.getppid(), []), (1 + os.getppid(), [(os.getpid(), signal.SIGTERM)])):
+        monkeypatch.setenv(machine.PARENT, str(parent))
+        machine.end_with_parent()
+        assert machine.PARENT not in os.environ
+        assert sent == ends
