@@ -21,7 +21,7 @@ from suite.diagnose.found import (
 )
 from suite.networks.phases import INFERENCE, TRAINING
 from suite.report.grid import text_grid
-from suite.report.text import LITERAL, printable
+from suite.report.text import printable
 
 SCHEMA = 1
 LINE = 100  # characters, where the output is no terminal
@@ -29,6 +29,8 @@ LAYERS_SHOWN = 24  # on a screen; the JSON has all
 NAMES_SHOWN = 32  # below a figure; more cannot be read
 NAME_LENGTH = 40  # characters of a name in a figure
 TITLE_LENGTH = 160  # of the figure's headline
+DRAWN: dict[Any, Any] = {"text.usetex": False, "text.parse_math": True}
+"""Settings of matplotlib: the powers of ten on its axes are formulas; names never are."""
 LAYER_COLUMNS = (
     "layer",
     "ran in",
@@ -258,7 +260,7 @@ def diagnosis_figure(diagnosis: Diagnosis, path: Path) -> bytes:
     from matplotlib import rc_context  # noqa: PLC0415 - a diagnosis is worth its words alone
 
     content = io.BytesIO()
-    with rc_context(LITERAL):
+    with rc_context(DRAWN):
         drawn = _drawn(diagnosis)
         drawn.savefig(content, format=path.suffix.lstrip(".").lower(), dpi=120)
     return content.getvalue()
@@ -275,7 +277,8 @@ def _drawn(diagnosis: Diagnosis) -> Any:
         _draw_evaluations(below, diagnosis)
     else:
         _draw_evaluations(figure, diagnosis)
-    figure.suptitle(printable(headline(diagnosis), limit=TITLE_LENGTH))
+    title = printable(headline(diagnosis), limit=TITLE_LENGTH)
+    figure.suptitle(title, parse_math=False)
     return figure
 
 
@@ -302,7 +305,8 @@ def _draw_layers(figure: Any, diagnosis: Diagnosis) -> None:
         _mark_start(axes, diagnosis.layer, names.index(diagnosis.layer), late=len(names) / 2)
     if len(names) <= NAMES_SHOWN:
         shown = [printable(name, limit=NAME_LENGTH) for name in names]
-        axes[-1].set_xticks(places, shown, rotation=45, ha="right", fontsize="small")
+        look = {"rotation": 45, "ha": "right", "fontsize": "small", "parse_math": False}
+        axes[-1].set_xticks(places, shown, **look)
     broken = any(
         not math.isfinite(getattr(layer, panel[0])) for layer in layers for panel in PANELS
     )
@@ -316,7 +320,8 @@ def _mark_start(axes: Sequence[Any], layer: str, place: int, *, late: float) -> 
         axis.axvline(place, color=FAULT, linewidth=6, alpha=0.3)
     side = "right" if place > late else "left"
     text, where = f"starts at {printable(layer, limit=NAME_LENGTH)}", (place, 1.02)
-    axes[0].annotate(text, where, xycoords=("data", "axes fraction"), color=FAULT, ha=side)
+    look = {"color": FAULT, "ha": side, "parse_math": False}
+    axes[0].annotate(text, where, xycoords=("data", "axes fraction"), **look)
 
 
 def _draw_distances(axis: Any, values: Sequence[float], scale: str) -> None:

@@ -236,11 +236,21 @@ def test_a_name_is_drawn_as_it_stands(monkeypatch: pytest.MonkeyPatch, name: str
     assert ElementTree.fromstring(svg).tag.endswith("svg")  # noqa: S314 - ours
 
 
+def test_powers_of_ten_on_an_axis_are_drawn_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = drawn(monkeypatch, diagnosis(layers=(layer("$x$"), layer("bn1", symmetric_kl=400.0))))
+    powers = [label for label in figure.axes[2].get_yticklabels() if "10^" in label.get_text()]
+    assert powers
+    assert all(label.get_parse_math() for label in powers)
+
+
 def test_the_settings_of_matplotlib_at_home_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     matplotlib = pytest.importorskip("matplotlib", reason="figures need it, a diagnosis does not")
     with matplotlib.rc_context({"text.usetex": True, "text.parse_math": True}):
         figure = drawn(monkeypatch, diagnosis(layers=(layer("$x$"), layer("bn1"))))
         assert not figure.axes[2].get_xticklabels()[0].get_usetex()
+    with matplotlib.rc_context({"text.parse_math": False}):
+        figure = drawn(monkeypatch, diagnosis())
+        assert figure.axes[2].get_yticklabels()[0].get_parse_math()
 
 
 def test_the_json_has_the_names_as_they_are() -> None:
