@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent
 ERROR_STATUS = 2
+SEED_DIGITS = 9  # all of them are seeds that NumPy and every framework take
 VERDICTS: pytest.StashKey[list[Verdict]] = pytest.StashKey()
 RECORDS: pytest.StashKey[dict[str, Record]] = pytest.StashKey()
 UNANSWERED: pytest.StashKey[list[str]] = pytest.StashKey()
@@ -124,17 +125,19 @@ def chosen(metrics: Mapping[str, float], names: Iterable[str]) -> dict[str, floa
 def seeds(text: str) -> list[int]:
     """Read the seeds that ``--seeds`` names."""
     numbers = text.split(",")
-    if not all(number.isdecimal() for number in numbers):
-        raise argparse.ArgumentTypeError(f"must be numbers, such as 0,1,2. Received: {text}")
+    if not all(number.isdecimal() and len(number) <= SEED_DIGITS for number in numbers):
+        raise argparse.ArgumentTypeError(f"must be numbers, such as 0,1,2. Received: {text:.80}")
     return [int(number) for number in numbers]
 
 
 def weights_file(text: str) -> tuple[str, str]:
     """Read the architecture and the file that ``--weights`` names."""
     architecture, separator, path = text.partition("=")
-    if not separator or architecture not in PRETRAINED or not Path(path).is_file():
+    there = os.path.isfile(path)  # noqa: PTH113 - False for what can be no path, too
+    if not separator or architecture not in PRETRAINED or not there:
         names = " or ".join(f"{name}=FILE" for name in PRETRAINED)
-        raise argparse.ArgumentTypeError(f"must be {names}, of a file there is. Received: {text}")
+        rule = f"must be {names}, of a file there is"
+        raise argparse.ArgumentTypeError(f"{rule}. Received: {text:.80}")
     return architecture, path
 
 

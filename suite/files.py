@@ -134,7 +134,10 @@ def read_within(path: Path, limit: int) -> bytes:
         OSError: If it cannot be read, is no regular file, or is larger.
     """
     with open_regular(path) as file:
-        content = file.read(limit + 1)
+        expected = min(os.fstat(file.fileno()).st_size, limit)
+        content = file.read(expected + 1)  # as much memory is taken before anything is read
+        if len(content) > expected:  # it has grown since, or is too large
+            content += file.read(limit + 1 - len(content))
     if len(content) > limit:
         raise OSError(errno.EFBIG, f"it holds more than {limit:,} bytes")
     return content

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"  # the digest of each array beside it
 MANIFEST_BYTES = 4096  # there are eight
+BAD_ARRAY = (EOFError, LookupError, OverflowError, SyntaxError, TokenError, TypeError, ValueError)
+"""What NumPy raises for a damaged file: its header is parsed as Python."""
+
 DIGESTED = ("train-images", "train-labels", "test-images", "test-labels")
 """The arrays that the digest of a data set covers, in order."""
 
@@ -151,7 +155,7 @@ def _mapped(path: Path) -> NDArray[Any]:
     try:
         open_regular(path).close()  # a pipe would be waited for
         return np.asarray(np.lib.format.open_memmap(str(path), mode="r"))
-    except (OSError, ValueError, EOFError) as error:
+    except (*BAD_ARRAY, OSError) as error:
         raise _damaged(path, str(error), "a whole .npy file") from error
 
 

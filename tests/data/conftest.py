@@ -27,15 +27,23 @@ def _private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUITE_CACHE", str(tmp_path / "cache"))
 
 
+EXPECTED = Expected(train_counts=(4, 1, 1), test_counts=(1, 2, 0), tracks=4, test_labels_sha256="")
+
+
 @pytest.fixture
 def expected() -> Expected:
     """Return what `forged` holds: class 0 has two tracks of two images, the others one of one."""
-    return Expected(train_counts=(4, 1, 1), test_counts=(1, 2, 0), tracks=4, test_labels_sha256="")
+    return EXPECTED
 
 
 @pytest.fixture
 def forged() -> Forged:
     """Return every archive's members; each image has a colour of its own, ``(class, track, n)``."""
+    return forge()
+
+
+def forge() -> Forged:
+    """Make every archive's members."""
     training: dict[str, bytes] = {}
     one = ["00000_00000"]
     four = ["00000_00000", "00000_00001", "00001_00000", "00001_00001"]
@@ -60,31 +68,33 @@ def _ppm(red: int, green: int, blue: int) -> bytes:
 def write_archives(tmp_path: Path) -> Callable[[Forged], Path]:
     """Return a function that writes the archives and returns their folder."""
 
-    def write(forged: Forged) -> Path:
-        root = tmp_path / "archives"
-        root.mkdir()
-        for name, members in forged.items():
-            with zipfile.ZipFile(root / name, "w") as archive:
-                for member, content in members.items():
-                    archive.writestr(member, content)
-        return root
+    return lambda forged: pack(forged, tmp_path / "archives")
 
-    return write
+
+def pack(forged: Forged, root: Path) -> Path:
+    """Write the archives into a new folder."""
+    root.mkdir()
+    for name, members in forged.items():
+        with zipfile.ZipFile(root / name, "w") as archive:
+            for member, content in members.items():
+                archive.writestr(member, content)
+    return root
 
 
 @pytest.fixture
 def write_tree(tmp_path: Path) -> Callable[[Forged], Path]:
     """Return a function that writes the archives' content extracted and returns its folder."""
 
-    def write(forged: Forged) -> Path:
-        root = tmp_path / "tree"
-        for members in forged.values():
-            for member, content in members.items():
-                (root / member).parent.mkdir(parents=True, exist_ok=True)
-                (root / member).write_bytes(content)
-        return root
+    return lambda forged: unpack(forged, tmp_path / "tree")
 
-    return write
+
+def unpack(forged: Forged, root: Path) -> Path:
+    """Write the content of the archives into a folder."""
+    for members in forged.values():
+        for member, content in members.items():
+            (root / member).parent.mkdir(parents=True, exist_ok=True)
+            (root / member).write_bytes(content)
+    return root
 
 
 @pytest.fixture
