@@ -16,7 +16,6 @@ from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
 from art.attacks.evasion.projected_gradient_descent import projected_gradient_descent_pytorch
 from art.estimators.classification import PyTorchClassifier
 
-from suite.stacks.shared import step_size
 from tests.cross_check.conftest import EPSILON, channels_first, channels_last
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from suite.stacks.protocol import Stack
 
 STEPS = 10
+STEP = 2.5 * EPSILON / STEPS  # as Madry et al. 2018
 FLIPPED = 2e-3  # share of the pixels whose gradient may be rounded to the other side of 0
 
 
@@ -70,7 +70,7 @@ def pgd_of_art(
     twin: Any, images: Any, predicted: Any, noise: Any, patch: pytest.MonkeyPatch
 ) -> Images:
     patch.setattr(projected_gradient_descent_pytorch, "random_sphere", lambda *_: noise.numpy())
-    size = step_size(EPSILON, STEPS)
+    size = STEP
     attack = ProjectedGradientDescent(
         of_art(twin), eps=EPSILON, eps_step=size, max_iter=STEPS, num_random_init=1, verbose=False
     )
@@ -81,7 +81,7 @@ def pgd_of_foolbox(
     twin: Any, images: Any, predicted: Any, noise: Any, patch: pytest.MonkeyPatch
 ) -> Images:
     attack = foolbox.attacks.LinfProjectedGradientDescentAttack(
-        abs_stepsize=step_size(EPSILON, STEPS), steps=STEPS, random_start=True
+        abs_stepsize=STEP, steps=STEPS, random_start=True
     )
     patch.setattr(attack, "get_random_start", lambda x, _: x + eagerpy.astensor(noise))
     model = foolbox.PyTorchModel(twin, bounds=(0, 1), device="cpu")
@@ -92,7 +92,7 @@ def pgd_of_torchattacks(
     twin: Any, images: Any, predicted: Any, noise: Any, patch: pytest.MonkeyPatch
 ) -> Images:
     patch.setattr(torch.Tensor, "uniform_", lambda tensor, *_: tensor.copy_(noise))
-    size = step_size(EPSILON, STEPS)
+    size = STEP
     attack = torchattacks.PGD(twin, eps=EPSILON, alpha=size, steps=STEPS, random_start=True)
     return attack(images, predicted).detach().numpy()
 
