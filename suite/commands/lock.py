@@ -46,7 +46,7 @@ def chosen_locks(names: Sequence[str]) -> list[Lock]:
         ReleaseError: If a name is neither a row's nor a dependency group's.
     """
     rows, groups = [row for table, _ in TABLES for row in read_releases(table=table)], group_locks()
-    known = list(dict.fromkeys(each.name for each in (*rows, *groups)))
+    known = list(dict.fromkeys([*(row.name for row in rows), *(group.name for group in groups)]))
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ReleaseError(

@@ -70,9 +70,8 @@ def pgd_of_art(
     twin: Any, images: Any, predicted: Any, noise: Any, patch: pytest.MonkeyPatch
 ) -> Images:
     patch.setattr(projected_gradient_descent_pytorch, "random_sphere", lambda *_: noise.numpy())
-    size = STEP
     attack = ProjectedGradientDescent(
-        of_art(twin), eps=EPSILON, eps_step=size, max_iter=STEPS, num_random_init=1, verbose=False
+        of_art(twin), eps=EPSILON, eps_step=STEP, max_iter=STEPS, num_random_init=1, verbose=False
     )
     return attack.generate(images.numpy(), y=predicted.numpy())
 
@@ -92,8 +91,7 @@ def pgd_of_torchattacks(
     twin: Any, images: Any, predicted: Any, noise: Any, patch: pytest.MonkeyPatch
 ) -> Images:
     patch.setattr(torch.Tensor, "uniform_", lambda tensor, *_: tensor.copy_(noise))
-    size = STEP
-    attack = torchattacks.PGD(twin, eps=EPSILON, alpha=size, steps=STEPS, random_start=True)
+    attack = torchattacks.PGD(twin, eps=EPSILON, alpha=STEP, steps=STEPS, random_start=True)
     return attack(images, predicted).detach().numpy()
 
 
