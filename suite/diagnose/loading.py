@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib
 import os
+import struct
 import sys
 import traceback
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from suite.diagnose.inspection import BUILDER, inspect_file
 from suite.errors import SuiteError
 from suite.networks.types import Keras, Model
 
@@ -34,16 +37,14 @@ FOREIGN = (
     SyntaxError,
     TypeError,
     ValueError,
+    struct.error,
     zipfile.BadZipFile,
+    zlib.error,
 )
 """What Keras raises for a file that it cannot load, and users' own functions for any reason."""
 
 UNKNOWN_CLASS = ("custom_object", "custom class", "Unknown layer", "instance of class Layer")
 """What each Keras says of a class that a file names and it does not know."""
-
-BUILDER = (
-    "give a function instead, PACKAGE.MODULE:FUNCTION, that takes nothing and returns the network"
-)
 
 
 class ImageShape(NamedTuple):
@@ -115,7 +116,7 @@ def load_network(name: str, keras: Keras, *, tell: Callable[[str], None] = print
     """Load the network from the file `name`, or call the function `name` that builds it.
 
     Args:
-        name: A .keras or .h5 file, the folder of a SavedModel, or ``package.module:function``.
+        name: A .keras or .h5 file, of which nothing runs, or ``package.module:function``.
         keras: The Keras module.
         tell: Called with a line where a file was loaded without its optimizer.
 
@@ -127,8 +128,8 @@ def load_network(name: str, keras: Keras, *, tell: Callable[[str], None] = print
         model = _loaded(path, keras, tell)
     elif path.suffix in FILE_SUFFIXES or ":" not in name:
         raise SuiteError(
-            f"{name}: no such file. Expected: a .keras or .h5 file, a SavedModel folder, or a "
-            "function that returns the network, as PACKAGE.MODULE:FUNCTION."
+            f"{name}: no such file. Expected: a .keras or .h5 file, or a function that returns the "
+            "network, as PACKAGE.MODULE:FUNCTION."
         )
     else:
         model = _built(name)
@@ -142,45 +143,56 @@ def load_network(name: str, keras: Keras, *, tell: Callable[[str], None] = print
 
 
 def _loaded(path: Path, keras: Keras, tell: Callable[[str], None]) -> Any:
-    """Load a file, with its optimizer if its classes are known."""
-    if path.is_dir() and not (path / "saved_model.pb").exists():
-        raise SuiteError(
-            f"{path}: no network. Found: a folder without saved_model.pb. Expected: a .keras or "
-            f".h5 file or the folder of a SavedModel; or {BUILDER}."
-        )
+    """Load a file that was looked into first, with its optimizer if its classes are known."""
+    _check_kind(path)
+    place = str(path.absolute())
     try:
-        return keras.models.load_model(str(path))
+        reason = inspect_file(path)
     except FOREIGN as error:
-        reason = _shown(error)
+        raise _unloadable(path, keras, error) from error
+    if not reason:
+        try:
+            return keras.models.load_model(place)
+        except FOREIGN as error:
+            reason = _shown(error)
     try:
-        model = keras.models.load_model(str(path), compile=False)
+        model = keras.models.load_model(place, compile=False)
     except FOREIGN as error:
-        raise SuiteError(
-            f"{path}: {_version(keras)} cannot load it. Found: {_shown(error)}. "
-            f"{_way_out(path, str(error))}"
-        ) from error
+        raise _unloadable(path, keras, error) from error
     tell(f"note: loaded without its optimizer, so the steps it made are unknown ({reason})")
     return model
 
 
-def _way_out(path: Path, message: str) -> str:
-    """Say what to do about a file that Keras refused with `message`."""
-    if path.is_dir():
-        return (
-            "Keras 3 reads no SavedModel: run this where Keras 2 is installed or with "
-            f"TF_USE_LEGACY_KERAS=1, save the network as a .keras file, or {BUILDER}."
+def _check_kind(path: Path) -> None:
+    """Refuse what is no file.
+
+    Raises:
+        SuiteError: If it is a folder, such as a SavedModel's, or a pipe or device.
+    """
+    if (path / "saved_model.pb").exists():
+        raise SuiteError(
+            f"{path} is not loaded. Found: a SavedModel, whose graph may do anything, such as "
+            "write files or run Python. Expected: a .keras file, as the Keras that made it can "
+            f"save it (Keras 3 reads no SavedModel, Keras 2 does, by TF_USE_LEGACY_KERAS=1). If "
+            f"you trust it, {BUILDER} of load_model({path.name!r})."
         )
-    if "safe_mode" in message or "Lambda" in message:
-        return (
-            "It holds a Lambda layer, whose code Keras does not run out of a file: if you trust "
-            f"it, {BUILDER} of load_model(..., safe_mode=False)."
+    if not path.is_file():
+        kind = "a folder without saved_model.pb" if path.is_dir() else "a pipe or a device"
+        raise SuiteError(
+            f"{path}: no network. Found: {kind}. Expected: a .keras or .h5 file; or {BUILDER}."
         )
-    if any(sign in message for sign in UNKNOWN_CLASS):
-        return f"It holds a class of your own, which a file only names: {BUILDER}."
-    return (
+
+
+def _unloadable(path: Path, keras: Keras, error: BaseException) -> SuiteError:
+    """Make the error about a file that cannot be read, by us or by Keras: why, and the way out."""
+    way_out = (
         "Expected: a whole network as model.save writes it, not weights alone, by a Keras that "
         f"this one reads. Save it anew, or {BUILDER}."
     )
+    if any(sign in str(error) for sign in UNKNOWN_CLASS):
+        way_out = f"It holds a class of your own, which a file only names: {BUILDER}."
+    found = _shown(error)
+    return SuiteError(f"{path}: {_version(keras)} cannot load it. Found: {found}. {way_out}")
 
 
 def _built(name: str) -> Any:
@@ -189,26 +201,32 @@ def _built(name: str) -> Any:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except FOREIGN as error:
-        raise SuiteError(
-            f"{name}: {module_name} cannot be imported. Found: {_shown(error)}{_place(error)}. "
-            "Expected: a module below the current folder or an installed one."
-        ) from error
+    module = _attempt(
+        lambda: importlib.import_module(module_name),
+        f"{name}: {module_name} cannot be imported",
+        "a module below the current folder or an installed one",
+    )
     function = getattr(module, function_name, None)
     if not callable(function):
         raise SuiteError(
             f"{name}: {module_name} has no function {function_name!r}. Name one that takes nothing "
             "and returns the network."
         )
+    wanted = "a function that takes nothing and returns the network"
+    return _attempt(function, f"{name}: it failed", wanted)
+
+
+def _attempt(call: Callable[[], Any], failure: str, wanted: str) -> Any:
+    """Call the user's own code; none of its ends, ``sys.exit(0)`` neither, is a verdict.
+
+    Raises:
+        SuiteError: If it raises anything at all.
+    """
     try:
-        return function()
-    except FOREIGN as error:
-        raise SuiteError(
-            f"{name}: it failed. Found: {_shown(error)}{_place(error)}. Expected: a function that "
-            "takes nothing and returns the network."
-        ) from error
+        return call()
+    except BaseException as error:  # the border to code that may raise whatever it likes
+        found = f"{_shown(error)}{_place(error)}"
+        raise SuiteError(f"{failure}. Found: {found}. Expected: {wanted}.") from error
 
 
 def _shown(error: BaseException) -> str:
