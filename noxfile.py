@@ -291,6 +291,14 @@ def stack_tests(session: nox.Session, row: Row = ROW) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Try new hostile input on every reader, each time other (minutes): -- [-n 2] [OPTIONS]."""
+    install(session, "tools")
+    run(session, "python", "-m", "pytest", "tests/property", "--hypothesis-profile", "fuzz",
+        *session.posargs)  # fmt: skip
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types and the import contracts."""
     install(session, "tools")
