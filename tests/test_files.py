@@ -84,7 +84,7 @@ def test_what_is_no_file_is_refused_at_once(
     tmp_path: Path, make: Callable[[Path], object], message: str, read: Callable[[Path], object]
 ) -> None:
     make(tmp_path / "record.json")
-    with within(5), pytest.raises(RecordError, match=rf"record.json cannot be read: .*{message}"):
+    with within(30), pytest.raises(RecordError, match=rf"record.json cannot be read: .*{message}"):
         read(tmp_path / "record.json")
 
 
@@ -95,7 +95,7 @@ def test_a_file_that_becomes_a_pipe_while_it_is_opened_is_refused(
     path.touch()
     os.mkfifo(pipe)
     monkeypatch.setattr(files.os, "open", lambda _, *flags: opened(pipe, *flags))
-    with within(5), pytest.raises(RecordError, match="it is a named pipe"):
+    with within(30), pytest.raises(RecordError, match="it is a named pipe"):
         read_bytes(path)
 
 
@@ -140,7 +140,7 @@ BAD_JSON = [
 
 @pytest.mark.parametrize(("content", "message"), BAD_JSON, ids=range(len(BAD_JSON)))
 def test_json_that_could_hurt_is_refused_in_one_short_line(content: bytes, message: str) -> None:
-    with within(5), pytest.raises(ValueError, match=message) as caught:
+    with within(30), pytest.raises(ValueError, match=message) as caught:
         parse_json(content)
     assert len(str(caught.value)) < 300
     assert "\n" not in str(caught.value)
@@ -215,7 +215,7 @@ def test_only_its_own_kind_of_file_is_removed(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / f".pipe.{hexadecimal}.tmp")
     (tmp_path / f".folder.{hexadecimal}.tmp").mkdir()
     (tmp_path / f".stray.{hexadecimal}.tmp").touch()
-    with within(5):
+    with within(30):
         write_atomically(tmp_path / "b.json", b"")
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {*kept, "b.json", f".pipe.{hexadecimal}.tmp", f".folder.{hexadecimal}.tmp"}

@@ -44,7 +44,7 @@ def test_a_whole_archive_has_no_fault(path: Path) -> None:
 
 def test_a_member_of_zeros_without_end_is_refused_before_it_is_unpacked(path: Path) -> None:
     _archive(path, good=b"1", zeros=bytes(60_000_000))
-    with within(5, megabytes=20):
+    with within(30, megabytes=20):
         assert fault_of(path) == "zeros: 60,000,000 bytes, expected at most 1,048,576"
 
 
@@ -52,7 +52,7 @@ def test_a_member_that_holds_more_than_it_declares_is_refused_unread(path: Path)
     _archive(path, zeros=bytes(60_000_000))
     small = struct.pack("<L", 100)
     _patch(path, b"PK\x01\x02", 24, small)
-    with within(5, megabytes=20):
+    with within(30, megabytes=20):
         assert fault_of(path).startswith("zeros: Bad CRC-32")
 
 
@@ -86,7 +86,7 @@ def test_a_directory_that_would_fill_the_memory_is_not_read(path: Path) -> None:
         file.truncate(400_000_000)
         file.seek(0, os.SEEK_END)
         file.write(end)
-    with within(10, megabytes=40):
+    with within(30, megabytes=40):
         assert fault_of(path) == "its directory is larger than 8,388,608 bytes"
 
 
@@ -95,7 +95,7 @@ def test_what_is_no_archive_is_named_with_its_fault(path: Path) -> None:
     assert fault_of(path) == "File is not a zip file"
     path.unlink()
     os.mkfifo(path)
-    with within(5):
+    with within(30):
         assert "it is a named pipe" in fault_of(path)
 
 

@@ -187,7 +187,7 @@ def test_a_file_without_end_is_not_digested_to_its_end(
         file.truncate(5_000_000)
         assert source_digest(tmp_path / "archive.zip")
         file.truncate(1 << 42)
-    with within(5), pytest.raises(
+    with within(30), pytest.raises(
         DataError, match=r"archive.zip: cannot be read .*5,000,000 bytes"
     ):
         source_digest(tmp_path / "archive.zip")

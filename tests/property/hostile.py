@@ -51,7 +51,7 @@ def answered(*ours: type[Exception], about: str = "") -> Iterator[Answer]:
         about: What their messages name.
     """
     answer = Answer()
-    with within(10, megabytes=100):
+    with within(30, megabytes=100):
         try:
             yield answer
         except ours as error:
