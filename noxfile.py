@@ -125,7 +125,7 @@ def install_files(session: nox.Session, *files: Path, find_links: str = "") -> N
     place = session.virtualenv
     folder = Path(place.location) if isinstance(place, VirtualEnv) else None
     if folder and is_installed(folder, *files):
-        session.log(f"installed already: {', '.join(map(str, files))}")
+        session.log(f"installed already: {', '.join(file.stem for file in files)}")
         return
     env = {**passed(*PASSED, *FETCHING), "UV_COMPILE_BYTECODE": "1"}
     if find_links:  # wheels that PyPI does not have: where this machine keeps its own goes first
@@ -169,13 +169,15 @@ def versions(folder: Path) -> dict[str, str]:
 
 
 def remove_others(session: nox.Session, folder: Path, *files: Path) -> None:
-    """Remove what no file lists: packages, as uv does by itself, and what runs at every start."""
+    """Remove what no file lists: packages, as uv does by itself, and what is virtualenv's own."""
     others = sorted(set(versions(folder)) - set(pins(*files)))
     if others and session.venv_backend != "uv":
         command = ("python", "-m", "pip", "uninstall", "--yes", *others)
         session.run_install(*command, env=passed(*PASSED), include_outer_env=False)
-    for path in folder.glob("lib/*/site-packages/**/_virtualenv.*"):  # for installs with distutils
-        path.unlink()
+    site = next(folder.glob("lib/*/site-packages"))
+    for pattern in ("_virtualenv.*", "__pycache__/_virtualenv.*", "*.virtualenv"):
+        for path in site.glob(pattern):  # what runs at each start, for installs with distutils
+            path.unlink()
 
 
 def install_uv(session: nox.Session, *, alone: bool) -> None:
