@@ -118,7 +118,7 @@ def _plain(value: Any, name: str) -> Any:
     Raises:
         ValueError: If it holds anything else.
     """
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+    if isinstance(value, (dict, Mapping)) and all(isinstance(key, str) for key in value):
         return {
             key: item if type(item) in LEAVES else _plain(item, f"{name}[{key!r}]")
             for key, item in value.items()

@@ -223,6 +223,15 @@ def table(name: str, *, tier: str, weights: Mapping[str, str] = NO_FILES) -> tup
     return tuple(_resized(row, name, tier, weights) for row in rows)
 
 
+def asked(tier: str) -> Mapping[str, Case]:
+    """List every case of one tier, by name.
+
+    Raises:
+        ValueError: If `tier` is no key of `TIERS`.
+    """
+    return {str(row): row for name in TABLES for row in table(name, tier=tier)}
+
+
 def _resized(row: Case, name: str, tier: str, weights: Mapping[str, str]) -> Case:
     """Give `row` the fields of a tier."""
     size = TIERS[tier]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,18 @@ import pytest
 from suite import locks
 from suite.commands.lock import chosen_locks
 from suite.errors import ReleaseError
-from suite.locks import Lock, fault, find_links, one_line, resolved, staleness
+from suite.files import file_digest
+from suite.locks import (
+    Lock,
+    fault,
+    find_links,
+    inputs,
+    lock_digest,
+    one_line,
+    resolved,
+    staleness,
+)
+from suite.releases import Release
 
 ROOT = Path(__file__).parents[1]
 PROJECT = """
@@ -63,6 +76,28 @@ def test_a_lock_that_would_change_tells_how_and_names_the_command(
         "locks/one-gpu.txt has no header of `nox -s lock`; would change keras 1 -> 2, "
         "numpy absent -> 1. Run `nox -s lock -- one`"
     )
+
+
+@pytest.mark.usefixtures("project")
+def test_the_digest_of_a_lock_is_that_of_a_fresh_one() -> None:
+    row = Release("one", "3.11", ("keras==1",), "to test")
+    assert lock_digest(row) == ""
+    body = "keras==1\n"
+    head = [
+        f"# {word} {hashlib.sha256(text.encode()).hexdigest()}\n"
+        for word, text in (("inputs", inputs(ONE)), ("content", body))
+    ]
+    ONE.path.write_text("".join([*head, body]))
+    assert lock_digest(row) == file_digest(ONE.path)
+    assert lock_digest(replace(row, pins=("keras==2",))) == ""
+
+
+@pytest.mark.usefixtures("project")
+def test_the_lock_of_an_unpinned_row_is_never_stale() -> None:
+    row = Release("one", "3.11", ("keras",), "to test", unpinned=True)
+    assert lock_digest(row) == ""
+    ONE.path.write_text("resolved yesterday")
+    assert lock_digest(row) == file_digest(ONE.path)
 
 
 @pytest.mark.usefixtures("project")

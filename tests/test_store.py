@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,12 @@ from suite import records
 from suite.errors import RecordError
 from suite.records import Record
 from suite.store import (
+    files_by_case,
     find,
+    places,
     read_record,
     read_records,
+    read_resident,
     record_path,
     replace_records,
     store,
@@ -147,7 +150,7 @@ def test_damage_is_an_error_that_names_the_file_and_what_to_do(
     path: Path, damage: Callable[[Path], object], message: str
 ) -> None:
     damage(path)
-    with within(10), pytest.raises(RecordError, match=message) as caught:
+    with within(30), pytest.raises(RecordError, match=message) as caught:
         read_records(path.parent)
     assert str(path.parent) in str(caught.value)
     assert "Restore it from version control, or move it away and run" in str(caught.value)
@@ -303,6 +306,109 @@ def test_a_replacement_killed_between_its_renames_is_an_error_that_names_the_rem
     for read in (read_records, stored_cases):
         with pytest.raises(RecordError, match=r"Move it back: mv .*\.small\.retired .*small"):
             read(folder)
+
+
+def test_files_are_sorted_by_case_and_seed_as_their_names_tell(
+    path: Path, make_record: MakeRecord
+) -> None:
+    for seed in (10, 2):
+        store(make_record(seed=seed), path.parents[2])
+    store(make_record(case="vgg19-seedless", seed=1), path.parents[2])
+    path.write_text("{")
+    assert {
+        case: [file.name for file in files] for case, files in files_by_case(path.parent).items()
+    } == {
+        "net-plain": [f"net-plain-seed{seed}.json" for seed in (0, 2, 10)],
+        "vgg19-seedless": ["vgg19-seedless-seed1.json"],
+    }
+
+
+@pytest.mark.parametrize("name", ["net-plain.json", "net-plain-seed.json", "net-seed-1.json"])
+def test_a_file_that_is_not_named_after_a_record_is_an_error(path: Path, name: str) -> None:
+    path.with_name(name).write_text("{}")
+    with pytest.raises(RecordError, match=f"{name} is .*expected CASE-seedNUMBER.json"):
+        files_by_case(path.parent)
+
+
+def test_a_bare_record_has_no_curves_and_is_checked_as_a_whole(
+    path: Path, make_record: MakeRecord
+) -> None:
+    whole = make_record()
+    bare = replace(whole, curves={}, statistics=[], timing={})
+    assert read_record(path, bare=True) == read_resident(path, bare=True) == bare
+    path.write_text(path.read_text().replace("2.1", "2.2"))
+    with pytest.raises(RecordError, match="edited or damaged"):
+        read_record(path, bare=True)
+
+
+@pytest.mark.parametrize("numbers", [3, 3000])
+def test_a_record_in_another_layout_is_as_good_and_no_edit_goes_unnoticed(
+    path: Path, make_record: MakeRecord, numbers: int
+) -> None:
+    curve = [seed / 7 for seed in range(numbers)]
+    name = 'a, "b": c\\ d'
+    record = make_record(curves={name: curve}, statistics=[{"layer": name}])
+    store(record, path.parents[2])
+    text = path.read_text()
+    assert read_record(path) == record
+    for indent in (None, 4, "\t"):
+        path.write_text(json.dumps(json.loads(text), indent=indent))
+        assert read_record(path) == record
+    for old, new in (("a, ", "a,"), ("0.5", "0.6"), ("0.14285714285714285", "0.14285714285714288")):
+        if old in text:
+            path.write_text(text.replace(old, new))
+            with pytest.raises(RecordError, match="edited or damaged"):
+                read_record(path)
+
+
+def test_places_are_the_folders_with_records_and_what_is_wrong_with_others(
+    path: Path, make_record: MakeRecord
+) -> None:
+    root = path.parents[2]
+    store(make_record(release="tf-2.15", tier="full"), root)
+    (root / "tf-2.15" / "matrix.json").write_text("{}")
+    (root / "notes").write_text("")
+    (root / ".hidden").write_text("")
+    (root / "tf-2.0").write_text("")
+    (root / "tf-2.3" / "small").mkdir(parents=True)
+    (root / "tf-2.6").mkdir()
+    (root / "tf-2.6" / "small").symlink_to("nowhere")
+    (root / "tf-2.8" / "tiny").mkdir(parents=True)
+    (root / "tf-2.10").symlink_to("tf-2.10")
+    known = {"releases": ["tf-2.0", "tf-2.10", "tf-2.21"], "tiers": ["small", "full"]}
+    assert {(p.release, p.tier): p.fault for p in places(root, **known)} == {
+        ("tf-2.21", "small"): "",
+        ("tf-2.15", "full"): "",
+        ("tf-2.0", ""): "it is no folder, expected one of records",
+        ("tf-2.10", ""): "it is no folder, expected one of records",
+        ("tf-2.3", "small"): "it holds no record",
+        ("tf-2.6", "small"): "it is no folder, expected one of records",
+        ("tf-2.8", "tiny"): "no tier is called so, expected one of small, full. Move it away.",
+    }
+
+
+def test_a_root_that_cannot_be_read_is_a_place_with_a_fault(tmp_path: Path) -> None:
+    known = {"releases": [], "tiers": []}
+    assert places(tmp_path / "absent", **known) == []
+    (tmp_path / "file").write_text("")
+    [place] = places(tmp_path / "file", **known)
+    assert (place.release, place.tier) == ("", "")
+    assert place.fault == "it cannot be read: Not a directory. Make it readable."
+
+
+def test_a_folder_that_may_not_be_read_is_a_place_with_a_fault(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.iterdir
+
+    def forbidden(folder: Path) -> Iterator[Path]:
+        if folder.name == "tf-2.21":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(folder)
+
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+    [place] = places(path.parents[2], releases=[], tiers=["small"])
+    assert place.fault == "it cannot be read: Permission denied. Make it readable."
 
 
 def test_stored_cases_are_read_from_the_names_alone(path: Path, make_record: MakeRecord) -> None:

@@ -15,18 +15,21 @@ from suite.commands.options import INTERRUPTED_STATUS, REGRESSION_STATUS, positi
 from suite.commands.outcomes import files_of, outcome_of, untried
 from suite.commands.processes import POLL_S, Run, start, stopped_together
 from suite.errors import RecordError
-from suite.files import file_digest, parse_json, read_within, write_atomically
+from suite.files import parse_json, read_within, write_atomically
+from suite.judge.baselines import has_baseline
 from suite.judge.compatibility import TIER, Evidence, Outcome
-from suite.locks import fault, lock_of, staleness
+from suite.locks import fault, lock_digest, lock_of
+from suite.records import Record
 from suite.releases import Release, chosen, read_releases
-from suite.report.compatibility import compatibility, markdown_report, text_report
+from suite.report.compatibility import Row, compatibility, markdown_report, text_report
 from suite.report.grid import terminal_width
 from suite.report.pages import write_section
 from suite.report.text import printable
 from suite.report.traps import traps_markdown
-from suite.store import read_records
+from suite.store import files_by_case, read_resident
 
 OUTCOME_BYTES = 100_000  # of what became of a row: a few words
+TRAPS = "traps"  # the case, and the question
 BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's is
 
 
@@ -95,16 +98,6 @@ def _ended(run: Run, records: Path) -> Outcome:
     )
 
 
-def lock_digest(release: Release) -> str:
-    """Compute the digest of a row's lock; empty if there is none, or it is stale.
-
-    An unpinned row's is never stale: it is what the row resolved to when it last ran.
-    """
-    lock = lock_of(release)
-    fits = lock.path.exists() if release.unpinned else not staleness(lock)
-    return file_digest(lock.path) if fits else ""
-
-
 def write_outcome(outcome: Outcome, release: Release, records: Path) -> None:
     """Store what became of a row beside its records.
 
@@ -131,12 +124,18 @@ def read_outcome(release: Release, records: Path) -> Outcome | None:
 
 
 def evidence(release: Release, records: Path) -> Evidence:
-    """Gather all that is stored of a row.
+    """Gather what is stored of a row: of its records what the tables show, and no curves.
 
     Raises:
         RecordError: If a record is damaged.
     """
-    stored = tuple(read_records(records / release.name / TIER))
+    files = files_by_case(records / release.name / TIER)
+    stored = tuple(
+        read_resident(path, bare=case != TRAPS)
+        for case in files
+        if case == TRAPS or has_baseline(case)
+        for path in files[case]
+    )
     outcome = read_outcome(release, records)
     return Evidence(release.name, lock_digest(release), stored, outcome)
 
@@ -179,17 +178,26 @@ def main(arguments: Sequence[str]) -> int:
         return INTERRUPTED_STATUS
     if outcomes:
         print(disk_use(rows), end="\n\n")
-    found = [evidence(row, options.records) for row in rows]
-    lines = [compatibility(stored) for stored in found]
+    lines, traps, count = _shown(rows, options.records)
     print(text_report(lines, width=terminal_width()))
     if options.page:
-        records = [record for stored in found for record in stored.current]
-        page = markdown_report(lines, records=len(records))
-        write_section(options.page, f"{page}\n\n{traps_markdown(records)}")
+        page = markdown_report(lines, records=count)
+        write_section(options.page, f"{page}\n\n{traps_markdown(traps)}")
     failed = [row for row in rows if row.name in outcomes and not outcomes[row.name].passed]
     for row in failed:
         print(f"{row} failed{', and is no gate' if row.unpinned else ''}")
     return REGRESSION_STATUS if any(not row.unpinned for row in failed) else 0
+
+
+def _shown(rows: Sequence[Release], records: Path) -> tuple[list[Row], list[Record], int]:
+    """Sum up row after row; keep of their records those of the traps, and the number of all."""
+    lines, traps, count = list[Row](), list[Record](), 0
+    for row in rows:
+        stored = evidence(row, records)
+        lines.append(compatibility(stored))
+        traps += [record for record in stored.current if record.question == TRAPS]
+        count += len(stored.current)
+    return lines, traps, count
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -62,16 +62,19 @@ class PytestReport(NamedTuple):
     """What pytest reports of a run.
 
     Attributes:
-        ran: How many tests it names; None if there is no report that can be read.
+        ran: How many tests it names that were not skipped; None if there is no report that can be
+            read.
         imported: Whether the framework could be imported; None if that is not known.
         stopped: Why the run was ended before its last test; empty if it was not.
         failure: The first test that failed, and what it says; empty if none did.
+        skipped: The first test that was skipped, and why; empty if none was.
     """
 
     ran: int | None = None
     imported: bool | None = None
     stopped: str = ""
     failure: str = ""
+    skipped: str = ""
 
 
 def files_of(release: Release, records: Path) -> Files:
@@ -93,7 +96,7 @@ def outcome_of(files: Files, *, status: int, seconds: float, lock_digest: str) -
         lock_digest: Digest of its lock.
     """
     made, run, tests = nox_report(files.made), nox_report(files.run), pytest_report(files.tests)
-    fault = tests.stopped or tests.failure
+    fault = tests.stopped or tests.failure or tests.skipped  # what was not asked is no pass
     reported = made.succeeded and run.succeeded and tests.ran
     passed = status == 0 and bool(reported) and not fault
     last = f"{_silence(made, run, tests)}{_last_words(files.log)}"
@@ -143,10 +146,11 @@ def pytest_report(path: Path) -> PytestReport:
         return PytestReport()
     notes = {note.get("name"): note.get("value") for note in suite.iterfind("properties/property")}
     return PytestReport(
-        ran=len(suite.findall("testcase")),
+        ran=len(suite.findall("testcase")) - len(suite.findall("testcase/skipped")),
         imported=_imported(suite, notes.get(FRAMEWORK)),
         stopped=one_line(notes.get(STOPPED) or ""),
-        failure=_failure(suite),
+        failure=_first(suite, "error", "failure"),
+        skipped=_first(suite, "skipped"),
     )
 
 
@@ -157,13 +161,14 @@ def _imported(suite: ElementTree.Element, framework: str | None) -> bool | None:
     return False if framework == ASKED and suite.find("testcase/error") is not None else None
 
 
-def _failure(suite: ElementTree.Element) -> str:
-    """Name the first test that failed and quote what it says; empty if none did."""
+def _first(suite: ElementTree.Element, *ends: str) -> str:
+    """Name the first test that ended in one of some ways and quote what it says; or nothing."""
     for test in suite.iterfind("testcase"):
         for result in test:
-            if result.tag in ("error", "failure"):
+            if result.tag in ends:
                 name = ".".join(filter(None, (test.get("classname"), test.get("name"))))
-                return _short(f"{name}: {_message(result)}")
+                skipped = "skipped: " if result.tag == "skipped" else ""
+                return _short(f"{skipped}{name}: {_message(result)}")
     return ""
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import functools
+import io
 import math
+import os
 import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -13,17 +17,23 @@ from typing import Any
 from scipy.special import stdtrit
 
 from suite.errors import RecordError
+from suite.files import read_bytes
 from suite.judge.bands import Band, bands_of
-from suite.judge.metrics import BOTH, LESS, MORE, metric_row
+from suite.judge.metrics import BOTH, LESS, MORE, RATIO, metric_row
+from suite.judge.staleness import Present, differences
 from suite.judge.verdicts import shown
-from suite.records import Record
-from suite.store import read_records, replace_records, stored_cases
+from suite.records import Record, encoded, json_digest
+from suite.store import files_by_case, read_resident, replace_records, stored_cases
 
 REBASELINE = "nox -s rebaseline -- --release RELEASE --tier TIER"
 MEASURE = 'nox -s "benchmarks(RELEASE)" -- --seeds 0,1,2,3,4'
 MIN_SEEDS = 5
-COMPARED = ("training", "fixes", "attack", "step-time")
-"""The questions whose records have a baseline; traces of first steps and traps have none."""
+UNCOMPARED = ("parity", "traps")
+"""How the names of the cases begin that have no baseline: traces of first steps, and traps."""
+
+GAPS = "gaps.csv"
+GAP_COLUMNS = ["release", "tier", "case", "why"]
+"""The cases that a stored baseline does not have yet: none can vanish from it unnoticed."""
 
 LEVEL = 0.9999
 """Chance that one number of an unchanged suite lies in its band.
@@ -49,16 +59,20 @@ class Baseline:
     values: tuple[float, ...]
     band: Band | None
 
-    @property
+    @functools.cached_property
     def mean(self) -> float:
         """The mean over the seeds."""
         return statistics.fmean(self.values)
 
-    def __str__(self) -> str:
-        """Write mean ± standard deviation (seeds), or all values where one is not finite."""
+    @functools.cached_property
+    def text(self) -> str:
+        """The mean ± standard deviation (seeds), or all values where one is not finite."""
         if self.band is None:
             return f"{', '.join(f'{value:.4g}' for value in self.values)} ({len(self.values)})"
         return f"{self.mean:.4g} ± {statistics.stdev(self.values):.2g} ({len(self.values)})"
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def summarise(records: Iterable[Record]) -> dict[str, dict[str, Baseline]]:
@@ -76,11 +90,10 @@ def summarise(records: Iterable[Record]) -> dict[str, dict[str, Baseline]]:
 
 
 def by_case(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Sort the records that have a baseline by case, then by seed."""
+    """Sort records by case, then by seed."""
     cases = defaultdict(list)
     for record in sorted(records, key=lambda record: (record.case, record.seed)):
-        if record.question in COMPARED:
-            cases[record.case].append(record)
+        cases[record.case].append(record)
     return dict(cases)
 
 
@@ -138,6 +151,7 @@ def _must_agree(record: Record) -> dict[str, Any]:
     """Collect what must be the same in all seeds of a baseline."""
     environment = record.environment
     return {
+        "questions": record.question,
         "settings": record.settings,
         "metrics": sorted(record.metrics),
         "data digests": environment["data_digest"],
@@ -145,6 +159,20 @@ def _must_agree(record: Record) -> dict[str, Any]:
         "lock digests": environment["lock_digest"],
         "versions": environment["versions"],
         "machines": machine_of(record),
+        "environments": surroundings(record),
+    }
+
+
+def surroundings(record: Record) -> dict[str, Any]:
+    """Pick what else an environment states, such as variables: all but what has a name of its own.
+
+    Digests other than the libraries' may depend on the seed.
+    """
+    return {
+        name: value
+        for name, value in record.environment.items()
+        if name == "library_digest"
+        or not (name in ("versions", "machine") or name.endswith("_digest"))
     }
 
 
@@ -200,6 +228,7 @@ def rebaseline(
     *,
     release: str,
     tier: str,
+    now: Present,
     removed: Collection[str] = (),
 ) -> list[Record]:
     """Make the records of a release and tier its baseline, and return them.
@@ -209,17 +238,24 @@ def rebaseline(
         baselines_root: Folder of the baselines, laid out alike.
         release: Name of the release.
         tier: Name of the tier.
+        now: What the records must have been made with.
         removed: Cases that the baseline may lose; every other of its cases must have records.
 
     Raises:
-        RecordError: If there are no records, one of them is not valid, a case is missing, or the
+        RecordError: If there are no records, one of them is not valid or not of the present, one
+            run stands for several seeds, a case is missing, a folder lies elsewhere, or the
             baseline cannot be written; the baseline is then as before.
     """
-    source, target = records_root / release / tier, baselines_root / release / tier
-    records = [record for record in read_records(source) if record.question in COMPARED]
+    source, target = (folder_in(root, release, tier) for root in (records_root, baselines_root))
+    cases = files_by_case(source)
+    paths = [path for case in cases if has_baseline(case) for path in cases[case]]
+    records = [read_resident(path) for path in paths]
     if not records:
         raise RecordError(f"{source} holds no records. Make them with `{MEASURE}`.")
+    _check_present(records, source, now)
     summarise(records)
+    for case, runs in by_case(records).items():
+        _check_own_runs(case, runs)
     lost = sorted(stored_cases(target) - {record.case for record in records} - set(removed))
     if lost:
         raise RecordError(
@@ -230,26 +266,90 @@ def rebaseline(
     return records
 
 
-def version_notes(baseline: Iterable[Record], measured: Iterable[Record]) -> list[str]:
-    """Write a line for each package whose versions are not those of the baseline."""
-    then, now = _versions(baseline), _versions(measured)
-    names = sorted({*then, *now}) if then and now else []
-    return [
-        f"{name} is {_listed(now[name])}, the baseline has {_listed(then[name])}"
-        for name in names
-        if now[name] != then[name]
-    ]
+def folder_in(root: Path, release: str, tier: str) -> Path:
+    """Give the folder of a release and tier, which must lie in `root`.
+
+    Raises:
+        RecordError: If a name is a path, or a link leads elsewhere.
+    """
+    folder = root / release / tier
+    plain = all(name and Path(name).name == name for name in (release, tier))
+    if not plain or os.path.realpath(folder) != str(Path(os.path.realpath(root), release, tier)):
+        raise RecordError(
+            f"{folder} does not lie in {root}, expected the folder of one release and tier there, "
+            "and no link. Give --release and --tier the names of a release and a tier."
+        )
+    return folder
 
 
-def _versions(records: Iterable[Record]) -> dict[str, set[str]]:
-    """Collect the versions of each package that the records name."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for record in records:
-        for name, version in record.environment["versions"].items():
-            found[name].add(str(version))
-    return found
+def _check_present(records: Sequence[Record], source: Path, now: Present) -> None:
+    """Refuse records that were made with what is no longer there.
+
+    Raises:
+        RecordError: If there is one.
+    """
+    stale = [(record, found) for record in records for found in [differences(record, now)] if found]
+    if stale:
+        record, found = stale[0]
+        raise RecordError(
+            f"{len(stale)} of {len(records)} records in {source} are stale, such as {record.name}: "
+            f"{'; '.join(map(str, found))}. Make them anew with `{MEASURE}`."
+        )
 
 
-def _listed(versions: Collection[str]) -> str:
-    """List versions, or say that there is none."""
-    return ", ".join(sorted(versions)) or "absent"
+def _check_own_runs(case: str, runs: Sequence[Record]) -> None:
+    """Refuse one run that stands for several seeds: another seed gives other numbers.
+
+    Raises:
+        RecordError: If all numbers of two seeds but those of times are the same.
+    """
+    seen: dict[str, Record] = {}
+    for run in runs:
+        former = seen.setdefault(json_digest(encoded(_drawn(run))), run)
+        if former is not run:
+            raise RecordError(
+                f"case {case}: seed {run.seed} has the very numbers of seed {former.seed}, "
+                f"expected a run of its own for each seed. Run `{MEASURE}`."
+            )
+
+
+def _drawn(record: Record) -> dict[str, Any]:
+    """Pick the numbers that follow from the seed: all but times and memory, or else all.
+
+    Times differ from run to run of the same seed.
+    """
+    drawn = {
+        name: value
+        for name, value in record.metrics.items()
+        if not (metric_row(name).per_machine or metric_row(name) == RATIO)
+    }
+    curves = {name: curve for name, curve in record.curves.items() if not name.endswith("_s")}
+    return {"metrics": drawn or record.metrics, "curves": curves}
+
+
+def has_baseline(case: str) -> bool:
+    """True where the name of a case tells that it is judged by a baseline."""
+    return not case.startswith(UNCOMPARED)
+
+
+def gaps(root: Path, *, release: str, tier: str) -> dict[str, str]:
+    """Read why cases of a release and tier have no baseline yet, by case, from `GAPS` in `root`.
+
+    Raises:
+        RecordError: If the file cannot be read, or is no table of `GAP_COLUMNS`.
+    """
+    path = root / GAPS
+    if not os.path.lexists(path):
+        return {}
+    try:
+        lines = list(csv.reader(io.StringIO(read_bytes(path).decode("utf-8")), strict=True))
+    except (ValueError, csv.Error) as error:
+        raise RecordError(
+            f"{path} is no table: {error}. Restore it from version control."
+        ) from error
+    if not lines or any(len(line) != len(GAP_COLUMNS) for line in lines) or lines[0] != GAP_COLUMNS:
+        raise RecordError(
+            f"{path} has other columns than {', '.join(GAP_COLUMNS)} in each line. Restore it from "
+            "version control."
+        )
+    return {case: why for *home, case, why in lines[1:] if home == [release, tier]}

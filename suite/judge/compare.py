@@ -15,11 +15,17 @@ from suite.judge.verdicts import (
     PASS,
     REGRESSION,
     VANISHED,
+    WHOLE,
     Verdict,
     judge,
     shown,
 )
 from suite.records import Record
+
+NO_RECORD = "no record of the case"
+NO_BASELINE = "no baseline of the case"
+NEITHER = "neither a record nor a baseline of the case"
+NO_NUMBER = "no number in the record of the case"
 
 
 def compare(baseline: Sequence[Record], measured: Iterable[Record]) -> list[Verdict]:
@@ -30,7 +36,8 @@ def compare(baseline: Sequence[Record], measured: Iterable[Record]) -> list[Verd
         measured: Records of the same tier.
 
     Returns:
-        The verdicts, case by case. A case or metric that only one side has is new or vanished.
+        The verdicts, case by case. A case or metric that only one side has is new or vanished, and
+        what was measured from other data or under other settings is not judged at all.
 
     Raises:
         RecordError: If the baseline cannot be used; see `summarise`.
@@ -39,12 +46,14 @@ def compare(baseline: Sequence[Record], measured: Iterable[Record]) -> list[Verd
     verdicts = []
     for case in sorted({*expected, *runs}):
         for record in runs.get(case, []):
-            if case in expected:
+            if not record.metrics:
+                verdicts.append(_vanished(case, _seed(record), WHOLE, NO_NUMBER))
+            elif case in expected:
                 verdicts += _judge_record(record, former[case][0], expected[case])
             else:
-                verdicts += [_new(record, metric, "case") for metric in sorted(record.metrics)]
+                verdicts.append(_new(record, WHOLE, NO_BASELINE))
         if case not in runs:
-            verdicts.append(_vanished(case, "", "all", "there is no record of this case"))
+            verdicts.append(_vanished(case, "", WHOLE, NO_RECORD))
     return verdicts
 
 
@@ -58,9 +67,9 @@ def _judge_record(
     verdicts = []
     for metric in sorted({*expected, *record.metrics}):
         if metric not in expected:
-            verdicts.append(_new(record, metric, "metric"))
+            verdicts.append(_new(record, metric, "measured, and not in the baseline"))
         elif metric not in record.metrics:
-            reason = f"{metric} is in the baseline and was not measured"
+            reason = "in the baseline, and not measured"
             verdicts.append(_vanished(record.case, _seed(record), metric, reason))
         elif metric_row(metric).per_machine and machine_of(record) != machine_of(former):
             verdicts.append(_other_machine(record, former, metric, expected[metric]))
@@ -129,8 +138,10 @@ def _factor(metric: str, value: float, expected: Baseline) -> str:
 
 
 def _other_settings(record: Record, former: Record) -> list[Verdict]:
-    """Say that the case has other settings than the baseline, a regression; nothing if not."""
-    then, now = former.settings, record.settings
+    """Say that the case asks something else than the baseline's; nothing if not."""
+    then, now = (
+        {**run.settings, "the record's question": run.question} for run in (former, record)
+    )
     changed = [
         f"{name} is {now.get(name, 'absent')}, the baseline has {then.get(name, 'absent')}"
         for name in sorted({*then, *now})
@@ -139,14 +150,14 @@ def _other_settings(record: Record, former: Record) -> list[Verdict]:
     if not changed:
         return []
     reason = (
-        f"the case is not the one the baseline measured: {'; '.join(changed)}. If that is meant, "
-        f"run `{REBASELINE}`"
+        f"the case is not the one the baseline measured, so nothing was judged: "
+        f"{'; '.join(changed)}. If that is meant, run `{REBASELINE}`"
     )
-    return [Verdict(record.case, _seed(record), "settings", None, None, "", REGRESSION, reason)]
+    return [_unjudged(record, "settings", reason)]
 
 
 def _other_data(record: Record, former: Record) -> list[Verdict]:
-    """Say that the data are not those of the baseline, which fails the gate; nothing if not."""
+    """Say that the data are not those of the baseline; nothing if they are."""
     now, then = record.environment["data_digest"], former.environment["data_digest"]
     if now == then:
         return []
@@ -154,10 +165,14 @@ def _other_data(record: Record, former: Record) -> list[Verdict]:
         "the data are not those of the baseline, so nothing was judged: data_digest is "
         f"{now}, expected {then}"
     )
-    verdict = Verdict(
-        record.case, _seed(record), "data_digest", None, None, "", NOT_COMPARABLE, reason, True
+    return [_unjudged(record, "data_digest", reason)]
+
+
+def _unjudged(record: Record, what: str, reason: str) -> Verdict:
+    """Say that a whole record cannot be judged, which no comparison may pass over."""
+    return Verdict(
+        record.case, _seed(record), what, None, None, "", NOT_COMPARABLE, reason, blocking=True
     )
-    return [verdict]
 
 
 def _other_machine(record: Record, former: Record, metric: str, expected: Baseline) -> Verdict:
@@ -170,9 +185,9 @@ def _other_machine(record: Record, former: Record, metric: str, expected: Baseli
     )
 
 
-def _new(record: Record, metric: str, what: str) -> Verdict:
-    """Say that a metric has no baseline, because its `what` ("case" or "metric") is new."""
-    value, reason = record.metrics[metric], f"there is no baseline of this {what}"
+def _new(record: Record, metric: str, reason: str) -> Verdict:
+    """Say that a metric, or all of them, has no baseline."""
+    value = record.metrics.get(metric)
     return Verdict(record.case, _seed(record), metric, value, None, "", NEW, reason)
 
 

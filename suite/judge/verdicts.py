@@ -15,6 +15,9 @@ REGRESSION: Final = "regression"
 NEW: Final = "new"
 VANISHED: Final = "vanished"
 NOT_COMPARABLE: Final = "not comparable"
+WHOLE: Final = "all"
+"""Stands for the metric where a verdict is about all numbers of a case."""
+
 OUTCOMES = (PASS, REGRESSION, NEW, VANISHED, NOT_COMPARABLE)
 
 
@@ -31,7 +34,7 @@ class Verdict:
         baseline: The baseline in short, such as ``"0.41 ± 0.02 (5)"``; may be empty.
         outcome: One of `OUTCOMES`.
         reason: The metric, its measured value and what was expected, in words.
-        blocking: True where a verdict "not comparable" makes `compare` fail, as a regression does.
+        blocking: True where a whole record is "not comparable", so that `compare` cannot tell.
 
     Raises:
         ValueError: If `outcome` is not one of `OUTCOMES`.
@@ -53,8 +56,23 @@ class Verdict:
 
     @property
     def failed(self) -> bool:
-        """True where this verdict alone makes `compare` fail."""
-        return self.outcome == REGRESSION or self.blocking
+        """True for a regression."""
+        return self.outcome == REGRESSION
+
+    @property
+    def judged(self) -> bool:
+        """True where a number was held against a band."""
+        return self.outcome in (PASS, REGRESSION)
+
+    @property
+    def missing(self) -> bool:
+        """True where the number or its baseline is missing, so that it could not be judged."""
+        return self.outcome in (NEW, VANISHED)
+
+    @property
+    def whole(self) -> bool:
+        """True where it is about the case as a whole, not about one number."""
+        return self.metric == WHOLE
 
     @property
     def subject(self) -> str:

@@ -12,30 +12,17 @@ from suite.report.text import markdown, printable
 COLUMNS = ("quantity", "step 0", "allowed", "later steps", "allowed", "largest at")
 
 
-def parity_text(comparisons: Sequence[Comparison]) -> str:
-    """Write a paragraph for each case and a line that sums up; at least one comparison."""
-    return "\n".join([*map(paragraph, comparisons), "", parity_summary(comparisons)])
+def section(found: Comparison) -> str:
+    """Write what was found in one case in Markdown, with the largest distance of each quantity."""
+    lines = "\n".join(f"- {markdown(line)}" for line in findings(found))
+    head = markdown(f"{_name(found)}: {_verdict(found)}")
+    return "\n\n".join(filter(None, (f"### {head}", lines, _table(found.distances))))
 
 
-def parity_markdown(comparisons: Sequence[Comparison]) -> str:
-    """Write the same in Markdown, with a table of the largest distances of each quantity."""
-    release, reference = comparisons[0].release, comparisons[0].reference
-    title = markdown(f"{release} against {reference}, step by step")
-    sections = [f"## {title}", markdown(parity_summary(comparisons))]
-    for found in comparisons:
-        lines = "\n".join(f"- {markdown(line)}" for line in findings(found))
-        head = markdown(f"{_name(found)}: {_verdict(found)}")
-        sections += [f"### {head}", lines, _table(found.distances)]
-    return "\n\n".join(section for section in sections if section) + "\n"
-
-
-def parity_summary(comparisons: Sequence[Comparison]) -> str:
-    """Say how many traces agree; at least one comparison."""
-    agree = sum(found.agrees for found in comparisons)
-    release, reference = comparisons[0].release, comparisons[0].reference
-    known = sum(bool(found.known) and found.agrees for found in comparisons)
+def parity_summary(release: str, reference: str, *, agree: int, known: int, traces: int) -> str:
+    """Say how many traces of a release agree, and how many of these but for known differences."""
     aside = f" ({known} but for known differences)" if known else ""
-    return f"{agree} of {len(comparisons)} traces of {release} agree with {reference}'s{aside}."
+    return printable(f"{agree} of {traces} traces of {release} agree with {reference}'s{aside}.")
 
 
 def paragraph(found: Comparison) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -17,12 +16,13 @@ from suite.commands import matrix, processes
 from suite.commands.matrix import disk_use, evidence, read_outcome, run_matrix
 from suite.errors import RecordError, ReleaseError
 from suite.files import file_digest
-from suite.locks import Fault, inputs, lock_of
+from suite.locks import Fault
 from suite.records import Record
 from suite.releases import Release
 from suite.report.pages import SECTION, markers, write_section
 from suite.store import store
 from tests.bounds import within
+from tests.commands.conftest import write_lock
 
 BEGIN, END = markers(SECTION)
 ROWS = ("one", "bad", "two", "nightly")
@@ -63,7 +63,11 @@ if os.environ.get("FAKE_MEETS"):  # two start before one ends
 note("end")
 fails = name in os.environ.get("FAKE_FAILS", "bad").split(",")
 failure = '<failure message="OSError: the disk is on fire"/>' if fails else ""
+if name in os.environ.get("FAKE_SKIPS", "").split(","):
+    failure = '<skipped type="pytest.skip" message="this release has no such fix"/>'
 test = f'<testcase classname="benchmarks.test_it" name="test">{failure}</testcase>'
+if os.environ.get("FAKE_COLLECTS"):
+    test = ""
 path = pathlib.Path(given[given.index("--junitxml") + 1])
 path.write_text(f"<testsuites><testsuite>{test}</testsuite></testsuites>")
 report("failed" if fails else "success")
@@ -82,7 +86,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("pyproject.toml").write_text(PROJECT)
     Path("locks").mkdir()
     for name in ROWS:
-        lock(release(name))
+        write_lock(release(name), f"{name}==1\n")
     Path("fake.py").write_text(FAKE)
     monkeypatch.setattr(processes, "NOX", (sys.executable, "-I", "-S", "fake.py"))
     monkeypatch.setattr(matrix, "POLL_S", 0.01)
@@ -90,16 +94,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def release(name: str, *, unpinned: bool = False) -> Release:
     return Release(name, "3.11", ("keras==1",), "to test", unpinned=unpinned)
-
-
-def lock(row: Release) -> None:
-    """Write the lock of a row as if uv had resolved it."""
-    body = f"{row.name}==1\n"
-    head = [
-        f"# {word} {hashlib.sha256(text.encode()).hexdigest()}\n"
-        for word, text in (("inputs", inputs(lock_of(row))), ("content", body))
-    ]
-    lock_of(row).path.write_text("".join([*head, body]))
 
 
 def calls(word: str) -> list[str]:
@@ -129,6 +123,24 @@ def test_a_matrix_without_failure_ends_with_zero(monkeypatch: pytest.MonkeyPatch
     assert main(["matrix"]) == 0
 
 
+def test_a_row_whose_benchmarks_were_only_collected_is_no_pass(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setenv("FAKE_COLLECTS", "1")
+    assert main(["matrix", "--rows", "one"]) == 1
+    assert "failed: no benchmark ran; from its log: arguments:" in capsys.readouterr().out
+
+
+def test_a_row_with_a_skipped_case_is_no_pass_and_names_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setenv("FAKE_SKIPS", "two")
+    assert main(["matrix", "--rows", "one,two"]) == 1
+    output = capsys.readouterr().out
+    assert re.search(r"^one \d+ s, passed$", output, re.MULTILINE)
+    assert "failed: skipped: benchmarks.test_it.test: this release has no such fix" in output
+
+
 def test_an_unpinned_row_is_no_gate(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
     monkeypatch.setenv("FAKE_FAILS", "nightly")
     assert main(["matrix"]) == 0
@@ -154,7 +166,9 @@ def test_jobs_run_at_once_and_no_more_than_asked(monkeypatch: pytest.MonkeyPatch
 def test_jobs_must_be_a_positive_number(jobs: str, capsys: Output) -> None:
     with pytest.raises(SystemExit):
         main(["matrix", f"--jobs={jobs}"])
-    assert f"must be a positive number. Received: {jobs}" in capsys.readouterr().err
+    assert (
+        f"must be a whole number from 1 to 2147483647. Received: {jobs}" in capsys.readouterr().err
+    )
 
 
 def test_an_unknown_row_is_an_error_that_lists_the_rows(capsys: Output) -> None:
@@ -244,7 +258,7 @@ def test_an_outcome_that_is_no_file_is_named_at_once(make: Callable[[Path], obje
     path = Path("records/one/matrix.json")
     path.parent.mkdir(parents=True)
     make(path)
-    with within(5), pytest.raises(RecordError, match=r"matrix\.json cannot be read: "):
+    with within(30), pytest.raises(RecordError, match=r"matrix\.json cannot be read: "):
         read_outcome(release("one"), Path("records"))
 
 
@@ -276,6 +290,22 @@ def test_stored_records_make_the_table_without_a_run(
     assert not Path("calls").exists()
 
 
+def test_the_table_needs_no_curves_and_no_traces(make_record: MakeRecord) -> None:
+    digest = file_digest(Path("locks/one.txt"))
+    fields = {"release": "one", "environment": {"lock_digest": digest}}
+    for case in ("lenet5-plain", "parity-lenet5-plain", "traps"):
+        store(make_record(case, question="training", **fields), Path("records"))
+    [plain, traps] = evidence(release("one"), Path("records")).records
+    assert (plain.case, plain.curves, plain.statistics, plain.timing) == (
+        "lenet5-plain",
+        {},
+        [],
+        {},
+    )
+    assert plain.metrics == {"clean_accuracy": 0.8}
+    assert (traps.case, traps.curves) == ("traps", {"loss": [3.4, 2.1, 1.0]})
+
+
 def table_row(name: str, output: str) -> list[str]:
     """Return the words of one row of the printed table."""
     _, _, rows = output.partition("release   installs")
@@ -296,12 +326,6 @@ def test_a_nightly_that_breaks_today_shows_no_yes_of_yesterday(
     assert table_row("nightly", output)[1:4] == ["yes", "not", "run"]
     note = f"nightly: {FIRE}; 1 records of another lock do not count"
     assert note in output
-
-
-def test_the_lock_of_an_unpinned_row_is_never_stale() -> None:
-    Path("locks/nightly.txt").write_text("resolved yesterday")
-    found = matrix.lock_digest(release("nightly", unpinned=True))
-    assert found == file_digest(Path("locks/nightly.txt"))
 
 
 def test_an_impossible_pin_says_no_whatever_was_measured_before(

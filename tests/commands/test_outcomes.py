@@ -100,7 +100,7 @@ def broken(*args, **options):
     raise OSError("the disk is on fire")
 """
 PLANTS = {
-    "import": "once.load = no_framework",
+    "import": "once.check_environment = lambda *_: None\nonce.load = no_framework",
     "open": "once.open_session = refuse",
     "data": "once.open_session = lambda **_: None\nonce.measure_once = refuse",
     "run": "once.open_session = lambda **_: None\nonce.measure_once = broken",
@@ -129,6 +129,31 @@ def test_a_benchmark_notes_whether_the_framework_was_loaded_and_what_ended_it(
     assert bool(found.stopped) == (plant in ("open", "data"))
 
 
+SKIP = "import pytest\n@pytest.mark.skip(reason='no such fix')\ndef test_skipped(): 0\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "ran", "skipped"),
+    [
+        (SKIP, (), 0, "skipped: test_it.test_skipped: no such fix"),
+        (f"{SKIP}def test_fine(): 0", (), 1, "skipped: test_it.test_skipped: no such fix"),
+        ("def test_fine(): 0", ("--co",), 0, ""),
+        ("def test_fine(): 0", ("-k", "nothing"), 0, ""),
+        ("def test_fine(): 0", ("--deselect", "test_it.py"), 0, ""),
+        ("def test_fine(): 0", (), 1, ""),
+    ],
+)
+def test_what_was_skipped_collected_or_deselected_did_not_run(
+    tmp_path: Path, text: str, options: tuple[str, ...], ran: int, skipped: str
+) -> None:
+    (tmp_path / "test_it.py").write_text(text)
+    plain = ("-c", os.devnull, "--rootdir", ".")
+    found = pytest_report(report(tmp_path, *plain, *options, folder=tmp_path, fails=None))
+    assert (found.ran, found.skipped, found.failure) == (ran, skipped, "")
+    files = row(tmp_path, tests=(tmp_path / "tests.xml").read_text())
+    assert told(files).passed == (ran == 1 and not skipped)
+
+
 TWO = "def test_passes(): 0\ndef test_fails(): assert 0, 'why'"
 CRASH = "def pytest_runtestloop(): {}['a']"
 
@@ -154,13 +179,13 @@ def test_pytest_names_what_failed_first_without_a_framework_too(
     assert bool(found.failure) == bool(failure)
 
 
-def report(tmp_path: Path, *options: str, folder: Path = ROOT) -> Path:
-    """Return the report of a run of pytest in `folder`."""
+def report(tmp_path: Path, *options: str, folder: Path = ROOT, fails: bool | None = True) -> Path:
+    """Return the report of a run of pytest in `folder`, which fails unless `fails` says otherwise."""
     path = tmp_path / "tests.xml"
     command = [sys.executable, "-m", "pytest", *options, "--junitxml", str(path)]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
-    assert done.returncode != 0
+    assert fails is None or (done.returncode != 0) == fails
     return path
 
 

@@ -50,7 +50,7 @@ def seeds(make_record: MakeRecord) -> MakeRuns:
 
     def made(metric: str, values: Sequence[float], **changes: Any) -> list[Record]:
         return [
-            make_record(seed=seed, metrics={metric: value}, **changes)
+            make_record(seed=seed, **{"metrics": {metric: value}, **changes})
             for seed, value in enumerate(values)
         ]
 

@@ -15,10 +15,21 @@ from scipy.stats import t
 from suite import files
 from suite.errors import RecordError
 from suite.judge import baselines
-from suite.judge.baselines import expected_band, rebaseline, summarise, version_notes
+from suite.judge.baselines import (
+    expected_band,
+    folder_in,
+    gaps,
+    has_baseline,
+    rebaseline,
+    summarise,
+)
+from suite.judge.staleness import Present
 from suite.records import Record
-from suite.store import read_record, read_records, store
+from suite.store import read_record, read_records, store, stored_cases
+from suite.tables import asked
 from tests.judge.conftest import EAGER, GRAPH, VALUES, MakeRecord, MakeRuns, updates
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_band_is_students_prediction_interval_for_one_new_run() -> None:
@@ -93,7 +104,7 @@ def test_a_band_of_one_number_is_refused() -> None:
 def test_a_graphs_two_updates_a_step_are_a_baseline_of_the_graph(
     roots: tuple[Path, Path], seeds: MakeRuns
 ) -> None:
-    for record in updates(seeds, [2.0] * 5, GRAPH):
+    for record in updates(seeds, [2.0, 2.001, 2.002, 1.999, 1.998], GRAPH):
         store(record, roots[0])
     assert len(_rebaseline(roots)) == 10
 
@@ -121,15 +132,10 @@ def test_a_baseline_that_mixes_what_must_be_one_is_an_error(
         summarise([*seeds("last_loss", VALUES[:4]), odd])
 
 
-def test_versions_that_differ_are_noted(seeds: MakeRuns) -> None:
-    then = seeds("last_loss", VALUES)
-    now = seeds("last_loss", [0.8], environment={"versions": {"numpy": "2.1.0", "keras": "3"}})
-    assert version_notes(then, then) == []
-    assert version_notes(then, now) == [
-        "keras is 3, the baseline has absent",
-        "numpy is 2.1.0, the baseline has 2.0.0",
-    ]
-    assert version_notes([], now) == []
+def test_the_stored_baselines_can_be_used() -> None:
+    for folder in sorted((ROOT / "baselines").glob("*/*")):
+        if folder.is_dir():
+            assert summarise(read_records(folder))
 
 
 @pytest.fixture
@@ -142,8 +148,15 @@ def roots(tmp_path: Path, seeds: MakeRuns) -> tuple[Path, Path]:
     return roots
 
 
+@pytest.fixture(autouse=True)
+def everything_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every record be of the present; tests of staleness tell what is not."""
+    monkeypatch.setattr(baselines, "differences", lambda *_: [])
+
+
 def _rebaseline(roots: tuple[Path, Path], removed: Sequence[str] = ()) -> list[Record]:
-    return rebaseline(*roots, release="tf-2.21", tier="small", removed=removed)
+    now = Present({}, "", "", {}, "", "")
+    return rebaseline(*roots, release="tf-2.21", tier="small", now=now, removed=removed)
 
 
 def _folder(root: Path) -> Path:
@@ -153,7 +166,7 @@ def _folder(root: Path) -> Path:
 def test_a_new_baseline_is_the_records_and_no_other(
     roots: tuple[Path, Path], seeds: MakeRuns
 ) -> None:
-    for record in seeds("last_loss", [2.0] * 6):
+    for record in seeds("last_loss", [2.0, 2.1, 2.2, 2.3, 2.4, 2.5]):
         store(record, roots[0])
     written = _rebaseline(roots)
     assert len(written) == 6
@@ -182,6 +195,49 @@ def test_an_incomplete_set_leaves_the_baseline_as_it_was(
     assert read_records(_folder(roots[1])) == before
 
 
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"metrics": {"last_loss": 0.82}},
+        {"metrics": {"plain_step_s": 0.82}},
+        {"metrics": {"last_loss": 0.82, "plain_step_s": 0.5}, "curves": {"step_s": [1.0]}},
+        {"metrics": {"last_loss": math.nan}},
+    ],
+    ids=str,
+)
+def test_one_run_that_stands_for_two_seeds_is_no_baseline(
+    roots: tuple[Path, Path], make_record: MakeRecord, same: dict[str, Any]
+) -> None:
+    for seed in range(5):
+        numbers = {name: seed / 10 for name in same["metrics"]}
+        store(make_record(seed=seed, metrics=numbers), roots[0])
+    assert len(_rebaseline(roots)) == 5
+    for seed in (1, 3):
+        store(make_record(seed=seed, **same), roots[0])
+    with pytest.raises(RecordError, match="seed 3 has the very numbers of seed 1, expected a run"):
+        _rebaseline(roots)
+
+
+def test_times_alone_do_not_make_a_run_of_its_own(
+    roots: tuple[Path, Path], make_record: MakeRecord
+) -> None:
+    for seed in range(5):
+        metrics = {"last_loss": 1.0, "plain_step_s": 1 + seed / 10, "cost_ratio": 2 + seed / 10}
+        curves = {"step_s": [1 + seed / 10]}
+        store(make_record(seed=seed, metrics=metrics, curves=curves), roots[0])
+    with pytest.raises(RecordError, match="seed 1 has the very numbers of seed 0"):
+        _rebaseline(roots)
+
+
+def test_another_curve_is_a_run_of_its_own(
+    roots: tuple[Path, Path], make_record: MakeRecord
+) -> None:
+    for seed in range(5):
+        curves = {"step_loss": [1 + seed / 10]}
+        store(make_record(seed=seed, metrics={"last_loss": 1.0}, curves=curves), roots[0])
+    assert len(_rebaseline(roots)) == 5
+
+
 def test_a_damaged_record_never_becomes_a_baseline(roots: tuple[Path, Path]) -> None:
     path = _folder(roots[0]) / "net-plain-seed2.json"
     path.write_text(path.read_text()[:-30])
@@ -193,7 +249,7 @@ def test_a_damaged_record_never_becomes_a_baseline(roots: tuple[Path, Path]) -> 
 def test_a_disk_that_fills_up_leaves_the_baseline_as_it_was(
     roots: tuple[Path, Path], seeds: MakeRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for record in seeds("last_loss", [2.0] * 5):
+    for record in seeds("last_loss", [2.0, 2.1, 2.2, 2.3, 2.4]):
         store(record, roots[0])
     write, written = files._write_through, []
 
@@ -221,3 +277,42 @@ def test_a_baseline_cannot_be_made_of_nothing(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"holds no records\. Make them with `nox -s .benchmarks"):
         _rebaseline((tmp_path / "records", tmp_path / "baselines"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_a_release_and_tier_lies_in_its_root(tmp_path: Path) -> None:
+    root = tmp_path / "link"
+    root.symlink_to(tmp_path)
+    assert folder_in(root, "tf-2.21", "small") == root / "tf-2.21" / "small"
+    for release, tier in (("..", "small"), ("a/b", "small"), ("", "small"), ("a", "b/../../c")):
+        with pytest.raises(RecordError, match=r"does not lie in .*Give --release and --tier"):
+            folder_in(root, release, tier)
+
+
+def test_a_gap_of_a_baseline_has_its_reason(tmp_path: Path) -> None:
+    assert gaps(tmp_path, release="tf-2.21", tier="small") == {}
+    lines = ["release,tier,case,why", 'tf-2.21,small,vgg19,"slow, so far"', "tf-2.15,small,a,b"]
+    (tmp_path / "gaps.csv").write_text("\n".join(lines))
+    assert gaps(tmp_path, release="tf-2.21", tier="small") == {"vgg19": "slow, so far"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"release,tier,case\n",
+        b"release,tier,case,why\ntf-2.21,small,vgg19\n",
+        b'release,tier,case,why\n"tf-2.21,small,vgg19,x\n',
+        b"release,tier,case,why\n\xff,small,vgg19,x\n",
+    ],
+)
+def test_a_damaged_list_of_gaps_is_an_error(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "gaps.csv").write_bytes(text)
+    with pytest.raises(RecordError, match=r"gaps\.csv .*Restore it from version control"):
+        gaps(tmp_path, release="tf-2.21", tier="small")
+
+
+def test_every_case_of_the_default_tier_has_a_baseline_or_a_stated_gap() -> None:
+    for release in ("tf-2.21", "tf-2.15"):
+        known = {*stored_cases(ROOT / "baselines" / release / "small")}
+        known |= {*gaps(ROOT / "baselines", release=release, tier="small")}
+        assert {*filter(has_baseline, asked("small"))} == known

@@ -145,41 +145,55 @@ def test_what_is_no_time_is_judged_on_every_machine(seeds: MakeRuns, metric: str
     assert _judged(seeds, metric, VALUES, 9.0, environment=other).outcome == "regression"
 
 
-def test_other_data_block_the_gate_and_both_digests_are_named(seeds: MakeRuns) -> None:
+def test_a_record_of_other_data_is_not_judged_and_both_digests_are_named(seeds: MakeRuns) -> None:
     verdict = _judged(seeds, "last_loss", VALUES, 0.81, environment={"data_digest": "sha256:9"})
-    assert (verdict.outcome, verdict.failed) == ("not comparable", True)
+    assert (verdict.outcome, verdict.failed, verdict.blocking) == ("not comparable", False, True)
     assert "data_digest is sha256:9, expected sha256:2" in verdict.reason
 
 
-def test_other_settings_are_a_regression_that_names_field_and_values(seeds: MakeRuns) -> None:
+def test_a_record_of_other_settings_is_not_judged_and_field_and_values_are_named(
+    seeds: MakeRuns,
+) -> None:
     settings = {"architecture": "lenet5", "steps": 4, "epsilon": 0.01}
     verdict = _judged(seeds, "last_loss", VALUES, 0.81, settings=settings)
-    assert verdict.outcome == "regression"
+    assert (verdict.outcome, verdict.failed, verdict.blocking) == ("not comparable", False, True)
     assert "epsilon is 0.01, the baseline has absent" in verdict.reason
     assert "steps is 4, the baseline has 3" in verdict.reason
     assert "test_images is absent, the baseline has 1000" in verdict.reason
 
 
-def test_new_and_vanished_cases_are_named_and_do_not_fail(seeds: MakeRuns) -> None:
+def test_a_record_of_another_question_is_not_judged(seeds: MakeRuns) -> None:
+    verdict = _judged(seeds, "last_loss", VALUES, 0.81, question="attack")
+    assert (verdict.outcome, verdict.blocking) == ("not comparable", True)
+    assert "the record's question is attack, the baseline has training" in verdict.reason
+
+
+def test_new_and_vanished_cases_are_missing(seeds: MakeRuns) -> None:
     verdicts = compare(
         seeds("last_loss", VALUES, case="old"), seeds("last_loss", [0.8], case="new")
     )
-    assert [(v.case, v.outcome, v.failed) for v in verdicts] == [
-        ("new", "new", False),
-        ("old", "vanished", False),
+    assert [(v.case, v.outcome, v.whole, v.missing, v.failed) for v in verdicts] == [
+        ("new", "new", True, True, False),
+        ("old", "vanished", True, True, False),
     ]
 
 
-def test_new_and_vanished_metrics_are_named(seeds: MakeRuns) -> None:
+def test_new_and_vanished_metrics_are_missing(seeds: MakeRuns) -> None:
     verdicts = compare(seeds("last_loss", VALUES), seeds("information_gain", [0.8]))
-    assert [(v.metric, v.outcome) for v in verdicts] == [
-        ("information_gain", "new"),
-        ("last_loss", "vanished"),
+    assert [(v.metric, v.outcome, v.whole, v.missing) for v in verdicts] == [
+        ("information_gain", "new", False, True),
+        ("last_loss", "vanished", False, True),
     ]
 
 
-def test_without_a_baseline_every_number_is_new(seeds: MakeRuns) -> None:
-    assert {verdict.outcome for verdict in compare([], seeds("last_loss", VALUES))} == {"new"}
+def test_a_record_without_a_number_vanishes(seeds: MakeRuns) -> None:
+    for former in (seeds("last_loss", VALUES), []):
+        [verdict] = compare(former, seeds("last_loss", [0.8], metrics={}))
+        assert (verdict.outcome, verdict.whole) == ("vanished", True)
+
+
+def test_without_a_baseline_every_record_is_new(seeds: MakeRuns) -> None:
+    assert [v.outcome for v in compare([], seeds("last_loss", VALUES))] == ["new"] * 5
 
 
 def test_a_baseline_of_too_few_seeds_is_an_error(seeds: MakeRuns) -> None:

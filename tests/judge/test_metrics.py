@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from suite.errors import RecordError
-from suite.judge.baselines import COMPARED, expected_band
+from suite.judge.baselines import expected_band, has_baseline
 from suite.judge.metrics import METRICS, metric_row
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +20,7 @@ def stored_metrics() -> set[str]:
     for folder in ("baselines", "studies"):
         for path in (ROOT / folder).rglob("*.json"):
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content["question"] in COMPARED:
+            if has_baseline(content["case"]):
                 found |= set(content["metrics"])
     return found
 

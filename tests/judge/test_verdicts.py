@@ -46,10 +46,16 @@ def test_a_number_just_outside_is_not_shown_as_the_bound() -> None:
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_only_a_regression_fails_unless_a_verdict_is_blocking(outcome: str) -> None:
-    verdict = Verdict("vgg19", "", "loss", None, None, "", outcome, "")
+def test_only_a_regression_fails_and_what_is_new_or_vanished_is_missing(outcome: str) -> None:
+    verdict = Verdict("vgg19", "", "loss", None, None, "", outcome, "", blocking=True)
     assert verdict.failed == (outcome == "regression")
-    assert Verdict("vgg19", "", "loss", None, None, "", outcome, "", blocking=True).failed
+    assert verdict.judged == (outcome in ("pass", "regression"))
+    assert verdict.missing == (outcome in ("new", "vanished"))
+
+
+def test_a_verdict_on_a_whole_case_names_no_metric() -> None:
+    assert Verdict("vgg19", "", "all", None, None, "", "vanished", "").whole
+    assert not judge("vgg19", "loss", 1.0, STALLED).whole
 
 
 def test_an_unknown_outcome_is_refused() -> None:

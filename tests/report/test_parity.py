@@ -7,7 +7,7 @@ import pytest
 from suite.judge.parity.compare import Comparison
 from suite.judge.parity.distances import Distance
 from suite.judge.parity.implied import Place
-from suite.report.parity import paragraph, parity_markdown, parity_summary, parity_text
+from suite.report.parity import paragraph, parity_summary, section
 
 SMALL = Distance(Place(0, "batch mean", "conv1_bn"), 1e-6, 2e-5)
 LARGE = Distance(Place(1, "gradient", "conv1_conv", "kernel"), 0.25, 0.1)
@@ -48,20 +48,19 @@ def test_a_cause_without_an_effect_diverges_too() -> None:
     assert text.startswith("parity-net (seed 0): DIVERGES from tf-2.21\n  looks like: BatchNorm")
 
 
-def test_known_differences_are_listed_and_counted() -> None:
-    both = [found(known=["the divisor"]), found(distances=[LARGE])]
-    assert parity_summary(both) == (
-        "1 of 2 traces of tf-2.15 agree with tf-2.21's (1 but for known differences)."
-    )
-    text = parity_text(both)
-    assert "parity-net (seed 0): agrees but for known differences" in text
+def test_known_differences_are_listed() -> None:
+    text = paragraph(found(known=["the divisor"]))
+    assert text.startswith("parity-net (seed 0): agrees but for known differences\n")
     assert "  known difference: the divisor" in text
-    assert text.endswith(parity_summary(both))
 
 
-def test_summary_counts_only_what_agrees() -> None:
-    diverging = found(distances=[LARGE], known=["the divisor"])
-    assert parity_summary([diverging]) == "0 of 1 traces of tf-2.15 agree with tf-2.21's."
+def test_the_summary_counts_what_agrees_and_what_of_it_is_known() -> None:
+    assert parity_summary("tf-2.15", "tf-2.21", agree=3, known=1, traces=4) == (
+        "3 of 4 traces of tf-2.15 agree with tf-2.21's (1 but for known differences)."
+    )
+    assert parity_summary("tf-2.15", "tf-2.21", agree=0, known=0, traces=1) == (
+        "0 of 1 traces of tf-2.15 agree with tf-2.21's."
+    )
 
 
 def test_what_need_only_be_a_number_says_so_and_is_never_nearest() -> None:
@@ -69,7 +68,7 @@ def test_what_need_only_be_a_number_says_so_and_is_never_nearest() -> None:
     one = found(distances=[free, SMALL])
     assert "nearest to its tolerance: step 0, batch mean" in paragraph(one)
     row = "| gradient | - | - | inf | any number | step 1, gradient of conv&#124;1/kernel |"
-    assert row in parity_markdown([one]).splitlines()
+    assert row in section(one).splitlines()
     broken = free._replace(value=float("nan"))
     assert "by nan where any number is allowed" in paragraph(found(distances=[broken]))
 
@@ -83,7 +82,6 @@ def test_what_need_only_be_a_number_says_so_and_is_never_nearest() -> None:
     ],
 )
 def test_markdown_holds_the_largest_distance_of_every_quantity(row: str) -> None:
-    page = parity_markdown([found(distances=[SMALL, LARGE, LARGER])])
-    assert page.startswith("## tf-2.15 against tf-2.21, step by step\n")
-    assert "### parity-net (seed 0): DIVERGES from tf-2.21" in page
+    page = section(found(distances=[SMALL, LARGE, LARGER]))
+    assert page.startswith("### parity-net (seed 0): DIVERGES from tf-2.21\n\n- first divergence:")
     assert row in page.splitlines()

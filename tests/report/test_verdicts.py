@@ -1,4 +1,4 @@
-"""Tests of suite.report.verdicts: every verdict is told, in full, at every width."""
+"""Tests of suite.report.verdicts: the answer comes first, and every verdict can be had."""
 
 from __future__ import annotations
 
@@ -8,17 +8,33 @@ import pytest
 
 from suite.judge.bands import Band
 from suite.judge.verdicts import Verdict, judge
-from suite.report.verdicts import markdown_table, summary, text_table
+from suite.report.verdicts import (
+    ACCEPT,
+    LEAVE_OUT,
+    MOST,
+    Leniency,
+    Report,
+    answer,
+    findings,
+    markdown_rows,
+    notes,
+    page,
+    regressions,
+    text_table,
+    unanswered,
+)
 
 LONG = "resnet50-w0.25-adversarial-intended-bn-momentum-0.5"
 METRIC = "adversarial_inference_information_gain"
 BAND = Band(0.3123, 0.5812)
 GOOD = judge(LONG, METRIC, 0.4123, BAND, seed="seed 0", baseline="0.4467 ± 0.014 (5)")
 BAD = judge("net-plain", "clean_accuracy", 0.2, BAND, seed="seed 1")
-NEW = Verdict("vgg19", "seed 0", "loss", 1.5, None, "", "new", "there is no baseline")
-GONE = Verdict("alexnet", "", "all", None, None, "", "vanished", "there is no record")
+NEW = Verdict("vgg19", "seed 0", "loss", 1.5, None, "", "new", "not in the baseline")
+GONE = Verdict("alexnet", "", "all", None, None, "", "vanished", "no record of the case")
 OTHER = Verdict("vgg19-x", "", "step_s", 1.0, None, "1 ± 0 (5)", "not comparable", "times of b")
-DATA = Verdict("lenet5", "", "data_digest", None, None, "", "not comparable", "the data", True)
+DATA = Verdict(
+    "lenet5", "seed 2", "data_digest", None, None, "", "not comparable", "the data", True
+)
 ALL = [GOOD, BAD, NEW, GONE, OTHER]
 
 
@@ -52,38 +68,145 @@ def test_names_in_brackets_are_not_taken_for_markup() -> None:
 
 
 def test_markdown_holds_the_same_rows() -> None:
-    head, rule, *rows = markdown_table(ALL).splitlines()
-    assert head == "| case | metric | baseline | measured | band | verdict |"
-    assert rule.count("---") == 6
+    rows = markdown_rows(ALL)
     assert rows[1] == (
         "| net-plain (seed 1) | clean_accuracy | - | 0.2 | 0.3123 to 0.5812 | regression |"
     )
     assert len(rows) == len(ALL)
 
 
-def test_the_summary_counts_and_names_in_plain_words() -> None:
-    assert summary(ALL).splitlines() == [
-        "1 of 2 checks passed; 1 regression:",
-        "  net-plain (seed 1): clean_accuracy is 0.2, expected 0.3123 to 0.5812",
-        "not comparable: 1 (times of b)",
-        "new: vgg19",
-        "vanished: alexnet",
+def report(*verdicts: Verdict, **content: object) -> Report:
+    made = Report("tf-2.21", "small", **content)  # type: ignore[arg-type]
+    made.count(verdicts)
+    return made
+
+
+def test_verdicts_are_counted_and_only_what_must_be_told_is_kept() -> None:
+    found = report(*ALL, DATA)
+    assert (found.judged, found.regressions) == (2, 1)
+    assert found.cases == {LONG: {"seed 0"}, "net-plain": {"seed 1"}}
+    assert found.failures == [
+        "net-plain (seed 1): clean_accuracy is 0.2, expected 0.3123 to 0.5812"
+    ]
+    assert found.missing == {
+        "not in the baseline": {"loss of vgg19": None},
+        "no record of the case": {"alexnet": None},
+    }
+    assert found.obstacles == {"the data": ["lenet5 (seed 2)"]}
+    assert dict(found.waived) == {"times of b": 1}
+
+
+def test_the_answer_to_what_passes_says_how_much_was_judged() -> None:
+    one, two = report(GOOD), report(GOOD)
+    two.release = "tf-2.15"
+    assert answer([one], Leniency()) == (
+        "No regression in 1 number of 1 case of tf-2.21 small (seed 0)."
+    )
+    assert answer([one, two], Leniency()) == (
+        "No regression in 2 numbers of 2 cases of 2 releases (seed 0)."
+    )
+    assert unanswered([one, two], Leniency()) == []
+
+
+def test_seeds_in_a_row_are_told_as_a_range() -> None:
+    numbers = [judge("net", "loss", 0.4, BAND, seed=f"seed {seed}") for seed in (0, 1, 2, 10, 7, 8)]
+    assert "(seeds 0 to 2, 7, 8, 10)" in answer([report(*numbers)], Leniency())
+
+
+def test_a_regression_is_the_answer_and_what_cannot_be_told_comes_after_it() -> None:
+    found = report(GOOD, BAD, GONE)
+    assert answer([found], Leniency()) == (
+        "1 REGRESSION in 2 numbers of 2 cases of tf-2.21 small (seeds 0, 1); of the rest it cannot "
+        "be told: 1 missing case or number."
+    )
+    assert regressions([found, found]) == 2
+
+
+def test_what_is_missing_stale_or_not_comparable_leaves_the_answer_open() -> None:
+    found = report(GOOD, GONE, NEW, DATA, stale_records=3)
+    assert answer([found], Leniency()) == (
+        "COULD NOT TELL: 3 stale records, 1 record that cannot be compared, 2 missing cases or "
+        "numbers; no regression in 1 number of 1 case of tf-2.21 small (seed 0)."
+    )
+
+
+def test_what_is_allowed_is_repeated() -> None:
+    found = report(GOOD, GONE, stale_records=3)
+    for stale, words in ((LEAVE_OUT, "left out"), (ACCEPT, "judged all the same")):
+        allowed = Leniency(stale, partial=True)
+        assert unanswered([found], allowed) == []
+        assert answer([found], allowed) == (
+            "No regression in 1 number of 1 case of tf-2.21 small (seed 0); PARTIAL, missing: "
+            f"alexnet of tf-2.21 small; 3 stale records {words}."
+        )
+
+
+def test_other_data_cannot_be_allowed() -> None:
+    assert unanswered([report(GOOD, DATA)], Leniency(ACCEPT, partial=True)) == [
+        "1 record that cannot be compared"
     ]
 
 
-def test_the_summary_of_what_passed_is_one_line() -> None:
-    assert summary([GOOD, GOOD]) == "2 of 2 checks passed."
-
-
-def test_a_blocking_verdict_counts_as_a_regression() -> None:
-    assert summary([DATA]) == "0 of 1 checks passed; 1 regression:\n  lenet5: the data"
-
-
-def test_a_new_metric_of_a_known_case_is_named_with_its_case() -> None:
-    metric = Verdict(LONG, "seed 0", "loss", 1.5, None, "", "new", "there is no baseline")
-    assert summary([GOOD, metric]).splitlines()[1] == f"new: loss of {LONG}"
-
-
 @pytest.mark.parametrize("verdicts", [[], [NEW], [OTHER]])
-def test_where_nothing_was_judged_the_summary_says_so(verdicts: list[Verdict]) -> None:
-    assert summary(verdicts).startswith("Nothing was judged.")
+def test_where_nothing_was_judged_the_answer_says_so_whatever_is_allowed(
+    verdicts: list[Verdict],
+) -> None:
+    found = [report(*verdicts)]
+    assert unanswered(found, Leniency(ACCEPT, partial=True)) == ["nothing was judged"]
+    assert answer(found, Leniency(partial=True)).startswith("COULD NOT TELL: nothing was judged")
+
+
+def test_findings_are_told_with_regressions_first() -> None:
+    found = report(GONE, DATA, BAD, stale={"the lock: a, expected b": ["x-seed0", "x-seed1"]})
+    assert list(findings(found, Leniency())) == [
+        "REGRESSION tf-2.21 small: net-plain (seed 1): clean_accuracy is 0.2, expected 0.3123 to "
+        "0.5812",
+        "NOT COMPARABLE tf-2.21 small: the data: lenet5 (seed 2)",
+        "STALE tf-2.21 small: the lock: a, expected b: 2 (x-seed0, x-seed1)",
+        "MISSING tf-2.21 small: no record of the case: alexnet",
+    ]
+    assert "stale, left out, tf-2.21 small: the lock: a, expected b: 2 (x-seed0, x-seed1)" in list(
+        findings(found, Leniency(LEAVE_OUT))
+    )
+
+
+def test_of_many_findings_the_first_are_told_and_the_others_counted() -> None:
+    found = report(*[BAD] * (MOST + 5))
+    assert len(found.failures) == MOST
+    assert list(findings(found, Leniency()))[-1] == "REGRESSION tf-2.21 small: and 5 more"
+    names = [f"case{number}" for number in range(9)]
+    gone = [Verdict(name, "", "all", None, None, "", "vanished", "gone") for name in names]
+    [line] = findings(report(*gone), Leniency())
+    assert line == "MISSING tf-2.21 small: gone: 9 (case0, case1, case2, and 6 more)"
+
+
+def test_notes_count_what_needs_no_verdict_and_name_what_has_fewer_seeds() -> None:
+    more = judge("net-plain", "loss", 0.4, BAND, seed="seed 0")
+    found = report(GOOD, BAD, more, OTHER, notes=["1 against 5"], waiting={"not yet": ["vgg19"]})
+    assert list(notes(found)) == [
+        "1 against 5",
+        "  not comparable, which is no fault: 1 (times of b)",
+        "  not yet: vgg19",
+        f"  judged with fewer seeds than others: {LONG}",
+    ]
+
+
+def test_text_of_a_record_makes_no_line_of_its_own() -> None:
+    forged = "gone\nNo regression in 9 numbers"
+    verdict = Verdict("net\x1b[2J", "", "all", None, None, "", "vanished", forged)
+    [line] = findings(report(verdict), Leniency())
+    assert "\n" not in line
+    assert "\x1b" not in line
+
+
+def test_the_page_holds_the_answer_the_findings_and_the_whole_table() -> None:
+    found = report(BAD, notes=["1 against 5"], table=markdown_rows([BAD]))
+    text = page([found], Leniency(), closing=["baselines: clean"])
+    answered, title, told, table, closing = text.rstrip("\n").split("\n\n")
+    assert answered.startswith("1 REGRESSION in 1 number")
+    assert title == "## tf-2.21 small"
+    assert told.splitlines()[0].startswith("- REGRESSION tf-2.21 small: net-plain (seed 1): ")
+    assert told.splitlines()[1] == "- 1 against 5"
+    assert table.splitlines()[0] == "| case | metric | baseline | measured | band | verdict |"
+    assert len(table.splitlines()) == 3
+    assert closing == "baselines: clean"

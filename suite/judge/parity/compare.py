@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from suite.errors import RecordError
@@ -52,38 +52,37 @@ class Comparison(NamedTuple):
         return self.first is None and not self.causes
 
 
-def compare_releases(measured: Sequence[Record], reference: Sequence[Record]) -> list[Comparison]:
-    """Compare every trace of a release with the same trace of the reference.
+def check_traces(
+    mine: Collection[tuple[str, int]],
+    theirs: Collection[tuple[str, int]],
+    *,
+    release: str,
+    reference: str,
+) -> None:
+    """Refuse to compare two releases of which one lacks traces that the other has.
 
     Args:
-        measured: Records of the release; only those of the question "parity" count.
-        reference: Records of the reference; the same.
+        mine: Cases and seeds of the traces of the release.
+        theirs: The same of the reference.
+        release: Name of the release.
+        reference: Name of the reference.
 
     Raises:
-        RecordError: If the reference lacks a trace that the release has, if the release lacks a
-            case that the reference has, or if two traces cannot be compared.
+        RecordError: If the reference lacks a trace that the release has, or the release lacks a
+            case that the reference has.
     """
-    mine, theirs = ({(r.case, r.seed): r for r in traces(rs)} for rs in (measured, reference))
-    name = reference[0].release if reference else "the reference"
-    missing = sorted(str(mine[key]) for key in set(mine) - set(theirs))
+    missing = sorted(f"{case}-seed{seed}" for case, seed in set(mine) - set(theirs))
     if missing:
         raise RecordError(
-            f"{name} has no trace of {listed(missing)}, which others are compared with. Make it "
-            f'with `nox -s "benchmarks({name})"`.'
+            f"{reference} has no trace of {listed(missing)}, which others are compared with. Make "
+            f'it with `nox -s "benchmarks({reference})"`.'
         )
     absent = sorted({case for case, _ in theirs} - {case for case, _ in mine})
     if absent:
-        release = measured[0].release
         raise RecordError(
-            f"{release} has no trace of {listed(absent)}, which {name} has. Make it with "
+            f"{release} has no trace of {listed(absent)}, which {reference} has. Make it with "
             f'`nox -s "benchmarks({release})"`.'
         )
-    return [compare_traces(mine[key], theirs[key]) for key in sorted(mine)]
-
-
-def traces(records: Sequence[Record]) -> list[Record]:
-    """Pick the records that hold traces of first steps."""
-    return [record for record in records if record.question == "parity"]
 
 
 def compare_traces(measured: Record, reference: Record) -> Comparison:

@@ -12,6 +12,7 @@ from suite.judge.parity.distances import (
     distance,
     flipped,
     norm_of_difference,
+    reference_of,
     rounding,
 )
 from suite.judge.parity.implied import (
@@ -190,9 +191,10 @@ def loss_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
 
 def gradients_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
     """List the weights whose gradient at step 0 is a multiple of the reference's."""
+    reference = reference_of(theirs)
     for place, entry in theirs.items():
         own = place.step == 0 and place.quantity == "gradient"
-        if own and not distance(place, mine[place], entry, theirs) <= GRADIENT:
+        if own and not distance(place, mine[place], entry, reference) <= GRADIENT:
             here, there = projected(mine, place), projected(theirs, place)
             factor = ratio(here, there)
             left = np.linalg.norm(here - factor * there) / (np.linalg.norm(there) or 1.0)
@@ -206,11 +208,11 @@ def optimizer_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
     same = here is None or there is None or _same_descent(here, there)
     if here and there and not same:
         yield f"Optimizer: {_described(here)} here, {_described(there)} there"
-    rates = first_rates(theirs)
+    rates, reference = first_rates(theirs), reference_of(theirs)
     odd = [
         layer
         for layer, rate in first_rates(mine).items()
-        if not _same(rate, rates[layer], floor=FIRST_RATE + 2 * rounding(_update(layer), theirs))
+        if not _same(rate, rates[layer], floor=FIRST_RATE + 2 * rounding(_update(layer), reference))
     ]
     if odd and (same or len(odd) < len(rates)):
         yield f"The updates of step 0 are another multiple of the gradient in {listed(odd)}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from suite.judge.parity.implied import Place, Trace
+from suite.judge.parity.implied import Place, Trace, remembered
 
 ROUNDING = 2.4e-7  # of a weight: two roundings of float32, each by at most half of 1.2e-7
 LOOSE = 0.01  # relative; losses after statistics that were updated twice differ by less than 4e-4
@@ -64,6 +64,34 @@ for one of 32 images, the gradient of its layer changes by some hundredths.
 """
 
 
+class Reference(NamedTuple):
+    """The trace that another one is compared with, and the scales that are read off it.
+
+    Attributes:
+        trace: The trace.
+        largest: The largest root mean square of a layer's weights, by step, quantity and layer.
+        initial: The same before the first step, by layer.
+    """
+
+    trace: Trace
+    largest: Mapping[tuple[int, str, str], float]
+    initial: Mapping[str, float]
+
+
+@remembered
+def reference_of(trace: Trace) -> Reference:
+    """Read the scales off a trace, once for all of its places."""
+    largest: dict[tuple[int, str, str], float] = {}
+    initial: dict[str, float] = {}
+    for place, entry in trace.items():
+        if "rms" in entry and not place.weight.startswith("moving"):
+            key, rms = place[:3], entry["rms"]
+            largest[key] = max(largest.get(key, rms), rms)
+            if place.quantity == "initial weight":
+                initial[place.layer] = max(initial.get(place.layer, rms), rms)
+    return Reference(trace, largest, initial)
+
+
 class Distance(NamedTuple):
     """How far two releases lie apart at one place, and how far they may.
 
@@ -99,12 +127,28 @@ def distances(
     Yields:
         One distance for each place that is compared.
     """
-    for place, entry in theirs.items():
-        if tolerance_name(place) in TOLERANCES and not (
-            broken is not None and _has_seen(broken, place)
-        ):
-            tolerance = _allowed(place, drifted=drifted, twice=twice)
-            yield Distance(place, distance(place, mine[place], entry, theirs), tolerance)
+    reference = reference_of(theirs)
+    compared = [
+        place
+        for place in theirs
+        if tolerance_name(place) in TOLERANCES
+        and not (broken is not None and _has_seen(broken, place))
+    ]
+    norms = _norms(mine, theirs, compared)
+    for place in compared:
+        tolerance = _allowed(place, drifted=drifted, twice=twice)
+        norm = norms.get(place)
+        value = distance(place, mine[place], theirs[place], reference, norm=norm)
+        yield Distance(place, value, tolerance)
+
+
+def _norms(mine: Trace, theirs: Trace, places: Iterable[Place]) -> dict[Place, float]:
+    """Compute all `norms_of_differences` at once, which takes a tenth of the time."""
+    arrays = [place for place in places if "projections" in theirs[place]]
+    pairs = [[trace[place] for place in arrays] for trace in (mine, theirs)]
+    if len({len(entry["projections"]) for entries in pairs for entry in entries}) != 1:
+        return {}
+    return dict(zip(arrays, norms_of_differences(*pairs).tolist()))
 
 
 def _allowed(place: Place, *, drifted: bool, twice: bool) -> float:
@@ -133,7 +177,12 @@ def tolerance_name(place: Place) -> str:
 
 
 def distance(
-    place: Place, mine: Mapping[str, Any], theirs: Mapping[str, Any], reference: Trace
+    place: Place,
+    mine: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    reference: Reference,
+    *,
+    norm: float | None = None,
 ) -> float:
     """Measure the distance of two entries at `place`; NaN in both is no difference.
 
@@ -141,10 +190,12 @@ def distance(
         place: Where both stand.
         mine: The entry of the trace that is compared.
         theirs: The entry of the reference.
-        reference: The whole trace of the reference, from which the scale is read.
+        reference: The whole trace of the reference, with its scales.
+        norm: The `norm_of_difference` of both, if it is known.
     """
     if "projections" in theirs:
-        value = _relative(norm_of_difference(mine, theirs), _scale(place, reference))
+        apart = norm_of_difference(mine, theirs) if norm is None else norm
+        value = _relative(apart, _scale(place, reference))
         if tolerance_name(place) == "change of weights":
             return value - min(value, rounding(place, reference))
         return value
@@ -159,12 +210,19 @@ def distance(
 
 def norm_of_difference(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> float:
     """Estimate the root mean square of the difference of two arrays from their summaries."""
-    here, there = (
-        np.array([entry.get("rms", theirs["rms"]), *entry["projections"]])
-        for entry in (mine, theirs)
-    )
+    return float(norms_of_differences([mine], [theirs])[0])
+
+
+def norms_of_differences(
+    mine: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]
+) -> np.ndarray:
+    """Estimate the same for many pairs of arrays with as many projections each, ``(pairs,)``."""
+    here = np.array([[m.get("rms", t["rms"]), *m["projections"]] for m, t in zip(mine, theirs)])
+    there = np.array([[entry["rms"], *entry["projections"]] for entry in theirs])
     apart = absolute_difference(here, there)
-    return float(np.maximum(apart[0], np.sqrt(np.mean(apart[1:] ** 2))))  # of NaN and 0, NaN
+    spread: np.ndarray = np.sqrt(np.mean(apart[:, 1:] ** 2, axis=1))
+    norms: np.ndarray = np.maximum(apart[:, 0], spread)  # of NaN and 0, NaN
+    return norms
 
 
 def absolute_difference(here: np.ndarray | float, there: np.ndarray | float) -> np.ndarray:
@@ -174,39 +232,29 @@ def absolute_difference(here: np.ndarray | float, there: np.ndarray | float) -> 
         return np.where(same, 0.0, np.abs(np.subtract(here, there)))
 
 
-def _scale(place: Place, reference: Trace) -> float:
+def _scale(place: Place, reference: Reference) -> float:
     """Look up the number in whose units the difference at `place` is measured.
 
     For a mean that is the standard deviation. For a gradient or a change of weights it is the
     largest root mean square in the layer, since the gradient of a bias before BatchNorm is nothing
     but rounding.
     """
+    trace = reference.trace
     if place.quantity in ("batch mean", "mean distance"):
-        return float(np.sqrt(reference[place._replace(quantity="batch variance")]["rms"]))
+        return float(np.sqrt(trace[place._replace(quantity="batch variance")]["rms"]))
     if place.quantity == "variance distance":
-        return float(reference[place._replace(quantity="batch variance")]["rms"])
+        return float(trace[place._replace(quantity="batch variance")]["rms"])
     if tolerance_name(place) in ("gradient", "change of weights"):
-        layer = (
-            entry["rms"]
-            for other, entry in reference.items()
-            if other[:3] == place[:3] and not other.weight.startswith("moving")
-        )
-        return float(max(layer))
-    return float(reference[place]["rms"])
+        return float(reference.largest[place[:3]])
+    return float(trace[place]["rms"])
 
 
-def rounding(place: Place, reference: Trace) -> float:
+def rounding(place: Place, reference: Reference) -> float:
     """Estimate which share of a layer's change is the rounding of its weights.
 
     Float32 knows a weight of 1 that moves by 4e-6 a step only to some hundredths of its change.
     """
-    weights = max(
-        entry["rms"]
-        for other, entry in reference.items()
-        if (other.layer, other.quantity) == (place.layer, "initial weight")
-        and not other.weight.startswith("moving")
-    )
-    return _relative(ROUNDING * float(weights), _scale(place, reference))
+    return _relative(ROUNDING * float(reference.initial[place.layer]), _scale(place, reference))
 
 
 def _relative(difference: float, scale: float) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from suite.records import Record
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+T = TypeVar("T")
+U = TypeVar("U")
 LAGS = 3  # the fit separates the shares of the last three gradients in an update
 NO_MOMENTUM = 1e-3  # of the newest gradient's share; a smaller one of the second means no momentum
 NO_DECAY = 5e-5  # of the learning rate; without decay the fit finds less than 2e-5
@@ -81,6 +84,39 @@ class Replay(NamedTuple):
     reach: float
 
 
+class Itself:
+    """Anything as a key: equal to nothing else, whatever it holds."""
+
+    def __init__(self, content: Any) -> None:
+        """Stand for `content`."""
+        self.content = content
+
+    def __hash__(self) -> int:
+        return id(self.content)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Itself) and self.content is other.content
+
+
+def remembered(function: Callable[[T], U]) -> Callable[[T], U]:
+    """Let a function of a record or a trace remember its last two answers.
+
+    A reference is compared with many others, and what is read off a trace is needed several times.
+    None of it may be changed by who asks.
+    """
+
+    @functools.lru_cache(maxsize=2)
+    def answer(key: Itself) -> U:
+        return function(key.content)
+
+    @functools.wraps(function)
+    def asked(content: T) -> U:
+        return answer(Itself(content))
+
+    return asked
+
+
+@remembered
 def trace_of(record: Record) -> Trace:
     """Read the trace from a record.
 
@@ -126,6 +162,7 @@ def share_moved(trace: Trace, layer: str, *, step: int = 0, kind: str = "mean") 
     return ratio(change, projected(trace, Place(step, f"{kind} distance", layer)))
 
 
+@remembered
 def update_counts(trace: Trace) -> dict[tuple[str, str], float]:
     """Count the updates that explain how far each moving mean and variance went in step 0.
 
@@ -165,6 +202,7 @@ def replay(trace: Trace) -> Replay | None:
     return Replay(clean - own["clean_ce"], adversarial - own["adversarial_ce"], reach)
 
 
+@remembered
 def loss_weights(trace: Trace) -> tuple[float, float] | None:
     """Fit the weights of the clean and the adversarial cross-entropy in the loss.
 
@@ -182,6 +220,7 @@ def loss_weights(trace: Trace) -> tuple[float, float] | None:
     return float(clean), float(adversarial)
 
 
+@remembered
 def descent(trace: Trace) -> Descent | None:
     """Fit the settings of SGD to the last update, from the gradients up to it.
 
@@ -216,6 +255,7 @@ def _finite_steps(trace: Trace) -> int:
     return min(broken, default=steps_of(trace)[-1] + 1)
 
 
+@remembered
 def first_rates(trace: Trace) -> dict[str, float]:
     """Fit, layer by layer, the multiple of the gradient by which step 0 lowered the weights.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from suite.judge.parity.implied import (
     layers_of,
     projected,
     ratio,
+    remembered,
     share_moved,
     steps_of,
     trace_of,
@@ -178,6 +180,7 @@ def _rests(trace: Trace, record: Record, moving: Sequence[Place]) -> bool:
     return all(value == 0 or (_is_graph(record) and np.isnan(value)) for value in values)
 
 
+@remembered
 def poison_step(trace: Trace) -> int | None:
     """Find the step at which a moving statistic is the first number that is not finite.
 
@@ -185,7 +188,7 @@ def poison_step(trace: Trace) -> int | None:
     """
     for place, entry in trace.items():
         numbers = [entry[name] for name in ("rms", "value", "largest") if name in entry]
-        if not np.isfinite(numbers).all():
+        if not all(map(math.isfinite, numbers)):
             return place.step if tolerance_name(place) == "change of statistics" else None
     return None
 

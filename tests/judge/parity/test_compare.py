@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from suite.errors import RecordError
-from suite.judge.parity.compare import compare_releases, compare_traces
+from suite.judge.parity.compare import check_traces, compare_traces
 from tests.judge.parity.conftest import KERAS_3, Against, Make, MakeRecord, paper_trace
 
 
@@ -52,18 +52,15 @@ def test_other_layers_are_refused(make: Make) -> None:
 def test_a_record_without_a_trace_is_refused(make_record: MakeRecord) -> None:
     bare = make_record(case="parity-net", question="parity")
     with pytest.raises(RecordError, match="holds no trace"):
-        compare_releases([bare], [bare])
+        compare_traces(bare, bare)
 
 
-def test_a_case_that_one_side_lacks_is_an_error(make: Make, make_record: MakeRecord) -> None:
-    other = make_record(case="parity-other", question="parity", statistics=paper_trace())
-    with pytest.raises(RecordError, match=r"tf-2.21 has no trace of parity-other-seed0"):
-        compare_releases([make(), other], [make("tf-2.21")])
-    with pytest.raises(RecordError, match=r"tf-2.15 has no trace of parity-other"):
-        compare_releases([make()], [make("tf-2.21"), other])
-
-
-def test_records_of_other_questions_are_left_out(make: Make, make_record: MakeRecord) -> None:
-    training = make_record(release="tf-2.15")
-    [found] = compare_releases([make(), training], [make("tf-2.21"), training])
-    assert found.case == "parity-net"
+def test_a_case_or_seed_that_one_side_lacks_is_an_error() -> None:
+    named = {"release": "tf-2.15", "reference": "tf-2.21"}
+    both = [("parity-a", 0), ("parity-b", 0)]
+    check_traces(both, [*both, ("parity-a", 1)], **named)
+    for more in (("parity-c", 0), ("parity-a", 1)):
+        with pytest.raises(RecordError, match=f"tf-2.21 has no trace of {more[0]}-seed{more[1]}"):
+            check_traces([*both, more], both, **named)
+    with pytest.raises(RecordError, match=r"tf-2.15 has no trace of parity-b, which tf-2.21 has"):
+        check_traces(both[:1], both, **named)

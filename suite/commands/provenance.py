@@ -1,0 +1,50 @@
+"""Provenance: the commit that a folder is at, and whether it is what was committed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+NAMED = 3  # examples in a sentence
+
+
+def provenance(folder: Path) -> str:
+    """Say at which commit `folder` is and whether it is clean: a signed file can be forged.
+
+    The files are compared with the commit by their content, whatever git's own index notes about
+    them: it can be told to overlook changes.
+    """
+    last = _git(folder, "log", "-1", "--format=%h of %cs", "--", ".")
+    if not last:
+        return f"{folder}: no git commit holds it, so whether it was edited cannot be told"
+    with tempfile.TemporaryDirectory() as place:
+        index = {"GIT_INDEX_FILE": str(Path(place, "index"))}
+        _git(folder, "read-tree", "HEAD", variables=index)
+        options = ("--porcelain", "--untracked-files=all", "--ignored", "-z")
+        changed = _git(folder, "status", *options, "--", ".", variables=index)
+    if changed is None:
+        return (
+            f"{folder}: git cannot compare it with its commit, so it cannot be told if it is clean"
+        )
+    names = [entry[3:] for entry in changed.split("\0") if entry]
+    if not names:
+        return f"{folder}: as committed (last changed by {last.strip()}), clean"
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    listed = ", ".join(names[:NAMED])
+    return f"{folder}: NOT CLEAN, other than its commit (of {last.strip()}) in {listed}{more}"
+
+
+def _git(folder: Path, *arguments: str, variables: dict[str, str] | None = None) -> str | None:
+    """Ask git about `folder`; None where there is no git, no repository or no commit."""
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed words and a folder
+            ["git", "-C", str(folder), "-c", "core.fsmonitor=false", *arguments],  # noqa: S607 - the user's
+            env={**os.environ, "LC_ALL": "C", **(variables or {})},
+            capture_output=True,
+            check=False,
+        )
+    except OSError:
+        return None
+    return None if done.returncode else done.stdout.decode("utf-8", "replace")

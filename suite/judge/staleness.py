@@ -1,0 +1,201 @@
+"""Staleness: what of a record's making is no longer what is there now."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from suite.cases import Case
+from suite.errors import SuiteError
+from suite.files import MEASURING, SUITE, code_digest
+from suite.libraries import installed, library_digest, site_packages
+from suite.locks import lock_digest, lock_of, pins_of, staleness
+from suite.records import Record, record_key
+from suite.releases import read_releases
+from suite.tables import TIERS, asked
+
+DATA: Mapping[tuple[str, str], str] = MappingProxyType(
+    {("gtsrb", "32"): "sha256:87e268464bdf3019471b98e58aad349191b7cf06f7f762be92125dd05c023f30"}
+)
+"""Digests of the data that are known, by name and size in pixels: of the official images, and the
+same on every machine. For other sizes the records of a tier can only be held against each other."""
+
+DISTRIBUTIONS: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "tensorflow": ("tensorflow", "tensorflow-cpu", "tf-nightly", "tf-nightly-cpu"),
+        "keras": ("keras", "tf-keras", "keras-nightly"),
+    }
+)
+"""The distributions that a package may come from, where its name does not tell."""
+
+SHOWN = len("sha256:") + 12  # characters of a digest in a message
+
+
+class Present(NamedTuple):
+    """What the records of one release and tier must have been made with, as it is now.
+
+    Attributes:
+        cases: The cases of the tier, by name.
+        lock: Digest of the release's lock; empty where there is none that fits.
+        fault: Why there is none; empty where there is one.
+        pins: The versions that the lock holds, by package.
+        python: The Python of the release, such as ``"3.11"``.
+        code: Digest of the code that measures.
+        libraries: Digest of the libraries that are installed for it; empty if that is not known.
+        unchecked: Why that is not known; empty if it is.
+    """
+
+    cases: Mapping[str, Case]
+    lock: str
+    fault: str
+    pins: Mapping[str, str]
+    python: str
+    code: str
+    libraries: str = ""
+    unchecked: str = "there is no environment of its lock"
+
+
+class Difference(NamedTuple):
+    """One thing in which a record is not of the present.
+
+    Attributes:
+        what: Its name.
+        found: What the record has.
+        expected: What is there now.
+    """
+
+    what: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.found}, expected {self.expected}"
+
+
+def present(release: str, tier: str, *, environments: Path = Path(".nox")) -> Present:
+    """Look up what the records of a release and tier must have been made with.
+
+    Args:
+        release: Name of the release.
+        tier: A key of `suite.tables.TIERS`.
+        environments: Where nox keeps them.
+
+    Raises:
+        ReleaseError: If the release table cannot be read.
+        RecordError: If a source of the suite or the lock cannot be read.
+    """
+    name = "gpu-releases" if TIERS[tier].gpu else "releases"
+    row = next((row for row in read_releases(table=name) if row.name == release), None)
+    code = code_digest(SUITE, MEASURING)
+    if row is None:
+        return Present(asked(tier), "", f"{release} is no row of the release table", {}, "", code)
+    lock, digest = lock_of(row), lock_digest(row)
+    fault = "" if digest else staleness(lock) or f"{lock.path} is missing"
+    now = Present(asked(tier), digest, fault, pins_of(lock.path), row.python, code)
+    session = f"{'gpu-' if TIERS[tier].gpu else ''}benchmarks-{row}"
+    return _with_libraries(now, environments / re.sub(r"[^\w-]", "-", session))
+
+
+def _with_libraries(now: Present, environment: Path) -> Present:
+    """Look up the libraries in an environment, if it is there and what the lock lists."""
+    try:
+        folder = site_packages(environment)
+        found = installed(folder)
+        if any(found.get(name) != version for name, version in now.pins.items()):
+            return now._replace(unchecked=f"{environment} is not what the lock lists")
+        return now._replace(libraries=library_digest(folder), unchecked="")
+    except SuiteError as error:
+        return now._replace(unchecked=str(error))
+
+
+def differences(record: Record, now: Present) -> list[Difference]:
+    """List everything in which a record is not of the present; nothing for one that still holds."""
+    return [
+        *_of_case(record, now.cases.get(record.case)),
+        *_of_lock(record, now),
+        *_of_digests(record, now),
+    ]
+
+
+def _of_case(record: Record, case: Case | None) -> Iterator[Difference]:
+    """Yield in what the record's question and settings are not those of its case."""
+    if case is None:
+        yield Difference("the case", record.case, f"one of the {record.tier} tier")
+        return
+    if record.question != case.question:
+        yield Difference("the question", repr(record.question), repr(case.question))
+    settings = _settings(case)
+    for name in sorted({*settings, *record.settings}):
+        found, expected = (part.get(name, "absent") for part in (record.settings, settings))
+        own = name == "weights" and case.weights == "imagenet"  # a file may replace the download
+        if found != expected and not own:
+            yield Difference(name, shown(found), shown(expected))
+
+
+@functools.lru_cache(maxsize=None)
+def _settings(case: Case) -> Mapping[str, Any]:
+    """List the settings of a case, once for all of its records."""
+    return MappingProxyType(case.settings())
+
+
+def _of_lock(record: Record, now: Present) -> Iterator[Difference]:
+    """Yield in what the record's lock, or a version that it saw, is not the release's."""
+    found = record.environment["lock_digest"]
+    if found != now.lock:
+        yield Difference("the lock", shown(found), shown(now.lock) if now.lock else now.fault)
+        return
+    for name, version in record.environment["versions"].items():
+        if not _fits(name, str(version), now):
+            expected = " or ".join(_pinned(name, now)) or now.python
+            yield Difference(f"the version of {name}", str(version), expected)
+
+
+def _pinned(package: str, now: Present) -> list[str]:
+    """List the versions that a package may have by the lock; none where the lock has no say."""
+    names = DISTRIBUTIONS.get(package, (package,))
+    return [now.pins[name] for name in names if name in now.pins]
+
+
+def _fits(package: str, version: str, now: Present) -> bool:
+    """True where a package's version is one that the lock holds, or the lock has no say."""
+    if package == "python":
+        return version.startswith(f"{now.python}.")
+    pins = _pinned(package, now)
+    own = version.endswith("-tf")  # TensorFlow's own Keras is no distribution
+    return not pins or own or version.replace("-dev", ".dev") in pins  # as nightlies write it
+
+
+def _of_digests(record: Record, now: Present) -> Iterator[Difference]:
+    """Yield in what code, data or libraries are not those of now, or the record was edited."""
+    environment, settings = record.environment, record.settings
+    data = DATA.get((str(settings.get("data")), str(settings.get("size_px"))))
+    for what, name, expected in (
+        ("the code that measures", "code_digest", now.code),
+        ("the data", "data_digest", data),
+        ("the libraries", "library_digest", now.libraries),
+    ):
+        found = environment.get(name, "not stated")
+        if expected and found != expected:
+            yield Difference(what, shown(found), shown(expected))
+    if record.key != record_key(settings, environment):
+        yield Difference("the key", shown(record.key), "that of its settings and environment")
+
+
+def must_share(record: Record) -> dict[str, str]:
+    """Collect what all records of one release and tier must have been made with alike."""
+    settings, environment = record.settings, record.environment
+    data = f"the data ({settings.get('data')}, {settings.get('size_px')} pixels)"
+    found = {data: environment["data_digest"]}
+    if "library_digest" in environment:
+        found["the libraries"] = str(environment["library_digest"])
+    return found
+
+
+def shown(value: Any) -> str:
+    """Write a setting or the beginning of a digest."""
+    text = str(value)
+    return text[:SHOWN] if text.startswith("sha256:") else text
