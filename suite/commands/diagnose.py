@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from suite.commands.apart import ask
 from suite.commands.options import ILL_STATUS, check_figure, positive, seed, several
 from suite.diagnose import Diagnosis, diagnose
 from suite.diagnose.found import HEALTHY
@@ -21,16 +23,44 @@ from suite.diagnose.images import (
 from suite.diagnose.loading import framework, image_shape, load_network, output_classes
 from suite.errors import SuiteError
 from suite.files import write_atomically
-from suite.report.diagnosis import diagnosis_figure, diagnosis_json, diagnosis_text
+from suite.report.diagnosis import (
+    diagnosis_content,
+    diagnosis_figure,
+    diagnosis_json,
+    diagnosis_of,
+    diagnosis_text,
+)
 from suite.report.grid import terminal_width
+from suite.report.text import printable
 
 NAMED = 4  # classes that an error names
+LIMIT_MIN = 60  # a large network on a slow processor; what hangs is ended
+ASKED = ("model", "data", "split", "inputs", "size", "images", "batch", "seed")
+"""The options that decide a diagnosis."""
+
+EXAMINER = "suite.commands.diagnose:examined"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print and store the diagnosis of a network; return 0 if it is healthy."""
     options = _parser().parse_args(arguments)
     check_figure(options.figure)
+    given = {name: getattr(options, name) for name in ASKED}
+    answer = ask(EXAMINER, given, limit_s=60 * options.limit)
+    found = diagnosis_of(answer["diagnosis"])
+    return _report_diagnosis(found, options, classes=answer["classes"])
+
+
+def examined(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Diagnose a network: by JSON values, since it is called in a process of its own.
+
+    Args:
+        given: The options `ASKED`, by name.
+
+    Raises:
+        SuiteError: If it cannot be diagnosed.
+    """
+    options = argparse.Namespace(**given)
     listing = list_images(options.data, split=options.split)
     keras = framework()
     model = load_network(options.model, keras)
@@ -45,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
         found = diagnose(model, images, labels, keras=keras, **settings)
     except ValueError as error:  # what is wrong with the images or the network, in its own words
         raise SuiteError(f"{options.model} cannot be diagnosed: {error}") from error
-    return _report_diagnosis(found, options, classes=listing.classes)
+    return {"diagnosis": diagnosis_content(found), "classes": listing.classes}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,6 +99,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--figure", type=Path, default=Path("diagnosis.png"), metavar="NAME",
         help="of the figure in it, a .png or .svg (default: diagnosis.png)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--limit", type=positive, default=LIMIT_MIN, metavar="MIN",
+        help=f"minutes after which it is given up (default: {LIMIT_MIN})",
     )  # fmt: skip
     return parser
 
@@ -112,14 +146,13 @@ def _report_diagnosis(
 ) -> int:
     """Print a diagnosis, write its JSON and its figure, and return the status."""
     page, figure = options.out / "diagnosis.json", options.out / options.figure
-    names = ("model", "data", "split", "inputs", "size", "images", "batch", "seed")
-    about = {**{name: getattr(options, name) for name in names}, "class_names": classes}
+    about = {**{name: getattr(options, name) for name in ASKED}, "class_names": classes}
     print(diagnosis_text(found, width=terminal_width(), full=str(page)))
     write_atomically(page, diagnosis_json(found, about).encode())
     try:
         write_atomically(figure, diagnosis_figure(found, figure))
-        written = f"{page}, {figure}"
+        written = printable(f"{page}, {figure}")
     except ModuleNotFoundError:
-        written = f"{page}\nno figure: pip install matplotlib"
+        written = f"{printable(str(page))}\nno figure: pip install matplotlib"
     print(f"\nwritten: {written}")
     return 0 if found.verdict == HEALTHY else ILL_STATUS

@@ -46,6 +46,8 @@ FOUND = Diagnosis(
 class Doctor:
     """Finds what it was told to find, and remembers what it was shown."""
 
+    limit_s: float
+
     def __init__(self) -> None:
         self.found: Any = FOUND
 
@@ -58,9 +60,16 @@ class Doctor:
 
 @pytest.fixture
 def doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
-    """Put a doctor who is quick in the place of the diagnosis."""
+    """Put a doctor who is quick in the place of the diagnosis, and in this process."""
+
+    def ask(target: str, given: Any, *, limit_s: float) -> Any:
+        assert target == "suite.commands.diagnose:examined"
+        quick.limit_s = limit_s
+        return json.loads(json.dumps(command.examined(json.loads(json.dumps(given)))))
+
     quick = Doctor()
     monkeypatch.setattr(command, "diagnose", quick)
+    monkeypatch.setattr(command, "ask", ask)
     return quick
 
 
@@ -147,7 +156,9 @@ def test_the_network_is_shown_the_images_as_it_is_fed_them(doctor: Doctor) -> No
     assert (doctor.options["batch_size"], doctor.options["max_images"]) == (4, 12)
     assert doctor.options["seed"] == 5
     assert doctor.model.count_params() > 0
-    run("--size", "7", model="nets_of_mine:any_size")
+    assert doctor.limit_s == 3600
+    run("--size", "7", "--limit", "2", model="nets_of_mine:any_size")
+    assert doctor.limit_s == 120
     assert doctor.images.shape == (30, 7, 7, 3)
     assert doctor.images.max() <= 1
 
@@ -204,7 +215,17 @@ def test_what_the_diagnosis_refuses_is_an_error_in_its_words(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--images", "1"], ["--batch", "0"], ["--seed", "-1"], ["--inputs", "0-1"], ["--x"]],
+    [
+        ["--images", "1"],
+        ["--batch", "0"],
+        ["--seed", "-1"],
+        ["--inputs", "0-1"],
+        ["--x"],
+        ["--limit", "0"],
+        ["--seed", "9" * 401],
+        ["--images", "9" * 5000],
+        ["--batch", str(2**31)],
+    ],
 )
 def test_options_that_cannot_be_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -252,6 +273,48 @@ def test_the_help_needs_no_framework() -> None:
     assert done.returncode == 0
     assert "PACKAGE.MODULE:FUNCTION" in done.stdout
     assert done.stderr == ""
+
+
+ENDS = {
+    "sys.exit(0)": "it failed. Found: SystemExit: 0 (",
+    "raise KeyboardInterrupt": "it failed. Found: KeyboardInterrupt",
+    "raise type('MyOwn', (BaseException,), {})('a\\x1b[2J\\nb')": "Found: MyOwn: a\\x1b[2J b (",
+    "os._exit(0)": "it ended itself with status 0. Its last words: healthy. Expected: a network",
+    "threading.Thread(target=os._exit, args=(0,)).start(); time.sleep(99)": "with status 0. Its",
+    "os.kill(os.getpid(), 11)": "it was ended by signal 11 (Segmentation fault). Its last words",
+    "signal.alarm(1); time.sleep(99)": "it was ended by signal 14",
+    "input()": "it failed. Found: EOFError",
+    "return 5": "no network. Found: a builtins.int",
+    "return Net()": "The network must take one batch of images",
+    "Path('absent').read_text()": "it failed. Found: FileNotFoundError",
+    "(f := lambda: f())()": "it failed. Found: RecursionError",
+}
+
+
+@pytest.mark.parametrize("builder", ENDS)
+def test_no_end_of_a_builder_is_a_verdict(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output, builder: str
+) -> None:
+    Path("keras.py").write_text(  # another Keras, quick to load
+        "__version__ = '0'\nclass Model:\n    __module__ = 'keras'\n    input_shape = (None, 7)\n"
+    )
+    Path("strangers.py").write_text(
+        "import os, signal, sys, threading, time\n"
+        "from pathlib import Path\n"
+        "from keras import Model\n"
+        "class Net(Model):\n"
+        "    __module__ = 'strangers'\n"
+        f"def net():\n    print('healthy')\n    {builder}\n"
+    )
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert run(model="strangers:net") == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    last = printed.err.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert last.isprintable()
+    assert ENDS[builder] in last
+    assert not Path("diagnosis").exists()
 
 
 @pytest.mark.skipif(not hasattr(keras, "ops"), reason="writes .keras files")
