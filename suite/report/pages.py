@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from suite.errors import ReleaseError
-from suite.files import write_atomically
+from suite.files import RECORD_BYTES, read_within, write_atomically
 
 SECTION = "compatibility"  # unless a page has another
 
@@ -24,10 +24,13 @@ def write_section(page: Path, text: str, *, section: str = SECTION) -> None:
     """
     opening, closing = markers(section)
     try:
-        before, begin, rest = page.read_text(encoding="utf-8").partition(f"{opening}\n")
-        _, end, after = rest.partition(closing)
-        if not (begin and end):
-            raise ReleaseError(f"{page} lacks the lines {opening} and {closing}. Put them in.")
-        write_atomically(page, f"{before}{begin}\n{text}\n\n{end}{after}".encode())
+        former = read_within(page, RECORD_BYTES).decode("utf-8")
     except OSError as error:
         raise ReleaseError(f"{page} cannot be read: {error.strerror}. Name another.") from error
+    except UnicodeDecodeError as error:
+        raise ReleaseError(f"{page} is no text in UTF-8: {error}. Name another.") from error
+    before, begin, rest = former.partition(f"{opening}\n")
+    _, end, after = rest.partition(closing)
+    if not (begin and end):
+        raise ReleaseError(f"{page} lacks the lines {opening} and {closing}. Put them in.")
+    write_atomically(page, f"{before}{begin}\n{text}\n\n{end}{after}".encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,12 @@ def test_a_page_without_its_markers_is_an_error_and_stays(tmp_path: Path, text: 
 def test_a_page_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match=r"absent\.md cannot be read: No such file"):
         write_section(tmp_path / "absent.md", "new")
+
+
+def test_what_is_no_page_is_an_error_that_names_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.md")
+    with pytest.raises(ReleaseError, match=r"pipe\.md cannot be read: it is a named pipe"):
+        write_section(tmp_path / "pipe.md", "new")
+    (tmp_path / "bytes.md").write_bytes(b"\xff\xfe")
+    with pytest.raises(ReleaseError, match=r"bytes\.md is no text in UTF-8"):
+        write_section(tmp_path / "bytes.md", "new")
