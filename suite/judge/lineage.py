@@ -62,6 +62,9 @@ def lineage_notes(former: Lineage, measured: Lineage, *, code: str, alike: bool)
         when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
         states = ", ".join(map(shown, sorted(older)))
         yield f"baseline of an older state of the suite (code {states}; {when})"
+    for name in sorted(measured.traits):
+        if len(measured.traits[name]) > 1:
+            yield f"the records differ in {name}: {_listed(measured.traits[name])}"
     if alike:
         yield from trait_notes(former.traits, measured.traits)
 

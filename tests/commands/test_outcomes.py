@@ -180,7 +180,7 @@ def test_pytest_names_what_failed_first_without_a_framework_too(
 
 
 def report(tmp_path: Path, *options: str, folder: Path = ROOT, fails: bool | None = True) -> Path:
-    """Return the report of a run of pytest in `folder`, which fails unless `fails` says otherwise."""
+    """Return the report of a run of pytest in `folder`; with `fails`, it must end so."""
     path = tmp_path / "tests.xml"
     command = [sys.executable, "-m", "pytest", *options, "--junitxml", str(path)]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}

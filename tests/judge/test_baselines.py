@@ -209,7 +209,7 @@ def test_one_run_that_stands_for_two_seeds_is_no_baseline(
     roots: tuple[Path, Path], make_record: MakeRecord, same: dict[str, Any]
 ) -> None:
     for seed in range(5):
-        numbers = {name: seed / 10 for name in same["metrics"]}
+        numbers = dict.fromkeys(same["metrics"], seed / 10)
         store(make_record(seed=seed, metrics=numbers), roots[0])
     assert len(_rebaseline(roots)) == 5
     for seed in (1, 3):

@@ -44,6 +44,16 @@ def test_what_else_an_environment_states_is_noted_where_both_state_it(seeds: Mak
     assert note.startswith("environment.variables is {'OMP_NUM_THREADS': '2'}, the baseline has")
 
 
+def test_records_that_were_not_made_alike_are_noted(seeds: MakeRuns) -> None:
+    one, two = (
+        seeds("last_loss", VALUES, environment={"keras": {"floatx": kind}, "stack": "eager"})
+        for kind in ("float32", "float64")
+    )
+    assert noted(one, [*one, *two], alike=False) == [
+        "the records differ in environment.keras: {'floatx': 'float32'}, {'floatx': 'float64'}"
+    ]
+
+
 def test_a_baseline_of_older_code_is_told_with_its_digests_and_days(seeds: MakeRuns) -> None:
     older = [
         *seeds("last_loss", [1.0], started_at="2024-05-01T12:00:00+00:00"),
