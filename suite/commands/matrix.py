@@ -15,7 +15,14 @@ from suite.commands.options import INTERRUPTED_STATUS, REGRESSION_STATUS, positi
 from suite.commands.outcomes import files_of, outcome_of, untried
 from suite.commands.processes import POLL_S, Run, start, stopped_together
 from suite.errors import RecordError
-from suite.files import parse_json, read_within, write_atomically
+from suite.files import (
+    MEASURING,
+    SUITE,
+    code_digest,
+    parse_json,
+    read_within,
+    write_atomically,
+)
 from suite.judge.baselines import has_baseline
 from suite.judge.compatibility import TIER, Evidence, Outcome
 from suite.locks import fault, lock_digest, lock_of
@@ -137,7 +144,8 @@ def evidence(release: Release, records: Path) -> Evidence:
         for path in files[case]
     )
     outcome = read_outcome(release, records)
-    return Evidence(release.name, lock_digest(release), stored, outcome)
+    code = code_digest(SUITE, MEASURING)
+    return Evidence(release.name, lock_digest(release), stored, outcome, code)
 
 
 def disk_use(rows: Sequence[Release], environments: Path = Path(".nox")) -> str:

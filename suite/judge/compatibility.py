@@ -79,12 +79,14 @@ class Evidence(NamedTuple):
         lock_digest: Digest of its lock as it is now; empty where there is none.
         records: Its records of the small tier, whatever their lock.
         outcome: How its last run ended; None if it never ran.
+        code: Digest of the code that measures, as it is now; empty for that of the newest record.
     """
 
     release: str
     lock_digest: str
     records: tuple[Record, ...]
     outcome: Outcome | None
+    code: str = ""
 
     @property
     def current(self) -> tuple[Record, ...]:

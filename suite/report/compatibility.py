@@ -77,7 +77,7 @@ def compatibility(evidence: Evidence) -> Row:
         evidence.lock_digest.rpartition(":")[2][:DIGEST_LENGTH] or "-",
     )
     faults = [fault for _, found in abilities for fault in found]
-    notes = [*_failure(faults, outcome), *_left_out(evidence), *_mixed(records)]
+    notes = [*_failure(faults, outcome), *_left_out(evidence), *_mixed(records, evidence.code)]
     return Row(cells, (evidence.release, *_facts(records)), "; ".join(notes))
 
 
@@ -195,11 +195,11 @@ def _left_out(evidence: Evidence) -> list[str]:
     return [f"{stale} records of another lock do not count"] if stale else []
 
 
-def _mixed(records: Sequence[Record]) -> list[str]:
-    """Say how many records are of another state of the suite than the newest, if any."""
+def _mixed(records: Sequence[Record], code: str) -> list[str]:
+    """Say how many records are of another state of the suite than now, if any."""
     if not records:
         return []
     newest = max(records, key=lambda record: record.started_at).environment["code_digest"]
-    others = sum(record.environment["code_digest"] != newest for record in records)
+    others = sum(record.environment["code_digest"] != (code or newest) for record in records)
     text = f"{others} of {len(records)} records are of another state of the suite"
     return [text] if others else []

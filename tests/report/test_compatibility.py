@@ -89,6 +89,12 @@ def test_records_of_another_state_of_the_suite_count_and_are_told(good: list[Rec
     )
 
 
+def test_records_that_are_all_of_an_older_state_are_told(good: list[Record]) -> None:
+    row = compatibility(Evidence("tf-1.0", DIGEST, tuple(good), None, code="sha256:now"))
+    count = len(good)
+    assert row.note == f"{count} of {count} records are of another state of the suite"
+
+
 def test_a_failed_attack_is_named_with_its_metric(good: list[Record]) -> None:
     found = cells(changed(good, "attack-lenet5", linear_error=0.25))
     assert found["attacks"] == "no: attack-lenet5"
