@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from suite.cases import Case
 from suite.errors import SuiteError
 from suite.files import MEASURING, SUITE, code_digest
-from suite.libraries import installed, library_digest, site_packages
+from suite.libraries import PIN, installed, library_digest, site_packages
 from suite.locks import lock_digest, lock_of, pins_of, staleness
 from suite.records import Record, record_key
 from suite.releases import read_releases
@@ -42,7 +42,7 @@ class Present(NamedTuple):
         cases: The cases of the tier, by name.
         lock: Digest of the release's lock; empty where there is none that fits.
         fault: Why there is none; empty where there is one.
-        pins: The versions that the lock holds, by package.
+        pins: The versions that the release's row and its lock ask for, by package.
         python: The Python of the release, such as ``"3.11"``.
         code: Digest of the code that measures.
         libraries: Digest of the libraries that are installed for it; empty if that is not known.
@@ -95,7 +95,8 @@ def present(release: str, tier: str, *, environments: Path = Path(".nox")) -> Pr
         return Present(asked(tier), "", f"{release} is no row of the release table", {}, "", code)
     lock, digest = lock_of(row), lock_digest(row)
     fault = "" if digest else staleness(lock) or f"{lock.path} is missing"
-    now = Present(asked(tier), digest, fault, pins_of(lock.path), row.python, code)
+    pins = {**pins_of(lock.path), **dict(PIN.findall("\n".join(row.pins)))}
+    now = Present(asked(tier), digest, fault, pins, row.python, code)
     session = f"{'gpu-' if TIERS[tier].gpu else ''}benchmarks-{row}"
     return _with_libraries(now, environments / re.sub(r"[^\w-]", "-", session))
 
@@ -147,7 +148,6 @@ def _of_lock(record: Record, now: Present) -> Iterator[Difference]:
     found = record.environment["lock_digest"]
     if found != now.lock:
         yield Difference("the lock", shown(found), shown(now.lock) if now.lock else now.fault)
-        return
     for name, version in record.environment["versions"].items():
         if not _fits(name, str(version), now):
             expected = " or ".join(_pinned(name, now)) or now.python

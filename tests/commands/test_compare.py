@@ -206,16 +206,19 @@ def test_after_a_changed_pin_and_a_new_lock_the_records_are_stale(
     assert answer == "COULD NOT TELL: 5 stale records, nothing was judged."
     assert rest.startswith("STALE tf-2.21 small: the lock: sha256:")
     assert f"5 ({PLAIN_CASE}-seed0, " in rest
+    assert "STALE tf-2.21 small: the version of numpy: 2.0.0, expected 1.9.0: 5 (" in rest
 
 
-def test_after_a_changed_pin_without_a_new_lock_the_lock_is_named(
+def test_after_a_changed_pin_without_a_new_lock_both_are_named(
     fill: Fill, capsys: Output
 ) -> None:
     fill("baselines")
     fill("records")
     write_project(pin="numpy==1.9.0")
     assert main(["compare"]) == 2
-    assert "expected locks/tf-2.21.txt is stale: its row" in told(capsys)[1]
+    _, rest = told(capsys)
+    assert "expected locks/tf-2.21.txt is stale: its row" in rest
+    assert "the version of numpy: 2.0.0, expected 1.9.0" in rest
 
 
 def test_after_a_change_of_the_code_that_measures_the_records_are_stale(

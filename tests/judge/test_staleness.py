@@ -99,6 +99,14 @@ def test_libraries_that_are_not_installed_are_not_held_against_a_record(make: Ma
     assert told(make(library_digest="sha256:01d"), now) == []
 
 
+def test_beside_another_lock_the_versions_that_it_changed_are_told(make: Make) -> None:
+    record = make(lock_digest="sha256:01d", versions={"keras": "3.14.0", "numpy": "2.0.0"})
+    assert told(record) == [
+        "the lock: sha256:01d, expected sha256:10c",
+        "the version of keras: 3.14.0, expected 3.15.1",
+    ]
+
+
 def test_the_reason_for_a_missing_lock_is_told(make: Make) -> None:
     now = NOW._replace(lock="", fault="locks/tf-2.21.txt is stale")
     assert told(make(), now) == ["the lock: sha256:10c, expected locks/tf-2.21.txt is stale"]
