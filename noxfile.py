@@ -62,8 +62,12 @@ FETCHING = (  # what installs, and what starts nox once more, sees these too
 )  # fmt: skip
 MISSED = ("CUDA_*", "JAX_*", "KERAS_*", "MKL_*", "OMP_*", "ONEDNN_*", "PYTEST_*", "PYTHONPATH",
     "TF_*", "TORCH_*", "XLA_*")  # fmt: skip
-STATED = {"PYTHONNOUSERSITE": "1", "PYTHONWARNINGS": "default", "TF_CPP_MIN_LOG_LEVEL": "2"}
-KERAS = {"KERAS_BACKEND": "tensorflow"}  # the Keras that runs is the row's choice, not the user's
+STATED = {"PYTHONNOUSERSITE": "1"}
+ENVIRONMENT = {  # of what runs a framework: the Keras is the row's choice, not the user's
+    "KERAS_BACKEND": "tensorflow",
+    "PYTHONWARNINGS": "default",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+}
 STAMP = "installed.txt"  # in an environment: which lock files it was installed from
 
 LABELS = ("--release", "--lock", "--tier")
@@ -215,7 +219,7 @@ def install_release(session: nox.Session, row: Row, lock: str) -> dict[str, str]
         env = {**passed(*PASSED, *FETCHING), **STATED}
         session.run_install(*command, env=env, include_outer_env=False)
     install(session, lock, find_links=row.get("find-links", ""))
-    return {**KERAS, **row.get("env", {})}
+    return {**ENVIRONMENT, **row.get("env", {})}
 
 
 def run_pytest(session: nox.Session, *arguments: str, env: dict[str, str]) -> None:
@@ -272,7 +276,7 @@ def require_gpu(session: nox.Session, row: Row) -> None:
 def tests(session: nox.Session) -> None:
     """Test the suite itself (minutes; no data set needed)."""
     install(session, DEFAULT["name"], "tools")
-    run(session, "python", "-m", "pytest", *session.posargs, env=KERAS)
+    run(session, "python", "-m", "pytest", *session.posargs, env=ENVIRONMENT)
 
 
 @nox.session(name="cross-check")
@@ -280,7 +284,7 @@ def cross_check(session: nox.Session) -> None:
     """Compare the suite with other people's implementations: ART, fvcore, OpenCV (minutes)."""
     links = next(row["find-links"] for row in ROWS.values() if "find-links" in row)
     install(session, DEFAULT["name"], "cross-check", find_links=links)
-    run_pytest(session, "tests/cross_check", *session.posargs, env=KERAS)
+    run_pytest(session, "tests/cross_check", *session.posargs, env=ENVIRONMENT)
 
 
 @nox.session(name="stack-tests", python=ROW["python"])
@@ -379,7 +383,7 @@ def results(session: nox.Session) -> None:
 def diagnose(session: nox.Session) -> None:
     """Find out why a network of your own does not train: -- MODEL --data DIR."""
     install(session, DEFAULT["name"], "tools")
-    run(session, "python", "-m", "suite", "diagnose", *session.posargs, env=KERAS)
+    run(session, "python", "-m", "suite", "diagnose", *session.posargs, env=ENVIRONMENT)
 
 
 @nox.session

@@ -236,7 +236,11 @@ def _altered(
 
 
 def _as_before(folder: Path, compiled: Iterable[str], known: Mapping[str, str]) -> dict[str, str]:
-    """Remove the byte code that changed since it was first seen; give the state of the rest."""
+    """Remove the byte code that changed since it was first seen; give the state of the rest.
+
+    Raises:
+        SuiteError: If it cannot be removed.
+    """
     kept = {}
     for path in compiled:
         with suppress(FileNotFoundError):  # another session was faster
@@ -244,8 +248,24 @@ def _as_before(folder: Path, compiled: Iterable[str], known: Mapping[str, str]) 
             if known.get(path, state) == state:
                 kept[path] = state
             else:
-                (folder / path).unlink()
+                _remove(folder / path)
     return kept
+
+
+def _remove(path: Path) -> None:
+    """Remove a file.
+
+    Raises:
+        SuiteError: If the system refuses.
+        FileNotFoundError: If it is gone.
+    """
+    try:
+        path.unlink()
+    except PermissionError as error:
+        raise SuiteError(
+            f"{path} changed since it was first seen, and cannot be removed: {error.strerror}. "
+            "Expected: byte code that Python made of its source. Remove it by hand."
+        ) from error
 
 
 def _known(store: Path) -> dict[str, str]:

@@ -191,6 +191,32 @@ def test_byte_code_of_a_known_source_is_accepted_and_removed_once_it_changed(fol
         assert path.exists()
 
 
+def test_byte_code_that_changed_and_cannot_be_removed_is_an_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    path = compiled(folder, "code")
+    check_files(folder)
+    path.write_text("evil")
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(SuiteError, match=rf"^{path} changed .*Permission denied. .*by hand"):
+        check_files(folder)
+
+
+def test_an_environment_that_cannot_be_written_is_checked_all_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, content: bytes) -> None:
+        raise RecordError(f"{path} cannot be written")
+
+    monkeypatch.setattr(libraries, "write_atomically", refuse)
+    check_files(folder)
+    (folder / "evil.pth").write_text("")
+    assert "evil.pth belongs to no package" in faults(folder)
+
+
 def test_byte_code_that_was_cut_off_is_no_stranger_but_without_a_source_it_is(folder: Path) -> None:
     path = compiled(folder, "code")
     path.with_name("sgd.cpython-311.pyc.140001").write_text("half")

@@ -14,9 +14,10 @@ from suite import machine
 from suite.errors import SuiteError
 from suite.files import MEASURING, SUITE, code_digest, file_digest
 from suite.libraries import check_files, check_versions, library_digest, recorded
-from suite.releases import TABLES, read_releases
+from suite.releases import read_releases
 from suite.stacks.loading import settings
 from suite.stacks.protocol import Stack
+from suite.tables import TIERS
 
 PROJECT = SUITE.parent
 OWN = ("suite", "benchmarks", "tests", "conftest.py")  # of the project, where modules may lie
@@ -85,24 +86,23 @@ def check_labels(release: str, tier: str, lock: Path) -> None:
     Raises:
         SuiteError: If they do not, or the release is no row of the release table.
     """
-    rows = [
-        row for name, _ in TABLES for row in read_releases(PROJECT / "pyproject.toml", table=name)
-    ]
-    named = [row for row in rows if row.name == release]
-    if not named:
-        known = ", ".join(sorted({row.name for row in rows}))
-        raise SuiteError(f"--release {release} is no row of the release table, which has {known}.")
-    if lock.stem not in {row.lock for row in named}:
+    name = "gpu-releases" if TIERS[tier].gpu else "releases"
+    rows = {row.name: row for row in read_releases(PROJECT / "pyproject.toml", table=name)}
+    if release not in rows:
         raise SuiteError(
-            f"--lock {lock} is not the lock of {release}, expected "
-            f"{' or '.join(f'{row.lock}.txt' for row in named)}. Run that release's session: "
-            "`nox -l` lists them."
+            f"--release {release} is no row of {name} in the release table, which has "
+            f"{', '.join(rows)}."
         )
-    python = "{}.{}".format(*sys.version_info)
-    if tier != DEMONSTRATION and python not in {row.python for row in named}:
+    row, python = rows[release], "{}.{}".format(*sys.version_info)
+    if lock.name != f"{row.lock}.txt":
         raise SuiteError(
-            f"this is Python {python}, expected {named[0].python}, which {release} is measured "
-            f'with. Run `nox -s "benchmarks({release})"`, which takes it.'
+            f"--lock {lock} is not the lock of {release} in the {tier} tier, expected "
+            f"{row.lock}.txt. Run that release's session: `nox -l` lists them."
+        )
+    if python != row.python and tier != DEMONSTRATION:
+        raise SuiteError(
+            f"this is Python {python}, expected {row.python}, which {release} is measured with. "
+            f'Run `nox -s "benchmarks({release})"`, which takes it.'
         )
 
 

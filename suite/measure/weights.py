@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from suite.cases import Case
 from suite.data import CLASSES, Split, cache_root, load_synthetic
+from suite.data.cache import writable
 from suite.data.download import resume
 from suite.data.split import pixels
 from suite.errors import WeightsError
@@ -153,16 +154,21 @@ def surrogate(stack: Stack, case: Case, *, seed: int, environment: Mapping[str, 
     are cached by a key of everything that made them.
 
     Raises:
-        WeightsError: If the cached file is not as it was made.
+        WeightsError: If the cached file is not as it was made, or has a double.
+        SuiteError: If it cannot be written.
     """
     name = surrogate_name(case, seed=seed, environment=environment)
     folder = cache_root() / SURROGATES
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"{name}.lock"):  # else runs at once might start from different ones
-        path = stored_weights(folder, name)
-        if path is None:
-            signs = load_synthetic(size_px=case.size_px, seed=SYNTHETIC_SEED)
-            path = save_weights(folder, name, pretrain(stack, case, signs.train, seed=seed))
+    path = stored_weights(folder, name)
+    if path is None:
+        with writable(folder, needed="a writable folder"):
+            folder.mkdir(parents=True, exist_ok=True)
+            held = FileLock(folder / f"{name}.lock").acquire()
+        with held:  # else runs at once might start from different ones
+            path = stored_weights(folder, name)
+            if path is None:
+                signs = load_synthetic(size_px=case.size_px, seed=SYNTHETIC_SEED)
+                path = save_weights(folder, name, pretrain(stack, case, signs.train, seed=seed))
     return load_weights(path)
 
 
@@ -233,8 +239,18 @@ def standardised(stack: Stack, model: Model, images: Images) -> Model:
 
 
 def stored_weights(folder: Path, name: str) -> Path | None:
-    """Find the file of weights that bears a name and its own digest; None if there is none."""
-    return next(iter(sorted(folder.glob(f"{name}-{'[0-9a-f]' * 64}.npz"))), None)
+    """Find the file of weights that bears a name and its own digest; None if there is none.
+
+    Raises:
+        WeightsError: If there are two.
+    """
+    found = sorted(folder.glob(f"{name}-{'[0-9a-f]' * 64}.npz"))
+    if len(found) > 1:
+        raise WeightsError(
+            f"{folder} has {len(found)} files {name}-*.npz, expected one, which a run makes. "
+            f"Delete them (`rm {folder / name}-*.npz`); the next run makes it again."
+        )
+    return found[0] if found else None
 
 
 def save_weights(folder: Path, name: str, weights: Weights) -> Path:

@@ -54,17 +54,19 @@ def test_labels_that_belong_together_are_accepted(release: str, tier: str, lock:
 
 @pytest.mark.usefixtures("python_311")
 @pytest.mark.parametrize(
-    ("release", "lock", "told"),
+    ("release", "tier", "lock", "told"),
     [
-        ("tf-2.15", "locks/tf-2.21.txt", "locks/tf-2.21.txt is not the lock of tf-2.15, expected"),
-        ("tf-1.14", "tf-1.14-gpu.txt", "is not the lock of tf-1.14, expected tf-1.14.txt. "),
-        ("tf-9", "locks/tf-9.txt", "--release tf-9 is no row of the release table, which has "),
-        ("tf-2.20", "tf-2.20.txt", "this is Python 3.11, expected 3.13, which tf-2.20 is measured"),
+        ("tf-2.15", "small", "locks/tf-2.21.txt", "locks/tf-2.21.txt is not the lock of tf-2.15"),
+        ("tf-2.21", "small", "tf-2.21-gpu.txt", "in the small tier, expected tf-2.21.txt. "),
+        ("tf-2.21", "full", "tf-2.21.txt", "in the full tier, expected tf-2.21-gpu.txt. "),
+        ("tf-9", "small", "locks/tf-9.txt", "--release tf-9 is no row of releases in the release"),
+        ("tf-2.20", "full", "tf-2.20-gpu.txt", "--release tf-2.20 is no row of gpu-releases in"),
+        ("tf-2.20", "small", "tf-2.20.txt", "this is Python 3.11, expected 3.13, which tf-2.20 is"),
     ],
 )
-def test_labels_of_two_releases_are_refused(release: str, lock: str, told: str) -> None:
+def test_labels_of_two_releases_are_refused(release: str, tier: str, lock: str, told: str) -> None:
     with pytest.raises(SuiteError, match=re.escape(told)):
-        check_labels(release, "small", Path(lock))
+        check_labels(release, tier, Path(lock))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pytest
 
 from suite.cases import Case
 from suite.data import Dataset, Split
-from suite.errors import WeightsError
+from suite.errors import DataError, WeightsError
 from suite.files import file_digest
 from suite.measure import weights
 from suite.networks.architectures import ARCHITECTURES
@@ -63,6 +63,13 @@ def test_weights_are_found_by_their_whole_name(tmp_path: Path) -> None:
     weights.save_weights(tmp_path, "net-2", BASE)
     (tmp_path / "net.lock").touch()
     assert weights.stored_weights(tmp_path, "net") is None
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    for many in (BASE, BASE[:1]):
+        weights.save_weights(tmp_path, "net", many)
+    with pytest.raises(WeightsError, match=rf"has 2 files net-\*.npz.*`rm {tmp_path}/net-\*.npz`"):
+        weights.stored_weights(tmp_path, "net")
 
 
 def sevens(path: Path) -> None:
@@ -160,6 +167,19 @@ def test_the_digest_of_a_surrogate_is_told_of_a_case_that_started_from_it(
     assert told(RESNET) == {"surrogate_digest": file_digest(path)}
     assert told(RESNET, seed=1) == {}
     assert told(replace(RESNET, weights="random", pretraining_steps=0)) == {}
+
+
+def test_a_surrogate_that_is_there_needs_no_writable_cache(
+    stack: Stack, name_of: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("read-only")
+
+    name_of(RESNET)
+    monkeypatch.setattr(weights, "FileLock", refuse)
+    assert_same(weights.surrogate(stack, RESNET, seed=0, environment=ENVIRONMENT), BASE)
+    with pytest.raises(DataError, match=r"surrogates: cannot be written .*SUITE_CACHE"):
+        weights.surrogate(stack, RESNET, seed=1, environment=ENVIRONMENT)
 
 
 def test_runs_at_once_start_from_one_surrogate(
