@@ -69,9 +69,23 @@ class Record:
         """Copy every field into plain JSON types, then check it."""
         for field in fields(self):
             object.__setattr__(self, field.name, _plain(getattr(self, field.name), field.name))
-        _check_identity(self)
-        _check_environment(self.environment)
-        _check_measurements(self)
+        _check_record(self)
+
+    @classmethod
+    def of_json(cls, content: Mapping[str, Any]) -> Record:
+        """Make a record of parsed JSON that nobody else holds, which needs no copying.
+
+        Args:
+            content: A value for each field.
+
+        Raises:
+            ValueError: If a field has another type or lies outside its range.
+        """
+        record = object.__new__(cls)
+        for name, value in content.items():
+            object.__setattr__(record, name, value)
+        _check_record(record)
+        return record
 
     @property
     def name(self) -> str:
@@ -140,6 +154,13 @@ def _check(valid: bool, argument: str, rule: str, received: object) -> None:
     """
     if not valid:
         raise ValueError(f"{argument} must {rule}. Received: {received!r}")
+
+
+def _check_record(record: Record) -> None:
+    """Refuse fields that have another type than `Record` states, or lie outside their range."""
+    _check_identity(record)
+    _check_environment(record.environment)
+    _check_measurements(record)
 
 
 def _check_identity(record: Record) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from suite.errors import RecordError
 from suite.judge.parity.differences import causes, correction_differs, listed
 from suite.judge.parity.distances import Distance, distances
@@ -87,6 +89,24 @@ def check_traces(
 
 def compare_traces(measured: Record, reference: Record) -> Comparison:
     """Compare the traces of one case and seed of two releases.
+
+    Raises:
+        RecordError: If they are not of the same case, seed and data, have other layers, or one of
+            them holds what no trace holds.
+    """
+    try:
+        with np.errstate(all="ignore"):  # numbers that are none are told as such
+            return _compared(measured, reference)
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise RecordError(
+            f"{measured.name} of {measured.release} and {reference.release} cannot be compared: "
+            f"one of them holds what no trace holds ({type(error).__name__}: {error}). "
+            f"{_again(measured, reference)}"
+        ) from error
+
+
+def _compared(measured: Record, reference: Record) -> Comparison:
+    """Compare two traces that are whole.
 
     Raises:
         RecordError: If they are not of the same case, seed and data, or have other layers.
