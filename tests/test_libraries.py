@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import re
 from pathlib import Path
@@ -103,7 +104,9 @@ def test_a_python_file_is_read_each_time_and_a_binary_once(
 
 
 def test_what_is_kept_of_binaries_is_not_trusted_where_it_is_damaged(folder: Path) -> None:
-    for content in ("", "no JSON", "[]", '{"keras/k.so": 7}', '{"keras/k.so": "1 2 3 4 sha256=x"}'):
+    state = libraries._state(folder / "keras" / "k.so")
+    kept = json.dumps({"keras/k.so": f"{state} sha256=of another"})
+    for content in ("", "no JSON", "[]", '{"keras/k.so": 7}', kept):
         (folder.parents[2] / STORE).write_text(content)
         check_files(folder)
         (folder / "keras" / "k.so").write_text("edited")
@@ -208,7 +211,7 @@ def test_byte_code_that_changed_and_cannot_be_removed_is_an_error(
 def test_an_environment_that_cannot_be_written_is_checked_all_the_same(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: Path, content: bytes) -> None:
+    def refuse(path: Path, _: bytes) -> None:
         raise RecordError(f"{path} cannot be written")
 
     monkeypatch.setattr(libraries, "write_atomically", refuse)
@@ -272,7 +275,8 @@ def test_the_digest_is_that_of_the_files_wherever_they_lie(folder: Path, tmp_pat
     compiled(elsewhere, "code")
     (elsewhere / "keras-3.15.1.dist-info" / "INSTALLER").write_text("pip")
     record = elsewhere / "keras-3.15.1.dist-info" / "RECORD"
-    record.write_text(f"../../../bin/keras,sha256=other,4\n{record.read_text()}")
+    more = "../../../bin/keras,sha256=other,4\nkeras-3.15.1.dist-info/INSTALLER,sha256=pip,3\n"
+    record.write_text(more + record.read_text())
     assert library_digest(elsewhere) == library_digest(folder)
 
 
