@@ -106,7 +106,7 @@ def test_a_python_file_is_read_each_time_and_a_binary_once(
 def test_what_is_kept_of_binaries_is_not_trusted_where_it_is_damaged(folder: Path) -> None:
     state = libraries._state(folder / "keras" / "k.so")
     kept = json.dumps({"keras/k.so": f"{state} sha256=another"})
-    for content in ("", "no JSON", "[]", '{"keras/k.so": 7}', kept):
+    for content in (kept, "", "no JSON", "[]", '{"keras/k.so": 7}'):
         (folder.parents[2] / STORE).write_text(content)
         check_files(folder)
         (folder / "keras" / "k.so").write_text("edited")
