@@ -110,6 +110,13 @@ def test_a_file_larger_than_the_limit_is_refused_and_not_read_whole(tmp_path: Pa
         read_bytes(path)
 
 
+def test_a_file_that_is_longer_than_its_status_says_is_read_whole() -> None:
+    status = Path("/proc/self/status")  # a file of 0 bytes, as the system has it
+    assert b"VmHWM" in read_bytes(status)
+    with pytest.raises(RecordError, match="it holds more than 9 bytes"):
+        read_bytes(status, limit=9)
+
+
 BAD_JSON = [
     (b"[" * 100_000, "nests deeper than 32 levels"),
     (b"[" * 100_000 + b"]" * 100_000, "nests deeper than 32 levels"),

@@ -18,6 +18,7 @@ import pytest
 from suite.data.cache import cache_root, cached_dataset
 from suite.data.split import Split
 from suite.errors import DataError
+from tests.bounds import within
 
 PROCESS = """
 import os, signal, sys, time
@@ -102,12 +103,21 @@ def test_a_flipped_bit_is_noticed_and_the_error_says_how_to_mend_it(name: str) -
         cached_dataset("forged", {}, _never)
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"junk" * 60])
+@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"junk" * 60, b"[" * 3_000])
 @pytest.mark.parametrize("name", ["manifest.json", "train-images.npy"])
 def test_a_truncated_or_foreign_file_is_damage(name: str, damage: bytes) -> None:
     cached_dataset("forged", {}, _make)
     (_folder() / name).write_bytes(damage)
     with pytest.raises(DataError, match=rf"{name}: damaged cache"):
+        cached_dataset("forged", {}, _never)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "train-images.npy"])
+def test_a_pipe_in_the_place_of_a_file_is_damage_and_not_waited_for(name: str) -> None:
+    cached_dataset("forged", {}, _make)
+    (_folder() / name).unlink()
+    os.mkfifo(_folder() / name)
+    with within(30), pytest.raises(DataError, match=rf"{name}: damaged cache.*named pipe"):
         cached_dataset("forged", {}, _never)
 
 
