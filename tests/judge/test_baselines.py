@@ -302,6 +302,7 @@ def test_a_gap_of_a_baseline_has_its_reason(tmp_path: Path) -> None:
         b"release,tier,case\n",
         b"release,tier,case,why\ntf-2.21,small,vgg19\n",
         b'release,tier,case,why\n"tf-2.21,small,vgg19,x\n',
+        b'release,tier,case,why\ntf-2.21,small,vgg19,"x"y\n',
         b"release,tier,case,why\n\xff,small,vgg19,x\n",
     ],
 )
