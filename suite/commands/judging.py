@@ -9,7 +9,7 @@ from typing import NamedTuple
 from suite.judge.baselines import REBASELINE, folder_in, gaps, has_baseline
 from suite.judge.compare import NEITHER, NO_BASELINE, NO_RECORD, compare
 from suite.judge.lineage import Lineage, lineage_notes
-from suite.judge.staleness import Present, differences, must_share, present
+from suite.judge.staleness import LIBRARIES, Present, differences, must_share, present
 from suite.records import Record
 from suite.report.verdicts import ACCEPT, REFUSE, Report, markdown_rows
 from suite.store import Place, files_by_case, read_resident
@@ -148,6 +148,8 @@ def _notes(job: Job, against: str) -> list[str]:
         job.lineage, job.measured, code=job.now.code, alike=against == job.report.release
     )
     unchecked = [f"libraries not checked: {job.now.unchecked}"] if job.now.unchecked else []
+    loose = sorted(what for what in job.shared if what != LIBRARIES)
+    unchecked += [f"{what} not checked: only held against each other" for what in loose]
     return [
         f"{home} against {job.lineage.records} of the baseline of {against}",
         *(f"  {note}" for note in (*told, *unchecked)),

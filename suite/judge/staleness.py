@@ -32,6 +32,7 @@ DISTRIBUTIONS: Mapping[str, Sequence[str]] = MappingProxyType(
 )
 """The distributions that a package may come from, where its name does not tell."""
 
+LIBRARIES = "the libraries"
 SHOWN = len("sha256:") + 12  # characters of a digest in a message
 
 
@@ -171,28 +172,38 @@ def _fits(package: str, version: str, now: Present) -> bool:
 
 def _of_digests(record: Record, now: Present) -> Iterator[Difference]:
     """Yield in what code, data or libraries are not those of now, or the record was edited."""
-    environment, settings = record.environment, record.settings
-    data = DATA.get((str(settings.get("data")), str(settings.get("size_px"))))
+    environment = record.environment
     for what, name, expected in (
         ("the code that measures", "code_digest", now.code),
-        ("the data", "data_digest", data),
-        ("the libraries", "library_digest", now.libraries),
+        ("the data", "data_digest", _known_data(record)),
+        (LIBRARIES, "library_digest", now.libraries),
     ):
         found = environment.get(name, "not stated")
         if expected and found != expected:
             yield Difference(what, shown(found), shown(expected))
-    if record.key != record_key(settings, environment):
+    if record.key != record_key(record.settings, environment):
         yield Difference("the key", shown(record.key), "that of its settings and environment")
 
 
 def must_share(record: Record) -> dict[str, str]:
-    """Collect what all records of one release and tier must have been made with alike."""
+    """Collect what all records of one release and tier must have been made with alike.
+
+    Data that are known are held against what is known, and are not part of it.
+    """
     settings, environment = record.settings, record.environment
-    data = f"the data ({settings.get('data')}, {settings.get('size_px')} pixels)"
-    found = {data: environment["data_digest"]}
+    found = {}
+    if _known_data(record) is None:
+        data = f"the data ({settings.get('data')}, {settings.get('size_px')} pixels)"
+        found[data] = environment["data_digest"]
     if "library_digest" in environment:
-        found["the libraries"] = str(environment["library_digest"])
+        found[LIBRARIES] = str(environment["library_digest"])
     return found
+
+
+def _known_data(record: Record) -> str | None:
+    """Look up the digest that a record's data must have; None where it is not known."""
+    settings = record.settings
+    return DATA.get((str(settings.get("data")), str(settings.get("size_px"))))
 
 
 def shown(value: Any) -> str:

@@ -79,6 +79,13 @@ def test_without_a_commit_it_cannot_be_told(tmp_path: Path, made: bool) -> None:
     assert provenance(folder) == told
 
 
+def test_a_folder_that_was_never_committed_cannot_be_told(baselines: Path) -> None:
+    other = baselines.with_name("other")
+    other.mkdir()
+    (other / FILE).write_text("")
+    assert "no git commit holds it" in provenance(other)
+
+
 def test_without_git_it_cannot_be_told(baselines: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "nowhere")
     assert "no git commit holds it" in provenance(baselines)

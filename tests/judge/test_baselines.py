@@ -121,6 +121,9 @@ def test_two_updates_a_step_are_no_baseline_of_another_stack(seeds: MakeRuns) ->
         ({"environment": {"code_digest": "x"}}, "code digests: sha256:3 of seed 0, x of seed 4"),
         ({"environment": {"fingerprint": "x"}}, "machines: machine-a of seed 0, x of seed 4"),
         ({"settings": {"steps": 9}}, "settings: "),
+        ({"question": "attack"}, "questions: training of seed 0, attack of seed 4"),
+        ({"environment": {"variables": {"OMP_NUM_THREADS": "1"}}}, "environments: "),
+        ({"environment": {"library_digest": "x"}}, "environments: "),
         ({"metrics": {"information_gain": 1.0}}, "metrics: "),
     ],
 )
