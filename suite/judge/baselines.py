@@ -247,15 +247,13 @@ def rebaseline(
             baseline cannot be written; the baseline is then as before.
     """
     source, target = (folder_in(root, release, tier) for root in (records_root, baselines_root))
-    cases = files_by_case(source)
-    paths = [path for case in cases if has_baseline(case) for path in cases[case]]
-    records = [read_resident(path) for path in paths]
+    files = files_by_case(source)
+    records = [read_resident(path) for case in filter(has_baseline, files) for path in files[case]]
     if not records:
         raise RecordError(f"{source} holds no records. Make them with `{MEASURE}`.")
     _check_present(records, source, now)
     summarise(records)
-    for case, runs in by_case(records).items():
-        _check_own_runs(case, runs)
+    _check_own_runs(records)
     lost = sorted(stored_cases(target) - {record.case for record in records} - set(removed))
     if lost:
         raise RecordError(
@@ -297,18 +295,18 @@ def _check_present(records: Sequence[Record], source: Path, now: Present) -> Non
         )
 
 
-def _check_own_runs(case: str, runs: Sequence[Record]) -> None:
+def _check_own_runs(records: Iterable[Record]) -> None:
     """Refuse one run that stands for several seeds: another seed gives other numbers.
 
     Raises:
-        RecordError: If all numbers of two seeds but those of times are the same.
+        RecordError: If all numbers of two seeds of a case but those of times are the same.
     """
-    seen: dict[str, Record] = {}
-    for run in runs:
-        former = seen.setdefault(json_digest(encoded(_drawn(run))), run)
+    seen: dict[tuple[str, str], Record] = {}
+    for run in records:
+        former = seen.setdefault((run.case, json_digest(encoded(_drawn(run)))), run)
         if former is not run:
             raise RecordError(
-                f"case {case}: seed {run.seed} has the very numbers of seed {former.seed}, "
+                f"case {run.case}: seed {run.seed} has the very numbers of seed {former.seed}, "
                 f"expected a run of its own for each seed. Run `{MEASURE}`."
             )
 
