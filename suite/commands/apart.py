@@ -28,7 +28,10 @@ from suite.files import read_bytes, write_atomically
 from suite.report.text import printable
 
 START = (
-    "import json, sys; asked = json.load(open(sys.argv.pop())); sys.path[:] = asked['path']; "
+    "import json, sys\n"
+    "with open(sys.argv.pop()) as file:\n"
+    "    asked = json.load(file)\n"
+    "sys.path[:] = asked['path']\n"
     "from suite.commands.apart import answer; answer(asked)"
 )
 LINE = 10_000  # characters that are waited for, where code prints no end of a line
