@@ -222,14 +222,15 @@ def _integer(text: str) -> int:
 
 def _nests(value: Any, depth: int) -> bool:
     """True where lists and objects nest deeper than `depth`."""
-    if not isinstance(value, (dict, list)):
-        return False
-    if depth < 1:
-        return True
-    items = value.values() if isinstance(value, dict) else value
-    if NESTING.isdisjoint(map(type, items)):  # a curve has thousands of numbers
-        return False
-    return any(_nests(item, depth - 1) for item in items)
+    level = [value] if type(value) in NESTING else []
+    for _ in range(depth):
+        level = [
+            item
+            for part in level
+            for item in (part.values() if isinstance(part, dict) else part)
+            if type(item) in NESTING
+        ]
+    return bool(level)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

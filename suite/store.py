@@ -29,7 +29,7 @@ SUPERSEDED = "superseded"
 NAME = re.compile(r"(.+)-seed(\d+)")  # of a record's file: its case and seed
 NUMBERS = (float, int)  # most of what a record holds
 NUMERIC = 30  # characters a quotation mark, from which on a file is mostly numbers
-SPELLED = re.compile(rb'"(nan|-?inf)"|\\u')  # numbers that are not finite, or may be
+SPELLED = (b'nan"', b'inf"', b"\\u")  # parts of numbers that are not finite, or that may be
 STRING = re.compile(rb'("(?:[^"\\]|\\.)*")')  # in JSON
 BARE: Mapping[str, Any] = {"curves": {}, "statistics": [], "timing": {}}
 NO_FOLDER = "it is no folder, expected one of records"
@@ -90,7 +90,8 @@ def read_record(path: Path, *, bare: bool = False) -> Record:
     if bare:
         content.update(BARE)
     try:
-        record = Record.of_json(_decoded(content) if SPELLED.search(text) else content)
+        spelled = any(part in text for part in SPELLED)
+        record = Record.of_json(_decoded(content) if spelled else content)
     except ValueError as error:
         raise RecordError(f"{path} is no record: {error}. {MEND}") from error
     if path.stem != record.name:

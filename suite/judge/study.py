@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit
 
-from suite.cases import PLAIN
+from suite.cases import PLAIN, require_settings
+from suite.errors import RecordError
+from suite.files import MEND
 from suite.judge.bands import STALLED
 from suite.records import Record
 
@@ -75,6 +77,7 @@ def studies(records: Iterable[Record]) -> list[Study]:
     The setup of a tier is the one under which most cases were measured, over all releases.
     """
     own = [record for record in records if record.question == "fixes"]
+    require_cases(own, (*Setup._fields, "loss", "fix"))
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in own:
         groups.setdefault((record.release, record.tier), []).append(record)
@@ -93,6 +96,20 @@ def _usual_setup(records: Sequence[Record]) -> Setup:
     for record in records:
         cases.setdefault(setup_of(record), set()).add(record.case)
     return max(cases, key=lambda setup: len(cases[setup]))
+
+
+def require_cases(records: Iterable[Record], names: Collection[str]) -> None:
+    """Refuse records whose settings `names` are no case's, of which nothing can be told.
+
+    Raises:
+        RecordError: If there is one.
+    """
+    for record in records:
+        try:
+            require_settings(record.settings, names)
+        except ValueError as error:
+            where = f"{record.name} of {record.release}, {record.tier} tier"
+            raise RecordError(f"{where}, is no case's record: {error}. {MEND}") from error
 
 
 def place(study: Study) -> str:

@@ -79,7 +79,9 @@ def initial_weights(mine: Trace, theirs: Trace) -> Iterator[str]:
     names = [
         f"{place.layer}/{place.weight}"
         for place, entry in theirs.items()
-        if place.quantity == "initial weight" and norm_of_difference(mine[place], entry)
+        if place.quantity == "initial weight"
+        and mine[place] != entry
+        and norm_of_difference(mine[place], entry)
     ]
     if names:
         yield f"Initial weights are not the same: {listed(names)}"
