@@ -58,15 +58,15 @@ class Ways(NamedTuple):
     graph: bool = False
 
     def at_once(self, phases: Phases | None) -> bool:
-        """Return whether all passes see the statistics as they were before the step."""
+        """True where all passes see the statistics as they were before the step."""
         return self.graph and (phases is None or phases.adversarial in {"training", "inference"})
 
     def unordered(self, phases: Phases | None) -> bool:
-        """Return whether nothing orders the updates before or after what reads statistics."""
+        """True where nothing orders the updates before or after what reads the statistics."""
         return self.graph and phases == PHASES["intended"]
 
     def clean_updates(self, phases: Phases | None) -> int:
-        """Return how often the clean pass updates the statistics, in the training phase."""
+        """Count the updates by the clean pass, in the training phase."""
         return 2 if self.graph and phases in PHASES.values() else 1
 
 
@@ -79,37 +79,37 @@ class Step(NamedTuple):
 
 
 def ddof(stack: Stack) -> int:
-    """Return 1 where the moving variance of images is over n - 1 values, as in Keras 2; else 0."""
+    """Tell 1 where the moving variance of images is over n - 1 values, as in Keras 2; else 0."""
     return int(stack.versions()["keras"].startswith("2"))
 
 
 def parts(model: Model) -> tuple[Arrays, Arrays]:
-    """Return the weights that learn and the moving statistics of `foreign_model`."""
+    """Split the weights of `foreign_model` into those that learn and the moving statistics."""
     kernel, bias, gamma, beta, mean, variance, dense, shift = model.get_weights()
     return [kernel, bias, gamma, beta, dense, shift], [mean, variance]
 
 
 def features(weights: Arrays, images: Images) -> np.ndarray:
-    """Return the input of the BatchNorm of `foreign_model`, ``(batch, 6, 6, 4)``."""
+    """Compute the input of the BatchNorm of `foreign_model`, ``(batch, 6, 6, 4)``."""
     kernel, bias, *_ = (weight.astype(np.float64) for weight in weights)
     return _windows(images) @ kernel.reshape(-1, kernel.shape[-1]) + bias
 
 
 def moments(values: np.ndarray, ddof: int = 0) -> Arrays:
-    """Return the mean and the variance of each channel."""
+    """Compute the mean and the variance of each channel."""
     axes = tuple(range(values.ndim - 1))
     return [values.mean(axis=axes), values.var(axis=axes, ddof=ddof)]
 
 
 def moved(old: Arrays, batch: Arrays, momentum: float) -> Arrays:
-    """Return the moving statistics after one update by those of a batch."""
+    """Move the statistics once towards those of a batch."""
     return [momentum * one + (1 - momentum) * other for one, other in zip(old, batch)]
 
 
 def forward_and_back(
     weights: Arrays, images: Images, labels: Labels, given: Arrays | None = None
 ) -> Pass:
-    """Return a pass of `foreign_model`; `given` statistics normalise it, or its own batch's."""
+    """Make a pass of `foreign_model`; `given` statistics normalise it, or its own batch's."""
     _, _, gamma, beta, dense, shift = (weight.astype(np.float64) for weight in weights)
     x = features(weights, images)
     mean, variance = moments(x) if given is None else given
@@ -139,7 +139,7 @@ def fgsm(
     epsilon: float,
     alone: bool = False,
 ) -> Images:
-    """Return the images of FGSM on `foreign_model`, whose labels are its own predictions.
+    """Attack `foreign_model` by FGSM; the labels are its own predictions.
 
     Args:
         weights: As `parts` returns them.
@@ -168,7 +168,7 @@ def step(
     ways: Ways,
     read: tuple[Arrays, Arrays] | None = None,
 ) -> Step:
-    """Return what a step of `foreign_model` does, pass by pass.
+    """Compute what a step of `foreign_model` does, pass by pass.
 
     Args:
         model: Gives the weights and the statistics that the step starts from.
@@ -208,7 +208,7 @@ def step(
 def possible_steps(
     model: Model, images: Images, labels: Labels, phases: Phases | None, **how: Any
 ) -> list[Step]:
-    """Return what a step may do: in a graph of TensorFlow 1 reads come before or after updates.
+    """List what a step may do: in a graph of TensorFlow 1 reads come before or after updates.
 
     Under the intended phases both updates of mean and variance, each on its own, may come before
     what the attack and the adversarial pass read of them.
@@ -229,7 +229,7 @@ def possible_steps(
 def late_statistics(
     before: tuple[Arrays, Arrays], after: Arrays, images: Images, *, ways: Ways, momentum: float
 ) -> list[Arrays]:
-    """Return where the statistics may end if the second update is by weights that have learned.
+    """List where the statistics may end if the second update is by weights that have learned.
 
     The published code calls the model once more for nothing but its updates: nothing orders that
     pass before the optimizer's, whose kernel and bias it may read.
@@ -244,7 +244,7 @@ def late_statistics(
 
 
 def _updated(old: Arrays, updates: list[Arrays], momentum: float, *, at_once: bool) -> Arrays:
-    """Return the statistics after all updates, one after another or all from the same state."""
+    """Make all updates of the statistics, one after another or all from the same state."""
     if at_once:
         sums = [
             sum((new - value for new in each), 0 * value) for value, *each in zip(old, *updates)
@@ -256,20 +256,20 @@ def _updated(old: Arrays, updates: list[Arrays], momentum: float, *, at_once: bo
 
 
 def linear(kernel: np.ndarray, flat: np.ndarray, labels: Labels) -> Pass:
-    """Return a pass of the linear model ``flat @ kernel``."""
+    """Make a pass of the linear model ``flat @ kernel``."""
     logits = flat @ kernel
     ce, errors = _cross_entropy(logits, labels)
     return Pass(ce, logits, [flat.T @ errors], errors @ kernel.T)
 
 
 def linear_fgsm(kernel: np.ndarray, flat: np.ndarray, epsilon: float) -> np.ndarray:
-    """Return the flat images of FGSM on the linear model."""
+    """Attack the linear model by FGSM; the images are flat."""
     predicted = (flat @ kernel).argmax(axis=1)
     return np.clip(flat + epsilon * np.sign(linear(kernel, flat, predicted).to_images), 0, 1)
 
 
 def _cross_entropy(logits: np.ndarray, labels: Labels) -> tuple[float, np.ndarray]:
-    """Return the mean cross-entropy in nats and its gradient to the logits."""
+    """Compute the mean cross-entropy in nats and its gradient to the logits."""
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     chances = odds / odds.sum(axis=1, keepdims=True)
     ce = -np.log(chances[np.arange(len(labels)), labels]).mean()
@@ -277,7 +277,7 @@ def _cross_entropy(logits: np.ndarray, labels: Labels) -> tuple[float, np.ndarra
 
 
 def _windows(images: Images) -> np.ndarray:
-    """Return the 3x3 neighbourhoods of images, ``(batch, 6, 6, 27)``."""
+    """Lay out the 3x3 neighbourhoods of images, ``(batch, 6, 6, 27)``."""
     shifted = [images[:, i : i + SIDE, j : j + SIDE] for i in range(3) for j in range(3)]
     return np.concatenate(shifted, axis=-1).astype(np.float64)
 
@@ -285,7 +285,7 @@ def _windows(images: Images) -> np.ndarray:
 def _through_convolution(
     kernel: np.ndarray, images: Images, to_x: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the gradients to kernel, bias and images of a 3x3 convolution from its output's."""
+    """Go back through a 3x3 convolution: the gradients to kernel, bias and images."""
     to_kernel = np.einsum("nhwi,nhwo->io", _windows(images), to_x).reshape(kernel.shape)
     to_images = np.zeros(images.shape)
     for i in range(3):

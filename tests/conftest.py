@@ -23,7 +23,7 @@ MakeRecord: TypeAlias = "Callable[..., Record]"
 
 @pytest.fixture
 def make_record() -> MakeRecord:
-    """Return a function that makes a valid record; its arguments replace fields."""
+    """Give a function that makes a valid record; its arguments replace fields."""
     return _record
 
 
@@ -89,7 +89,7 @@ def light_garbage(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def noise() -> Dataset:
-    """Return three images a class of coloured noise, 32 pixels a side, as both splits."""
+    """Draw three images a class of coloured noise, 32 pixels a side, for both splits."""
     rng = np.random.default_rng(0)
     labels = np.arange(3 * CLASSES, dtype=np.int64) % CLASSES
     colours = rng.integers(0, 200, (CLASSES, 1, 1, 3))
@@ -101,7 +101,7 @@ def noise() -> Dataset:
 
 @pytest.fixture
 def foreign_model(stack: Stack) -> Model:
-    """Return a small BatchNorm network whose moving statistics belong to other data."""
+    """Build a small BatchNorm network whose moving statistics belong to other data."""
     stack.seed(3)
     layers = stack.keras.layers
     inputs = stack.keras.Input((8, 8, 3))
@@ -120,7 +120,7 @@ def foreign_model(stack: Stack) -> Model:
 
 @pytest.fixture
 def deep(stack: Stack) -> Model:
-    """Return a network with a nested BatchNorm on images and another one on vectors."""
+    """Build a network with a nested BatchNorm on images and another one on vectors."""
     stack.seed(0)
     layers, keras = stack.keras.layers, stack.keras
     inner_inputs = keras.Input((8, 8, 3))

@@ -47,7 +47,7 @@ def labels() -> Labels:
 
 
 def coloured() -> Dataset:
-    """Return noise in a colour for each class, 86 training and 86 test images."""
+    """Draw noise in a colour for each class, 86 training and 86 test images."""
     rng = np.random.default_rng(0)
     labels = np.arange(2 * CLASSES) % CLASSES
     colours = rng.integers(0, 200, (CLASSES, 1, 1, 3))[labels]

@@ -73,7 +73,7 @@ class Colours:
 
 @pytest.fixture
 def coloured() -> Split:
-    """Return 70 images of a random first colour, more than two evaluation batches."""
+    """Draw 70 images of a random first colour, more than two evaluation batches."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (70, 2, 2, 3)).astype(np.uint8)
     return Split(images, rng.integers(0, 3, 70), np.full(70, -1), np.arange(70).astype(str))

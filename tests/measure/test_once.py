@@ -36,7 +36,7 @@ STEP_TIME = replace(CASE, question="step-time", train_images=56)
 
 @pytest.fixture
 def session(stack: Stack, tmp_path: Path) -> Session:
-    """Return a session of this stack whose records lie in a folder of the test."""
+    """Open a session of this stack whose records lie in a folder of the test."""
     return Session(
         "tf-2.21", "small", tmp_path / "records", stack, ENVIRONMENT, lambda *_: coloured()
     )
@@ -44,7 +44,7 @@ def session(stack: Stack, tmp_path: Path) -> Session:
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch, make_record: MakeRecord) -> list[dict[str, Any]]:
-    """Return the arguments of every run from now on; the runs themselves cost nothing."""
+    """Collect the arguments of every run from now on; the runs themselves cost nothing."""
     made: list[dict[str, Any]] = []
 
     def run_case(case: Case, **arguments: Any) -> Record:
@@ -305,7 +305,7 @@ def test_an_unknown_tier_or_a_missing_lock_is_refused(lock: Path) -> None:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Return a copy of the suite's own sources."""
+    """Copy the suite's own sources."""
     return Path(
         shutil.copytree(SUITE, tmp_path / "suite", ignore=shutil.ignore_patterns("__pycache__"))
     )
@@ -363,7 +363,7 @@ def test_what_measures_imports_nothing_else_of_the_suite_that_decides_a_number()
 
 
 def imported(source: Path) -> set[str]:
-    """Return the parts of the suite that a source imports."""
+    """List the parts of the suite that a source imports."""
     names = set()
     for node in ast.walk(ast.parse(source.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def curves(record: Record) -> dict[str, Any]:
-    """Return all that a run measured, its times apart."""
+    """Collect all that a run measured, but for its times."""
     return {**record.metrics, **{k: v for k, v in record.curves.items() if k != "step_s"}}
 
 

@@ -17,7 +17,7 @@ from suite.stacks.protocol import StepResult
 
 @pytest.fixture
 def numbered() -> Split:
-    """Return 20 images, each holding its own number in every pixel, labelled 42 minus it."""
+    """Draw 20 images, each with its own number in every pixel, labelled 42 minus it."""
     numbers = np.arange(20)
     images = np.broadcast_to(numbers[:, None, None, None], (20, 2, 2, 3)).astype(np.uint8)
     return Split(images, 42 - numbers, np.full(20, -1), numbers.astype(str))

@@ -102,7 +102,7 @@ def test_a_file_that_was_changed_is_named_with_the_command_that_mends_it(
 def name_of(
     stack: Stack, cache: Path, noise: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., str]:
-    """Return a function that gives the name of the file a surrogate is kept in."""
+    """Give a function that tells the name of the file a surrogate is kept in."""
     monkeypatch.setattr(weights, "pretrain", lambda *_, **__: BASE)
 
     def name(case: Case, *, seed: int = 0, signs: str = "sha256:0", **environment: Any) -> str:
@@ -335,7 +335,7 @@ def test_a_weights_file_that_is_none_is_an_error(stack: Stack, tmp_path: Path) -
 
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
-    """Return the address of a server of ``tmp_path / "served"`` on this machine."""
+    """Serve ``tmp_path / "served"`` on this machine and give the address."""
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -28,7 +28,7 @@ def images() -> np.ndarray:
 
 @pytest.fixture
 def nested(stack: Stack, foreign_model: Model) -> Model:
-    """Return a model that calls another twice, once pinned, and a shared BatchNorm twice."""
+    """Build a model that calls another twice, once pinned, and a shared BatchNorm twice."""
     layers = stack.keras.layers
     inputs = stack.keras.Input((8, 8, 3))
     shared = layers.BatchNormalization(name="shared", scale=False)
@@ -40,7 +40,7 @@ def nested(stack: Stack, foreign_model: Model) -> Model:
 
 @pytest.fixture
 def block(stack: Stack) -> type:
-    """Return a custom layer that holds a BatchNorm in a list."""
+    """Define a custom layer that holds a BatchNorm in a list."""
     layers = stack.keras.layers
 
     class Block(layers.Layer):  # type: ignore[misc, name-defined]
@@ -80,14 +80,14 @@ def recompute(model: Model) -> None:
 
 
 def fixed_model(name: str, keras: Keras, model: Model) -> Model:
-    """Return the model of a fix, or skip the one that is not to be had."""
+    """Apply a fix to a model, or skip the one that this Keras does not have."""
     if name == "group-norm" and not hasattr(keras.layers, "GroupNormalization"):
         pytest.skip("Keras before 2.11 has no GroupNormalization")
     return apply(name, keras, model, recompute=recompute, inputs="caffe").model
 
 
 def reloaded(keras: Keras, model: Model, folder: Path, **custom_objects: Any) -> Model:
-    """Return `model`, saved and loaded in the format of its Keras."""
+    """Save `model` and load it again, in the format of its Keras."""
     path = folder / ("model.keras" if hasattr(keras, "ops") else "model.h5")
     model.save(str(path))
     return keras.models.load_model(str(path), custom_objects=custom_objects, compile=False)

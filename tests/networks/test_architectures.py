@@ -25,7 +25,7 @@ def built(stack: Stack, name: str, *, size_px: int = 32, width: float = 1.0, **m
 
 
 def plan(model: Model) -> list[tuple[str, dict[str, Any]]]:
-    """Return the class and the telling settings of every layer after the input."""
+    """List the class and the telling settings of every layer after the input."""
     return [told(layer) for layer in model.layers if type(layer).__name__ != "InputLayer"]
 
 
@@ -37,7 +37,7 @@ def told(layer: Any) -> tuple[str, dict[str, Any]]:
 
 
 def plain(value: Any) -> Any:
-    """Return `value` as JSON would have it; a nested padding of one number is that number."""
+    """Write `value` as JSON would; a nested padding of one number is that number."""
     return [plain(part) for part in value] if isinstance(value, tuple | list) else value
 
 
@@ -117,7 +117,7 @@ def test_the_head_is_flatten_sigmoid_logits(stack: Stack, name: str) -> None:
 
 
 def own_base(stack: Stack, name: str) -> Model:
-    """Return the suite's own builder's base at the published size."""
+    """Build the base by the suite's own builder, at the published size."""
     keras = stack.keras
     inputs = keras.Input((64, 64, 3))
     if name == "vgg19":
@@ -127,7 +127,7 @@ def own_base(stack: Stack, name: str) -> Model:
 
 
 def wiring(model: Model) -> dict[str, tuple[Any, ...]]:
-    """Return, by layer name, the settings, the parameters and the shapes of every layer."""
+    """List, by layer name, the settings, the parameters and the shapes of every layer."""
     return {
         layer.name: (
             *told(layer),

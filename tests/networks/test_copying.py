@@ -20,12 +20,12 @@ pytestmark = SAVING
 
 
 def names(model: Model) -> list[str]:
-    """Return the names of the layers of `model`, but not its input's, which Keras 3 renames."""
+    """List the names of the layers of `model`, but not its input's, which Keras 3 renames."""
     return [layer.name for layer in model.layers if type(layer).__name__ != "InputLayer"]
 
 
 def pins(model: Model) -> int:
-    """Return how many calls in the graph of `model` are pinned to the inference phase."""
+    """Count the calls in the graph of `model` that are pinned to the inference phase."""
     return str(model.get_config()).count("'training': False")
 
 

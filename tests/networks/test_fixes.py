@@ -99,7 +99,7 @@ def test_a_network_of_keras_applications_is_fixed(stack: Stack) -> None:
 
 
 def published_patch(model: Model, momentum: float) -> Model:
-    """Return the published answer's model: its config rewritten, its weights copied."""
+    """Make the published answer's model: its config rewritten, its weights copied."""
     config = model.get_config()
     for layer in config["layers"]:
         if "momentum" in layer["config"]:
@@ -116,7 +116,7 @@ def test_the_published_patch_and_the_attribute_and_the_fix_are_equal(
     passes = [np.roll(images, turn, axis=0) / (turn + 1) for turn in range(3)]
 
     def trained(model: Model) -> list[np.ndarray]:
-        """Return weights and outputs after passes in the training phase, and after steps."""
+        """List weights and outputs after passes in the training phase, and after steps."""
         network, found = stack.network(model), []
         step = stack.train_step(model, phases=None, epsilon=0.0)  # the same at each run on 1.14
         for act in (

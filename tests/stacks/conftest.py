@@ -60,7 +60,7 @@ class Contract(NamedTuple):
     tolerances: Mapping[Phases | None, Tolerance] = MappingProxyType({})
 
     def tolerance(self, phases: Phases | None) -> Tolerance:
-        """Return how far a step in `phases` may be from the one by hand."""
+        """Look up how far a step in `phases` may be from the one by hand."""
         return self.tolerances.get(phases, Tolerance())
 
 
@@ -89,14 +89,14 @@ CONTRACTS: Mapping[str, Contract] = MappingProxyType(
 
 @pytest.fixture(scope="session")
 def contract(stack: Stack) -> Contract:
-    """Return what is asked of the stack that is installed."""
+    """Look up what is asked of the stack that is installed."""
     asked = CONTRACTS[stack.__name__.rpartition(".")[2]]
     return asked._replace(ways=asked.ways._replace(ddof=by_hand.ddof(stack)))
 
 
 @pytest.fixture
 def ordered(stack: Stack) -> Stack:
-    """Return a stack whose steps run one after another from the same state."""
+    """Skip a stack whose reads and updates are in no order: a graph of TensorFlow 1."""
     if stack.GRAPH:
         pytest.skip("a graph of TensorFlow 1 orders no reads and updates: see test_graph.py")
     return stack
@@ -114,14 +114,14 @@ def labels() -> Labels:
 
 @pytest.fixture
 def model(foreign_model: Model, contract: Contract) -> Model:
-    """Return a small BatchNorm network whose moving statistics belong to other data."""
+    """Build a small BatchNorm network whose moving statistics belong to other data."""
     foreign_model.get_layer("bn").momentum = contract.momentum
     return foreign_model
 
 
 @pytest.fixture
 def linear(stack: Stack) -> Model:
-    """Return a linear model of five classes."""
+    """Build a linear model of five classes."""
     stack.seed(0)
     return linear_model(stack)
 
@@ -135,7 +135,7 @@ def linear_model(stack: Stack, *, classes: int = by_hand.CLASSES) -> Model:
 
 @pytest.fixture
 def plant_attack(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
-    """Return a function that puts an attack on a model's pass in the place of CleverHans' FGSM."""
+    """Give a function that puts an attack on a pass in the place of CleverHans' FGSM."""
 
     def plant(attack: Callable[[Any, Any], Any]) -> None:
         if not stack.GRAPH:

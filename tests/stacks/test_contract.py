@@ -45,7 +45,7 @@ def assert_gradients(found: list[np.ndarray], expected: list[np.ndarray]) -> Non
 
 
 def distance(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
-    """Return how far arrays are from others, relative to the largest value of each."""
+    """Measure how far arrays are from others, relative to the largest value of each."""
     pairs = zip(found, expected)
     return sum(float(np.abs(one - other).max() / np.abs(other).max()) for one, other in pairs)
 
@@ -57,7 +57,7 @@ def distance(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
 def check_step(
     stack: Stack, contract: Contract, model: Model, images: Images, labels: Labels
 ) -> CheckStep:
-    """Return a function that fails if a step's losses, update or statistics are not by hand."""
+    """Give a function that fails if a step's losses, update or statistics are not by hand."""
 
     def check(phases: Phases | None) -> None:
         ways, tolerance = contract.ways, contract.tolerance(phases)
@@ -83,7 +83,7 @@ def check_step(
 
 
 def losses(result: StepResult) -> list[float]:
-    """Return the loss and the cross-entropies that a step reports."""
+    """List the loss and the cross-entropies that a step reports."""
     found = (result.loss, result.clean_ce, result.adversarial_ce)
     return [value for value in found if value is not None]
 
@@ -278,7 +278,7 @@ def test_gradients_are_those_of_the_step_and_move_no_state(
 
 
 def two_branches(stack: Stack) -> tuple[Model, Model]:
-    """Return two networks that share all but their BatchNorm, as AdvProp trains them."""
+    """Build two networks that share all but their BatchNorm, as AdvProp trains them."""
     keras, layers = stack.keras, stack.keras.layers
     stack.seed(0)
     conv, dense = layers.Conv2D(4, 3, name="conv"), layers.Dense(5, name="logits")

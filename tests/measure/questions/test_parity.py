@@ -30,7 +30,7 @@ RATE = 0.01
 
 
 def network(stack: Stack) -> Model:
-    """Return a small network, some of whose layers have no name."""
+    """Build a small network, some of whose layers have no name."""
     layers, keras = stack.keras.layers, stack.keras
     inputs = keras.Input((8, 8, 3))
     x = layers.Conv2D(8, 3, padding="same")(inputs)
@@ -51,7 +51,7 @@ def model(stack: Stack) -> Model:
 
 
 def noise() -> list[Batch]:
-    """Return three batches of noise."""
+    """Draw three batches of noise."""
     rng = np.random.default_rng(0)
     return [
         Batch(step, 0, rng.random((16, 8, 8, 3), dtype=np.float32), rng.integers(0, 5, 16))
@@ -73,7 +73,7 @@ def traced(
 def trained(
     stack: Stack, fault: Callable[[Model], Any] | None = None, order: Sequence[int] = (0, 1, 2)
 ) -> list[Entry]:
-    """Return the trace of a training, with a fault in the model or another order of the batches."""
+    """Trace a training, with a fault in the model or another order of the batches."""
     stack.seed(0)
     built, batches = network(stack), noise()
     plant(built, seed=0)
@@ -85,7 +85,7 @@ def trained(
 
 @pytest.fixture(scope="module")
 def honest(stack: Stack) -> list[Entry]:
-    """Return the trace of three honest steps; nothing may change it."""
+    """Trace three honest steps; nothing may change what is shared."""
     return trained(stack)
 
 
@@ -221,7 +221,7 @@ def test_a_trace_that_is_not_finite_is_told(
 def against(
     stack: Stack, honest: list[Entry], make_record: MakeRecord
 ) -> Callable[..., Comparison]:
-    """Return a function that compares a training with a real fault with an honest one."""
+    """Give a function that compares a training with a real fault with an honest one."""
 
     def record(release: str, entries: list[Entry]) -> Record:
         return make_record(

@@ -54,7 +54,7 @@ def test_outcomes_are_each_listed_once() -> None:
 
 
 def sgd_that(stack: Stack, **renamed: float) -> Any:
-    """Return Keras with an SGD that maps its arguments' names, or drops them, as `renamed` does."""
+    """Put an SGD into Keras that maps its arguments' names, or drops them, as `renamed` does."""
     keras = stack.keras
 
     def sgd(**arguments: float) -> Any:
