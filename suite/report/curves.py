@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -74,7 +74,8 @@ def curves_figure(records: Iterable[Record], path: Path) -> None:
         names = [place(study) for study in found]
         raise ValueError(f"records must be of one release and tier. Received: {names}")
     content = io.BytesIO()
-    with rc_context({"svg.hashsalt": "fixes", "font.size": 8, **LITERAL}):
+    style: dict[Any, Any] = {"svg.hashsalt": "fixes", "font.size": 8, **LITERAL}
+    with rc_context(style):
         metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else {}
         figure(found[0]).savefig(content, format=path.suffix[1:], dpi=120, metadata=metadata)
     write_atomically(path, content.getvalue())

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Any
 
 LIMIT = 4_000  # characters: more is no name, and would push what else is said off the screen
 MARKS = 2  # accents on one letter; a pile of them covers the lines above and below
-LITERAL: dict[Any, Any] = {"text.usetex": False, "text.parse_math": False}
+LITERAL = {"text.usetex": False, "text.parse_math": False}
 """Settings of matplotlib under which a text is drawn as it stands: no formulas, no LaTeX."""
 
 _BLANKS = re.compile(  # drawn as nothing or as a space, though Unicode counts them as visible
