@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -131,6 +131,20 @@ class Case:
         """List every field that decides the run, as JSON values."""
         phases = self.phases and list(self.phases)
         return {**asdict(self), "blocks": list(self.blocks), "phases": phases}
+
+
+def require_settings(settings: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Refuse settings, as of a record, whose `names` hold what no case has.
+
+    Raises:
+        ValueError: If one is missing, or is none that a case can have.
+    """
+    try:
+        Case(**{name: settings[name] for name in names})
+    except KeyError as error:
+        raise ValueError(f"settings must have {error}. Received: {', '.join(settings)}") from error
+    except TypeError as error:
+        raise ValueError(f"settings must be a case's. Received: {error}") from error
 
 
 def require(name: str, value: str, rows: Collection[str]) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from suite.errors import SuiteError
+from suite.errors import RecordError, SuiteError
 from suite.report.text import printable
+from suite.store import places
 
 REGRESSION_STATUS = 1
 ILL_STATUS = 1  # of `diagnose`: something is wrong with the network
@@ -41,6 +43,38 @@ def explained(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     return f"Unforeseen: {words}{where}. Please report it with the output of --debug."
+
+
+def folders_of(root: Path, releases: Collection[str], tiers: Sequence[str]) -> list[Path]:
+    """Find the folders of some tiers' records below `root`, by tier and release.
+
+    Raises:
+        RecordError: If what lies there cannot be read: it may hold what matters.
+    """
+    from suite.tables import TIERS  # noqa: PLC0415 - loads more than errors need
+
+    found = places(root, releases=releases, tiers=TIERS)
+    for place in found:
+        if place.fault and place.tier in ("", *tiers):
+            raise RecordError(f"{place.path}: {place.fault}.".replace("..", "."))
+    return [place.path for tier in tiers for place in found if place.tier == tier]
+
+
+@contextmanager
+def reporting(place: str) -> Iterator[None]:
+    """Tell of records below `place` of which no report can be made, though each is whole.
+
+    Raises:
+        RecordError: If one lacks what its question has, or holds something else.
+    """
+    try:
+        yield
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise RecordError(
+            f"{place} holds a record that is whole, but lacks a metric or curve of its question, "
+            f"or holds another kind of value ({type(error).__name__}: {error}). Find it by "
+            "version control, or with --debug; run its case again."
+        ) from error
 
 
 def number(text: str, *, least: int) -> int:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from suite.commands.options import release_table
+from suite.commands.options import folders_of, release_table, reporting
 from suite.errors import SuiteError
 from suite.records import Record
 from suite.report.grid import terminal_width
@@ -30,11 +30,12 @@ def main(arguments: Sequence[str]) -> int:
             f"{options.records} holds no records of {wanted}small tier. Make them with "
             f'`nox -s "benchmarks({table["default"]})"`, or name another folder with --records.'
         )
-    print(results_text(records, width=terminal_width()))
-    if options.page:
-        write_section(options.page, results_markdown(records), section=SECTION)
-    if options.readme:
-        write_section(options.readme, overview_markdown(default), section=SECTION)
+    with reporting(str(options.records)):
+        print(results_text(records, width=terminal_width()))
+        if options.page:
+            write_section(options.page, results_markdown(records), section=SECTION)
+        if options.readme:
+            write_section(options.readme, overview_markdown(default), section=SECTION)
     return 0
 
 
@@ -46,7 +47,7 @@ def stored(root: Path, releases: Sequence[str]) -> list[Record]:
         place = releases.index(name) if name in releases else len(releases)
         return place, name, TIERS.index(folder.name)
 
-    folders = sorted((path for tier in TIERS for path in root.glob(f"*/{tier}")), key=order)
+    folders = sorted(folders_of(root, releases, TIERS), key=order)
     return [record for folder in folders for record in read_records(folder)]
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from suite.commands.options import check_figure, release_table
+from suite.commands.options import check_figure, folders_of, release_table, reporting
 from suite.errors import SuiteError
 from suite.judge.study import studies
+from suite.records import Record
 from suite.report.claims import claims_markdown, claims_text
 from suite.report.curves import curves_figure
 from suite.report.grid import terminal_width
@@ -23,35 +24,46 @@ STUDIES = ("study", "full-study")
 def main(arguments: Sequence[str]) -> int:
     """Print what every fix is worth and which claims of the published answer hold."""
     options = _parser().parse_args(arguments)
-    folders = [
-        path
-        for root in options.records
-        for tier in STUDIES
-        for path in sorted(root.glob(f"*/{tier}"))
-    ]
+    roots = ", ".join(map(str, options.records))
+    releases = [row["name"] for row in release_table().get("releases", [])]
+    folders = [path for root in options.records for path in folders_of(root, releases, STUDIES)]
     records = [record for folder in folders for record in read_records(folder)]
-    if not studies(records):
-        raise SuiteError(
-            f"{', '.join(map(str, options.records))} holds no study of the fixes. Make one with "
-            "`nox -s study -- tf-2.21`."
-        )
     if options.figure:
         check_figure(options.figure)
-    width = terminal_width()
-    print(f"{fixes_text(records, width=width)}\n\n{claims_text(records, width=width)}")
-    if options.figure:
-        release = release_table()["default"]
-        own = [r for r in records if (r.release, r.tier) == (release, STUDIES[0])]
-        if not own:
-            raise SuiteError(f"No records of {release}, {STUDIES[0]} tier: no curves to draw.")
-        curves_figure(own, options.figure)
-    if options.page:
-        parts = [claims_markdown(records), fixes_markdown(records)]
+    with reporting(roots):
+        if not studies(records):
+            raise SuiteError(
+                f"{roots} holds no study of the fixes. Make one with `nox -s study -- tf-2.21`."
+            )
+        width = terminal_width()
+        print(f"{fixes_text(records, width=width)}\n\n{claims_text(records, width=width)}")
         if options.figure:
-            place = os.path.relpath(options.figure, options.page.parent)
-            parts.insert(1, f"![Information gain of the adversarial branch]({place})")
-        write_section(options.page, "\n\n".join(parts), section="fixes")
+            _draw(records, options.figure)
+        if options.page:
+            write_section(options.page, _page(records, options), section="fixes")
     return 0
+
+
+def _draw(records: Iterable[Record], figure: Path) -> None:
+    """Draw the curves of the default release's study.
+
+    Raises:
+        SuiteError: If there is none among the records.
+    """
+    release = release_table()["default"]
+    own = [r for r in records if (r.release, r.tier) == (release, STUDIES[0])]
+    if not own:
+        raise SuiteError(f"No records of {release}, {STUDIES[0]} tier: no curves to draw.")
+    curves_figure(own, figure)
+
+
+def _page(records: Sequence[Record], options: argparse.Namespace) -> str:
+    """Write the claims, the curves if they are drawn, and the tables in Markdown."""
+    parts = [claims_markdown(records), fixes_markdown(records)]
+    if options.figure:
+        place = os.path.relpath(options.figure, options.page.parent)
+        parts.insert(1, f"![Information gain of the adversarial branch]({place})")
+    return "\n\n".join(parts)
 
 
 def _parser() -> argparse.ArgumentParser:

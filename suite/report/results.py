@@ -16,6 +16,7 @@ from suite.judge.study import (
     NOT_MEASURED,
     accuracy,
     counted,
+    require_cases,
     spread,
     stalls,
     values,
@@ -126,13 +127,14 @@ def overview_markdown(records: Sequence[Record]) -> str:
 
 def rows(records: Iterable[Record]) -> list[Row]:
     """Sort records into rows, in the order of the architectures, their widths, losses and fixes."""
+    own = [record for record in records if record.question in ("training", "step-time")]
+    require_cases(own, ("architecture", "width", "loss", "fix"))
     groups: dict[tuple[str, float, str, str], list[Record]] = defaultdict(list)
-    for record in sorted(records, key=lambda record: record.seed):
+    for record in sorted(own, key=lambda record: record.seed):
         settings = record.settings
-        if record.question in ("training", "step-time"):
-            width = float(settings["width"])
-            key = settings["architecture"], width, settings["loss"], settings["fix"]
-            groups[key].append(record)
+        width = float(settings["width"])
+        key = settings["architecture"], width, settings["loss"], settings["fix"]
+        groups[key].append(record)
     return [
         Row(
             network(key[0], key[1]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from suite.__main__ import main
 from suite.records import Record
-from suite.store import store
+from suite.store import read_record, store
 
 MakeRecord = Callable[..., Record]
 Fill = Callable[..., None]
@@ -66,3 +67,57 @@ def test_fixes_without_a_study_names_the_command_that_makes_one(fill: Fill, caps
     fill("records")
     assert main(["study"]) == 2
     assert "nox -s study -- tf-2.21" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"size_px": None}, "net-intended-none-seed0 of tf-2.21, study tier, is no case's record"),
+        ({"batch_size": "32"}, "is no case's record: settings must be a case's"),
+        ({"architecture": ["a"]}, "is no case's record"),
+        ({"fix": "a\nb"}, "is no case's record: fix must be"),
+    ],
+)
+def test_settings_that_are_no_cases_are_an_error_that_names_the_record(
+    fill: Fill, make_record: MakeRecord, capsys: Output, changes: Any, words: str
+) -> None:
+    del fill
+    study(make_record, 0.0)
+    settings = {**STUDIED, **changes}
+    record = make_record(
+        "net-intended-none", tier="study", question="fixes", settings=settings, seed=0
+    )
+    store(record, Path("records"))
+    status = main(["study"])
+    printed = capsys.readouterr()
+    assert status == 2
+    assert printed.err.count("\n") == 1
+    assert words in printed.err
+    assert "Unforeseen" not in printed.err
+
+
+def test_a_record_without_its_curves_is_an_error(
+    fill: Fill, make_record: MakeRecord, capsys: Output
+) -> None:
+    del fill
+    study(make_record, 0.0)
+    path = next(Path("records/tf-2.21/study").glob("*seed0.json"))
+    store(replace(read_record(path), curves={}), Path("records"))
+    assert main(["study", "--figure", "curves.svg"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: records holds a record that is whole, but lacks a metric or c")
+
+
+@pytest.mark.parametrize("kind", ["loop", "dangling", "file"])
+def test_a_study_that_cannot_be_read_is_not_passed_over(
+    fill: Fill, make_record: MakeRecord, capsys: Output, kind: str
+) -> None:
+    del fill
+    study(make_record, 0.0)
+    place = Path("records/tf-2.15/study")
+    place.parent.mkdir()
+    place.write_text("") if kind == "file" else place.symlink_to(
+        "study" if kind == "loop" else "nowhere"
+    )
+    assert main(["study"]) == 2
+    assert "error: records/tf-2.15/study" in capsys.readouterr().err
