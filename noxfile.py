@@ -276,7 +276,8 @@ def require_gpu(session: nox.Session, row: Row) -> None:
 def tests(session: nox.Session) -> None:
     """Test the suite itself (minutes; no data set needed)."""
     install(session, DEFAULT["name"], "tools")
-    run(session, "python", "-m", "pytest", *session.posargs, env=ENVIRONMENT)
+    parallel = ("-n", "2", "--dist", "loadfile")  # a file's tests share their networks
+    run(session, "python", "-m", "pytest", *parallel, *session.posargs, env=ENVIRONMENT)
 
 
 @nox.session(name="cross-check")

@@ -24,7 +24,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "strangers.py"
     path.write_text(
-        "import os, subprocess, sys, time\n"
+        "import os, pathlib, subprocess, sys, time\n"
         "def doubled(given):\n    return {'twice': [2 * n for n in given['numbers']]}\n"
         "def prints(given):\n"
         "    print('\\x1b[2Jerror: a\\rb', end='')\n"
@@ -34,7 +34,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "def fails(given):\n    raise LookupError('a\\nb')\n"
         "def hangs(given):\n"
         "    child = subprocess.Popen(['sleep', '321'])\n"
-        "    open('pids', 'w').write(f'{os.getpid()} {child.pid}')\n"
+        "    pathlib.Path('pids').write_text(f'{os.getpid()} {child.pid}')\n"
         "    time.sleep(321)\n"
         "def odd(given):\n    return {1}\n"
         "def leaves_a_child(given):\n"
@@ -138,6 +138,7 @@ def test_nothing_outlives_the_command(number: signal.Signals) -> None:
         [sys.executable, "-c", script],
         env={**os.environ, "PYTHONPATH": path},
         stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - a background ignores it
     )
     for _ in range(300):
         if Path("pids").exists() and Path("pids").read_text():

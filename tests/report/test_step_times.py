@@ -68,6 +68,11 @@ def test_pytest_benchmarks_own_compare_puts_two_runs_side_by_side(
         assert f"benchmark '{name}': 2 tests" in told
 
 
+def alone() -> dict[str, str]:
+    """Return the variables without those that tell pytest-benchmark of a parallel run."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
+
+
 def test_the_timed_series_lies_under_the_node_id_of_its_test(
     tmp_path: Path, make_record: Callable[..., Record]
 ) -> None:
@@ -75,7 +80,7 @@ def test_the_timed_series_lies_under_the_node_id_of_its_test(
     command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "benchmarks", *options]
     done = subprocess.run(  # noqa: S603
         [*command, "-k", "step_time", "--seeds", "0,1"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
+        cwd=ROOT, env=alone(), capture_output=True, text=True, check=True,
     )  # fmt: skip
     collected = {line for line in done.stdout.splitlines() if "::" in line}
     cases = {str(case) for name in ("step-time", "full-size") for case in table(name, tier="small")}
@@ -117,9 +122,8 @@ def session(records: Path, *more: str) -> str:
     where = ["--release", "tf-2.21", "--lock", "locks/tf-2.21.txt", "--records", str(records)]
     chosen = ["--tier", "quickstart", "-k", "step-time-lenet5 or attack-lenet5"]
     command = [sys.executable, "-m", "pytest", "benchmarks", *where, *chosen, "-rs", *more]
-    alone = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
     done = subprocess.run(  # noqa: S603
-        command, cwd=ROOT, env=alone, capture_output=True, text=True, check=False
+        command, cwd=ROOT, env=alone(), capture_output=True, text=True, check=False
     )
     return done.stdout + done.stderr
 
