@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TIER = "small"
 OUTCOME_SCHEMA = 1
+GAIN = "adversarial_branch_gain"  # what tells whether a network stalls
 OUTCOME_KINDS: Mapping[str, tuple[type, ...]] = {
     "passed": (bool,),
     "installs": (bool, type(None)),
@@ -96,18 +97,20 @@ class Evidence(NamedTuple):
 
 
 def outside_band(record: Record) -> str:
-    """Name the first metric of a record that lies outside its band, if one does."""
+    """Name the first metric of a record that lies outside its band; a record of none is no pass."""
     verdicts = [
         judge(record.case, metric, record.metrics[metric], band, seed=f"seed {record.seed}")
         for metric, band in bands_of(record).items()
         if metric in record.metrics
     ]
+    if not verdicts:
+        return f"{record.name} holds none of the numbers that are judged"
     return next((str(verdict) for verdict in verdicts if verdict.failed), "")
 
 
 def not_stalled(record: Record) -> str:
     """Say that the adversarial branch of a control learned, if it did."""
-    return _gain_outside(record, bands_of(record)["adversarial_branch_gain"])
+    return _gain_outside(record, bands_of(record)[GAIN])
 
 
 def not_mended(record: Record) -> str:
@@ -116,10 +119,10 @@ def not_mended(record: Record) -> str:
 
 
 def _gain_outside(record: Record, band: Band) -> str:
-    """Say that the gain of the adversarial branch lies outside `band`, if it does."""
-    gain = record.metrics["adversarial_branch_gain"]
-    seed = f"seed {record.seed}"
-    verdict = judge(record.case, "adversarial_branch_gain", gain, band, seed=seed)
+    """Say that the gain of the adversarial branch is missing or lies outside `band`."""
+    if GAIN not in record.metrics:
+        return f"{record.name} holds no {GAIN}"
+    verdict = judge(record.case, GAIN, record.metrics[GAIN], band, seed=f"seed {record.seed}")
     return str(verdict) if verdict.failed else ""
 
 

@@ -82,6 +82,17 @@ def test_a_number_outside_its_band_is_named_with_metric_and_band(good: list[Reco
     assert outside_band(replace(record, seed=3)).startswith("attack-lenet5 (seed 3): ")
 
 
+def test_a_record_without_numbers_is_no_pass(good: list[Record]) -> None:
+    for record in good:
+        empty = replace(record, metrics={"of no use": 1.0})
+        assert outside_band(empty) == f"{record.name} holds none of the numbers that are judged"
+    for case in (*control_cases(), *treatment_cases()):
+        record = of(good, str(case))
+        fault = f"{record.name} holds no adversarial_branch_gain"
+        empty = replace(record, metrics={})
+        assert (not_stalled if case.fix == "none" else not_mended)(empty) == fault
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("gain", [0.1001, 2.0, math.nan])
 def test_a_control_that_learns_does_not_stall(good: list[Record], loss: str, gain: float) -> None:
