@@ -47,6 +47,12 @@ UNKNOWN_CLASS = ("custom_object", "custom class", "Unknown layer", "instance of 
 """What each Keras says of a class that a file names and it does not know."""
 
 
+def foreign() -> tuple[type[BaseException], ...]:
+    """List `FOREIGN` and TensorFlow's own errors, where it is loaded."""
+    tensorflow = sys.modules.get("tensorflow")
+    return FOREIGN if tensorflow is None else (*FOREIGN, tensorflow.errors.OpError)
+
+
 class ImageShape(NamedTuple):
     """What one image is for a network, channels last."""
 
@@ -148,16 +154,16 @@ def _loaded(path: Path, keras: Keras, tell: Callable[[str], None]) -> Any:
     place = str(path.absolute())
     try:
         reason = inspect_file(path)
-    except FOREIGN as error:
+    except foreign() as error:
         raise _unloadable(path, keras, error) from error
     if not reason:
         try:
             return keras.models.load_model(place)
-        except FOREIGN as error:
+        except foreign() as error:
             reason = _shown(error)
     try:
         model = keras.models.load_model(place, compile=False)
-    except FOREIGN as error:
+    except foreign() as error:
         raise _unloadable(path, keras, error) from error
     tell(f"note: loaded without its optimizer, so the steps it made are unknown ({reason})")
     return model
@@ -297,7 +303,7 @@ def output_classes(model: Model, shape: ImageShape) -> int:
         images = np.zeros((2, *shape), np.float32)
         try:
             found = tuple(model(images, training=False).shape)
-        except FOREIGN as error:
+        except foreign() as error:
             raise SuiteError(
                 f"The network cannot be called with images {images.shape}. Found: {_shown(error)}. "
                 f"Check --size, or {BUILDER}, called once."

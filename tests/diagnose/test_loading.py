@@ -174,6 +174,24 @@ def test_a_zip_of_something_else_is_an_error(tmp_path: Path) -> None:
         load_network(str(path), keras)
 
 
+@pytest.mark.skipif(not MODERN, reason="needs .keras files")
+@pytest.mark.filterwarnings("ignore")
+def test_what_only_the_framework_can_refuse_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, network: Any, tmp_path: Path
+) -> None:
+    tensorflow = pytest.importorskip("tensorflow", reason="its errors have no base in common")
+    network.save(str(tmp_path / "net.keras"))
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise tensorflow.errors.InvalidArgumentError(None, None, "seed must have shape [2]")
+
+    monkeypatch.setattr(keras.models, "load_model", refuse)
+    with pytest.raises(
+        SuiteError, match=r"cannot load it\. Found: InvalidArgumentError: seed must"
+    ):
+        load_network(str(tmp_path / "net.keras"), keras)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_weights_alone_are_an_error(network: Any, tmp_path: Path) -> None:
     path = tmp_path / "net.weights.h5"
