@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -121,6 +122,27 @@ def test_whole_records_are_judged() -> None:
     for kind in KINDS.values():
         with TemporaryDirectory() as place:
             _run(kind, kind.record, Path(place))
+
+
+FOUND = [  # each ended a command with an exception that was none of ours
+    ("studied", "settings", {**STORED["settings"], "batch_size": None}),
+    ("studied", "settings", {"architecture": "resnet50"}),
+    ("training", "settings", {**STORED["settings"], "fix": ["none"]}),
+    ("training", "metrics", {}),
+    ("studied", "metrics", {}),
+    ("studied", "curves", {}),
+    ("traces", "statistics", [{**TRACES.record["statistics"][0], "digest": {}}]),
+    ("traces", "statistics", [{"quantity": "gradient", "step": 0, "projections": [1.0]}]),
+    ("calls", "statistics", [{"trap": TRAPS[0].name}]),
+    ("calls", "environment", {**STORED["environment"], "versions": {"keras": [3]}}),
+]
+
+
+@pytest.mark.parametrize(("name", "part", "value"), FOUND)
+def test_what_fuzzing_found_is_judged_or_named(name: str, part: str, value: Any) -> None:
+    kind = KINDS[name]
+    with TemporaryDirectory() as place:
+        _run(kind, {**kind.record, part: value}, Path(place))
 
 
 @FEW

@@ -150,6 +150,18 @@ def test_a_tree_with_a_hostile_file_is_data_or_refused(forged: Forged) -> None:
         _load(unpack(safe, Path(place, "tree")))
 
 
+def test_an_array_whose_header_is_no_python_is_damage() -> None:
+    """Found by fuzzing: NumPy parses the header with Python's own tokenizer."""
+    with TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SUITE_CACHE", str(Path(place, "cache")))
+        root = pack(FORGED, Path(place, "archives"))
+        assert _load(root) is not None
+        for path in cache_root().rglob("train-labels.npy"):
+            header = path.read_bytes().replace(b"8', '", b"\x00'").replace(b", }", b"PK ")
+            path.write_bytes(header)
+        assert _load(root) is None
+
+
 @given(st.data())
 def test_a_damaged_cache_gives_the_same_data_or_none(data: st.DataObject) -> None:
     with TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
