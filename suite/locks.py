@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from suite.errors import ReleaseError
-from suite.files import file_digest, write_atomically
+from suite.files import file_digest, read_bytes, write_atomically
 from suite.libraries import PIN, read_pins
 from suite.releases import PROJECT, TABLES, Release, read_project, read_releases
 
@@ -135,10 +135,13 @@ def staleness(lock: Lock) -> str:
     """Say why a lock file is not what its row resolved to; empty if it is.
 
     Its header holds the digests of what went in and of what came out, so no network is needed.
+
+    Raises:
+        RecordError: If the file cannot be read.
     """
     if not lock.path.exists():
         return f"{lock.path} is missing"
-    text = lock.path.read_text(encoding="utf-8")
+    text = read_bytes(lock.path).decode("utf-8", "replace")
     header = _HEADER.match(text)
     if header is None:
         return f"{lock.path} has no header of `nox -s lock`"

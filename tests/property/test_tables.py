@@ -57,6 +57,7 @@ def test_a_table_of_traps_is_one_of_traps_or_refused(path: Path, content: bytes)
 
 
 @given(content=damaged(LOCK) | st.binary(max_size=200))
+@example(content=b"\xff")
 def test_a_lock_is_fresh_or_it_is_said_why_not(path: Path, content: bytes) -> None:
     folder = path.parent / "locks"
     folder.mkdir(exist_ok=True)
@@ -64,7 +65,7 @@ def test_a_lock_is_fresh_or_it_is_said_why_not(path: Path, content: bytes) -> No
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(locks, "LOCKS", folder)
         lock.path.write_bytes(content)
-        with answered(ValueError, SuiteError):
+        with answered(SuiteError):
             assert staleness(lock)  # the row is another one than this
             assert all(map(str.isprintable, pins_of(lock.path)))
 
