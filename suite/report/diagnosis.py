@@ -73,7 +73,7 @@ def diagnosis_text(diagnosis: Diagnosis, *, width: int | None = None, full: str 
         width: Of the terminal in characters; None where there is none.
         full: Where all layers can be found, for the line below a shortened table.
     """
-    words = [textwrap.fill(printable(sentence), width or LINE) for sentence in diagnosis.words]
+    words = [_folded(sentence, width) for sentence in diagnosis.words]
     return "\n\n".join(
         [
             "\n".join(words),
@@ -148,7 +148,12 @@ def _layers(diagnosis: Diagnosis, width: int | None, full: str) -> Iterator[str]
     if len(shown) < len(layers):
         where = f"; all in {full}" if full else ""
         notes.append(f"the {len(shown)} worst of {len(layers)} layers, worst first{where}")
-    yield "\n".join(textwrap.fill(printable(note), width or LINE) for note in notes)
+    yield "\n".join(_folded(note, width) for note in notes)
+
+
+def _folded(text: str, width: int | None) -> str:
+    """Fold a sentence; its further lines are indented, so that no name in it begins one."""
+    return textwrap.fill(printable(text), width or LINE, subsequent_indent="  ")
 
 
 def _worst(layers: Sequence[LayerExamination]) -> list[LayerExamination]:

@@ -224,6 +224,13 @@ def test_a_name_forges_no_line_of_the_words() -> None:
     assert text.count(r"bn\nverdict       healthy\x1b[2J\u202e") >= 2
 
 
+@pytest.mark.parametrize("pad", range(60, 80))
+def test_a_folded_name_begins_no_line(pad: int) -> None:
+    name = f"{'a' * pad} verdict       healthy {'b' * 80}"
+    text = diagnosis_text(diagnosis(words=(f"The statistics of {name} do not fit.",)))
+    assert not any(line.startswith("verdict       healthy") for line in text.split("\n"))
+
+
 @pytest.mark.parametrize("name", [FORGED, "$\\undefined$", "_^{}$", "x" * 9999, "&<>\0"])
 def test_a_name_is_drawn_as_it_stands(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     figure = drawn(monkeypatch, diagnosis(layers=(layer(name), layer("bn1")), layer=name))
