@@ -20,6 +20,7 @@ from suite.networks.architectures import PRETRAINED
 from suite.records import Record
 from suite.report.step_times import write_benchmark_json
 from suite.report.summary import SYNTHETIC, first_screen, write_table
+from suite.report.text import printable
 from suite.tables import TIERS, table
 
 if TYPE_CHECKING:
@@ -186,11 +187,11 @@ def stopping(note: Note | None = None) -> Iterator[None]:
     try:
         yield
     except FixError as error:
-        pytest.skip(f"{error}")
+        pytest.skip(printable(f"{error}"))
     except SuiteError as error:
         if note:
             note("stopped", error)
-        pytest.exit(f"{error}", returncode=ERROR_STATUS)
+        pytest.exit(printable(f"{error}"), returncode=ERROR_STATUS)
 
 
 @pytest.fixture

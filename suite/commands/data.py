@@ -9,6 +9,7 @@ from pathlib import Path
 
 from suite.data import download_gtsrb, load_gtsrb
 from suite.data.gtsrb import PROVEN_PX
+from suite.report.text import printable
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -30,5 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(given) if given else download_gtsrb()
     found = load_gtsrb(folder, size_px=PROVEN_PX, verify=options.verify)
     images = f"{len(found.train.labels):,} training and {len(found.test.labels):,} test images"
-    print(f"{folder}\n{images}, the official ones by their pixels at {PROVEN_PX} px")
+    print(
+        f"{printable(str(folder))}\n{images}, the official ones by their pixels at {PROVEN_PX} px"
+    )
     return 0

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
         removed=options.removed,
     )
     cases = {record.case for record in records}
-    print(f"{target}: {len(records)} records of {len(cases)} cases")
+    print(printable(f"{target}: {len(records)} records of {len(cases)} cases"))
     absent = {*filter(has_baseline, now.cases)} - cases
     for word, names in (
         ("new", cases - former),

@@ -17,6 +17,7 @@ from suite.judge.verdicts import Verdict
 from suite.networks.architectures import ARCHITECTURES
 from suite.records import Record
 from suite.report.grid import terminal_width
+from suite.report.text import printable
 from suite.report.verdicts import text_table
 
 SYNTHETIC = (
@@ -63,7 +64,7 @@ def first_screen(
     if records[0].tier == "quickstart":
         lines += ["", SYNTHETIC]
     lines += ["", *_failures(failed, groups.get("traps", []))] if failed else []
-    lines += ["", *(f"NO ANSWER {text}" for text in unanswered)] if unanswered else []
+    lines += ["", *(printable(f"NO ANSWER {text}") for text in unanswered)] if unanswered else []
     if whole:
         lines += ["", text_table(verdicts, width=terminal_width())]
     return [*lines, "", f"all checks: {folder / TABLE} (or -v); records: {folder}"]
@@ -72,10 +73,10 @@ def first_screen(
 def _failures(failed: Iterable[Verdict], traps: Sequence[Record]) -> Iterator[str]:
     """Write every failed check in full, and every call that does not do what is expected."""
     for verdict in failed:
-        yield f"FAILED {verdict}"
+        yield printable(f"FAILED {verdict}")
     for text in (news(trap, record) for record in traps for trap in TRAPS):
         if text:
-            yield f"FAILED {text}"
+            yield printable(f"FAILED {text}")
 
 
 def write_table(verdicts: Iterable[Verdict], folder: Path) -> Path:
@@ -267,7 +268,7 @@ def _by(records: Iterable[Record], field: str) -> list[tuple[str, str, list[Reco
 
 def _paragraph(name: str, outcome: str, sentences: Iterable[str]) -> list[str]:
     """Lay out a question, its outcome and its sentences, folded to the terminal's width."""
-    text = "; ".join(sentences)
+    text = printable("; ".join(sentences))
     return textwrap.wrap(
         f"{name:<12}{outcome:<7}{text}.",
         width=terminal_width() or WIDTH,
