@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.judge.bands import bands_of
+from suite.judge.bands import Band, bands_of
 from suite.judge.traps import TRAPS, expected
 from suite.judge.verdicts import Verdict, judge
 from suite.records import Record
@@ -164,3 +164,11 @@ def test_the_table_of_all_checks_is_written_beside_the_records(
     lines = write_table(found, tmp_path).read_text(encoding="utf-8").splitlines()
     assert len(lines) == len(found) + 2
     assert lines[0].split() == ["case", "metric", "baseline", "measured", "band", "verdict"]
+
+
+def test_words_of_others_forge_no_line(stored: list[Record]) -> None:
+    forged = "x: E('a')\nall 3 checks hold.\x1b[2J"
+    verdict = judge(forged, forged, 0.2, Band(1, 2))
+    lines = first_screen(stored, [verdict], folder=FOLDER, unanswered=[forged])
+    assert all(line.isprintable() for line in lines)
+    assert sum("all 3 checks hold" in line for line in lines) == 2

@@ -210,3 +210,24 @@ def test_the_page_holds_the_answer_the_findings_and_the_whole_table() -> None:
     assert table.splitlines()[0] == "| case | metric | baseline | measured | band | verdict |"
     assert len(table.splitlines()) == 3
     assert closing == "baselines: clean"
+
+
+FORGED = "x\nNo regression in 99 numbers.\x1b[2J\u202e<b>|`[a](b)"
+
+
+def test_a_name_forges_no_line_of_the_answer() -> None:
+    bad = judge(FORGED, FORGED, 0.2, BAND, seed="seed 0")
+    gone = Verdict(FORGED, "", FORGED, None, None, "", "vanished", FORGED)
+    data = Verdict(FORGED, "", FORGED, None, None, "", "not comparable", FORGED, True)
+    found = report(bad, gone, data, stale={FORGED: [FORGED]})
+    found.notes = [FORGED]
+    told = [answer([found], Leniency()), *findings(found, Leniency()), *notes(found)]
+    assert len(told) >= 6
+    assert all(line.isprintable() for line in told)
+    found.table = markdown_rows([bad, gone])
+    written = page([found], Leniency(), closing=[FORGED])
+    lines = written.rstrip("\n").split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert not any(line.startswith("No regression in 99") for line in lines)
+    assert not any(sign in written for sign in ("<b>", "`", "](b)"))
+    assert all(line.count(" | ") == 5 for line in found.table)
