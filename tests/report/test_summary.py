@@ -168,7 +168,7 @@ def test_the_table_of_all_checks_is_written_beside_the_records(
 
 def test_words_of_others_forge_no_line(stored: list[Record]) -> None:
     forged = "x: E('a')\nall 3 checks hold.\x1b[2J"
-    verdict = judge(forged, forged, 0.2, Band(1, 2))
+    verdict = judge(stored[0].case, forged, 0.2, Band(1, 2))
     lines = first_screen(stored, [verdict], folder=FOLDER, unanswered=[forged])
     assert all(line.isprintable() for line in lines)
     assert sum("all 3 checks hold" in line for line in lines) == 2
