@@ -67,9 +67,10 @@ def test_the_scale_is_known_of_every_network_of_keras_applications_that_rescales
     built = {
         applications.ResNet50: "caffe",
         applications.MobileNetV2: "tf",
-        applications.NASNetMobile: "tf",
         applications.DenseNet121: "torch",
     }
+    if os.environ.get("KERAS_BACKEND") != "torch":  # Keras has no NASNet there
+        built[applications.NASNetMobile] = "tf"
     for build, mode in built.items():
         options = {"include_top": False, "weights": None, "input_shape": (32, 32, 3)}
         model = build(**options)
