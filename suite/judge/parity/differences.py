@@ -51,6 +51,12 @@ OPTIMIZER: Mapping[str, float] = {
 """Tolerances of the fit of the last update; honest releases differ by 8.5e-5, 6.8e-4, 1.5e-5 and
 3.5e-4."""
 
+UNORDERED: Mapping[str, float] = {"rate": 0.01, "momentum": 0.01, "unexplained": 0.1}
+"""The same where the graph of TensorFlow 1 leaves open whether the adversarial pass reads the
+statistics before or after the clean pass has moved them: the gradient in the trace is that of the
+unmoved ones. Where all of them are moved, the fit is off by 0.003, 0.003 and 0.025 (computed on
+tf-2.21, which moves them first, from the gradients of the unmoved ones)."""
+
 SHARE = 1e-4  # difference of the shares of its way that a moving statistic goes in a step
 SHOWN = 4  # names listed in one line
 
@@ -70,6 +76,8 @@ def causes(mine: Trace, theirs: Trace, *, twice: bool, broken_at_once: bool) -> 
     for find in CAUSES:
         if twice and find is step_differs:
             yield from step_differs(mine, theirs, share=LOOSE)
+        elif twice and find is optimizer_differs:
+            yield from optimizer_differs(mine, theirs, allowed={**OPTIMIZER, **UNORDERED})
         elif not (twice and find is statistics_differ) and not (broken_at_once and find in AT_ONCE):
             yield from find(mine, theirs)
 
@@ -204,10 +212,12 @@ def gradients_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
                 yield f"The gradient of {place.layer}/{place.weight} is {factor:.5g} times there's"
 
 
-def optimizer_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
+def optimizer_differs(
+    mine: Trace, theirs: Trace, *, allowed: Mapping[str, float] = OPTIMIZER
+) -> Iterator[str]:
     """Say which settings of SGD the updates show, and which layers move at a rate of their own."""
     here, there = descent(mine), descent(theirs)
-    same = here is None or there is None or _same_descent(here, there)
+    same = here is None or there is None or _same_descent(here, there, allowed)
     if here and there and not same:
         yield f"Optimizer: {_described(here)} here, {_described(there)} there"
     rates, reference = first_rates(theirs), reference_of(theirs)
@@ -225,11 +235,11 @@ def _update(layer: str) -> Place:
     return Place(0, "change", layer)
 
 
-def _same_descent(here: Descent, there: Descent) -> bool:
+def _same_descent(here: Descent, there: Descent, allowed: Mapping[str, float]) -> bool:
     """True where two descents are the same but for the precision of their fit."""
     near = (
         abs(getattr(here, name) - getattr(there, name)) <= tolerance
-        for name, tolerance in OPTIMIZER.items()
+        for name, tolerance in allowed.items()
     )
     return here.nesterov == there.nesterov and all(near)
 

@@ -53,6 +53,7 @@ class Planted(NamedTuple):
         order: Digests of the batches.
         noise: Relative rounding of every array.
         forward: Relative error of the second layer's batch.
+        unordered: Share of the gradient before that is traced with each, and not applied.
     """
 
     set_momentum: float = 0.99
@@ -73,6 +74,7 @@ class Planted(NamedTuple):
     order: tuple[int, ...] = tuple(range(STEPS))
     noise: float = 0.0
     forward: float = 0.0
+    unordered: float = 0.0
 
 
 def paper_trace(**planted: Any) -> list[Entry]:
@@ -95,6 +97,7 @@ class Paper:
         self.weights["logits", "kernel"] += planted.other_start * self.rng.normal(size=(40, 6))
         self.moving = {x: [self.rng.normal(size=6), self.rng.uniform(1, 2, 6)] for x in LAYERS}
         self.velocity = {w: np.zeros(SHAPES[w[1]]) for w in WEIGHTS}
+        self.slopes = dict(self.velocity)
 
     def add(self, step: int, quantity: str, layer: str, array: Any, weight: str = "") -> None:
         """Trace an array, rounded."""
@@ -171,7 +174,9 @@ class Paper:
         slopes = {w: self.rng.normal(size=SHAPES[w[1]]) for w in WEIGHTS}
         slopes["conv", "kernel"] *= planted.steeper
         for (layer, name), slope in reversed(slopes.items()):
-            self.add(step, "gradient", layer, slope, name)
+            apart = planted.unordered * self.slopes[layer, name]
+            self.add(step, "gradient", layer, slope + apart, name)
+        self.slopes = slopes
         for place, slope in slopes.items():
             pull = planted.rate * RATE * (slope + planted.decay * self.weights[place])
             self.velocity[place] = planted.sgd * self.velocity[place] - pull

@@ -102,6 +102,15 @@ def test_the_graphs_adversarial_pass_is_held_loosely(make: Make) -> None:
     assert "step's adversarial pass is not the one it was told" in found.causes[0]
 
 
+def test_a_graph_that_leaves_the_order_open_may_apply_other_gradients_than_traced(
+    make: Make,
+) -> None:
+    planted: dict[str, Any] = {"correction": 1, "unordered": 0.003}
+    assert compare_traces(make(versions=GRAPH, updates=2, **planted), make("tf-2.21")).agrees
+    eager = compare_traces(make(versions=KERAS_2, **planted), make("tf-2.21"))
+    assert any("Optimizer" in cause for cause in eager.causes), eager.causes
+
+
 def test_the_graphs_later_steps_are_judged_by_what_they_imply(make: Make) -> None:
     graph = make(versions=GRAPH, correction=1, updates=2, sgd=0.8)
     found = compare_traces(graph, make("tf-2.21"))
