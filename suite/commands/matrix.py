@@ -6,14 +6,13 @@ import argparse
 import json
 import os
 import re
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from suite.commands.options import INTERRUPTED_STATUS, REGRESSION_STATUS, positive
-from suite.commands.outcomes import files_of, outcome_of, untried
-from suite.commands.processes import POLL_S, Run, start, stopped_together
+from suite.commands.processes import Run, stopped_together
+from suite.commands.rows import in_turn
 from suite.errors import RecordError
 from suite.files import (
     MEASURING,
@@ -25,7 +24,7 @@ from suite.files import (
 )
 from suite.judge.baselines import has_baseline
 from suite.judge.compatibility import TIER, Evidence, Outcome
-from suite.locks import fault, lock_digest, lock_of
+from suite.locks import lock_digest
 from suite.records import Record
 from suite.releases import Release, chosen, read_releases
 from suite.report.compatibility import Row, compatibility, markdown_report, text_report
@@ -62,47 +61,14 @@ def run_matrix(
     """
     outcomes, running = dict[str, Outcome](), list[Run]()
     with stopped_together(running):
-        for row, outcome in _in_turn(list(rows), running, records, jobs, arguments):
+        ends = in_turn(rows, running, records=records, jobs=jobs, arguments=arguments)
+        for row, outcome in ends:
             write_outcome(outcome, row, records)
             outcomes[row.name] = outcome
             end = "passed" if outcome.passed else f"failed: {outcome.reason}"
             print(printable(f"{row} {outcome.seconds:.0f} s, {end}"), flush=True)
             print(f"{len(outcomes)} of {len(rows)} rows done", flush=True)
     return outcomes
-
-
-def _in_turn(
-    waiting: list[Release], running: list[Run], records: Path, jobs: int, arguments: Sequence[str]
-) -> Iterator[tuple[Release, Outcome]]:
-    """Start the waiting rows as others end, and tell of each what became of it."""
-    while waiting or running:
-        while waiting and len(running) < jobs:
-            row = waiting.pop(0)
-            refused = _refused(row)
-            if refused:
-                yield row, refused
-            else:
-                running.append(start(row, records, arguments))
-        for run in [run for run in running if run.process.poll() is not None]:
-            running.remove(run)
-            yield run.release, _ended(run, records)
-        time.sleep(POLL_S)
-
-
-def _refused(row: Release) -> Outcome | None:
-    """Tell why a row is not started: its lock is stale, so another release would be measured."""
-    found = None if row.unpinned else fault(lock_of(row))
-    return untried(found, lock_digest=lock_digest(row)) if found else None
-
-
-def _ended(run: Run, records: Path) -> Outcome:
-    """Tell what became of a row whose process has ended."""
-    return outcome_of(
-        files_of(run.release, records),
-        status=run.process.returncode,
-        seconds=time.perf_counter() - run.started_s,
-        lock_digest=lock_digest(run.release),
-    )
 
 
 def write_outcome(outcome: Outcome, release: Release, records: Path) -> None:

@@ -77,11 +77,11 @@ class PytestReport(NamedTuple):
     skipped: str = ""
 
 
-def files_of(release: Release, records: Path) -> Files:
-    """Name the files of a row's last run."""
+def files_of(release: Release, records: Path, job: str = "matrix") -> Files:
+    """Name the files of a row's last run for a job, such as `matrix` or `gate`."""
     folder = records / release.name
-    names = ("matrix.log", "matrix-made.json", "matrix-run.json", "matrix-tests.xml")
-    return Files(*(folder / name for name in names))
+    names = (".log", "-made.json", "-run.json", "-tests.xml")
+    return Files(*(folder / f"{job}{name}" for name in names))
 
 
 def outcome_of(files: Files, *, status: int, seconds: float, lock_digest: str) -> Outcome:

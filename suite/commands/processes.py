@@ -1,7 +1,8 @@
-"""The processes of a matrix: nox for each row, started and stopped together."""
+"""The processes of several rows: nox for each, started and stopped together."""
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import signal
@@ -15,12 +16,17 @@ from typing import NamedTuple
 
 from suite.commands.outcomes import Files, files_of
 from suite.errors import RecordError
+from suite.machine import end_with
 from suite.releases import Release
 
 NOX = (sys.executable, "-m", "nox", "--non-interactive")
 POLL_S = 0.1  # rows run for minutes
 GRACE_S = 5.0  # for a stopped row's processes to end by themselves
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, `kill`, a closed terminal
+END_TOGETHER = f"""\
+trap 'trap "" TERM; kill 0; (sleep {GRACE_S:g}; kill -9 0) & wait $nox; exit' TERM"""
+"""What a row's shell does at SIGTERM, which it gets when the matrix is gone: it ends its group."""
+
 
 
 class Run(NamedTuple):
@@ -30,11 +36,13 @@ class Run(NamedTuple):
         release: The row.
         process: The leader of a process group of its own.
         started_s: The clock when it started.
+        files: Its log and reports.
     """
 
     release: Release
     process: subprocess.Popen[bytes]
     started_s: float
+    files: Files
 
 
 @contextmanager
@@ -72,18 +80,19 @@ def _stop(running: Sequence[Run]) -> None:
         print(f"{run.release} stopped; the same command goes on with it", flush=True)
 
 
-def start(release: Release, records: Path, arguments: Sequence[str]) -> Run:
+def start(release: Release, records: Path, arguments: Sequence[str], *, job: str = "matrix") -> Run:
     """Start one row: make its environment, then run the benchmarks in it.
 
     Args:
         release: The row.
         records: Where its records and reports go.
         arguments: Passed on to pytest.
+        job: Names its log and reports.
 
     Raises:
         RecordError: If its reports cannot be written.
     """
-    files = files_of(release, records)
+    files = files_of(release, records, job)
     more = (*arguments, "--records", str(records.resolve()))
     try:
         files.log.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +104,7 @@ def start(release: Release, records: Path, arguments: Sequence[str]) -> Run:
             f"{files.log} cannot be written: {error.strerror}. Free some space."
         ) from error
     print(f"{release} started, log in {files.log}", flush=True)
-    return Run(release, process, time.perf_counter())
+    return Run(release, process, time.perf_counter(), files)
 
 
 def commands(release: Release, files: Files, arguments: Sequence[str]) -> str:
@@ -107,16 +116,18 @@ def commands(release: Release, files: Files, arguments: Sequence[str]) -> str:
     row = ("-s", f"benchmarks({release})")
     make = (*NOX, "--install-only", "--report", files.made, *row)
     run = (*NOX, "--report", files.run, *row, "--", *arguments, "--junitxml", files.tests.resolve())
-    return f"{shlex.join(map(str, make))} && exec {shlex.join(map(str, run))}"
+    first, second = (f"{shlex.join(map(str, part))} & nox=$!; wait $nox" for part in (make, run))
+    return f"{END_TOGETHER}\n{first} || exit\n{second}"
 
 
 def _begin(command: str, log: Path) -> subprocess.Popen[bytes]:
-    """Start a shell in a process group of its own, so that all of its processes can be stopped."""
+    """Start a shell in a process group of its own, which ends with this process, even if killed."""
     with log.open("wb") as output:
-        return subprocess.Popen(
+        return subprocess.Popen(  # noqa: PLW1509 - there is no other thread yet
             ["/bin/sh", "-c", command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
+            preexec_fn=functools.partial(end_with, os.getpid()),
         )

@@ -44,6 +44,11 @@ def release(name: str) -> Release:
     return Release(name, "3.11", ("keras==1",), "to test", unpinned=True)
 
 
+def run_of(name: str, process: subprocess.Popen[bytes]) -> processes.Run:
+    """Make a run of a process that has no files."""
+    return processes.Run(release(name), process, 0.0, files_of(release(name), Path("nowhere")))
+
+
 @pytest.mark.parametrize(
     ("number", "hangs"),
     [
@@ -71,6 +76,31 @@ def test_a_stopped_matrix_leaves_no_process_behind(
     wait_until(lambda: not any(map(alive, pids)))
 
 
+@pytest.mark.parametrize("hangs", ["making", "measuring"])
+@pytest.mark.parametrize("deaf", ["", "signal.signal(signal.SIGTERM, signal.SIG_IGN)"])
+def test_a_killed_matrix_leaves_no_process_behind(
+    hangs: str, deaf: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("hanging.py").write_text(f"import signal\n{deaf}\n{HANGING}")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HANGS": hangs}
+    process = subprocess.Popen([sys.executable, "-c", MATRIX], env=environment)
+    pids = started_pids(Path("pids"), 4)
+    process.kill()
+    process.wait()
+    wait_until(lambda: not any(map(alive, pids)))
+
+
+@pytest.mark.parametrize(("making", "measuring"), [("true", "false"), ("exit 3", "true")])
+def test_a_row_ends_with_the_status_of_the_command_that_failed(
+    making: str, measuring: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = f'case "$*" in *install-only*) {making};; *) {measuring};; esac'
+    monkeypatch.setattr(processes, "NOX", ("/bin/sh", "-c", script, "nox"))
+    status = processes.start(release("one"), tmp_path, []).process.wait()
+    assert status == (3 if making == "exit 3" else 1)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_that_was_ignored_still_is(number: int) -> None:
     former = signal.signal(number, signal.SIG_IGN)
@@ -86,7 +116,7 @@ def test_a_row_that_has_ended_keeps_no_other_from_being_stopped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     ended, hanging = (
-        processes.Run(release(name), subprocess.Popen(command, start_new_session=True), 0.0)
+        run_of(name, subprocess.Popen(command, start_new_session=True))
         for name, command in (("ended", ["true"]), ("hanging", ["sleep", "200"]))
     )
     ended.process.wait()
@@ -105,7 +135,7 @@ def test_a_row_that_ignores_the_signal_is_stopped_by_force(monkeypatch: pytest.M
     assert process.stdout is not None
     with process.stdout:
         assert process.stdout.readline() == b"ready\n"
-        with processes.stopped_together([processes.Run(release("deaf"), process, 0.0)]):
+        with processes.stopped_together([run_of("deaf", process)]):
             pass
     assert process.poll() == -signal.SIGKILL
 
