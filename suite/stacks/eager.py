@@ -176,7 +176,7 @@ def train_step(
         descent.learning_rate = learning_rate
         return StepResult(*map(float, update(tf.constant(images), tf.constant(labels)).numpy()))
 
-    return step
+    return TrainStep(step, descent)
 
 
 def gradients(

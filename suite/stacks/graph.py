@@ -16,7 +16,7 @@ from tensorflow import keras
 
 from suite.networks.batch_norm import batch_norms
 from suite.networks.phases import ADVERSARIAL, CLEAN, INFERENCE, OWN, TRAINING, Phases
-from suite.stacks.protocol import StepResult
+from suite.stacks.protocol import StepResult, TrainStep
 from suite.stacks.published import (
     SWITCHES,
     CallableModelWrapper,
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from suite.networks.types import Images, Labels, Logits, Model
-    from suite.stacks.protocol import TrainStep
 
 K = keras.backend
 GRAPH = True
@@ -214,7 +213,7 @@ def _explicit_step(model: Model, phases: Phases, epsilon: float, descent: Any) -
         K.set_value(descent.lr, learning_rate)
         return StepResult(*map(float, update([images, labels])))
 
-    return step
+    return TrainStep(step, descent)
 
 
 def _staged_step(
@@ -254,7 +253,7 @@ def _staged_step(
         statistics.assign(after)
         return StepResult(*map(float, measured))
 
-    return step
+    return TrainStep(step, descent)
 
 
 class Statistics(NamedTuple):

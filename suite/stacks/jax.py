@@ -246,7 +246,7 @@ def train_step(
         assign(descent.variables, slots)
         return StepResult(*map(float, np.asarray(measured)))
 
-    return step
+    return TrainStep(step, descent)
 
 
 def gradients(

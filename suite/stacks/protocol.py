@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from typing_extensions import Protocol
@@ -32,11 +32,30 @@ class StepResult(NamedTuple):
     adversarial_accuracy: float | None = None
 
 
-class TrainStep(Protocol):
-    """One update of the model."""
+class TrainStep(NamedTuple):
+    """One update of a model, and the optimizer that makes it.
+
+    Attributes:
+        update: Updates the model by one batch at a learning rate, waits for the device, and
+            returns what was measured.
+        optimizer: Keras' optimizer.
+    """
+
+    update: Callable[[Images, Labels, float], StepResult]
+    optimizer: Any
 
     def __call__(self, images: Images, labels: Labels, learning_rate: float) -> StepResult:
         """Update the model by one batch, wait for the device, and return what was measured."""
+        return self.update(images, labels, learning_rate)
+
+    def forget(self) -> None:
+        """Set the optimizer's momenta and its count of steps to zero, as before its first step."""
+        optimizer = self.optimizer
+        if hasattr(optimizer, "get_weights"):  # Keras before 2.11
+            optimizer.set_weights([np.zeros_like(value) for value in optimizer.get_weights()])
+        else:  # its learning rate is among them, and is given to every step
+            for variable in optimizer.variables:
+                variable.assign(np.zeros_like(np.asarray(variable)))
 
 
 class Network(Protocol):

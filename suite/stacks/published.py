@@ -14,13 +14,12 @@ import tensorflow as tf
 from tensorflow import keras
 
 from suite.networks.phases import PHASES, Phases
-from suite.stacks.protocol import StepResult
+from suite.stacks.protocol import StepResult, TrainStep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from suite.networks.types import Images, Labels, Model
-    from suite.stacks.protocol import TrainStep
 
 
 @contextmanager
@@ -158,4 +157,4 @@ def fitted(whole: Model, fitting: Any) -> TrainStep:
             done = whole.fit(images, targets, batch_size=len(images), shuffle=False, verbose=0)
         return StepResult(**{name: float(value) for name, (value,) in done.history.items()})
 
-    return step
+    return TrainStep(step, whole.optimizer)

@@ -145,7 +145,7 @@ def train_step(
             descent.apply(_gradients(loss, variables), variables)
         return StepResult(*torch.stack([loss, *measured]).tolist())
 
-    return step
+    return TrainStep(step, descent)
 
 
 def gradients(

@@ -141,6 +141,24 @@ def test_adam_moves_every_weight_by_the_learning_rate_at_first(
     np.testing.assert_allclose(linear.get_weights()[0] - kernel, expected, rtol=0, atol=5e-4)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_step_that_forgets_starts_as_a_new_one(
+    stack: Stack, linear: Model, images: Images, labels: Labels, optimizer: str
+) -> None:
+    start = linear.get_weights()
+    step = stack.train_step(linear, phases=None, epsilon=0.0, optimizer=optimizer)
+    ends = []
+    for _ in range(2):
+        linear.set_weights(start)
+        for _ in range(3):
+            step(images, labels, RATE)
+        ends.append(linear.get_weights())
+        step.forget()
+    assert not np.array_equal(ends[0][0], start[0])
+    for first, second in zip(*ends):
+        np.testing.assert_array_equal(first, second)
+
+
 def test_the_literal_phases_never_update_the_statistics(
     stack: Stack, model: Model, images: Images, labels: Labels
 ) -> None:
