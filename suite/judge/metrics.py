@@ -30,6 +30,8 @@ class Metric(NamedTuple):
         relative: The same as a share of the mean, for metrics without a scale of their own.
         per_machine: True where the number depends on the machine, so that machines cannot be
             compared.
+        primary: True where the gate decides by it, if larger is better and the case learns; all
+            other metrics are diagnostics to it. Few are: each one more costs power in all others.
     """
 
     unit: str
@@ -37,6 +39,7 @@ class Metric(NamedTuple):
     resolution: float = 0.0
     relative: float = 0.0
     per_machine: bool = False
+    primary: bool = False
 
     @property
     def is_fraction(self) -> bool:
@@ -83,14 +86,23 @@ EVALUATED = {
 }
 """The metrics of one evaluation: in the inference phase, or in the way that a prefix names."""
 
+PRIMARY = (
+    "clean_accuracy",
+    "adversarial_accuracy",
+    "information_gain",
+    "adversarial_information_gain",
+)
+"""Of `EVALUATED`, by which the gate decides: what a user sees, and the gains, which vary less."""
+
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         **EVALUATED,
+        **{name: EVALUATED[name]._replace(primary=True) for name in PRIMARY},
         **{f"training_phase_{name}": row for name, row in EVALUATED.items()},
         **{f"precise_bn_{name}": row for name, row in EVALUATED.items()},
         "train_accuracy": FRACTION,
-        "clean_branch_gain": NATS,
-        "adversarial_branch_gain": NATS,
+        "clean_branch_gain": NATS._replace(primary=True),
+        "adversarial_branch_gain": NATS._replace(primary=True),
         "clean_accuracy_cost": EXACT,  # the difference of two accuracies
         "difference_from_control": EXACT,  # nats between two loss curves
         "phases_agree": EXACT,

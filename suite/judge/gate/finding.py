@@ -27,6 +27,7 @@ class Finding(NamedTuple):
         detectable: The smallest effect that is found with a power of 0.8, in `unit`.
         seeds: Number of seeds of the baseline and of the candidate.
         further: Seeds on each side that are expected to decide what is undecided.
+        primary: False for a diagnostic, which is printed and decides nothing.
     """
 
     layer: str
@@ -43,6 +44,7 @@ class Finding(NamedTuple):
     detectable: float | None = None
     seeds: tuple[int, int] = (0, 0)
     further: int | None = None
+    primary: bool = True
 
 
 class Answer(NamedTuple):
@@ -63,7 +65,7 @@ class Answer(NamedTuple):
     @property
     def decision(self) -> str:
         """Worse if anything is; undecided if anything is or is missing, or nothing was judged."""
-        decisions = {finding.decision for finding in self.findings}
+        decisions = {finding.decision for finding in self.findings if finding.primary}
         if WORSE in decisions:
             return WORSE
         whole = decisions == {NO_WORSE} and not self.missing
