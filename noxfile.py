@@ -353,6 +353,14 @@ def matrix(session: nox.Session) -> None:
 
 
 @nox.session
+def gate(session: nox.Session) -> None:
+    """Tell whether one release may replace another: -- --baseline ROW --candidate ROW."""
+    refuse_labels(session, session.posargs)
+    install(session, "tools")
+    run(session, "python", "-m", "suite", "gate", *session.posargs, fetches=True)
+
+
+@nox.session
 def compare(session: nox.Session) -> None:
     """Compare the records with the stored baselines; fail on a regression."""
     install(session, "tools")
