@@ -6,34 +6,56 @@ import os
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 NAMED = 3  # examples in a sentence
 
 
-def provenance(folder: Path) -> str:
-    """Say at which commit `folder` is and whether it is clean: a signed file can be forged.
+class Provenance(NamedTuple):
+    """Where a folder comes from.
 
-    The files are compared with the commit by their content, whatever git's own index notes about
-    them: it can be told to overlook changes.
+    Attributes:
+        clean: True where it is as it was committed.
+        words: At which commit it is, and what differs from it.
+    """
+
+    clean: bool
+    words: str
+
+
+def provenance(folder: Path) -> str:
+    """Say at which commit `folder` is and whether it is clean: a signed file can be forged."""
+    return inspected(folder).words
+
+
+def inspected(folder: Path) -> Provenance:
+    """Compare `folder` with the commit that it is at.
+
+    The files are compared by their content, whatever git's own index notes about them: it can be
+    told to overlook changes.
     """
     last = _git(folder, "log", "-1", "--format=%h of %cs", "--", ".")
     if not last:
-        return f"{folder}: no git commit holds it, so whether it was edited cannot be told"
+        words = f"{folder}: no git commit holds it, so whether it was edited cannot be told"
+        return Provenance(False, words)
     with tempfile.TemporaryDirectory() as place:
         index = {"GIT_INDEX_FILE": str(Path(place, "index"))}
         _git(folder, "read-tree", "HEAD", variables=index)
         options = ("--porcelain", "--untracked-files=all", "--ignored", "-z")
         changed = _git(folder, "status", *options, "--", ".", variables=index)
     if changed is None:
-        return (
+        words = (
             f"{folder}: git cannot compare it with its commit, so it cannot be told if it is clean"
         )
+        return Provenance(False, words)
     names = [entry[3:] for entry in changed.split("\0") if entry]
     if not names:
-        return f"{folder}: as committed (last changed by {last.strip()}), clean"
+        words = f"{folder}: as committed (last changed by {last.strip()}), clean"
+        return Provenance(True, words)
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     listed = ", ".join(names[:NAMED])
-    return f"{folder}: NOT CLEAN, other than its commit (of {last.strip()}) in {listed}{more}"
+    words = f"{folder}: NOT CLEAN, other than its commit (of {last.strip()}) in {listed}{more}"
+    return Provenance(False, words)
 
 
 def _git(folder: Path, *arguments: str, variables: dict[str, str] | None = None) -> str | None:

@@ -1,0 +1,74 @@
+"""Rounds of the gate: the seeds of some cases, measured on its rows until the budget is spent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from suite.commands.processes import Run
+from suite.commands.rows import in_turn
+from suite.releases import Release
+from suite.report.text import printable
+
+JOB = "gate"  # names the logs and reports
+TWICE = "costs"  # of a benchmark that measures a second case, which the gate asks for itself
+clock_s = time.perf_counter
+
+
+@dataclass
+class Rounds:
+    """What the gate measures, in `stopped_together` with what is running.
+
+    Attributes:
+        rows: The rows of the release table, each once.
+        records: Where records, logs and reports go.
+        until_s: The clock at which the budget is spent.
+        jobs: Rows that run at the same time.
+        arguments: Passed on to pytest.
+        running: What runs at the moment.
+        reasons: What the last run of each row said that did not end as expected.
+    """
+
+    rows: Sequence[Release]
+    records: Path
+    until_s: float
+    jobs: int = 1
+    arguments: Sequence[str] = ()
+    running: list[Run] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def over(self) -> bool:
+        """True where the budget is spent."""
+        return clock_s() >= self.until_s
+
+    def run(self, cases: Sequence[str], seeds: Sequence[int]) -> None:
+        """Measure some seeds of some cases on all rows; what has its record is not run again.
+
+        Raises:
+            RecordError: If a report cannot be written.
+        """
+        if not cases or not seeds or self.over:
+            return
+        asked = ("-k", expression(cases), "--seeds", ",".join(map(str, seeds)))
+        print(printable(f"measuring seeds {asked[-1]} of {', '.join(cases)}"), flush=True)
+        for row, outcome in in_turn(
+            self.rows, self.running, records=self.records, jobs=self.jobs,
+            arguments=(*asked, *self.arguments), job=JOB, until_s=self.until_s,
+        ):  # fmt: skip
+            end = "passed" if outcome.passed else f"not as expected: {outcome.reason}"
+            print(printable(f"{row} {outcome.seconds:.0f} s, {end}"), flush=True)
+            if outcome.reason:
+                self.reasons[row.name] = outcome.reason
+
+    def notes(self) -> list[str]:
+        """Say that the budget is spent, and what the rows' last failed runs said."""
+        spent = ["the budget is spent; the same command goes on with it"] if self.over else []
+        return [*spent, *(f"the run of {row} said: {why}" for row, why in self.reasons.items())]
+
+
+def expression(cases: Sequence[str]) -> str:
+    """Write pytest's ``-k`` for the tests of some cases: the name of a test holds its case."""
+    return f"({' or '.join(f'[{case}-seed' for case in cases)}) and not {TWICE}"

@@ -1,0 +1,143 @@
+"""Evidence: which records the gate may use, and what is missing, stale or damaged."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from suite.cases import Case
+from suite.errors import RecordError
+from suite.judge.staleness import Present, differences, must_share
+from suite.records import Record
+from suite.store import files_by_case, read_resident
+
+NAMED = 3  # examples in a sentence
+STEPS, DRAWS, TRAINING = ASKED = ("parity", "random", "training")
+"""The questions whose records the gate judges, in the order of their cost: one for each layer."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two that are compared: where its records lie, and what they must be.
+
+    Attributes:
+        name: What it is called, such as ``"tf-2.15"`` or ``"the stored baseline of tf-2.15"``.
+        release: The row of the release table that its records are of.
+        root: Folder of all records, or of all baselines.
+        tier: The tier of its records.
+        seeds: The seeds that count, by question; without a question, all that lie there do.
+        now: What its records must have been made with.
+        stored: True where they are a stored baseline, which nothing here measures.
+    """
+
+    name: str
+    release: str
+    root: Path
+    tier: str
+    seeds: Mapping[str, Sequence[int]]
+    now: Present
+    stored: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its records."""
+        return self.root / self.release / self.tier
+
+
+@dataclass
+class Evidence:
+    """What lies there of one side.
+
+    Attributes:
+        side: The side.
+        records: Those that count, by case and seed.
+        missing: What should be there and is not, or does not count, each with the reason.
+        unused: How many records are of seeds that do not count.
+    """
+
+    side: Side
+    records: list[Record] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unused: int = 0
+
+    def notes(self) -> list[str]:
+        """Say what else there is to know: it changes nothing, and must not be read as nothing."""
+        text = f"{self.side.name}: {self.unused} records of other seeds were not judged"
+        return [text] if self.unused else []
+
+
+def gathered(side: Side, cases: Mapping[str, Case], *, lenient: bool = False) -> Evidence:
+    """Read the records of some cases of one side, and say what is wrong or missing.
+
+    Args:
+        side: The side.
+        cases: The cases that are judged, by name.
+        lenient: True where stale records count; they are told all the same.
+    """
+    found = Evidence(side)
+    stale: dict[str, list[str]] = defaultdict(list)
+    for record in _read(found, cases):
+        apart = differences(record, side.now)
+        for difference in apart:
+            stale[str(difference)].append(record.name)
+        if lenient or not apart:
+            found.records.append(record)
+    word = "stale, judged all the same" if lenient else "stale"
+    for reason, names in stale.items():
+        found.missing.append(f"{side.name}: {word}: {_named(names)}: {reason}")
+    found.missing += _mixed(found)
+    return found
+
+
+def _read(found: Evidence, cases: Collection[str]) -> Iterator[Record]:
+    """Read the records of some cases; what is no record of its place is noted as missing."""
+    side = found.side
+    try:
+        files = files_by_case(side.folder)
+    except RecordError as error:
+        found.missing.append(f"{side.name}: {error}")
+        return
+    for case in sorted(set(files) & set(cases)):
+        for path in files[case]:
+            try:
+                record = read_resident(path)
+            except RecordError as error:
+                found.missing.append(f"{side.name}: {error}")
+                continue
+            if _counts(side, record):
+                yield record
+            else:
+                found.unused += 1
+
+
+def _counts(side: Side, record: Record) -> bool:
+    """True where a record is of a seed that is judged."""
+    return record.seed in side.seeds.get(record.question, (record.seed,))
+
+
+def _mixed(found: Evidence) -> Iterator[str]:
+    """Yield in what records differ that must be made alike."""
+    first: dict[str, tuple[str, str]] = {}
+    apart: dict[str, list[str]] = defaultdict(list)
+    for record in found.records:
+        for what, value in must_share(record).items():
+            expected, name = first.setdefault(what, (value, record.name))
+            if value != expected:
+                apart[f"{what} are {value}, expected {expected} as of {name}"].append(record.name)
+    for reason, names in apart.items():
+        yield f"{found.side.name}: not made alike: {_named(names)}: {reason}"
+
+
+def dropped(stored: Collection[str], cases: Collection[str], *, where: str) -> Iterator[str]:
+    """Yield the cases that a stored baseline holds and the suite no longer asks."""
+    gone = sorted(set(stored) - set(cases))
+    if gone:
+        yield f"{', '.join(gone)}: in the stored baseline {where}, and no longer asked"
+
+
+def _named(names: Sequence[str]) -> str:
+    """List the first names, and count the rest."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"

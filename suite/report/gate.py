@@ -1,0 +1,409 @@
+"""The gate's answer in words: may you upgrade, why, by how much, how sure, what is left open."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from suite.judge.gate.finding import (
+    LAYERS,
+    NO_WORSE,
+    OUTCOME,
+    UNDECIDED,
+    WORSE,
+    Answer,
+    Finding,
+)
+from suite.judge.staleness import shown
+from suite.records import encoded
+from suite.report.grid import markdown_grid, text_grid
+from suite.report.text import markdown, printable
+
+SCHEMA = "adversarial-training-regression/gate/1"
+"""Names the layout of the verdict's JSON; `gate.schema.json` beside this file states it."""
+
+WORDS = {NO_WORSE: "Yes", WORSE: "No", UNDECIDED: "Undecided"}
+COLUMNS = (
+    "case", "metric", "difference", "interval", "margin", "smallest found", "seeds", "decision",
+)  # fmt: skip
+MOST = 20  # lines of one kind on a terminal; the files hold all
+MINUTE_S = 60.0
+NAMED = 8  # cases on one line of a terminal; the files name all
+NONE = "-"
+UNITS, ROUNDING = ("points", "nats"), 5e-4
+NO_TITLES: Mapping[str, str] = MappingProxyType({})
+
+
+class Scope(NamedTuple):
+    """What was expected of one side, and what lay there.
+
+    Attributes:
+        name: What the side is called.
+        release: Its row of the release table.
+        stored: True for a stored baseline.
+        folder: Where its records lie.
+        cases: The cases that were to be judged.
+        seeds: The seeds that its records have.
+        records: How many records were judged.
+        lock: Digest of the lock that they had to be made with; empty where there is none.
+        code: Digest of the code that measures.
+        libraries: Digest of the libraries; empty where they could not be looked up.
+        unchecked: Why not.
+    """
+
+    name: str
+    release: str
+    stored: bool
+    folder: str
+    cases: Sequence[str]
+    seeds: Sequence[int]
+    records: int
+    lock: str
+    code: str
+    libraries: str = ""
+    unchecked: str = ""
+
+
+class Told(NamedTuple):
+    """The gate's answer with all that belongs to it.
+
+    Attributes:
+        answer: What was found.
+        sides: What was expected of baseline and candidate.
+        margins: How much worse still counts as no worse, by unit.
+        level: Chance that an unchanged candidate is called worse, all findings taken together.
+        seconds: What one more seed on each side takes, by case.
+        titles: What people call the network of each case.
+        notes: What else there is to know.
+    """
+
+    answer: Answer
+    sides: Sequence[Scope]
+    margins: Mapping[str, float]
+    level: float
+    seconds: Mapping[str, float]
+    titles: Mapping[str, str]
+    notes: Sequence[str] = ()
+
+
+def question(answer: Answer) -> str:
+    """Ask what the gate answers."""
+    return f"May you upgrade from {answer.baseline} to {answer.candidate}?"
+
+
+def headline(answer: Answer, titles: Mapping[str, str] = NO_TITLES) -> str:
+    """Answer in one sentence: the worst, or what is open, or how little could have been missed.
+
+    Args:
+        answer: What was found.
+        titles: What people call the network of each case.
+    """
+    if answer.decision == WORSE:
+        said = _worse(answer, titles)
+    else:
+        said = _passed(answer) if answer.decision == NO_WORSE else _open(answer)
+    return f"{question(answer)} {WORDS[answer.decision]}: {said}."
+
+
+def _worse(answer: Answer, titles: Mapping[str, str]) -> str:
+    """Name the worst finding, and count the others."""
+    found = _of(answer, WORSE)
+    worst = max(found, key=_gravity)
+    more = f"; {_counted(len(found) - 1, 'more is', 'more are')} worse" if len(found) > 1 else ""
+    left = _left(answer)
+    rest = f"; of the rest, {left}" if left else ""
+    title = titles.get(worst.case)
+    where = f"{title} ({worst.case})" if title else worst.case
+    return f"{where}: {worst.words.rstrip('.')}{more}{rest}"
+
+
+def _left(answer: Answer) -> str:
+    """Count what is not decided and what is missing; empty where nothing is."""
+    undecided, missing = len(_of(answer, UNDECIDED)), len(grouped(answer.missing))
+    found = (
+        [f"{_counted(undecided, 'finding is', 'findings are')} not decided"] if undecided else []
+    )
+    found += [f"{_counted(missing, 'thing is', 'things are')} missing"] if missing else []
+    return " and ".join(found)
+
+
+def _gravity(finding: Finding) -> tuple[bool, float]:
+    """Rank a finding: what a user sees of it first, then by how many margins it is off."""
+    size = abs(finding.estimate or 0.0) / finding.margin if finding.margin else 0.0
+    return finding.layer == OUTCOME, size if math.isfinite(size) else math.inf
+
+
+def _open(answer: Answer) -> str:
+    """Count what is not decided and what is missing, with the first of each."""
+    parts = []
+    undecided = _of(answer, UNDECIDED)
+    if undecided:
+        worst = undecided[0]
+        some = f"{len(undecided)} of {len(judged(answer))} findings are not decided"
+        parts.append(f"{some}, such as {worst.metric} of {worst.case}")
+    if answer.missing:
+        texts = grouped(answer.missing, named=NAMED)
+        first = texts[0].rstrip(".")
+        parts.append(f"{_counted(len(texts), 'thing is', 'things are')} missing, such as {first}")
+    worse = "; nothing that was judged is worse" if judged(answer) else ""
+    return f"{'; '.join(parts) or 'nothing was judged'}{worse}"
+
+
+def _passed(answer: Answer) -> str:
+    """Say how much was judged, and how little could have been missed."""
+    own = judged(answer)
+    cases = {finding.case for finding in own}
+    missed = _missed(own)
+    could = f"; a change of less than {missed} could have been missed" if missed else ""
+    return f"nothing is worse in {len(own)} findings on {len(cases)} cases{could}"
+
+
+def judged(answer: Answer) -> list[Finding]:
+    """Pick the findings that the answer depends on: all but diagnostics."""
+    return [finding for finding in answer.findings if finding.primary]
+
+
+def _missed(findings: Iterable[Finding]) -> str:
+    """Write the largest of the smallest detectable effects of each unit."""
+    largest: dict[str, float] = {}
+    for finding in findings:
+        if finding.layer == OUTCOME and finding.detectable is not None and finding.margin:
+            largest[finding.unit] = max(largest.get(finding.unit, 0.0), finding.detectable)
+    return " or ".join(_sized(value, unit) for unit, value in sorted(largest.items()))
+
+
+def lines(told: Told, *, width: int | None = None, verbose: bool = False) -> Iterator[str]:
+    """Write the answer, then why, by how much, how sure, what is open, what was expected.
+
+    Args:
+        told: The answer with all that belongs to it.
+        width: Characters a line of a table; None for as many as needed.
+        verbose: True to write every finding.
+
+    Yields:
+        One line each, or a table; all of them safe to print.
+    """
+    yield printable(headline(told.answer, told.titles))
+    for decision, word in ((WORSE, "WORSE"), (UNDECIDED, "UNDECIDED")):
+        yield from _cut(word, [_line(found, told) for found in _of(told.answer, decision)], verbose)
+    yield from _cut("MISSING", grouped(told.answer.missing), verbose)
+    yield ""
+    yield from map(printable, _layers(told.answer))
+    rows = _rows(told.answer, verbose=verbose)
+    if rows:
+        yield f"\n{text_grid(COLUMNS, rows, width=width)}\n"
+    yield from map(printable, closing(told))
+
+
+def _cut(word: str, texts: Sequence[str], verbose: bool) -> Iterator[str]:
+    """Write lines of one kind, the first ones alone unless all are wanted."""
+    shown = texts if verbose else texts[:MOST]
+    for text in shown:
+        yield printable(f"{word} {text}")
+    if len(texts) > len(shown):
+        yield f"{word} and {len(texts) - len(shown)} more: -v, or --markdown FILE"
+
+
+def grouped(texts: Iterable[str], *, named: int | None = NAMED) -> list[str]:
+    """Write what is missing for the same reason as one: ``CASE, CASE and 7 more: reason``.
+
+    Args:
+        texts: Each the name of a case, a colon and the reason, or any sentence.
+        named: How many cases are named; None for all.
+    """
+    groups: dict[str, list[str]] = defaultdict(list)
+    for text in texts:
+        name, colon, reason = text.partition(": ")
+        groups[f"{colon}{reason}"].append(name) if " " not in name else groups[text].append("")
+    return [
+        f"{', '.join(names[:named])}{_more(len(names), named)}{reason}"
+        for reason, names in groups.items()
+    ]
+
+
+def _more(count: int, named: int | None) -> str:
+    """Count the names that are not listed."""
+    return "" if named is None or count <= named else f" and {count - named} more"
+
+
+def _line(finding: Finding, told: Told) -> str:
+    """Write one finding: where, what, how sure, and what would decide it."""
+    words = finding.words.rstrip(".")
+    what = "" if words.startswith(finding.metric) else f", {finding.metric}"
+    parts = [f"{finding.layer}, {finding.case}{what}: {words}"]
+    if finding.decision == UNDECIDED:
+        parts.append(_decides(finding, told.seconds))
+    return "; ".join(filter(None, parts))
+
+
+def _decides(finding: Finding, seconds: Mapping[str, float]) -> str:
+    """Say what would decide a finding: so many seeds, and the minutes that they take."""
+    if not finding.further:
+        return ""
+    cost = seconds.get(finding.case)
+    minutes = f", about {_minutes(cost * finding.further)}" if cost else ""
+    return f"{finding.further} further seeds on each side would decide it{minutes}"
+
+
+def _minutes(seconds: float) -> str:
+    """Write a duration in minutes, at least one."""
+    count = max(1, round(seconds / MINUTE_S))
+    return _counted(count, "minute", "minutes")
+
+
+def _layers(answer: Answer) -> Iterator[str]:
+    """Say for each layer how many findings it has, of how many cases, and how they ended."""
+    for layer in LAYERS:
+        own = [finding for finding in judged(answer) if finding.layer == layer]
+        more = sum(finding.layer == layer for finding in answer.findings) - len(own)
+        counts: dict[str, int] = defaultdict(int)
+        for finding in own:
+            counts[finding.decision] += 1
+        ends = ", ".join(f"{counts[d]} {d}" for d in (WORSE, UNDECIDED, NO_WORSE) if counts[d])
+        cases = len({finding.case for finding in own})
+        told = f"{ends} of {len(own)} findings on {_counted(cases, 'case', 'cases')}"
+        aside = f"; {_counted(more, 'diagnostic', 'diagnostics')} beside it" if more else ""
+        yield f"{layer}: {told if own else 'nothing was judged'}{aside}"
+
+
+def _rows(answer: Answer, *, verbose: bool) -> list[tuple[str, ...]]:
+    """Write the findings of the outcome as rows of a table; with `verbose`, all of them."""
+    chosen = (f for decision in (WORSE, UNDECIDED, NO_WORSE) for f in _of(answer, decision))
+    shown = [finding for finding in chosen if verbose or finding.layer == OUTCOME]
+    aside = [finding for finding in answer.findings if verbose and not finding.primary]
+    return [_row(finding) for finding in (*shown, *aside)]
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    """Write one finding as the cells of a row, in the order of `COLUMNS`."""
+    interval, unit = NONE, finding.unit
+    if finding.low is not None and finding.high is not None:
+        interval = f"{_signed(finding.low, unit)} to {_signed(finding.high, unit)}"
+    seeds = " and ".join(dict.fromkeys(map(str, finding.seeds))) if any(finding.seeds) else NONE
+    return (
+        finding.case,
+        finding.metric,
+        NONE if finding.estimate is None else f"{_signed(finding.estimate, unit)} {unit}".strip(),
+        interval,
+        NONE if finding.margin is None else f"{finding.margin:.4g}",
+        NONE if finding.detectable is None else f"{finding.detectable:.2g}",
+        seeds,
+        finding.decision if finding.primary else f"diagnostic ({finding.decision})",
+    )
+
+
+def closing(told: Told) -> Iterator[str]:
+    """Say how sure the answer is and what was expected to be judged, side by side.
+
+    Yields:
+        One line each.
+    """
+    margins = ", ".join(_sized(value, unit) for unit, value in told.margins.items())
+    yield (
+        f"how sure: an unchanged candidate is called worse with a chance of at most "
+        f"{told.level:g} over all of this (Holm); margins: {margins or 'none'}"
+    )
+    for side in told.sides:
+        yield _expected(side)
+    yield from told.notes
+
+
+def _expected(side: Scope) -> str:
+    """Say what was expected of one side, and what lay there."""
+    stored = "stored, " if side.stored else ""
+    libraries = shown(side.libraries) if side.libraries else f"not checked ({side.unchecked})"
+    return (
+        f"judged of {side.name}: {stored}{side.records} records of "
+        f"{_counted(len(side.cases), 'expected case', 'expected cases')}, "
+        f"seeds {ranges(side.seeds) or 'none'}, in {side.folder}; expected: lock "
+        f"{shown(side.lock) or 'none'}, code {shown(side.code)}, libraries {libraries}"
+    )
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """List whole numbers, those that follow each other as a range."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+
+
+def page(told: Told) -> str:
+    """Write the answer and every finding in Markdown."""
+    parts = [f"# {markdown(headline(told.answer, told.titles))}"]
+    for decision, head in ((WORSE, "Worse"), (UNDECIDED, "Not decided")):
+        texts = [_line(finding, told) for finding in _of(told.answer, decision)]
+        parts += [f"## {head}\n\n{_bullets(texts)}"] if texts else []
+    if told.answer.missing:
+        texts = grouped(told.answer.missing, named=None)
+        parts.append(f"## Missing\n\n{_bullets(texts)}")
+    parts.append(f"## Judged\n\n{_bullets([*_layers(told.answer), *closing(told)])}")
+    for layer in LAYERS:
+        rows = [_row(finding) for finding in told.answer.findings if finding.layer == layer]
+        parts += [f"## {layer.capitalize()}\n\n{markdown_grid(COLUMNS, rows)}"] if rows else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _bullets(texts: Iterable[str]) -> str:
+    """Write a Markdown list of anybody's text."""
+    return "\n".join(f"- {markdown(text)}" for text in texts)
+
+
+def verdict(told: Told) -> dict[str, Any]:
+    """Give the answer as JSON values, in the layout `SCHEMA`."""
+    answer = told.answer
+    content = {
+        "schema": SCHEMA,
+        "question": question(answer),
+        "decision": answer.decision,
+        "answer": headline(answer, told.titles),
+        "baseline": answer.baseline,
+        "candidate": answer.candidate,
+        "level": told.level,
+        "margins": dict(told.margins),
+        "expected": [_scope(side) for side in told.sides],
+        "findings": [_finding(finding, told.seconds) for finding in answer.findings],
+        "missing": list(answer.missing),
+        "notes": list(told.notes),
+    }
+    found: dict[str, Any] = encoded(content)
+    return found
+
+
+def _scope(side: Scope) -> dict[str, Any]:
+    """Give what was expected of a side as JSON values."""
+    return {**side._asdict(), "cases": list(side.cases), "seeds": list(side.seeds)}
+
+
+def _finding(finding: Finding, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """Give a finding as JSON values, with what would decide it."""
+    cost = seconds.get(finding.case)
+    needed = None if cost is None or finding.further is None else cost * finding.further
+    return {**finding._asdict(), "seeds": list(finding.seeds), "further_s": needed}
+
+
+def _of(answer: Answer, decision: str) -> list[Finding]:
+    """Pick the findings of one decision, the gravest first."""
+    own = [finding for finding in judged(answer) if finding.decision == decision]
+    return sorted(own, key=_gravity, reverse=True)
+
+
+def _sized(value: float, unit: str) -> str:
+    """Write a size with its unit."""
+    return f"{value:.3g} {unit}".strip()
+
+
+def _signed(value: float, unit: str) -> str:
+    """Write a difference, with its sign; what is rounding of the unit is zero."""
+    return "0" if unit in UNITS and abs(value) < ROUNDING else f"{value:+.3g}"
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    """Write a number with its noun."""
+    return f"{count} {one if count == 1 else many}"
