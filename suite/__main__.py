@@ -20,11 +20,13 @@ COMMANDS = {
     "compare": "judge the records against the stored baselines",
     "data": "download GTSRB's official archives",
     "diagnose": "tell what is wrong with a network of your own",
+    "gate": "tell whether a release may replace another",
     "lock": "resolve the release table into locks/*.txt",
     "matrix": "run the small tier on the rows of the release table",
     "parity": "compare the first steps of the releases",
     "rebaseline": "make records the baseline",
     "results": "show what every network reaches",
+    "states": "train the networks that parity steps from, and store them",
     "study": "compare the fixes and judge the claims",
 }
 """What each command does; `suite.commands` has a module of each name."""
