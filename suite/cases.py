@@ -22,14 +22,15 @@ NAMES = {
     "attack": "attack-{net}",
     "step-time": "step-time-{net}",
     "parity": "parity-{net}-{case.loss}",
+    "random": "random-{net}",
     "traps": "traps",
 }
 """How the cases of each question are named."""
 
 QUESTIONS = tuple(NAMES)
 """What is done with a case: train and evaluate its model; the same, and find out what its fix is
-worth; attack the untrained model; time its steps; trace them; or observe the calls that differ
-between releases."""
+worth; attack the untrained model; time its steps; trace them; describe what is drawn at random; or
+observe the calls that differ between releases."""
 
 
 @dataclass(frozen=True)

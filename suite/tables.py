@@ -28,6 +28,7 @@ PARITY = (
     *(Case("resnet50", loss=loss, question="parity") for loss in (*PHASES, PLAIN)),
     Case("lenet5", question="parity"),
 )
+RANDOM = tuple(Case(architecture, question="random") for architecture in ARCHITECTURES)
 
 LITERAL_FIXES = (  # the others choose the phases themselves, or do the same as one of these
     "none",
@@ -64,6 +65,7 @@ TABLES: Mapping[str, tuple[Case, ...]] = {
     "attack": ATTACK,
     "step-time": STEP_TIME,
     "parity": PARITY,
+    "random": RANDOM,
     "traps": (Case("resnet50", question="traps"),),
     "fixes": FIXED,
     "grid": GRID_POINTS,
@@ -101,6 +103,7 @@ UNTRAINED = {"weights": "random", "pretraining_steps": 0, "epochs": 1}
 ATTACKED = {**UNTRAINED, "train_images": 64, "test_images": 256}
 TIMED = {**UNTRAINED, "train_images": 22 * 32, "test_images": 64}  # 2 steps warm up, 20 count
 FEW_STEPS = {**UNTRAINED, "train_images": 4 * 32, "test_images": 64}  # of a full-size network
+DRAWN = {**UNTRAINED, "train_images": 64, "test_images": 64}
 TRACED = {  # five steps at the published rate, at which rounding grows the least
     **UNTRAINED,
     "train_images": 5 * 32,
@@ -173,6 +176,7 @@ TIERS: Mapping[str, Tier] = {
             **QUESTIONED,
             "full-size": {"width": 1.0, "blocks": resnet50.BLOCKS, **FEW_STEPS},
             "parity": TRACED,
+            "random": DRAWN,
         },
     ),
     "study": Tier(

@@ -28,7 +28,7 @@ from suite.store import files_by_case, read_resident, replace_records, stored_ca
 REBASELINE = "nox -s rebaseline -- --release RELEASE --tier TIER"
 MEASURE = 'nox -s "benchmarks(RELEASE)" -- --seeds 0,1,2,3,4'
 MIN_SEEDS = 5
-UNCOMPARED = ("parity", "traps")
+UNCOMPARED = ("parity", "random", "traps")
 """How the names of the cases begin that have no baseline: traces of first steps, and traps."""
 
 GAPS = "gaps.csv"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from suite.measure.questions import attack, fixes, parity, stall, step_time, traps
+from suite.measure.questions import attack, draws, fixes, parity, stall, step_time, traps
 from suite.measure.run import Measured, Run
 
 QUESTIONS: Mapping[str, Callable[[Run], Measured]] = MappingProxyType(
@@ -15,6 +15,7 @@ QUESTIONS: Mapping[str, Callable[[Run], Measured]] = MappingProxyType(
         "attack": attack.attack,
         "step-time": step_time.time_steps,
         "parity": parity.parity,
+        "random": draws.draws,
         "traps": traps.traps,
     }
 )

@@ -1,0 +1,229 @@
+"""What do the dropout layers of a network draw, layer by layer, and where are they at work?"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from suite.measure.questions.parity import rounded
+from suite.measure.run import Run, probe
+from suite.measure.weights import build
+from suite.networks.phases import Phases
+from suite.networks.types import Images, Keras, Model
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from numpy.typing import NDArray
+
+    from suite.measure.questions.parity import Entry
+
+PASSES = 12  # of the same batch in the training phase, for each seed
+STEPS = 4  # of the same batch at a learning rate of zero
+
+Masks: TypeAlias = "NDArray[np.float64]"
+
+
+class Dropped(NamedTuple):
+    """What was put into one dropout layer and what came out, ``(passes, images, units)`` both.
+
+    Attributes:
+        inputs: In the training phase.
+        outputs: In the training phase.
+        change: Largest difference of output and input in the inference phase.
+        channels: Units at one place of the image.
+        rate: The share to drop that the layer was told.
+    """
+
+    inputs: NDArray[np.float32]
+    outputs: NDArray[np.float32]
+    change: float
+    channels: int
+    rate: float
+
+
+class Found(NamedTuple):
+    """What is known of a network's dropout.
+
+    Attributes:
+        metrics: Numbers that are judged by bands; none without dropout.
+        entries: One for each layer, and one for the steps.
+    """
+
+    metrics: dict[str, float]
+    entries: list[Entry]
+
+
+def dropout(run: Run, seeds: Sequence[int]) -> Found:
+    """Measure every dropout layer inside the case's network, for two seeds, and its steps.
+
+    Args:
+        run: What the case runs with.
+        seeds: Two seeds, of one network each.
+    """
+    images, _ = probe(run.train, run.case.batch_size)
+    first, other = (dropped(run, seed, images, passes=PASSES) for seed in seeds)
+    if not first:
+        return Found({}, [])
+    entries = [
+        described(f"Dropout {place}", *rows)
+        for place, rows in enumerate(zip(first, other), start=1)
+    ]
+    again = dropped(run, seeds[0], images, passes=1)
+    repeats = all(np.array_equal(one.outputs[:1], two.outputs) for one, two in zip(first, again))
+    spreads = step_spreads(run, seeds[0])
+    metrics = {
+        "dropout_seed_repeats": float(repeats),
+        "dropout_rate_error": max(map(rate_error, entries)),
+        "dropout_scale_error": max(entry["scale_error"] for entry in entries),
+        "dropout_inference_change": max(entry["inference_change"] for entry in entries),
+        **spreads,
+    }
+    steps = {
+        "quantity": "dropout steps",
+        "seeds": list(seeds),
+        "repeats": metrics["dropout_seed_repeats"],
+        **spreads,
+    }
+    return Found(metrics, [*entries, *between(first), steps])
+
+
+def dropped(run: Run, seed: int, images: Images, *, passes: int) -> list[Dropped]:
+    """Pass `images` through a network of `seed`; keep what each dropout layer took and gave."""
+    run.stack.seed(seed)
+    model = build(run.stack, run.case)
+    layers = dropouts(run.stack.keras, model)
+    if not layers:
+        return []
+    network = run.stack.network(opened(run.stack.keras, model, layers))
+    outputs = np.stack([network.logits(images, training=True) for _ in range(passes)])
+    inference = network.logits(images, training=False)
+    sizes = [int(np.prod(layer.output.shape[1:])) for layer in layers for _ in range(2)]
+    cuts = np.cumsum(sizes)[:-1]
+    training, calm = np.split(outputs, cuts, axis=2), np.split(inference, cuts, axis=1)
+    return [
+        Dropped(
+            training[2 * place],
+            training[2 * place + 1],
+            float(np.max(np.abs(calm[2 * place + 1] - calm[2 * place]))),
+            int(layer.output.shape[-1]),
+            float(layer.rate),
+        )
+        for place, layer in enumerate(layers)
+    ]
+
+
+def dropouts(keras: Keras, model: Model) -> list[Model]:
+    """List the dropout layers of `model`, in order."""
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+
+
+def opened(keras: Keras, model: Model, layers: Sequence[Model]) -> Model:
+    """Make a model of the same layers that gives the input and the output of each of `layers`."""
+    ends = [end for layer in layers for end in (layer.input, layer.output)]
+    flat = [keras.layers.Flatten()(end) for end in ends]
+    return keras.Model(model.input, keras.layers.Concatenate()(flat))
+
+
+def described(name: str, first: Dropped, other: Dropped) -> Entry:
+    """Describe a dropout layer by the masks that two seeds drew in it."""
+    given = [row.inputs != 0 for row in (first, other)]
+    share = 1 - kept_share(first, other)
+    ratios = np.concatenate(
+        [(row.outputs[kept] / row.inputs[kept]).ravel() for row, kept in zip_kept(first, other)]
+    )
+    error = np.max(np.abs(ratios * (1 - first.rate) - 1)) if ratios.size else np.inf
+    return {
+        "quantity": "dropout",
+        "layer": name,
+        "rate": first.rate,
+        "units": int(first.inputs.shape[2]),
+        "draws": int(sum(mask.sum() for mask in given)),
+        "share": rounded(share),
+        "scale": rounded(ratios.mean()) if ratios.size else 0.0,
+        "scale_error": rounded(error),
+        "inference_change": rounded(max(first.change, other.change)),
+        "correlations": dict(independence(first, other, share)),
+    }
+
+
+def zip_kept(*rows: Dropped) -> Iterator[tuple[Dropped, NDArray[np.bool_]]]:
+    """Yield each row with a mask of what was not dropped of what was there."""
+    for row in rows:
+        yield row, (row.inputs != 0) & (row.outputs != 0)
+
+
+def kept_share(*rows: Dropped) -> float:
+    """Compute the share that was kept of all that was not zero before."""
+    kept = sum(int(mask.sum()) for _, mask in zip_kept(*rows))
+    return float(kept / sum(int((row.inputs != 0).sum()) for row in rows))
+
+
+def independence(first: Dropped, other: Dropped, share: float) -> Iterator[tuple[str, list[float]]]:
+    """Correlate masks over units, places of the image, images, steps and seeds."""
+    mask = centred(first, share)
+    yield "units", alike(mask[..., :-1], mask[..., 1:])
+    if mask.shape[2] > first.channels:
+        yield "places", alike(mask[..., : -first.channels], mask[..., first.channels :])
+    yield "images", alike(mask[:, :-1], mask[:, 1:])
+    yield "steps", alike(mask[:-1], mask[1:])
+    yield "seeds", alike(mask, centred(other, share))
+
+
+def centred(row: Dropped, share: float) -> Masks:
+    """Mark what was dropped by ``1 - share``, what was kept by ``-share``, what was 0 by 0."""
+    marks = (row.outputs == 0) - share
+    return np.asarray(np.where(row.inputs != 0, marks, 0.0))
+
+
+def alike(first: Masks, second: Masks) -> list[float]:
+    """Correlate two masks where both have a unit; give the coefficient and the pairs."""
+    both = (first != 0) & (second != 0)
+    norm = np.sqrt(np.sum(first[both] ** 2) * np.sum(second[both] ** 2))
+    value = float(np.sum(first[both] * second[both]) / norm) if norm else 0.0
+    return [rounded(value), int(both.sum())]
+
+
+def between(rows: Sequence[Dropped]) -> Iterator[Entry]:
+    """Yield the correlation of the masks of each two layers, in the order in which they drew."""
+    flat = [centred(row, 1 - kept_share(row)).reshape(PASSES, -1) for row in rows]
+    for one, other in itertools.combinations(range(len(rows)), 2):
+        shared = min(flat[one].shape[1], flat[other].shape[1])
+        yield {
+            "quantity": "dropout layers",
+            "layers": [f"Dropout {one + 1}", f"Dropout {other + 1}"],
+            "correlations": {"layers": alike(flat[one][:, :shared], flat[other][:, :shared])},
+        }
+
+
+def rate_error(entry: Entry) -> float:
+    """Measure the distance of the share dropped from the rate, in standard deviations."""
+    rate = entry["rate"]
+    deviation = np.sqrt(rate * (1 - rate) / entry["draws"])
+    return float(abs(entry["share"] - rate) / deviation)
+
+
+def step_spreads(run: Run, seed: int) -> dict[str, float]:
+    """Measure how the losses of steps vary that change no weight, as only dropout makes them.
+
+    They tell in which passes of the plain and of the case's own loss dropout is at work.
+    """
+    plain, own = (losses(run, seed, phases) for phases in (None, run.case.phases))
+    return {
+        "plain_step_spread": float(np.std(plain[:, 0])),
+        "clean_step_spread": float(np.std(own[:, 0])),
+        "adversarial_step_spread": float(np.std(own[:, 1])),
+    }
+
+
+def losses(run: Run, seed: int, phases: Phases | None) -> NDArray[np.float64]:
+    """Make steps of one batch at a rate of zero; list both cross-entropies of each, in nats."""
+    run.stack.seed(seed)
+    model = build(run.stack, run.case)
+    step = run.stack.train_step(model, phases=phases, epsilon=run.case.epsilon)
+    images, labels = probe(run.train, run.case.batch_size)
+    results = [step(images, labels, 0.0) for _ in range(STEPS)]
+    return np.array([(row.clean_ce, row.adversarial_ce or 0.0) for row in results])
