@@ -79,10 +79,14 @@ def end_with_parent() -> None:
     The variable is taken away: it is not meant for processes that this one starts.
     """
     parent = os.environ.pop(PARENT, "")
-    if not parent.isdecimal():
-        return
+    if parent.isdecimal():
+        end_with(int(parent))
+
+
+def end_with(parent: int) -> None:
+    """End this process, whatever it executes, by SIGTERM when its parent ends, even if killed."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != int(parent):  # it ended before this was asked for
+    if os.getppid() != parent:  # it ended before this was asked for
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -28,7 +28,6 @@ trap 'trap "" TERM; kill 0; (sleep {GRACE_S:g}; kill -9 0) & wait $nox; exit' TE
 """What a row's shell does at SIGTERM, which it gets when the matrix is gone: it ends its group."""
 
 
-
 class Run(NamedTuple):
     """A row that is running.
 
@@ -123,11 +122,11 @@ def commands(release: Release, files: Files, arguments: Sequence[str]) -> str:
 def _begin(command: str, log: Path) -> subprocess.Popen[bytes]:
     """Start a shell in a process group of its own, which ends with this process, even if killed."""
     with log.open("wb") as output:
-        return subprocess.Popen(  # noqa: PLW1509 - there is no other thread yet
+        return subprocess.Popen(
             ["/bin/sh", "-c", command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=functools.partial(end_with, os.getpid()),
+            preexec_fn=functools.partial(end_with, os.getpid()),  # noqa: PLW1509 - no threads here
         )
