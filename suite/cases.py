@@ -51,7 +51,8 @@ class Case:
         size_px: Side of the square images, in pixels.
         width: Multiplies channels and hidden units; 1 is the published size.
         blocks: Bottleneck blocks of ResNet-50's four stages.
-        weights: "random", "imagenet", "surrogate", or the path of a weights file.
+        weights: "random", "imagenet", "surrogate", "states" (those of `suite.measure.states`, for
+            parity alone), or the path of a weights file.
         pretraining_steps: Steps of the surrogate's pretraining.
         data: "gtsrb" or "synthetic".
 
@@ -104,9 +105,8 @@ class Case:
     def _check_weights(self) -> None:
         """Refuse weights that the architecture cannot take and would silently do without."""
         published = self.width == 1 and self.blocks == resnet50.BLOCKS
-        if self.weights not in ("random", "surrogate") and not (
-            self.architecture in PRETRAINED and published
-        ):
+        own = ("random", "surrogate", *(["states"] if self.question == "parity" else []))
+        if self.weights not in own and not (self.architecture in PRETRAINED and published):
             raise ValueError(
                 f"weights must be 'random' or 'surrogate', except for {' and '.join(PRETRAINED)} "
                 f"at their published size. Received: {self.weights}"
@@ -119,9 +119,13 @@ class Case:
 
     def __str__(self) -> str:
         """Name the case by the fields that distinguish it from the others of its question."""
-        net = self.architecture if self.width == 1 else f"{self.architecture}-w{self.width:g}"
         fix = "" if (self.loss, self.fix) == (PLAIN, "none") else f"-{self.fix}"
-        return NAMES[self.question].format(case=self, net=net, fix=fix)
+        return NAMES[self.question].format(case=self, net=self.net, fix=fix)
+
+    @property
+    def net(self) -> str:
+        """The name of the network: its architecture, and its width where it is not the published."""
+        return self.architecture if self.width == 1 else f"{self.architecture}-w{self.width:g}"
 
     @property
     def phases(self) -> Phases | None:

@@ -24,9 +24,18 @@ STALL = tuple(
 NO_STALL = tuple(Case(name) for name, row in ARCHITECTURES.items() if not row.batch_norm)
 ATTACK = tuple(Case(architecture, question="attack") for architecture in ARCHITECTURES)
 STEP_TIME = tuple(Case(architecture, question="step-time") for architecture in ARCHITECTURES)
+MAPPED = (PLAIN, "intended")  # whatever the phases, without BatchNorm all passes are alike
 PARITY = (
-    *(Case("resnet50", loss=loss, question="parity") for loss in (*PHASES, PLAIN)),
-    Case("lenet5", question="parity"),
+    *(Case(name, loss=loss, question="parity") for name in ARCHITECTURES for loss in MAPPED),
+    *(
+        Case("resnet50", loss=loss, question="parity")
+        for loss in ("literal", *GRID)
+        if loss != "moving-kept"
+    ),  # which is intended
+)
+STATES = tuple(  # the trainings along which the states lie that parity steps from
+    Case(name, fix="bn-momentum-0.5" if row.batch_norm else "none")
+    for name, row in ARCHITECTURES.items()
 )
 RANDOM = tuple(Case(architecture, question="random") for architecture in ARCHITECTURES)
 
@@ -65,6 +74,7 @@ TABLES: Mapping[str, tuple[Case, ...]] = {
     "attack": ATTACK,
     "step-time": STEP_TIME,
     "parity": PARITY,
+    "states": STATES,
     "random": RANDOM,
     "traps": (Case("resnet50", question="traps"),),
     "fixes": FIXED,
@@ -104,9 +114,10 @@ ATTACKED = {**UNTRAINED, "train_images": 64, "test_images": 256}
 TIMED = {**UNTRAINED, "train_images": 22 * 32, "test_images": 64}  # 2 steps warm up, 20 count
 FEW_STEPS = {**UNTRAINED, "train_images": 4 * 32, "test_images": 64}  # of a full-size network
 DRAWN = {**UNTRAINED, "train_images": 64, "test_images": 64}
-TRACED = {  # five steps at the published rate, at which rounding grows the least
+TRACED = {  # three steps from each of four states, at the published rate
     **UNTRAINED,
-    "train_images": 5 * 32,
+    "weights": "states",
+    "train_images": 4 * 3 * 32,
     "test_images": 64,
     "learning_rate": 0.001,
 }
@@ -176,6 +187,7 @@ TIERS: Mapping[str, Tier] = {
             **QUESTIONED,
             "full-size": {"width": 1.0, "blocks": resnet50.BLOCKS, **FEW_STEPS},
             "parity": TRACED,
+            "states": {},
             "random": DRAWN,
         },
     ),

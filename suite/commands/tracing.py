@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from suite.errors import RecordError
-from suite.judge.parity.compare import compare_traces
+from suite.judge.parity.compare import compare_states
 from suite.judge.staleness import Present, differences
 from suite.records import Record
 from suite.report.parity import paragraph, section
@@ -90,12 +90,17 @@ def _found(release: str, path: Path, reference: Record, stale: str, task: Task) 
         apart = _stale(record, task) or stale
         if apart:
             return Found(release, stale=apart)
-        found = compare_traces(record, reference)
+        found = compare_states(record, reference)
     except RecordError as error:
         return Found(release, error=str(error))
-    text = paragraph(found) if task.everything or not found.agrees else ""
-    page = section(found) if task.page else ""
-    return Found(release, found.agrees, bool(found.known), text, page)
+    told = [each for each in found if task.everything or not each.agrees]
+    return Found(
+        release,
+        agrees=all(each.agrees for each in found),
+        known=any(each.known for each in found),
+        text="\n".join(map(paragraph, told)),
+        page="\n\n".join(map(section, found)) if task.page else "",
+    )
 
 
 def _stale(record: Record, task: Task) -> str:

@@ -17,7 +17,9 @@ from suite.data import Dataset, load_gtsrb, load_synthetic
 from suite.errors import RecordError, SuiteError
 from suite.files import file_digest
 from suite.measure.environment import check_environment, describe
+from suite.measure.kept import Kept
 from suite.measure.pipeline import run_case
+from suite.measure.states import states_path
 from suite.records import Record, record_key
 from suite.stacks.loading import load
 from suite.store import find, store
@@ -29,7 +31,13 @@ if TYPE_CHECKING:
     from suite.stacks.protocol import Stack
 
 WEIGHTS = ("random", "imagenet", "surrogate")
+STATES = "states"
 """The names that a case's weights may have; anything else is the path of a file."""
+
+
+SHARING = ("training",)
+"""The questions whose seeds share what is compiled. The others measure what compiling costs, trace
+it, or attack from a random start, which the framework's own seed decides."""
 
 
 class Session(NamedTuple):
@@ -43,6 +51,7 @@ class Session(NamedTuple):
         environment: A record's environment except for what a case adds: versions, digests,
             machine.
         dataset: Loads the data of a name and a size in pixels, each once.
+        kept: What was compiled for the case at hand; None compiles it anew for each seed.
     """
 
     release: str
@@ -51,6 +60,7 @@ class Session(NamedTuple):
     stack: Stack
     environment: Mapping[str, Any]
     dataset: Callable[[str, int], Dataset]
+    kept: Kept | None = None
 
     @property
     def folder(self) -> Path:
@@ -92,7 +102,7 @@ def open_session(
         return load_gtsrb(gtsrb_root, size_px=size_px)
 
     environment = describe(stack, lock, variables=variables)
-    return Session(release, tier, records, stack, environment, dataset)
+    return Session(release, tier, records, stack, environment, dataset, Kept())
 
 
 def measure_once(
@@ -132,18 +142,22 @@ def measure_once(
         made = run_case(
             case, seed=seed, **where, stack=session.stack, dataset=data,
             environment=environment, pedantic=timer() if timer else None,
+            kept=session.kept if case.question in SHARING else None,
         )  # fmt: skip
         store(made, session.records)
         return made
 
 
 def weights_digest(case: Case) -> dict[str, str]:
-    """Compute the digest of the case's weights file, if it starts from one.
+    """Compute the digest of the file of weights or states that the case starts from, if it does.
 
     Raises:
         RecordError: If the file cannot be read.
     """
-    return {} if case.weights in WEIGHTS else {"weights_digest": file_digest(Path(case.weights))}
+    if case.weights in WEIGHTS:
+        return {}
+    file = states_path(case) if case.weights == STATES else Path(case.weights)
+    return {"weights_digest": file_digest(file)}
 
 
 @contextmanager

@@ -68,8 +68,9 @@ def _others(distances: Sequence[Distance], first: Distance) -> str:
 
 
 def _name(found: Comparison) -> str:
-    """Name the case and the seed."""
-    return f"{found.case} (seed {found.seed})"
+    """Name the case, the seed and the state."""
+    state = f", from the state after step {found.state}" if found.state else ""
+    return f"{found.case} (seed {found.seed}{state})"
 
 
 def _verdict(found: Comparison) -> str:

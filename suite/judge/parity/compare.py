@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from suite.errors import RecordError
 from suite.judge.parity.differences import causes, correction_differs, listed
 from suite.judge.parity.distances import Distance, distances
-from suite.judge.parity.implied import Trace, trace_of, updates_per_step
+from suite.judge.parity.implied import STATE, Trace, remembered, trace_of, updates_per_step
 from suite.judge.parity.known import (
     correction,
     excess_factors,
@@ -33,6 +34,8 @@ class Comparison(NamedTuple):
         distances: One for each place that is compared, cause before effect.
         known: Differences that have a reason, each with its cause and how it was verified.
         causes: What the other differences look like, with the value on both sides.
+        state: The step of the stored training that the steps start after; empty for a trace of the
+            first steps alone.
     """
 
     case: str
@@ -42,6 +45,7 @@ class Comparison(NamedTuple):
     distances: Sequence[Distance]
     known: Sequence[str]
     causes: Sequence[str]
+    state: str = ""
 
     @property
     def first(self) -> Distance | None:
@@ -87,8 +91,34 @@ def check_traces(
         )
 
 
+def compare_states(measured: Record, reference: Record) -> list[Comparison]:
+    """Compare the steps that two releases make from each state of one case and seed.
+
+    Raises:
+        RecordError: As `compare_traces`, or where one starts from other states.
+    """
+    mine, theirs = by_state(measured), by_state(reference)
+    if list(mine) != list(theirs):
+        raise RecordError(
+            f"{measured.name} of {measured.release} steps from {listed(list(mine))}, that of "
+            f"{reference.release} from {listed(list(theirs))}. {_again(measured, reference)}"
+        )
+    return [compare_traces(mine[state], theirs[state]) for state in mine]
+
+
+@remembered
+def by_state(record: Record) -> dict[str, Record]:
+    """Split a record into one for each state that its steps start from."""
+    entries: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in record.statistics:
+        entries.setdefault(str(entry.get(STATE, "")), []).append(entry)
+    if len(entries) <= 1:
+        return {state: record for state in entries or [""]}
+    return {state: replace(record, statistics=own) for state, own in entries.items()}
+
+
 def compare_traces(measured: Record, reference: Record) -> Comparison:
-    """Compare the traces of one case and seed of two releases.
+    """Compare the traces of one case, seed and state of two releases.
 
     Raises:
         RecordError: If they are not of the same case, seed and data, have other layers, or one of
@@ -123,6 +153,7 @@ def _compared(measured: Record, reference: Record) -> Comparison:
         seed=measured.seed,
         release=measured.release,
         reference=reference.release,
+        state=str(measured.statistics[0].get(STATE, "")),
         distances=list(
             distances(
                 without_correction(mine, factors), theirs,

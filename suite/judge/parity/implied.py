@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 U = TypeVar("U")
+STATE = "state"  # the name in an entry of the state that its steps start from
 LAGS = 3  # the fit separates the shares of the last three gradients in an update
 NO_MOMENTUM = 1e-3  # of the newest gradient's share; a smaller one of the second means no momentum
 NO_DECAY = 5e-5  # of the learning rate; without decay the fit finds less than 2e-5

@@ -1,4 +1,4 @@
-"""What do a case's first steps compute, array by array, from the same weights in every release?"""
+"""What does a step compute, array by array, from the same state in every release?"""
 
 from __future__ import annotations
 
@@ -6,27 +6,31 @@ import base64
 import hashlib
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from suite.measure.evaluation import cross_entropy
 from suite.measure.run import Measured, Run
+from suite.measure.states import State, assign, load_states, states_path
 from suite.measure.statistics import batch_moments
 from suite.measure.training import Batch, batches, learning_rate
-from suite.measure.weights import build
+from suite.measure.weights import PLAIN_RATE, build
 from suite.networks.batch_norm import batch_norms, is_batch_norm, moving_moments, state_kept
+from suite.networks.copying import copied
 from suite.networks.phases import TRAINING, Phases
-from suite.networks.types import Images, Labels, Model
-from suite.stacks.protocol import Network, Stack, StepResult
+from suite.networks.types import Images, Keras, Labels, Model
+from suite.stacks.protocol import Network, Stack, StepResult, TrainStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
 PROJECTIONS = 4  # of each array; two different arrays have no chance to agree in all of them
+STEPS = 3  # from each state; the third tells Nesterov's momentum from the plain one
+ADAM_RATE = PLAIN_RATE  # of the pretraining of networks without BatchNorm
 DIGITS = 9  # significant digits that are kept, one more than float32 has
 MOVING = ("moving_mean", "moving_variance")  # the weights that are statistics
 
@@ -47,18 +51,62 @@ DRAWS: Mapping[str, Callable[..., np.ndarray]] = MappingProxyType(
 
 
 def parity(run: Run) -> Measured:
-    """Trace the case's first steps, from weights that are the same in every release."""
+    """Trace the case's steps from states that are the same in every release.
+
+    Before the first step the weights are drawn; the other states are those of a stored training,
+    if the case starts from them. Each is followed by `STEPS` steps, the first of which tells all
+    but the momentum.
+    """
     case, stack = run.case, run.stack
     stack.seed(run.seed)
-    model = build(stack, case)
-    plant(model, seed=run.seed)
+    model = without_dropout(stack.keras, build(stack, case))
+    states = load_states(states_path(case)) if case.weights == "states" else {}
     source = batches(run.train, batch_size=case.batch_size, epochs=case.epochs, seed=run.seed)
-    traced = trace_steps(
-        stack, model, source,
-        phases=case.phases, epsilon=case.epsilon, base_rate=case.learning_rate,
-    )  # fmt: skip
+    if not states:
+        plant(model, seed=run.seed)
+        traced = trace_steps(
+            stack, model, source,
+            phases=case.phases, epsilon=case.epsilon, base_rate=case.learning_rate,
+        )  # fmt: skip
+    else:
+        traced = list(_step_map(run, model, states, list(source)))
     parameters = float(model.count_params())
     return Measured({**traced_metrics(traced), "parameters": parameters}, {}, traced, {})
+
+
+def _step_map(
+    run: Run, model: Model, states: Mapping[int, State], source: Sequence[Batch]
+) -> Iterator[Entry]:
+    """Trace some steps from each state, and under the plain loss some of the pretraining's Adam.
+
+    Yields:
+        The entries, each with the name of its state.
+    """
+    case, stack, layers = run.case, run.stack, layers_by_key(model)
+    plant(model, seed=run.seed)
+    starts = {"0": weights_by_key(model), **{f"{step}": state for step, state in states.items()}}
+    ways = [("sgd", case.learning_rate), *([("adam", ADAM_RATE)] if case.phases is None else [])]
+    for optimizer, rate in ways:
+        tracer = tracer_of(stack, model, phases=case.phases, epsilon=case.epsilon, by=optimizer)
+        for index, (name, state) in enumerate(starts.items()):
+            assign(layers, state, name=weight_name)
+            tracer.step.forget()
+            following = source[index * STEPS : (index + 1) * STEPS]
+            own = [batch._replace(step=step) for step, batch in enumerate(following)]
+            label = name if optimizer == "sgd" else f"{name}, Adam"
+            for entry in traced_steps(tracer, own, base_rate=rate):
+                yield {"state": label, **entry}
+
+
+def without_dropout(keras: Keras, model: Model) -> Model:
+    """Copy `model` with dropout that drops nothing: each framework draws its own masks."""
+
+    def idle(layer: Model) -> Model | None:
+        dropout = isinstance(layer, keras.layers.Dropout)
+        return keras.layers.Dropout(0.0, name=layer.name) if dropout else None
+
+    has_dropout = any(isinstance(layer, keras.layers.Dropout) for layer in model.layers)
+    return copied(keras, model, replace=idle) if has_dropout else model
 
 
 def plant(model: Model, *, seed: int) -> None:
@@ -102,6 +150,47 @@ def weight_name(weight: Any) -> str:
     return str(weight.name).rsplit("/", maxsplit=1)[-1].split(":")[0]
 
 
+class Tracer(NamedTuple):
+    """A model with all that traces a step of it, compiled once.
+
+    Attributes:
+        stack: The framework under measurement.
+        network: The passes of the model.
+        asked: The same, for nothing but the statistics of a batch.
+        step: Its update.
+        gradients: The gradients of that update's loss.
+        phases: The phase of each pass of the adversarial loss; None takes the plain loss.
+        epsilon: FGSM step in the max norm; pixels are in [0, 1].
+        constants: Those of the BatchNorm layers.
+    """
+
+    stack: Stack
+    network: Network
+    asked: Network
+    step: TrainStep
+    gradients: Callable[[Images, Labels], list[np.ndarray]]
+    phases: Phases | None
+    epsilon: float
+    constants: Sequence[Entry]
+
+
+def tracer_of(
+    stack: Stack, model: Model, *, phases: Phases | None, epsilon: float, by: str = "sgd"
+) -> Tracer:
+    """Compile all that traces a step of `model` by an optimizer of the stack."""
+    options = {} if by == "sgd" else {"optimizer": by}
+    return Tracer(
+        stack=stack,
+        network=stack.network(model),
+        asked=stack.network(model),
+        step=stack.train_step(model, phases=phases, epsilon=epsilon, **options),
+        gradients=stack.gradients(model, phases=phases, epsilon=epsilon),
+        phases=phases,
+        epsilon=epsilon,
+        constants=list(constants(stack, model)),
+    )
+
+
 def trace_steps(
     stack: Stack,
     model: Model,
@@ -121,22 +210,28 @@ def trace_steps(
         epsilon: FGSM step in the max norm; pixels are in [0, 1].
         base_rate: Learning rate before its published schedule.
     """
-    network, asked = stack.network(model), stack.network(model)
-    step = stack.train_step(model, phases=phases, epsilon=epsilon)
-    gradients = stack.gradients(model, phases=phases, epsilon=epsilon)
-    found = [{"step": 0, **entry} for entry in initial(stack, model)]
+    tracer = tracer_of(stack, model, phases=phases, epsilon=epsilon)
+    return list(traced_steps(tracer, source, base_rate=base_rate))
+
+
+def traced_steps(tracer: Tracer, source: Iterable[Batch], *, base_rate: float) -> Iterator[Entry]:
+    """Make steps from the present weights; yield what each computes, causes before effects."""
+    model = tracer.network.model
+    yield from ({"step": 0, **entry} for entry in [*tracer.constants, *initial(model)])
     for batch in source:
         rate = learning_rate(base_rate, step=batch.step, epoch=batch.epoch)
         images, labels = batch.images, batch.labels
-        entries = [batch_entry(images, labels, rate), *moments(stack, asked, images)]
-        entries += passes(network, images, labels, phases=phases, epsilon=epsilon)
-        slopes = gradient_entries(model, gradients(images, labels))
+        entries = [
+            batch_entry(images, labels, rate),
+            *moments(tracer.stack, tracer.asked, images),
+            *passes(tracer.network, images, labels, phases=tracer.phases, epsilon=tracer.epsilon),
+        ]
+        slopes = gradient_entries(model, tracer.gradients(images, labels))
         before = weights_by_key(model)
-        result = step(images, labels, rate)
+        result = tracer.step(images, labels, rate)
         moved, updated = changes(before, weights_by_key(model))
         entries += [*moved, *result_entries(result), *slopes, *updated]
-        found += [{"step": batch.step, **entry} for entry in entries]
-    return found
+        yield from ({"step": batch.step, **entry} for entry in entries)
 
 
 def traced_metrics(traced: Iterable[Entry]) -> dict[str, float]:
@@ -153,8 +248,8 @@ def traced_metrics(traced: Iterable[Entry]) -> dict[str, float]:
     }
 
 
-def initial(stack: Stack, model: Model) -> Iterator[Entry]:
-    """Yield the constants of every BatchNorm layer and every weight before the first step."""
+def constants(stack: Stack, model: Model) -> Iterator[Entry]:
+    """Yield the constants of every BatchNorm layer, as set and as observed."""
     observed: dict[tuple[float, float], dict[str, float]] = {}
     for key, layer in layers_by_key(model).items():
         if is_batch_norm(layer):
@@ -171,6 +266,10 @@ def initial(stack: Stack, model: Model) -> Iterator[Entry]:
                 "positions": int(np.prod([int(side) for side in shape[1:-1]])),
                 **observed[constants],
             }
+
+
+def initial(model: Model) -> Iterator[Entry]:
+    """Yield every weight and statistic before the first step."""
     for (key, name), array in weights_by_key(model).items():
         yield summarised("initial weight", key, array, weight=name)
 
