@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from suite.judge.gate.draws import draw_findings
 from suite.judge.gate.finding import NO_WORSE, UNDECIDED, WORSE, Answer, Finding
+from suite.judge.gate.limits import limit_findings
 from suite.judge.gate.outcome import MARGINS, outcome_findings
+from suite.judge.gate.paired import BASELINE, CANDIDATE, MEND
 from suite.judge.gate.sequential import Plan, holm
 from suite.records import Record
 
@@ -39,10 +42,15 @@ def decide(
         margins: How much worse still counts as no worse, by unit or name of a metric.
     """
     share = replace(plan, level=plan.level * (1 - RANDOM_SHARE))
-    findings, missing = outcome_findings(before, after, plan=share, margins=margins)
+    outcome, missing = outcome_findings(before, after, plan=share, margins=margins)
+    findings = [
+        *corrected(draw_findings(before, after), plan.level * RANDOM_SHARE),
+        *limit_findings(before, after),
+        *outcome,
+    ]
     lacking = [
-        *_absent("the baseline", before, expected_before),
-        *_absent("the candidate", after, expected),
+        *_absent(BASELINE, before, expected_before),
+        *_absent(CANDIDATE, after, expected),
     ]
     return Answer(baseline, candidate, findings, [*dict.fromkeys([*lacking, *missing])])
 
@@ -58,12 +66,10 @@ def _absent(
     for case, seeds in expected:
         lost = sorted(set(seeds) - there.get(case, set()))
         if case not in there:
-            found.append(
-                f"{case}: {side} has no record of it. Measure the case anew on both sides."
-            )
+            found.append(f"{case}: {side} has no record of it. {MEND}")
         elif lost:
             named = ", ".join(map(str, lost))
-            found.append(f"{case}: {side} has no record of seed {named}. Measure them.")
+            found.append(f"{case}: {side} has no record of seed {named}. {MEND}")
     return found
 
 

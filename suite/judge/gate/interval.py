@@ -13,7 +13,7 @@ from scipy.optimize import brentq
 from scipy.special import chdtri
 
 from suite.judge.gate.finding import NO_WORSE, OUTCOME, UNDECIDED, WORSE, Finding
-from suite.judge.gate.paired import Difference, Pairs, difference
+from suite.judge.gate.paired import Difference, Pairs, difference, rank_p, tailed
 from suite.judge.gate.sequential import FEWEST, Plan, p_value, quantile
 from suite.judge.metrics import MORE, metric_row
 
@@ -37,6 +37,7 @@ class Claim(NamedTuple):
         admitted: True where the plan can show "no worse" of it; else it is a diagnostic.
         found: The difference, turned so that a larger one is better; None of too few seeds.
         p: Its p-value over all looks; 1 of too few seeds.
+        tail: True where the numbers have a tail, so that the ranks must agree with the means.
     """
 
     pairs: Pairs
@@ -45,6 +46,7 @@ class Claim(NamedTuple):
     admitted: bool
     found: Difference | None
     p: float
+    tail: bool = False
 
     @property
     def name(self) -> tuple[str, str]:
@@ -80,11 +82,14 @@ def claim_of(pairs: Pairs, *, margin: float | None, primary: bool, plan: Plan) -
     """
     if min(pairs.seeds) < max(FEWEST, plan.first):
         return Claim(pairs, margin, primary, admitted=True, found=None, p=1.0)
-    apart = difference(*pairs.arrays())
+    before, after, shared = pairs.arrays()
+    apart = difference(before, after, shared)
     estimate = _sign(pairs.metric) * float(apart.estimate)
     found = Difference(estimate, float(apart.error), float(apart.freedom))
     fit = margin is None or admitted(list(pairs.before.values()), margin=margin, plan=plan)
-    return Claim(pairs, margin, primary, fit, found, plan.repeated(p_value(*found)))
+    tail, p = bool(tailed(before, after)), p_value(*found)
+    p = max(p, float(rank_p(before, after))) if tail else p
+    return Claim(pairs, margin, primary, fit, found, plan.repeated(p), tail)
 
 
 def _sign(metric: str) -> float:
@@ -203,6 +208,7 @@ def _words(
     side = "lower" if estimate < 0 else "higher"
     ends = f"{_number(finding.low or 0.0)} to {_number(finding.high or 0.0)}{unit}"
     seeds = f"{finding.seeds[0]} and {finding.seeds[1]} seeds"
+    seeds += ", with a tail" if claim.tail else ""
     text = f"{finding.metric} is {_number(abs(estimate))}{unit} {side} ({ends}; {seeds})"
     if finding.decision == WORSE:
         return f"{text}; p = {surprise.p:.2g} over all looks and metrics"

@@ -8,7 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import mannwhitneyu
 
+from suite.judge.metrics import metric_row
 from suite.records import Record, encoded, json_digest
 
 QUESTIONS = ("training", "fixes", "attack", "step-time")
@@ -16,6 +18,8 @@ QUESTIONS = ("training", "fixes", "attack", "step-time")
 
 BASELINE, CANDIDATE = SIDES = ("the baseline", "the candidate")
 MEND = "Measure the case anew on both sides."
+FAR, FAR_OF_FEW = 4.0, 20.0  # deviations of a tail: 8 of five seeds a side, 5 of twenty
+MEDIAN = 1.4826  # from the median of absolute distances to a normal deviation
 FEWEST_PAIRS = 5  # of fewer, a correlation is no more than a guess
 
 
@@ -112,6 +116,35 @@ def _together(before: np.ndarray, after: np.ndarray) -> Any:
     own = [side - np.mean(side, axis=-1, keepdims=True) for side in (before, after)]
     size = np.sqrt(np.sum(own[0] ** 2, axis=-1) * np.sum(own[1] ** 2, axis=-1))
     return np.where(size > 0, np.sum(own[0] * own[1], axis=-1) / np.where(size > 0, size, 1), 0.0)
+
+
+def tailed(before: np.ndarray, after: np.ndarray) -> Any:
+    """True where a number lies so far from the others of its side that their law has a tail.
+
+    AlexNet under its plain loss ends at 0.77 of accuracy, and in one seed of seven at 0.53. The
+    mean of few such numbers follows no Student's t. Distances are those from the median of the
+    side, in deviations as their median tells them, which up to half of the seeds cannot stretch.
+    Of normal numbers of like deviation 2 % are taken for such with five seeds a side, 1 % with
+    more.
+
+    Args:
+        before: The baseline's, ``(..., seeds)``.
+        after: The candidate's, ``(..., seeds)``, in the same leading axes.
+    """
+    apart = [np.abs(side - np.median(side, axis=-1, keepdims=True)) for side in (before, after)]
+    sizes = np.concatenate(apart, axis=-1)
+    limit = FAR + FAR_OF_FEW / (sizes.shape[-1] / 2)
+    return np.max(sizes, axis=-1) > limit * MEDIAN * np.median(sizes, axis=-1)
+
+
+def rank_p(before: np.ndarray, after: np.ndarray) -> Any:
+    """Compute the two-sided p-value of the ranks (Mann and Whitney, 1947), whatever the law.
+
+    Args:
+        before: The baseline's, ``(..., seeds)``.
+        after: The candidate's, ``(..., seeds)``, in the same leading axes.
+    """
+    return mannwhitneyu(before, after, axis=-1, alternative="two-sided").pvalue
 
 
 def pairs(before: Iterable[Record], after: Iterable[Record]) -> tuple[list[Pairs], list[str]]:
@@ -214,18 +247,28 @@ def _copied(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
 def _metrics(
     case: str, before: Sequence[Record], after: Sequence[Record]
 ) -> tuple[list[Pairs], list[str]]:
-    """Pair the metrics of a case; name those that one of its records lacks."""
+    """Pair the metrics of a case; name those that one of its records lacks.
+
+    A diagnostic that one side never has, as on a stack that cannot observe it, is left out.
+    """
     names = sorted({name for run in (*before, *after) for name in run.metrics})
-    lacking = [
-        f"{case}: {side} has no {name} for seed {run.seed}, expected a number. {MEND}"
-        for side, runs in zip(SIDES, (before, after))
-        for run in runs
-        for name in names
-        if name not in run.metrics
-    ]
-    if not names:
-        lacking = [f"{case}: its records hold no metric. {MEND}"]
-    return [_pair(case, name, before, after) for name in names], lacking
+    lacking = [] if names else [f"{case}: its records hold no metric. {MEND}"]
+    found = []
+    for name in names:
+        without = {
+            side: [run.seed for run in runs if name not in run.metrics]
+            for side, runs in zip(SIDES, (before, after))
+        }
+        never = len(before) == len(without[BASELINE]) or len(after) == len(without[CANDIDATE])
+        if not never:
+            found.append(_pair(case, name, before, after))
+        if metric_row(name).primary or not never:
+            lacking += [
+                f"{case}: {side} has no {name} for seed {', '.join(map(str, seeds))}. {MEND}"
+                for side, seeds in without.items()
+                if seeds
+            ]
+    return found, lacking
 
 
 def _pair(case: str, metric: str, before: Sequence[Record], after: Sequence[Record]) -> Pairs:

@@ -1,0 +1,60 @@
+"""Limits: the numbers of each case that are the same in any release, held against their bands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from suite.judge.bands import bands_of
+from suite.judge.gate.finding import NO_WORSE, OUTCOME, WORSE, Finding
+from suite.judge.gate.paired import QUESTIONS
+from suite.judge.metrics import metric_row
+from suite.judge.verdicts import shown
+from suite.records import Record
+
+METRIC = "limits of any release"
+UNITS = ("1", "pixel")
+"""Of the metrics that a seed changes little or not at all: phases, parameters, updates, attack."""
+
+
+def limit_findings(before: Iterable[Record], after: Iterable[Record]) -> list[Finding]:
+    """Judge what must hold in any release, such as the phases of a step, by the table of bands.
+
+    One number outside its band is worse, of whatever seed, unless the baseline has such a one too:
+    then nothing has become worse, and a diagnostic says so.
+
+    Args:
+        before: Records of the baseline.
+        after: Records of the candidate.
+    """
+    known = {(record.case, metric) for record in before for metric in outside(record)}
+    cases: dict[str, list[Record]] = {}
+    for record in after:
+        if record.question in QUESTIONS:
+            cases.setdefault(record.case, []).append(record)
+    return [_finding(case, cases[case], known) for case in sorted(cases)]
+
+
+def outside(record: Record) -> dict[str, str]:
+    """Say of each number that lies outside its band what it is and was expected to be."""
+    return {
+        metric: f"{metric} is {shown(record.metrics[metric], band)}, expected {band}"
+        for metric, band in bands_of(record).items()
+        if metric in record.metrics
+        and metric_row(metric).unit in UNITS
+        and record.metrics[metric] not in band
+    }
+
+
+def _finding(case: str, runs: Sequence[Record], known: set[tuple[str, str]]) -> Finding:
+    """Judge the records of one case."""
+    found = [
+        (text, (case, metric) in known) for run in runs for metric, text in outside(run).items()
+    ]
+    new = [*dict.fromkeys(text for text, old in found if not old)]
+    old = [*dict.fromkeys(text for text, old in found if old)]
+    finding = Finding(
+        OUTCOME, case, METRIC, NO_WORSE, "all within their limits", seeds=(0, len(runs))
+    )
+    if new:
+        return finding._replace(decision=WORSE, words="; ".join(new))
+    return finding._replace(words=f"as before: {'; '.join(old)}") if old else finding
