@@ -8,6 +8,7 @@ from typing import Any
 
 from suite.cases import Case, require
 from suite.data import Dataset
+from suite.measure.kept import Kept
 from suite.measure.questions import QUESTIONS
 from suite.measure.run import Pedantic, Run, subsets
 from suite.measure.training import clock_s
@@ -27,6 +28,7 @@ def run_case(
     dataset: Dataset,
     environment: Mapping[str, Any],
     pedantic: Pedantic | None = None,
+    kept: Kept | None = None,
 ) -> Record:
     """Ask a case's question with a seed and make a record of the answer.
 
@@ -39,6 +41,7 @@ def run_case(
         dataset: The data that ``case.data`` names.
         environment: Versions, digests and machine; they and the case make the record's key.
         pedantic: pytest-benchmark's timer, for a step-time case.
+        kept: What other seeds of the case compiled, and this one may use; the record is the same.
 
     Raises:
         SuiteError: If the case's weights cannot be loaded.
@@ -46,7 +49,7 @@ def run_case(
     """
     require("tier", tier, TIERS)
     started_at, start_s = datetime.now(timezone.utc).isoformat(), clock_s()
-    run = Run(case, seed, stack, *subsets(case, dataset, seed=seed), environment, pedantic)
+    run = Run(case, seed, stack, *subsets(case, dataset, seed=seed), environment, pedantic, kept)
     measured = QUESTIONS[case.question](run)
     made = surrogate_digest(case, seed=seed, environment=environment)
     return Record(

@@ -11,6 +11,7 @@ from suite.cases import Case
 from suite.data import Dataset, Split, stratified_subset, without_leaked
 from suite.data.split import pixels
 from suite.errors import FixError
+from suite.measure.kept import Kept
 from suite.measure.statistics import recompute_statistics
 from suite.measure.weights import initial_model
 from suite.networks.architectures import PRETRAINED_INPUTS
@@ -40,6 +41,7 @@ class Run(NamedTuple):
         test: The images to evaluate on.
         environment: Versions, digests and machine.
         pedantic: pytest-benchmark's timer; None unless the question is the time of a step.
+        kept: What other seeds of the case compiled; None where each compiles its own.
     """
 
     case: Case
@@ -49,6 +51,7 @@ class Run(NamedTuple):
     test: Split
     environment: Mapping[str, Any]
     pedantic: Pedantic | None = None
+    kept: Kept | None = None
 
 
 class Measured(NamedTuple):
@@ -75,7 +78,9 @@ def fixed_training(run: Run) -> Fixed:
     Raises:
         FixError: If this release cannot take the fix, or its attack would change no pixel.
     """
-    model = initial_model(run.stack, run.case, seed=run.seed, environment=run.environment)
+    model = initial_model(
+        run.stack, run.case, seed=run.seed, environment=run.environment, kept=run.kept
+    )
     fixed = apply(
         run.case.fix,
         run.stack.keras,

@@ -149,9 +149,14 @@ def compare_moments(name: str, moving: Moments, batch: Moments, epsilon: float) 
     return LayerStatistics(name, float(np.sqrt(np.mean(shift**2))), float(np.mean(ratio)))
 
 
-def layer_statistics(stack: Stack, model: Model, images: Images) -> list[LayerStatistics]:
-    """Measure how far the moving statistics of each layer are from those of `images`."""
-    moving, batch = moving_moments(model), batch_moments(stack, model, images)
+def layer_statistics(
+    stack: Stack, model: Model, images: Images, *, network: Network | None = None
+) -> list[LayerStatistics]:
+    """Measure how far the moving statistics of each layer are from those of `images`.
+
+    A `network` is used as by `batch_moments`.
+    """
+    moving, batch = moving_moments(model), batch_moments(stack, model, images, network=network)
     return [
         compare_moments(name, moving[name], batch[name], float(layer.epsilon))
         for name, layer in keyed(model).items()
@@ -159,15 +164,22 @@ def layer_statistics(stack: Stack, model: Model, images: Images) -> list[LayerSt
 
 
 def updates_per_step(
-    stack: Stack, model: Model, step: TrainStep, images: Images, labels: Labels
+    stack: Stack,
+    model: Model,
+    step: TrainStep,
+    images: Images,
+    labels: Labels,
+    *,
+    network: Network | None = None,
 ) -> dict[str, float]:
     """Count how often one step updates BatchNorm's statistics: the median over the layers.
 
     An update goes 1 - momentum of the way to the batch's mean, so the way gone tells the number of
     updates: 0 where none runs, 2 where the graph of TensorFlow 1 runs them twice from the same
-    statistics. The model is left as it was; without BatchNorm the result is empty.
+    statistics. The model is left as it was; without BatchNorm the result is empty. A `network` is
+    used as by `batch_moments`.
     """
-    before, batch = moving_moments(model), batch_moments(stack, model, images)
+    before, batch = moving_moments(model), batch_moments(stack, model, images, network=network)
     with state_kept(model):
         step(images, labels, 0.0)
         after = moving_moments(model)

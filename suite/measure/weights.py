@@ -7,7 +7,7 @@ import io
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pooch
@@ -20,6 +20,7 @@ from suite.data.download import resume
 from suite.data.split import pixels
 from suite.errors import WeightsError
 from suite.files import file_digest, write_atomically
+from suite.measure.kept import Kept
 from suite.measure.training import batches, train
 from suite.networks.architectures import ARCHITECTURES, PRETRAINED_INPUTS
 from suite.networks.batch_norm import batch_norms
@@ -27,7 +28,7 @@ from suite.networks.head import HEAD_LAYERS
 from suite.networks.preprocessing import imagenet_inputs
 from suite.networks.types import Images, Model
 from suite.records import record_key
-from suite.stacks.protocol import Stack
+from suite.stacks.protocol import Stack, TrainStep
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -45,7 +46,35 @@ Weights: TypeAlias = "list[np.ndarray]"
 """Weights and statistics of the layers below the head, in order."""
 
 
-def initial_model(stack: Stack, case: Case, *, seed: int, environment: Mapping[str, Any]) -> Model:
+class Pretraining(NamedTuple):
+    """A network that is pretrained in place of ImageNet's, and everything of it that is compiled.
+
+    Attributes:
+        model: The case's network, whose base is wanted.
+        whole: The same with its inputs preprocessed, which is trained.
+        rate: Learning rate.
+        step: The update.
+    """
+
+    model: Model
+    whole: Model
+    rate: float
+    step: TrainStep
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The one model that has all variables."""
+        return (self.whole,)
+
+
+def initial_model(
+    stack: Stack,
+    case: Case,
+    *,
+    seed: int,
+    environment: Mapping[str, Any],
+    kept: Kept | None = None,
+) -> Model:
     """Build the model of `case` with the weights that it starts from.
 
     Args:
@@ -53,15 +82,17 @@ def initial_model(stack: Stack, case: Case, *, seed: int, environment: Mapping[s
         case: Its ``weights`` say where they come from.
         seed: Seed of random weights, and of the surrogate's pretraining.
         environment: Versions and digests; part of the surrogate's key.
+        kept: What the pretraining of another seed compiled.
 
     Raises:
         WeightsError: If the weights cannot be loaded, or do not fit.
     """
+    kept = kept or Kept()
     if case.weights != "surrogate":
-        stack.seed(seed)
+        kept.seed(seed, case, stack)
         return published_model(stack, case)
-    pretrained = surrogate(stack, case, seed=seed, environment=environment)
-    stack.seed(seed)
+    pretrained = surrogate(stack, case, seed=seed, environment=environment, kept=kept)
+    kept.seed(seed, case, stack)
     model = build(stack, case)
     set_base_weights(model, pretrained)
     return model
@@ -143,7 +174,14 @@ def set_base_weights(model: Model, weights: Weights) -> None:
             layer.set_weights(list(itertools.islice(remaining, len(layer.get_weights()))))
 
 
-def surrogate(stack: Stack, case: Case, *, seed: int, environment: Mapping[str, Any]) -> Weights:
+def surrogate(
+    stack: Stack,
+    case: Case,
+    *,
+    seed: int,
+    environment: Mapping[str, Any],
+    kept: Kept | None = None,
+) -> Weights:
     """Load base weights pretrained on synthetic signs in place of ImageNet's; make them if missing.
 
     A network with BatchNorm is pretrained on ImageNet-style inputs (0 to 255, BGR, mean
@@ -168,7 +206,8 @@ def surrogate(stack: Stack, case: Case, *, seed: int, environment: Mapping[str, 
             path = stored_weights(folder, name)
             if path is None:
                 signs = load_synthetic(size_px=case.size_px, seed=SYNTHETIC_SEED)
-                path = save_weights(folder, name, pretrain(stack, case, signs.train, seed=seed))
+                made = pretrain(stack, case, signs.train, seed=seed, kept=kept)
+                path = save_weights(folder, name, made)
     return load_weights(path)
 
 
@@ -196,28 +235,40 @@ def surrogate_digest(case: Case, *, seed: int, environment: Mapping[str, Any]) -
     return {"surrogate_digest": _digest_of(path)} if path else {}
 
 
-def pretrain(stack: Stack, case: Case, signs: Split, *, seed: int) -> Weights:
+def pretrain(
+    stack: Stack, case: Case, signs: Split, *, seed: int, kept: Kept | None = None
+) -> Weights:
     """Pretrain the case's network on synthetic `signs`; return its base weights."""
-    stack.seed(seed)
+    kept = kept or Kept()
+    kept.seed(seed, case, stack)
+    begun = begun_pretraining(stack, case, signs, kept)
+    steps = case.pretraining_steps
+    endless = batches(signs, batch_size=case.batch_size, epochs=steps, seed=seed)
+    source = itertools.islice(endless, steps)
+    title = f"pretraining {case.architecture}"
+    for _ in train(begun.step, source, steps=steps, base_rate=begun.rate, title=title):
+        pass
+    return base_weights(begun.model)
+
+
+def begun_pretraining(stack: Stack, case: Case, signs: Split, kept: Kept) -> Pretraining:
+    """Build the network that is pretrained, and compile its update, if no seed before did."""
     model = build(stack, case)
     model.trainable = True
     for layer in batch_norms(model):
         layer.momentum = SURROGATE_MOMENTUM
     stride = max(1, len(signs.labels) // STANDARDISING_IMAGES)
     if any(batch_norms(model)):
-        network = imagenet_inputs(stack.keras, model, PRETRAINED_INPUTS)
-        rate = SURROGATE_RATE
+        whole, rate = imagenet_inputs(stack.keras, model, PRETRAINED_INPUTS), SURROGATE_RATE
     else:
-        network = standardised(stack, model, pixels(signs.images[::stride]))
+        whole = standardised(stack, model, pixels(signs.images[::stride]))
         rate = PLAIN_RATE
-    step = stack.train_step(network, phases=None, epsilon=0.0, optimizer="adam")
-    steps = case.pretraining_steps
-    endless = batches(signs, batch_size=case.batch_size, epochs=steps, seed=seed)
-    source = itertools.islice(endless, steps)
-    title = f"pretraining {case.architecture}"
-    for _ in train(step, source, steps=steps, base_rate=rate, title=title):
-        pass
-    return base_weights(model)
+
+    def compiled() -> Pretraining:
+        step = stack.train_step(whole, phases=None, epsilon=0.0, optimizer="adam")
+        return Pretraining(model, whole, rate, step)
+
+    return kept.renewed("pretraining", case, stack, [whole], compiled)
 
 
 def standardised(stack: Stack, model: Model, images: Images) -> Model:

@@ -82,8 +82,7 @@ def run_small(stack: Stack, case: Case, *, seed: int = 0, **more: Any) -> Record
 def shallow() -> Iterator[None]:
     """Put a network with two BatchNorm layers in the place of ResNet-50, which takes long."""
 
-    def seeded(stack: Stack, case: Case, *, seed: int, environment: Any) -> Any:
-        del environment
+    def seeded(stack: Stack, case: Case, *, seed: int, **_: Any) -> Any:
         stack.seed(seed)
         return build(stack, case)
 

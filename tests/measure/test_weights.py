@@ -218,7 +218,9 @@ def test_a_surrogate_is_pretrained_once_and_gives_the_base_alone(
         loaded.append((size_px, seed))
         return noise
 
-    def pretrain(stack: Stack, case: Case, images: Split, *, seed: int) -> weights.Weights:
+    def pretrain(
+        stack: Stack, case: Case, images: Split, *, seed: int, **_: Any
+    ) -> weights.Weights:
         pretrained.append(case)
         return real(stack, case, images, seed=seed)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from suite.data import Split, label_entropy
 from suite.measure.evaluation import evaluate
+from suite.measure.kept import Kept
 from suite.measure.phases_seen import observable, observed_phases
 from suite.measure.run import Measured, Run, fixed_training, probe
 from suite.measure.statistics import (
@@ -21,10 +22,34 @@ from suite.measure.training import TimedStep, batches, step_timing, train
 from suite.networks.batch_norm import moving_moments, state_kept
 from suite.networks.fixes import Fixed
 from suite.networks.phases import INFERENCE, TRAINING
+from suite.networks.types import Model
 from suite.stacks.protocol import Network, TrainStep
 
 TAIL = 4  # means at the end of training are taken over the last 1/4 of the steps
 PROBE_IMAGES = 256  # the moving statistics are compared with those of so many images
+
+
+class Built(NamedTuple):
+    """A model with its fix, and everything of it that is compiled.
+
+    Attributes:
+        fixed: The model and how it is trained.
+        network: The passes of the model.
+        branch: The passes of the perturbed images' own model; None where that is the model.
+        moments: Passes of the model for the statistics of batches alone.
+        step: The update.
+    """
+
+    fixed: Fixed
+    network: Network
+    branch: Network | None
+    moments: Network
+    step: TrainStep
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The models that are trained: one, or two that share weights."""
+        return models_of(self.fixed)
 
 
 class Trained(NamedTuple):
@@ -50,15 +75,13 @@ def train_and_evaluate(run: Run) -> Measured:
 
 def trained(run: Run) -> Trained:
     """Train and evaluate the case's model; return it with its metrics and curves."""
-    fixed = fixed_training(run)
-    model, network = fixed.model, run.stack.network(fixed.model)
-    step = run.stack.train_step(
-        model, phases=fixed.phases, epsilon=run.case.epsilon, branch=fixed.branch
-    )
+    built = built_training(run)
+    fixed, model, network, step = built.fixed, built.fixed.model, built.network, built.step
     before = moving_moments(model)
-    first = first_step(run, fixed, network, step)
+    first = first_step(run, built)
     done, epochs = train_epochs(run, fixed, network, step)
-    layers = layer_statistics(run.stack, model, probe(run.train, PROBE_IMAGES)[0])
+    images, _ = probe(run.train, PROBE_IMAGES)
+    layers = layer_statistics(run.stack, model, images, network=built.moments)
     curves = {**step_curves(done), **epoch_curves(epochs)}
     metrics = {
         **{name: values[-1] for name, values in epoch_curves(epochs).items()},
@@ -73,11 +96,40 @@ def trained(run: Run) -> Trained:
     return Trained(fixed, network, step, measured)
 
 
-def first_step(run: Run, fixed: Fixed, network: Network, step: TrainStep) -> dict[str, float]:
+def built_training(run: Run) -> Built:
+    """Make the case's model with the seed's weights, and compile it, if no seed before did."""
+    fixed = fixed_training(run)
+
+    def compiled() -> Built:
+        return compiled_training(run, fixed)
+
+    kept = run.kept or Kept()
+    return kept.renewed("training", run.case, run.stack, models_of(fixed), compiled)
+
+
+def compiled_training(run: Run, fixed: Fixed) -> Built:
+    """Make the passes and the update of the case's model."""
+    stack, model, branch = run.stack, fixed.model, fixed.branch
+    return Built(
+        fixed,
+        stack.network(model),
+        None if branch is model else stack.network(branch),
+        stack.network(model),
+        stack.train_step(model, phases=fixed.phases, epsilon=run.case.epsilon, branch=branch),
+    )
+
+
+def models_of(fixed: Fixed) -> tuple[Model, ...]:
+    """List the models that are trained: one, or two that share weights."""
+    return (fixed.model,) if fixed.branch is fixed.model else (fixed.model, fixed.branch)
+
+
+def first_step(run: Run, built: Built) -> dict[str, float]:
     """Examine a first step, and undo it: the phases it really runs in, its updates of statistics.
 
     ``phases_agree`` is 1 where these phases are the fix's.
     """
+    fixed, network, step = built.fixed, built.network, built.step
     images, labels = probe(run.train, fixed.batch_size)
     adversarial = fixed.phases.adversarial if fixed.phases else INFERENCE
     with state_kept(fixed.branch):
@@ -85,9 +137,11 @@ def first_step(run: Run, fixed: Fixed, network: Network, step: TrainStep) -> dic
             run.stack, network, step, images, labels,
             epsilon=run.case.epsilon,
             kinds=tuple(dict.fromkeys((TRAINING, INFERENCE, adversarial))),
-            branch_network=None if fixed.branch is fixed.model else run.stack.network(fixed.branch),
+            branch_network=built.branch,
         )  # fmt: skip
-        updates = updates_per_step(run.stack, network.model, step, images, labels)
+        updates = updates_per_step(
+            run.stack, network.model, step, images, labels, network=built.moments
+        )
     if fixed.phases is None:
         agree = any(phases.clean == TRAINING for phases in observed)
     else:
