@@ -33,9 +33,10 @@ def outcome_findings(
     """Judge every metric of every case by the seeds of both sides.
 
     A metric is "no worse" where the repeated interval (Jennison and Turnbull, 1989) of the
-    difference lies above minus the margin. It is "worse" where that is not so and the candidate's
-    mean is lower, with a p-value that, corrected for all looks and (Holm, 1979) for all primary
-    metrics of all cases, is at most the plan's level. All else is undecided. "No worse" needs no
+    difference lies above minus the margin. It is "worse" where the candidate's mean is lower by
+    more than the margin, with a p-value that, corrected for all looks and (Holm, 1979) for all
+    primary metrics of all cases, is at most the plan's level. All else is undecided, and fails
+    where the metric is a gain (`suite.judge.gate.interval.Claim.needed`). "No worse" needs no
     correction for many metrics: the answer says it only where each metric does, and so it errs no
     more often than a single one of them does (Berger, 1982: intersection-union tests).
 
@@ -95,7 +96,7 @@ def _surprises(
     claims: Sequence[Claim], counted: Sequence[Stalls], plan: Plan
 ) -> dict[tuple[str, str], Surprise]:
     """Correct the p-values of what the answer depends on for all looks and for each other."""
-    chances = {claim.name: claim.p for claim in claims if claim.decides}
+    chances = {claim.name: claim.p for claim in claims if claim.tested}
     most = len(chances) + len(counted)
     tested = [own for own in counted if own.can_be_worse(most, plan)]
     chances.update({own.name: own.chance(plan) for own in tested})

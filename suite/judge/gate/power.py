@@ -104,7 +104,8 @@ def _look(
     found = difference(before, after, min(before.shape[1], after.shape[1]))
     level, half = own_level(plan, family), quantile(plan.nominal, found.freedom) * found.error
     low, high = found.estimate - half, found.estimate + half
-    worse = found.estimate + quantile(level, found.freedom) * found.error < 0
+    beyond = found.estimate + quantile(level, found.freedom) * found.error < 0
+    worse = beyond & (found.estimate < -margin)
     doubted = worse & tailed(before, after)
     worse[doubted] = rank_p(before[doubted], after[doubted]) <= level
     return np.where(low > -margin, NO_WORSE, np.where(worse, WORSE, UNDECIDED)), low, high
