@@ -43,14 +43,14 @@ class Contrast(NamedTuple):
     Attributes:
         p: Of the hypothesis that they differ by no more than what is negligible.
         words: What differs, with both values.
-        kind: The scale of the size: `WEIGHT_SCALE`, `DROPOUT_RATE`, `INDEPENDENCE`, or another.
-        size: The difference; None where it is one of kind.
+        kind: What sort of difference it is; a key of `NEGLIGIBLE` where it has a size.
+        size: The difference; None where it has no one size.
         deviation: The standard error of `size`.
     """
 
     p: float
     words: str
-    kind: str = ""
+    kind: str
     size: float | None = None
     deviation: float = 0.0
 
@@ -66,9 +66,9 @@ class Contrast(NamedTuple):
         return NEGLIGIBLE[self.kind] + quantiles * self.deviation
 
 
-def certain(words: str) -> Contrast:
+def certain(kind: str, words: str) -> Contrast:
     """Make the contrast of a difference that no chance can make."""
-    return Contrast(0.0, words)
+    return Contrast(0.0, words, kind)
 
 
 def measured(kind: str, size: float, deviation: float, words: str) -> Contrast:
@@ -82,9 +82,10 @@ def weight_contrasts(name: str, before: Entry, after: Entry) -> list[Contrast]:
     """Compare the draws of one weight: distribution, scale, mean, correlations of neighbours."""
     if before["quantity"] != after["quantity"]:
         kinds = f"{after['quantity']} instead of {before['quantity']}"
-        return [certain(f"{name} is {kinds}")]
+        return [certain("quantity", f"{name} is {kinds}")]
     if list(before["shape"]) != list(after["shape"]):
-        return [certain(f"{name} has the shape {after['shape']} instead of {before['shape']}")]
+        shapes = f"{after['shape']} instead of {before['shape']}"
+        return [certain("shape", f"{name} has the shape {shapes}")]
     if before["quantity"] == "constant":
         return constant(name, before["value"], after["value"])
     if before["quantity"] != "drawn":
@@ -102,7 +103,7 @@ def constant(name: str, before: float, after: float) -> list[Contrast]:
     """Compare a weight that is not drawn."""
     if before == after:
         return []
-    return [certain(f"{name} begins at {after:g} instead of {before:g}")]
+    return [certain("constant", f"{name} begins at {after:g} instead of {before:g}")]
 
 
 def scale(name: str, before: Entry, after: Entry) -> Contrast:
@@ -136,7 +137,7 @@ def distribution(name: str, before: Entry, after: Entry) -> Contrast:
     words = f"{name} is {shape(after)} instead of {shape(before)}"
     if shape(after) == shape(before):
         words = f"{100 * distance:.2g} % of the draws of {name} lie elsewhere"
-    return Contrast(p, words)
+    return Contrast(p, words, "distribution")
 
 
 def merged(counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -201,11 +202,11 @@ def dropout_contrasts(name: str, before: Entry, after: Entry) -> list[Contrast]:
     found = [rate(name, before, after)]
     if abs(after["scale"] - before["scale"]) > EXACT * before["scale"]:
         words = f"{name} multiplies what it keeps by {after['scale']:.4g} instead of "
-        found.append(certain(f"{words}{before['scale']:.4g}"))
+        found.append(certain("multiplier", f"{words}{before['scale']:.4g}"))
     if after["scale_error"] > EXACT >= before["scale_error"]:
-        found.append(certain(f"{name} does not multiply what it keeps by 1 / (1 - rate)"))
+        found.append(certain("uneven", f"{name} does not multiply what it keeps by 1 / (1 - rate)"))
     if after["inference_change"] > EXACT >= before["inference_change"]:
-        found.append(certain(f"{name} changes its input in the inference phase"))
+        found.append(certain("inference", f"{name} changes its input in the inference phase"))
     shared = set(before["correlations"]) & set(after["correlations"]) - {"seeds"}
     return found + [correlated(f"masks of {name} over {x}", x, before, after) for x in shared]
 

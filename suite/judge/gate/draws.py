@@ -25,7 +25,6 @@ from suite.judge.gate.finding import NO_WORSE, RANDOM_PARTS, WORSE, Finding
 from suite.records import Record
 
 QUESTION = "random"
-NAMED = 3  # differences that a finding names; it counts the others
 WEIGHTS, SEEDS, DROPOUT = QUANTITIES = ("initial weights", "seeds", "dropout")
 
 PASSES = {
@@ -129,9 +128,9 @@ def both(
     mine, theirs = dict(before), dict(after)  # type: ignore[call-overload]
     for name in [*mine, *(name for name in theirs if name not in mine)]:
         if name not in theirs:
-            yield certain(f"{name} is missing")
+            yield certain("missing", f"{name} is missing")
         elif name not in mine:
-            yield certain(f"{name} is new")
+            yield certain("new", f"{name} is new")
         else:
             yield from compare(name, mine[name], theirs[name])
 
@@ -140,9 +139,9 @@ def seed(before: Drawn, after: Drawn) -> list[Contrast]:
     """Compare what a seed decides: the same gives the same, another gives something independent."""
     made = []
     if before.repeats and not after.repeats:
-        made.append(certain("the same seed draws something else the second time"))
+        made.append(certain("repeats", "the same seed draws something else the second time"))
     if unlike(before) and not unlike(after):
-        made.append(certain("two seeds draw the same weights: the seed is ignored"))
+        made.append(certain("ignored", "two seeds draw the same weights: the seed is ignored"))
     for mine, theirs in ((before.weights, after.weights), (before.dropout, after.dropout)):
         made += [
             correlated(f"draws of {name} by two seeds", "seeds", entry, theirs[name])
@@ -169,7 +168,8 @@ def masks(before: Drawn, after: Drawn) -> list[Contrast]:
     for name, where in PASSES.items():
         was, now = (drawn.spreads.get(name, 0.0) > SPREAD for drawn in (before, after))
         if was != now:
-            made.append(certain(f"dropout is {'' if now else 'not '}at work in {where}"))
+            words = f"dropout is {'' if now else 'not '}at work in {where}"
+            made.append(certain(name, words))
     return made
 
 
@@ -211,10 +211,18 @@ def with_estimate(finding: Finding, judged: Judged, sized: Sequence[Contrast]) -
 
 
 def named(parted: Sequence[Contrast]) -> str:
-    """Name the differences that are surest, and count the others."""
-    more = len(parted) - NAMED
-    words = "; ".join(contrast.words for contrast in parted[:NAMED])
-    return f"{words}; and {more} more differences" if more > 0 else words
+    """Name the largest difference of each kind, and count the others of it; the surest first."""
+    kinds: dict[str, list[Contrast]] = {}
+    for contrast in parted:
+        kinds.setdefault(contrast.kind, []).append(contrast)
+    return "; ".join(map(largest, kinds.values()))
+
+
+def largest(alike: Sequence[Contrast]) -> str:
+    """Say the largest of some differences of one kind, and how many more there are."""
+    chosen = max(alike, key=lambda contrast: abs(contrast.size or 0.0))
+    more = len(alike) - 1
+    return f"{chosen.words} (and {more} more like it)" if more else chosen.words
 
 
 def agreed(judged: Judged, seen: Sequence[float]) -> str:
