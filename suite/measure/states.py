@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -92,7 +94,7 @@ def load_states(path: Path) -> dict[int, State]:
             if not name.endswith(SCALE):
                 step, layer, weight = name.split("/")
                 states.setdefault(int(step), {})[layer, weight] = _unpacked(arrays, name)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error) as error:
         raise WeightsError(
             f"{path} holds no states of a training: {error}. They are part of the repository: "
             f"`git checkout -- {path}`, or make them anew with `nox -s states`."

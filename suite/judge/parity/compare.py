@@ -113,7 +113,7 @@ def by_state(record: Record) -> dict[str, Record]:
     for entry in record.statistics:
         entries.setdefault(str(entry.get(STATE, "")), []).append(entry)
     if len(entries) <= 1:
-        return {state: record for state in entries or [""]}
+        return dict.fromkeys(entries or [""], record)
     return {state: replace(record, statistics=own) for state, own in entries.items()}
 
 

@@ -224,7 +224,7 @@ def traced_steps(tracer: Tracer, source: Iterable[Batch], *, base_rate: float) -
         entries = [
             batch_entry(images, labels, rate),
             *moments(tracer.stack, tracer.asked, images),
-            *passes(tracer.network, images, labels, phases=tracer.phases, epsilon=tracer.epsilon),
+            *passes(tracer, images, labels, perturbed=batch.step == 0),
         ]
         slopes = gradient_entries(model, tracer.gradients(images, labels))
         before = weights_by_key(model)
@@ -337,26 +337,27 @@ def moments(stack: Stack, network: Network, images: Images) -> Iterator[Entry]:
             yield summarised(f"{kind} distance", keys[name], distance)
 
 
-def passes(
-    network: Network, images: Images, labels: Labels, *, phases: Phases | None, epsilon: float
-) -> Iterator[Entry]:
+def passes(tracer: Tracer, images: Images, labels: Labels, *, perturbed: bool) -> Iterator[Entry]:
     """Yield what the suite's own passes compute before the step, and put its state back.
 
     The cross-entropies replay the step's passes one by one: if the step reports others, it does
-    not run as it was told.
+    not run as it was told. The pixels that are `perturbed` are told only on demand: they take the
+    most room.
     """
+    network, epsilon = tracer.network, tracer.epsilon
     yield summarised("inference logits", "", network.logits(images, training=False))
-    if phases is None:
+    if tracer.phases is None:
         return
-    clean, attack, adversarial = (phase == TRAINING for phase in phases)
-    with state_kept(network.model):
-        perturbed = network.craft(images, epsilon=epsilon, training=attack)
-    yield perturbation(images, perturbed)
+    clean, attack, adversarial = (phase == TRAINING for phase in tracer.phases)
+    if perturbed:
+        with state_kept(network.model):
+            moved = network.craft(images, epsilon=epsilon, training=attack)
+        yield perturbation(images, moved)
     with state_kept(network.model):
         clean_ce = cross_entropy(network.logits(images, training=clean), labels)
-        perturbed = network.craft(images, epsilon=epsilon, training=attack)
+        moved = network.craft(images, epsilon=epsilon, training=attack)
         unperturbed_ce = cross_entropy(network.logits(images, training=adversarial), labels)
-        adversarial_ce = cross_entropy(network.logits(perturbed, training=adversarial), labels)
+        adversarial_ce = cross_entropy(network.logits(moved, training=adversarial), labels)
     yield {
         "quantity": "replay",
         "layer": "",

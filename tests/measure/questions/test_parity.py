@@ -160,9 +160,9 @@ def test_a_trace_tells_causes_before_effects(honest: list[Entry]) -> None:
     last = [entry for entry in honest if entry["step"] == 2]
     assert list(dict.fromkeys(entry["quantity"] for entry in last)) == [
         "batch", "batch mean", "mean distance", "batch variance", "variance distance",
-        "inference logits", "perturbation", "replay", "change", "clean_ce", "adversarial_ce",
-        "loss", "gradient",
+        "inference logits", "replay", "change", "clean_ce", "adversarial_ce", "loss", "gradient",
     ]  # fmt: skip
+    assert [entry["step"] for entry in honest if entry["quantity"] == "perturbation"] == [0]
     gradients = [entry["layer"] for entry in last if entry["quantity"] == "gradient"]
     assert gradients[0] == "Dense 2"
     assert gradients[-1] == "Conv2D 1"
@@ -337,7 +337,7 @@ def test_every_class_of_batch_norm_gives_its_constants(stack: Stack) -> None:
     layers, inputs = stack.keras.layers, stack.keras.Input((8, 8, 3))
     x = layers.BatchNormalization(name="usual")(inputs)
     model = stack.keras.Model(inputs, Renamed(name="other", momentum=0.8)(x))
-    found = [entry for entry in parity.initial(stack, model) if entry["quantity"] == "batch norm"]
+    found = [entry for entry in parity.constants(stack, model)]
     assert [entry["layer"] for entry in found] == ["usual", "other"]
     assert found[1]["observed_momentum"] == pytest.approx(0.8, rel=1e-5)
 

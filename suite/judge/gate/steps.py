@@ -1,0 +1,90 @@
+"""The step map: where the steps of two releases from the same states part, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from suite.errors import RecordError
+from suite.judge.gate.finding import NO_WORSE, STEP_MAP, UNDECIDED, WORSE, Finding
+from suite.judge.parity.compare import Comparison, compare_states
+from suite.judge.parity.distances import FINITE, Distance
+from suite.records import Record
+
+QUESTION = "parity"
+METRIC = "steps"
+
+
+def step_findings(before: Iterable[Record], after: Iterable[Record]) -> list[Finding]:
+    """Judge whether the steps of the candidate are the baseline's, case by case.
+
+    A step that differs for no known reason is worse: nothing in it is left to chance. What has no
+    partner is undecided.
+
+    Args:
+        before: Records of the baseline; those of other questions are passed over.
+        after: The same of the candidate.
+    """
+    mine, theirs = _traces(after), _traces(before)
+    return [_finding(key, theirs.get(key), mine.get(key)) for key in sorted({*mine, *theirs})]
+
+
+def _traces(records: Iterable[Record]) -> dict[tuple[str, int], Record]:
+    """Pick the traces, by case and seed."""
+    return {(r.case, r.seed): r for r in records if r.question == QUESTION}
+
+
+def _finding(key: tuple[str, int], before: Record | None, after: Record | None) -> Finding:
+    """Judge the steps of one case and seed."""
+    case, _ = key
+    if before is None or after is None:
+        side = "baseline" if before is None else "candidate"
+        return Finding(STEP_MAP, case, METRIC, UNDECIDED, f"The {side} has no trace of its steps.")
+    try:
+        found = compare_states(after, before)
+    except RecordError as error:
+        return Finding(STEP_MAP, case, METRIC, UNDECIDED, str(error))
+    parted = [each for each in found if not each.agrees]
+    words = _parting(parted, len(found)) if parted else _agreement(found)
+    return Finding(STEP_MAP, case, METRIC, WORSE if parted else NO_WORSE, words, seeds=(1, 1))
+
+
+def _parting(parted: Sequence[Comparison], states: int) -> str:
+    """Say where the steps part first, by how much, and what it looks like."""
+    first = next((each.first for each in parted if each.first), None)
+    place = f", first at {_place(parted, first)}" if first else ""
+    causes = list(dict.fromkeys(cause for each in parted for cause in each.causes))
+    looks = f" It looks like: {'; '.join(causes)}." if causes else " No cause the suite knows."
+    return f"Steps from {len(parted)} of {states} states differ{place}.{looks}"
+
+
+def _place(parted: Sequence[Comparison], first: Distance) -> str:
+    """Name the place of a divergence, with its size."""
+    state = next(each.state for each in parted if each.first is first)
+    start = f"the state after {state}, " if state else ""
+    return f"{start}{first.place}, by {first.value:.2g} where {first.tolerance:.2g} is allowed"
+
+
+def _agreement(found: Sequence[Comparison]) -> str:
+    """Say that all steps agree, but for which known differences, and how near to a tolerance."""
+    known = list(dict.fromkeys(_kind(line) for each in found for line in each.known))
+    but = f" but for known differences ({'; '.join(known)})" if known else ""
+    share, place = _nearest(found)
+    near = f"; nearest to its tolerance: {place}, {share:.0%} of it" if place else ""
+    return f"Steps from {len(found)} states agree{but}{near}."
+
+
+def _kind(known: str) -> str:
+    """Name a known difference in its first words."""
+    return known.partition(":")[0]
+
+
+def _nearest(found: Sequence[Comparison]) -> tuple[float, str]:
+    """Find the distance that is the largest share of its tolerance."""
+    shares: Mapping[str, float] = {
+        f"{each.state or 'start'}, {distance.place}": distance.value / distance.tolerance
+        for each in found
+        for distance in each.distances
+        if 0 < distance.tolerance < FINITE
+    }
+    place = max(shares, key=shares.__getitem__, default="")
+    return shares.get(place, 0.0), place
