@@ -25,16 +25,20 @@ LARGEST_CORRELATION = 1 - 1e-9  # Fisher's transform of 1 is infinite
 
 DISTRIBUTION = 0.01  # total variation: one draw in a hundred lies elsewhere
 EXACT = 1e-5  # relative; roundings of float32
-WEIGHT_SCALE, DROPOUT_RATE, INDEPENDENCE, CENTRE = "scale", "rate", "correlation", "mean"
+SPREAD = 1e-6  # nats; the losses of steps without dropout vary by rounding alone
+
+WEIGHT_SCALE, SCALE_OF_ALL, CENTRE = "scale", "scale of all", "mean"
+DROPOUT_RATE, INDEPENDENCE = "rate", "correlation"
+ELSEWHERE = "elsewhere"  # kind of a distribution that differs in no way that has a name
+
 NEGLIGIBLE = {
     WEIGHT_SCALE: 0.005,  # relative: half a percent changes no training
+    SCALE_OF_ALL: 0.005,
     CENTRE: 0.01,  # standard deviations
     INDEPENDENCE: 0.01,
     DROPOUT_RATE: 0.002,  # a fifth of a point
 }
 """The kinds of differences that have a size, and the size up to which each does not count."""
-
-SPREAD = 1e-6  # nats; the losses of steps without dropout vary by rounding alone
 
 
 class Contrast(NamedTuple):
@@ -134,10 +138,10 @@ def distribution(name: str, before: Entry, after: Entry) -> Contrast:
     statistic, freedom, effective = chi_square(counts)
     noncentral = effective * (2 * DISTRIBUTION) ** 2
     p = float(stats.ncx2.sf(statistic, freedom, noncentral)) if freedom else 1.0
-    words = f"{name} is {shape(after)} instead of {shape(before)}"
     if shape(after) == shape(before):
         words = f"{100 * distance:.2g} % of the draws of {name} lie elsewhere"
-    return Contrast(p, words, "distribution")
+        return Contrast(p, words, ELSEWHERE)
+    return Contrast(p, f"{name} is {shape(after)} instead of {shape(before)}", "distribution")
 
 
 def merged(counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -194,7 +198,7 @@ def together(before: Sequence[Entry], after: Sequence[Entry]) -> Contrast:
     weights = np.array([1 / row.deviation**2 for row in rows])
     size = float(np.average([row.size for row in rows], weights=weights))
     words = f"all drawn weights together have {np.exp(size):.4g} of the baseline's scale"
-    return measured(WEIGHT_SCALE, size, float(1 / np.sqrt(weights.sum())), words)
+    return measured(SCALE_OF_ALL, size, float(1 / np.sqrt(weights.sum())), words)
 
 
 def dropout_contrasts(name: str, before: Entry, after: Entry) -> list[Contrast]:

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from suite.judge.gate.contrasts import (
     DROPOUT_RATE,
+    ELSEWHERE,
     INDEPENDENCE,
     LEVEL,
     NEGLIGIBLE,
+    SCALE_OF_ALL,
     SPREAD,
     WEIGHT_SCALE,
     Contrast,
@@ -27,6 +29,9 @@ from suite.records import Record
 QUESTION = "random"
 WEIGHTS, SEEDS, DROPOUT = QUANTITIES = ("initial weights", "seeds", "dropout")
 
+SCALES = (WEIGHT_SCALE, SCALE_OF_ALL)
+FOLLOW = (SCALE_OF_ALL, ELSEWHERE)  # kinds that go without saying where another is said
+
 PASSES = {
     "plain_step_spread": "the plain loss",
     "clean_step_spread": "the clean pass of the adversarial loss",
@@ -42,14 +47,14 @@ class Judged(NamedTuple):
         metric: One of `QUANTITIES`.
         unit: Of the estimate, its interval, the margin and the detectable effect.
         per_unit: Units in one.
-        kind: The kind of the contrasts that the estimate is of.
+        kinds: The kinds of the contrasts that the estimate is of.
         what: What the finding says that agrees, where nothing differs.
     """
 
     metric: str
     unit: str
     per_unit: float
-    kind: str
+    kinds: Sequence[str]
     what: str
 
 
@@ -89,14 +94,14 @@ def case_findings(case: str, before: Drawn, after: Drawn) -> Iterator[Finding]:
     what = f"{len(kernels)} weights, {draws:,} draws on each side"
     note = "the same bit for bit" if same else "drawn alike"
     rows = [
-        (Judged(WEIGHTS, "%", 100, WEIGHT_SCALE, f"{what}, are {note}"), weights),
+        (Judged(WEIGHTS, "%", 100, SCALES, f"{what}, are {note}"), weights),
         (
-            Judged(SEEDS, "", 1, INDEPENDENCE, "a seed decides what is drawn, and no two alike"),
+            Judged(SEEDS, "", 1, [INDEPENDENCE], "a seed decides what is drawn, and no two alike"),
             seed,
         ),
         (
             Judged(
-                DROPOUT, "points", 100, DROPOUT_RATE, f"{len(before.dropout)} layers drop alike"
+                DROPOUT, "points", 100, [DROPOUT_RATE], f"{len(before.dropout)} layers drop alike"
             ),
             masks,
         ),
@@ -184,7 +189,7 @@ def found(case: str, judged: Judged, contrasts: Sequence[Contrast]) -> Finding:
     """Make the finding of some contrasts: worse if one of them is beyond chance."""
     level = LEVEL / max(1, len(contrasts))
     parted = sorted((c for c in contrasts if c.p <= level), key=lambda c: c.p)
-    sized = [contrast for contrast in contrasts if contrast.kind == judged.kind]
+    sized = [contrast for contrast in contrasts if contrast.kind in judged.kinds]
     seen = [judged.per_unit * contrast.detectable(level) for contrast in sized]
     finding = Finding(
         RANDOM_PARTS,
@@ -192,7 +197,7 @@ def found(case: str, judged: Judged, contrasts: Sequence[Contrast]) -> Finding:
         judged.metric,
         WORSE if parted else NO_WORSE,
         f"{named(parted)}." if parted else agreed(judged, seen),
-        margin=judged.per_unit * NEGLIGIBLE[judged.kind],
+        margin=judged.per_unit * NEGLIGIBLE[judged.kinds[0]],
         unit=judged.unit,
         p=min(1.0, len(contrasts) * min((c.p for c in contrasts), default=1.0)),
         detectable=max(seen, default=None),
@@ -215,7 +220,8 @@ def named(parted: Sequence[Contrast]) -> str:
     kinds: dict[str, list[Contrast]] = {}
     for contrast in parted:
         kinds.setdefault(contrast.kind, []).append(contrast)
-    return "; ".join(map(largest, kinds.values()))
+    telling = [alike for kind, alike in kinds.items() if kind not in FOLLOW]
+    return "; ".join(map(largest, telling or kinds.values()))
 
 
 def largest(alike: Sequence[Contrast]) -> str:
