@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from suite.judge.gate import decide as module
+from suite.judge.gate.decide import PLAN, corrected, decide, further
+from suite.judge.gate.finding import (
+    NO_WORSE,
+    OUTCOME,
+    RANDOM_PARTS,
+    UNDECIDED,
+    WORSE,
+    Answer,
+    Finding,
+)
+from suite.judge.metrics import PRIMARY
+from suite.records import Record
+from suite.store import read_record
+from tests.judge.gate.conftest import AFTER, BEFORE, MakeSide
+
+ROOT = Path(__file__).parents[3] / "baselines"
+GAIN = "adversarial_branch_gain"
+VGG19 = "vgg19-w0.25-intended-none"
+MEASURED = (*PRIMARY, "clean_branch_gain", GAIN)
+
+
+@functools.lru_cache(maxsize=None)
+def stored(release: str) -> tuple[Record, ...]:
+    """Read the trained cases of a stored baseline, without their curves."""
+    found = [read_record(path, bare=True) for path in sorted((ROOT / release / "small").iterdir())]
+    return tuple(record for record in found if record.question == "training")
+
+
+def redrawn(release: str, *, draw: int, seeds: int) -> Iterator[Record]:
+    """Draw records of every trained case of tf-2.21, with its means and how its metrics vary."""
+    rng = np.random.default_rng(draw)
+    for case in sorted({record.case for record in stored(AFTER)}):
+        runs = [record for record in stored(AFTER) if record.case == case]
+        names = [name for name in MEASURED if name in runs[0].metrics]
+        numbers = np.array([[run.metrics[name] for name in names] for run in runs])
+        mean = numbers.mean(axis=0)
+        for seed in range(seeds):
+            own = mean + rng.standard_normal(len(runs)) @ (numbers - mean) / np.sqrt(len(runs) - 1)
+            metrics = dict(zip(names, map(float, own)))
+            yield replace(
+                runs[0], release=release, seed=seed, metrics=metrics, wall_s=float(rng.random())
+            )
+
+
+def finding(decision: str, **changes: object) -> Finding:
+    return Finding(
+        **{
+            "layer": OUTCOME,
+            "case": "net",
+            "metric": GAIN,
+            "decision": decision,
+            "words": "",
+            **changes,
+        }
+    )
+
+
+def test_tf_2_21_is_worse_than_tf_2_15_because_of_vgg19() -> None:
+    answer = decide("tf-2.15", "tf-2.21", before=stored(BEFORE), after=stored(AFTER))
+    worse = {(found.case, found.metric) for found in answer.findings if found.decision == WORSE}
+    assert (VGG19, GAIN) in worse
+    assert {case for case, _ in worse} <= {VGG19, "vgg19-w0.25-plain"}
+    assert answer.decision == WORSE
+    assert answer.missing == []
+
+
+def test_tf_2_21_is_not_worse_than_itself() -> None:
+    """Twenty gates of ten seeds a side, whose numbers vary as those of tf-2.21 do."""
+    decisions = []
+    for draw in range(20):
+        sides = [
+            [*redrawn(name, draw=draw + 99 * (name == AFTER), seeds=10)] for name in (BEFORE, AFTER)
+        ]
+        answer = decide("before", "after", before=sides[0], after=sides[1])
+        assert answer.missing == []
+        decisions.append(answer.decision)
+    assert WORSE not in decisions
+    assert NO_WORSE in decisions
+
+
+def test_halves_of_one_release_are_not_worse_than_each_other() -> None:
+    """Three seeds against two are too few to say anything."""
+    halves = [
+        [record for record in stored(AFTER) if (record.seed < 3) is first]
+        for first in (True, False)
+    ]
+    answer = decide("first", "second", before=halves[0], after=halves[1])
+    assert answer.decision == UNDECIDED
+    assert {found.decision for found in answer.findings if found.p is not None} <= {UNDECIDED}
+    assert further(answer)[VGG19] == 3
+
+
+def test_an_expected_case_without_records_is_missing(make_side: MakeSide) -> None:
+    before, after = make_side(), make_side(AFTER)
+    answer = decide(
+        "b",
+        "c",
+        before=before,
+        after=after,
+        expected=[("net-intended-none", range(10)), ("other-plain", range(5))],
+        expected_before=[("net-intended-none", range(12))],
+    )
+    assert answer.missing == [
+        "net-intended-none: the baseline has no record of seed 10, 11. Measure the case anew on "
+        "both sides.",
+        "other-plain: the candidate has no record of it. Measure the case anew on both sides.",
+    ]
+    assert answer.decision == UNDECIDED
+
+
+def test_what_is_there_as_expected_is_not_missing(make_side: MakeSide) -> None:
+    expected = [("net-intended-none", range(10))]
+    answer = decide(
+        "b", "c", before=make_side(), after=make_side(AFTER), expected=expected,
+        expected_before=expected,
+    )  # fmt: skip
+    assert answer.missing == []
+    assert answer.decision == NO_WORSE
+    assert (answer.baseline, answer.candidate) == ("b", "c")
+
+
+def test_no_records_are_no_answer() -> None:
+    assert decide("b", "c", before=[], after=[]).decision == UNDECIDED
+
+
+def test_margins_reach_the_outcome(make_side: MakeSide) -> None:
+    sides: Mapping[str, list[Record]] = {
+        "before": make_side(),
+        "after": make_side(AFTER, adversarial_branch_gain=-0.3),
+    }
+    assert decide("b", "c", **sides).decision == WORSE
+    assert decide("b", "c", **sides, margins={"nats": 0.5}).decision == NO_WORSE
+
+
+def test_random_parts_are_judged_too(monkeypatch: pytest.MonkeyPatch, make_side: MakeSide) -> None:
+    drawn = finding(WORSE, layer=RANDOM_PARTS, p=1e-9)
+    monkeypatch.setattr(module, "draw_findings", lambda *_: [drawn])
+    answer = decide("b", "c", before=make_side(), after=make_side(AFTER))
+    assert drawn in answer.findings
+    assert answer.decision == WORSE
+
+
+def test_a_surprise_among_many_is_taken_back() -> None:
+    found = corrected([finding(WORSE, p=0.004), *[finding(NO_WORSE, p=0.5)] * 9], 0.01)
+    assert found[0].decision == NO_WORSE
+    assert "no surprise among so many (p = 0.04 over all)" in found[0].words
+    sure = [finding(WORSE, p=0.0004), finding(NO_WORSE, p=0.5), finding(WORSE)]
+    assert corrected(sure, 0.01) == sure
+
+
+def test_more_seeds_are_asked_for_where_the_answer_waits_for_them() -> None:
+    findings = [
+        finding(UNDECIDED, case="a", seeds=(5, 5), further=5),
+        finding(UNDECIDED, case="a", seeds=(5, 5), further=15, metric="information_gain"),
+        finding(UNDECIDED, case="b", seeds=(10, 5), further=30),
+        finding(UNDECIDED, case="c", seeds=(5, 5), further=100),
+        finding(UNDECIDED, case="d", seeds=(20, 20), further=5),
+        finding(UNDECIDED, case="e", seeds=(5, 5), further=5, primary=False),
+        finding(NO_WORSE, case="f", seeds=(5, 5)),
+        finding(UNDECIDED, case="g", seeds=(5, 5)),
+    ]
+    assert further(Answer("b", "c", findings), plan=PLAN) == {"a": 15, "b": 15}

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from suite.judge.bands import Band
+from suite.judge.gate import limits
+from suite.judge.gate.finding import NO_WORSE, WORSE
+from suite.judge.gate.limits import limit_findings
+from tests.conftest import MakeRecord
+
+BANDS = {"phases_agree": Band(1, 1), "clean_accuracy": Band(0.7, 0.9), "parameters": Band(7, 7)}
+RIGHT = {"phases_agree": 1.0, "clean_accuracy": 0.8, "parameters": 7.0}
+
+
+@pytest.fixture(autouse=True)
+def own_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "bands_of", lambda _: BANDS)
+
+
+def test_what_holds_in_any_release_is_no_worse(make_record: MakeRecord) -> None:
+    (finding,) = limit_findings([], [make_record(seed=seed, metrics=RIGHT) for seed in range(3)])
+    assert (finding.decision, finding.seeds) == (NO_WORSE, (0, 3))
+
+
+def test_one_seed_outside_is_worse(make_record: MakeRecord) -> None:
+    good = make_record(metrics=RIGHT)
+    bad = make_record(seed=1, metrics={**RIGHT, "phases_agree": 0.0})
+    (finding,) = limit_findings([good], [good, bad])
+    assert finding.decision == WORSE
+    assert finding.words == "phases_agree is 0, expected exactly 1"
+
+
+def test_what_the_baseline_had_too_has_not_become_worse(make_record: MakeRecord) -> None:
+    bad = make_record(metrics={**RIGHT, "phases_agree": 0.0})
+    (finding,) = limit_findings([bad], [bad])
+    assert finding.decision == NO_WORSE
+    assert finding.words == "as before: phases_agree is 0, expected exactly 1"
+    (other,) = limit_findings([bad], [make_record(metrics={**RIGHT, "parameters": 8.0})])
+    assert other.decision == WORSE
+
+
+def test_outcomes_are_not_judged_by_bands(make_record: MakeRecord) -> None:
+    (finding,) = limit_findings([], [make_record(metrics={**RIGHT, "clean_accuracy": 0.1})])
+    assert finding.decision == NO_WORSE
+
+
+def test_other_questions_are_passed_over(make_record: MakeRecord) -> None:
+    assert limit_findings([], [make_record(question="traps", metrics={"parameters": 8.0})]) == []
