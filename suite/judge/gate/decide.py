@@ -9,8 +9,9 @@ from suite.judge.gate.draws import draw_findings
 from suite.judge.gate.finding import NO_WORSE, UNDECIDED, WORSE, Answer, Finding
 from suite.judge.gate.limits import limit_findings
 from suite.judge.gate.outcome import MARGINS, outcome_findings
-from suite.judge.gate.paired import BASELINE, CANDIDATE, MEND
+from suite.judge.gate.paired import BASELINE, CANDIDATE, MEND, QUESTIONS, copied
 from suite.judge.gate.sequential import Plan, holm
+from suite.judge.gate.steps import step_findings
 from suite.records import Record
 
 PLAN = Plan()
@@ -44,6 +45,7 @@ def decide(
     share = replace(plan, level=plan.level * (1 - RANDOM_SHARE))
     outcome, missing = outcome_findings(before, after, plan=share, margins=margins)
     findings = [
+        *step_findings(before, after),
         *corrected(draw_findings(before, after), plan.level * RANDOM_SHARE),
         *limit_findings(before, after),
         *outcome,
@@ -52,7 +54,18 @@ def decide(
         *_absent(BASELINE, before, expected_before),
         *_absent(CANDIDATE, after, expected),
     ]
-    return Answer(baseline, candidate, findings, [*dict.fromkeys([*lacking, *missing])])
+    missing = [*lacking, *missing, *_copied(before, after)]
+    return Answer(baseline, candidate, findings, [*dict.fromkeys(missing)])
+
+
+def _copied(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
+    """Say which traces and draws of the candidate are the baseline's own."""
+    cases = {record.case for record in after if record.question not in QUESTIONS}
+    return [
+        f"{case}: {fault}"
+        for case in sorted(cases)
+        for fault in copied(*([r for r in side if r.case == case] for side in (before, after)))
+    ]
 
 
 def _absent(

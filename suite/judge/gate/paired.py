@@ -193,7 +193,7 @@ def _faults(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
         found += _not_alike(side, runs, ("release", "tier"))
         found += _not_own(side, runs)
     found += _not_alike("it", [*before, *after], ("question", "tier", "settings", "data"))
-    return [*dict.fromkeys([*found, *_copied(before, after)])]
+    return [*dict.fromkeys([*found, *copied(before, after)])]
 
 
 def _not_alike(whose: str, runs: Sequence[Record], names: Collection[str]) -> list[str]:
@@ -231,8 +231,13 @@ def _not_own(side: str, runs: Sequence[Record]) -> list[str]:
     return found
 
 
-def _copied(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
-    """Say which records of the candidate are runs of the baseline: no two take the same time."""
+def copied(before: Iterable[Record], after: Iterable[Record]) -> list[str]:
+    """Say which records of the candidate are runs of the baseline: no two take the same time.
+
+    Args:
+        before: Records of the baseline, of one case.
+        after: Those of the candidate.
+    """
     runs = {(run.started_at, run.wall_s): run for run in before}
     twice = [
         (runs[key], run) for run in after for key in [(run.started_at, run.wall_s)] if key in runs

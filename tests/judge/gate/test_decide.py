@@ -14,6 +14,7 @@ from suite.judge.gate.finding import (
     NO_WORSE,
     OUTCOME,
     RANDOM_PARTS,
+    STEP_MAP,
     UNDECIDED,
     WORSE,
     Answer,
@@ -22,6 +23,7 @@ from suite.judge.gate.finding import (
 from suite.judge.metrics import PRIMARY
 from suite.records import Record
 from suite.store import read_record
+from tests.conftest import MakeRecord
 from tests.judge.gate.conftest import AFTER, BEFORE, MakeSide
 
 ROOT = Path(__file__).parents[3] / "baselines"
@@ -143,12 +145,36 @@ def test_margins_reach_the_outcome(make_side: MakeSide) -> None:
     assert decide("b", "c", **sides, margins={"nats": 0.5}).decision == NO_WORSE
 
 
-def test_random_parts_are_judged_too(monkeypatch: pytest.MonkeyPatch, make_side: MakeSide) -> None:
-    drawn = finding(WORSE, layer=RANDOM_PARTS, p=1e-9)
-    monkeypatch.setattr(module, "draw_findings", lambda *_: [drawn])
-    answer = decide("b", "c", before=make_side(), after=make_side(AFTER))
-    assert drawn in answer.findings
+@pytest.mark.parametrize(
+    ("name", "layer", "p"),
+    [("draw_findings", RANDOM_PARTS, 1e-9), ("step_findings", STEP_MAP, None)],
+)
+def test_the_other_layers_are_judged_too(
+    monkeypatch: pytest.MonkeyPatch, make_side: MakeSide, name: str, layer: str, p: float | None
+) -> None:
+    sides = make_side(), make_side(AFTER)
+    asked = []
+    own = finding(WORSE, layer=layer, p=p)
+    monkeypatch.setattr(module, name, lambda *given: asked.append(given) or [own])
+    answer = decide("b", "c", before=sides[0], after=sides[1])
+    assert asked == [sides]
+    assert own in answer.findings
     assert answer.decision == WORSE
+
+
+@pytest.mark.parametrize("question", ["random", "parity"])
+def test_a_trace_that_is_the_baseline_s_own_is_missing(
+    monkeypatch: pytest.MonkeyPatch, make_record: MakeRecord, question: str
+) -> None:
+    monkeypatch.setattr(module, "draw_findings", lambda *_: [])
+    monkeypatch.setattr(module, "step_findings", lambda *_: [])
+    own = make_record("parity-net-plain", question=question)
+    copied = replace(own, release=AFTER)
+    answer = decide("b", "c", before=[own], after=[copied])
+    assert len(answer.missing) == 1
+    assert "parity-net-plain: seed 0 of the candidate is the run of the" in answer.missing[0]
+    fresh = replace(copied, wall_s=9.0)
+    assert decide("b", "c", before=[own], after=[fresh]).missing == []
 
 
 def test_a_surprise_among_many_is_taken_back() -> None:
