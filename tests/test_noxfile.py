@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import nox.registry
 import pytest
+from nox.command import CommandFailed
 from nox.virtualenv import VirtualEnv
 
 ROOT = Path(__file__).parents[1]
@@ -206,7 +207,9 @@ def test_the_keras_that_runs_is_the_rows_whatever_the_user_set(
         ["--tier=quickstart"], ["--tier", "small"], ["@options.txt"],
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("name", ["quickstart", "benchmarks", "gpu_benchmarks", "study", "matrix"])
+@pytest.mark.parametrize(
+    "name", ["quickstart", "benchmarks", "gpu_benchmarks", "study", "matrix", "gate"]
+)
 def test_another_release_lock_or_tier_than_the_sessions_is_refused_before_anything_is_installed(
     load: Load, given: list[str], name: str
 ) -> None:
@@ -224,6 +227,19 @@ def test_the_labels_of_the_session_come_last(load: Load) -> None:
     load().quickstart(session)
     wanted = ["-k", "attack", *labels("tf-2.21", "quickstart")]
     assert list(session.runs[0][-len(wanted) :]) == wanted
+
+
+@pytest.mark.parametrize("status", [1, 2, 130])
+def test_nox_ends_with_the_status_of_the_gate(load: Load, status: int) -> None:
+    session = FakeSession()
+
+    def run(*_: str, **__: Any) -> None:
+        raise CommandFailed("it failed", return_code=status)
+
+    session.run = run  # type: ignore[method-assign]
+    with pytest.raises(SystemExit) as ended:
+        load().gate(session)
+    assert ended.value.code == status
 
 
 # What a command sees of the user's environment
@@ -275,7 +291,9 @@ def test_a_command_is_told_where_keras_looks_and_by_whom_it_was_started(
     assert {"TF_XLA_FLAGS", "PYTEST_ADDOPTS", "PYTHONPATH"} <= set(told[15:].split(", "))
 
 
-@pytest.mark.parametrize(("name", "seen"), [("matrix", True), ("quickstart", False)])
+@pytest.mark.parametrize(
+    ("name", "seen"), [("matrix", True), ("gate", True), ("quickstart", False)]
+)
 def test_settings_of_the_registry_are_seen_by_what_installs_alone(
     load: Load, monkeypatch: pytest.MonkeyPatch, name: str, seen: bool
 ) -> None:

@@ -33,8 +33,9 @@ from suite.judge.gate.evidence import (
     dropped,
     gathered,
 )
-from suite.judge.gate.finding import NO_WORSE, WORSE, Answer
+from suite.judge.gate.finding import NO_WORSE, OUTCOME, RANDOM_PARTS, STEP_MAP, WORSE, Answer
 from suite.judge.gate.interval import SHOWN
+from suite.judge.gate.limits import METRIC as LIMITS
 from suite.judge.gate.outcome import MARGINS
 from suite.judge.staleness import present
 from suite.networks.architectures import ARCHITECTURES
@@ -46,6 +47,7 @@ from suite.report.junit import junit
 from suite.store import stored_cases
 from suite.tables import asked
 
+LAYER_OF = {STEPS: STEP_MAP, DRAWS: RANDOM_PARTS, TRAINING: OUTCOME}
 STATUSES = {NO_WORSE: 0, WORSE: REGRESSION_STATUS}
 STORED = "stored"
 ACCURACY = "accuracy"  # as people call the unit of a share of images
@@ -140,7 +142,8 @@ def _side(
     """
     counted: dict[str, Sequence[int]] = {}
     if seeds is not None and first:
-        counted = {STEPS: first[:1], DRAWS: seeds[:1], TRAINING: seeds}
+        counted = {question: seeds if question == TRAINING else seeds[:1] for question in ASKED}
+        counted[STEPS] = first[:1]  # of both sides, to compare the same steps
     return Side(name, row.name, root, TIER, counted, present(row.name, TIER), stored)
 
 
@@ -168,7 +171,7 @@ def _measure(gate: Gate, more: Sequence[str]) -> list[str]:
         arguments=more,
     )
     with stopped_together(rounds.running):
-        for question in (STEPS, DRAWS):
+        for question in filter(lambda question: question != TRAINING, ASKED):
             own = [name for name, case in gate.wanted.items() if case.question == question]
             rounds.run(own, _seeds(sides, question, 1))
         _measure_outcome(gate, rounds, sides)
@@ -179,13 +182,15 @@ def _measure_outcome(gate: Gate, rounds: Rounds, sides: Sequence[Side]) -> None:
     """Measure the seeds of the first look, then more of the cases that are not decided."""
     trained = [name for name, case in gate.wanted.items() if case.question == TRAINING]
     counts = dict.fromkeys(trained, PLAN.first)
-    waiting = [*trained]
+    most = max(len(side.seeds.get(TRAINING, ())) for side in sides)
+    waiting, made = trained, -1
     while waiting and not rounds.over:
         for count in sorted({counts[case] for case in waiting}):
             own = [case for case in waiting if counts[case] == count]
             rounds.run(own, _seeds(sides, TRAINING, count))
-        more = further(_judged(gate)[0], plan=PLAN)
-        most = max(len(side.seeds.get(TRAINING, ())) for side in sides)
+        answer, found = _judged(gate)
+        former, made = made, sum(len(evidence.records) for evidence in found)
+        more = further(answer, plan=PLAN) if made > former else {}
         waiting = [case for case in trained if more.get(case) and counts[case] < most]
         for case in waiting:
             counts[case] += more[case]
@@ -210,7 +215,22 @@ def _judged(gate: Gate) -> tuple[Answer, list[Evidence]]:
         margins=gate.options.margin,
     )
     own = [text for evidence in found for text in evidence.missing]
-    return answer._replace(missing=[*own, *_left_out(gate), *answer.missing]), found
+    missing = [*own, *_left_out(gate), *answer.missing]
+    return answer._replace(missing=[*missing, *_unjudged(gate, answer)]), found
+
+
+def _unjudged(gate: Gate, answer: Answer) -> Iterator[str]:
+    """Yield the cases that have records and yet nothing that the answer depends on."""
+    decided = {
+        (finding.layer, finding.case)
+        for finding in answer.findings
+        if finding.primary and finding.metric != LIMITS
+    }
+    lacking = {text.partition(": ")[0] for text in answer.missing}
+    for name, case in gate.wanted.items():
+        layer = LAYER_OF.get(case.question)
+        if layer and (layer, name) not in decided and name not in lacking:
+            yield f"{name}: nothing was found that the answer could depend on"
 
 
 def _expected(gate: Gate, side: Side) -> Iterator[tuple[str, Sequence[int]]]:
@@ -222,9 +242,8 @@ def _expected(gate: Gate, side: Side) -> Iterator[tuple[str, Sequence[int]]]:
 
 def _left_out(gate: Gate) -> Iterator[str]:
     """Yield what the user or an edit kept out of the answer."""
-    aside = sorted(set(gate.cases) - set(gate.wanted))
-    if aside:
-        yield f"not asked, because of --cases: {', '.join(aside)}"
+    for case in sorted(set(gate.cases) - set(gate.wanted)):
+        yield f"{case}: not asked, because of --cases"
     for side in {side.release: side for side in gate.sides}.values():
         folder = gate.options.baselines / side.release / TIER
         yield from dropped(stored_cases(folder), asked(TIER), where=str(folder))

@@ -17,6 +17,7 @@ from suite.judge.gate.finding import (
     Answer,
     Finding,
 )
+from suite.judge.metrics import METRICS
 from suite.judge.staleness import shown
 from suite.records import encoded
 from suite.report.grid import markdown_grid, text_grid
@@ -156,8 +157,8 @@ def _passed(answer: Answer) -> str:
     """Say how much was judged, and how little could have been missed."""
     own = judged(answer)
     cases = {finding.case for finding in own}
-    missed = _missed(own)
-    could = f"; a change of less than {missed} could have been missed" if missed else ""
+    missed = _missed(answer.findings)
+    could = f"; what could have been missed is less than {missed}" if missed else ""
     return f"nothing is worse in {len(own)} findings on {len(cases)} cases{could}"
 
 
@@ -167,12 +168,21 @@ def judged(answer: Answer) -> list[Finding]:
 
 
 def _missed(findings: Iterable[Finding]) -> str:
-    """Write the largest of the smallest detectable effects of each unit."""
-    largest: dict[str, float] = {}
+    """Write of each unit the largest of the smallest effects that would have been found.
+
+    Diagnostics count where the answer would depend on their metric if it varied less.
+    """
+    largest: dict[str, Finding] = {}
     for finding in findings:
-        if finding.layer == OUTCOME and finding.detectable is not None and finding.margin:
-            largest[finding.unit] = max(largest.get(finding.unit, 0.0), finding.detectable)
-    return " or ".join(_sized(value, unit) for unit, value in sorted(largest.items()))
+        metric = METRICS.get(finding.metric)
+        if metric and metric.primary and finding.detectable is not None:
+            former = largest.setdefault(finding.unit, finding)
+            if finding.detectable > (former.detectable or 0.0):
+                largest[finding.unit] = finding
+    return " or ".join(
+        f"{_sized(worst.detectable or 0.0, unit)} ({worst.case})"
+        for unit, worst in sorted(largest.items())
+    )
 
 
 def lines(told: Told, *, width: int | None = None, verbose: bool = False) -> Iterator[str]:

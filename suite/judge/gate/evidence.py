@@ -14,8 +14,8 @@ from suite.records import Record
 from suite.store import files_by_case, read_resident
 
 NAMED = 3  # examples in a sentence
-STEPS, DRAWS, TRAINING = ASKED = ("parity", "random", "training")
-"""The questions whose records the gate judges, in the order of their cost: one for each layer."""
+STEPS, DRAWS, ATTACK, TRAINING = ASKED = ("parity", "random", "attack", "training")
+"""The questions whose records the gate judges, in the order of their cost."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,8 @@ def _mixed(found: Evidence) -> Iterator[str]:
 
 def dropped(stored: Collection[str], cases: Collection[str], *, where: str) -> Iterator[str]:
     """Yield the cases that a stored baseline holds and the suite no longer asks."""
-    gone = sorted(set(stored) - set(cases))
-    if gone:
-        yield f"{', '.join(gone)}: in the stored baseline {where}, and no longer asked"
+    for case in sorted(set(stored) - set(cases)):
+        yield f"{case}: in the stored baseline {where}, and no longer asked"
 
 
 def _named(names: Sequence[str]) -> str:

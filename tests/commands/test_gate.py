@@ -1,0 +1,465 @@
+"""Tests of suite.commands.gate: what is measured in which order, and that a weak pass is none."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite import tables
+from suite.__main__ import main
+from suite.cases import PLAIN, Case
+from suite.commands import gate, processes, rows
+from suite.judge.gate.finding import NO_WORSE, STEP_MAP, Finding
+from suite.judge.gate.sequential import Plan
+from suite.store import read_record, write_record
+from tests.bounds import within
+from tests.commands.conftest import Fill, Output, write_locks
+
+OLD, NEW = "tf-2.15", "tf-2.21"
+BOTH = ["gate", "--baseline", OLD, "--candidate", NEW]
+STORED = ["gate", "--baseline", "stored", "--candidate", NEW]
+JUDGE = [*BOTH, "--no-run"]
+CASES = {"accuracy": (Case("lenet5", loss=PLAIN), Case("lenet5"))}
+PLAIN_CASE, LOSS_CASE = "lenet5-plain", "lenet5-intended-none"
+FINE = [0.8 + points / 10_000 for points in (0, 41, -22, 13, -35, 27, -8, 34, -17, 5)]
+OTHER = [value + (-1) ** seed * (seed + 1) / 20_000 for seed, value in enumerate(FINE)]
+WORSE = [value - 0.2 for value in OTHER]
+OPEN = [0.8 + points / 200 for points in (0, 3, -3.1, 2, -2.1, 1, -1.1, 2.5, -2.4, 0.2)]
+LOWER = [value - 0.025 for value in OPEN][::-1]
+
+FAKE = """
+import json, pathlib, re, shutil, sys
+options, _, given = sys.argv[1:], 0, []
+if "--" in options:
+    options, given = options[: options.index("--")], options[options.index("--") + 1 :]
+name = options[options.index("-s") + 1][len("benchmarks("):-1]
+report = pathlib.Path(options[options.index("--report") + 1])
+report.write_text(json.dumps({"sessions": [{"result": "success", "reason": None}]}))
+if "--install-only" in options:
+    sys.exit()
+value = lambda option: given[given.index(option) + 1]
+cases, seeds = re.findall(r"\\[(.+?)-seed", value("-k")), value("--seeds").split(",")
+with open("calls", "a") as file:
+    file.write(json.dumps([name, cases, seeds, given]) + "\\n")
+target = pathlib.Path(value("--records"), name, "small")
+target.mkdir(parents=True, exist_ok=True)
+for case in cases:
+    for seed in seeds:
+        source = pathlib.Path("pool", name, "small", f"{case}-seed{seed}.json")
+        if source.exists():
+            shutil.copy(source, target)
+tests = '<testcase classname="benchmarks.test_it" name="test"/>'
+path = pathlib.Path(value("--junitxml"))
+path.write_text(f"<testsuites><testsuite>{tests}</testsuite></testsuites>")
+"""
+
+
+@pytest.fixture(autouse=True)
+def project(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the gate ask two cases, and let a fake nox measure them out of the folder `pool`."""
+    del fill  # it makes the project
+    monkeypatch.setattr(tables, "TABLES", CASES)
+    Path("fake.py").write_text(FAKE)
+    monkeypatch.setattr(processes, "NOX", (sys.executable, "-I", "-S", "fake.py"))
+    monkeypatch.setattr(rows, "POLL_S", 0.01)
+    monkeypatch.setattr(gate, "PLAN", Plan(looks=(5, 10)))
+
+
+RUNS = itertools.count()
+
+
+def put(fill: Fill, root: str, values: list[float], **changes: Any) -> None:
+    """Store a record a value, as runs of their own: no two take the same time."""
+    fill(root, values, wall_s=float(next(RUNS)), **changes)
+    for path in Path(root, changes.get("release", NEW), "small").glob(f"{changes['case']}-*"):
+        record = read_record(path)
+        accuracy = record.metrics["clean_accuracy"]
+        gains = dict.fromkeys(("information_gain", "adversarial_branch_gain"), 2 * accuracy)
+        change(path, metrics={**record.metrics, **gains})
+
+
+def change(path: Path, **fields: Any) -> None:
+    """Write a record anew with other fields, and the digest that goes with it."""
+    write_record(replace(read_record(path), **fields), path)
+
+
+def both(fill: Fill, root: str, old: list[float] = FINE, new: list[float] = OTHER) -> None:
+    """Fill a folder with the records of both releases, five seeds unless there are more."""
+    for case in (PLAIN_CASE, LOSS_CASE):
+        put(fill, root, old, case=case, release=OLD)
+        put(fill, root, new, case=case, release=NEW)
+
+
+def calls() -> list[list[Any]]:
+    """Read what was measured: row, cases, seeds and all arguments, in this order."""
+    return [json.loads(line) for line in Path("calls").read_text().splitlines()]
+
+
+def told(capsys: Output) -> str:
+    """Give what was printed for the reader."""
+    return capsys.readouterr().out
+
+
+def first(capsys: Output) -> str:
+    """Give the first line that was printed."""
+    return told(capsys).splitlines()[0]
+
+
+# The answer and its status
+
+
+def test_nothing_worse_is_a_yes_that_says_what_it_could_have_missed(
+    fill: Fill, capsys: Output
+) -> None:
+    both(fill, "records")
+    assert main(JUDGE) == 0
+    answer = first(capsys)
+    assert answer.startswith(f"May you upgrade from {OLD} to {NEW}? Yes: nothing is worse")
+    assert "what could have been missed is less than 0." in answer
+
+
+def test_what_is_worse_is_a_no_that_names_it(fill: Fill, capsys: Output) -> None:
+    both(fill, "records", new=WORSE)
+    assert main(JUDGE) == 1
+    answer, *rest = told(capsys).splitlines()
+    assert "? No: LeNet-5 (lenet5-" in answer
+    assert " lower (" in answer
+    wanted = f"WORSE outcome, {PLAIN_CASE}: clean_accuracy is 20 points lower"
+    assert any(line.startswith(wanted) for line in rest)
+
+
+def test_what_more_seeds_would_decide_is_undecided(fill: Fill, capsys: Output) -> None:
+    both(fill, "records", old=OPEN[:5], new=LOWER[:5])
+    assert main(JUDGE) == 2
+    output = told(capsys)
+    assert "? Undecided: 4 of " in output.splitlines()[0]
+    assert "further seeds on each side would decide it, about 1 minute" in output
+
+
+@pytest.mark.parametrize("name", ["tf-9", "stored:tf-9", "tf-2.15,tf-2.21"])
+def test_a_row_that_is_none_is_an_error(capsys: Output, name: str) -> None:
+    assert main(["gate", "--baseline", name, "--candidate", NEW]) == 2
+    assert re_row(capsys.readouterr().err)
+
+
+def re_row(text: str) -> bool:
+    """True where an error says that a name is no single row."""
+    return "is no row of the release table" in text or "names 2 rows, expected one" in text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--budget", "soon"], ["--budget", "30"], ["--budget", "5d"], ["--margin", "accuracy"],
+        ["--margin", "accuracy=-1"], ["--margin", "=1"], ["--margin", "accuracy=nan"],
+        ["--seeds", "a"], ["--seeds", "0,,1"], ["--jobs", "0"],
+    ],
+)  # fmt: skip
+def test_an_option_that_cannot_be_read_is_an_error(options: list[str], capsys: Output) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*BOTH, *options])
+    assert ended.value.code == 2
+    assert "must be" in capsys.readouterr().err
+
+
+def test_a_margin_decides_how_much_worse_is_no_worse(fill: Fill) -> None:
+    both(fill, "records", new=[value - 0.03 for value in OTHER])
+    assert main(JUDGE) == 1
+    assert main([*JUDGE, "--margin", "accuracy=0.05"]) == 0
+    assert main([*JUDGE, "--margin", "clean_accuracy=0.05"]) == 0
+    assert main([*JUDGE, "--margin", "nats=0.5"]) == 1
+
+
+# What is measured
+
+
+def test_the_first_look_is_measured_on_both_rows_and_suffices_where_it_decides(
+    fill: Fill, capsys: Output
+) -> None:
+    both(fill, "pool")
+    assert main([*BOTH, "--records", "own", "--gtsrb-root", "/data"]) == 0
+    found = sorted(calls())
+    assert [call[:3] for call in found] == [
+        [row, [PLAIN_CASE, LOSS_CASE], ["0", "1", "2", "3", "4"]] for row in (OLD, NEW)
+    ]
+    assert all(call[3][4:6] == ["--gtsrb-root", "/data"] for call in found)
+    output = capsys.readouterr()
+    assert output.out.startswith("May you upgrade")
+    assert f"{OLD} started, log in own/{OLD}/gate.log" in output.err
+
+
+def test_only_what_is_undecided_gets_further_seeds(fill: Fill) -> None:
+    both(fill, "pool")
+    put(fill, "pool", OPEN, case=LOSS_CASE, release=OLD)
+    put(fill, "pool", LOWER, case=LOSS_CASE, release=NEW)
+    main([*BOTH, "--jobs", "1"])
+    seeds = [str(seed) for seed in range(10)]
+    assert [call[:3] for call in calls()] == [
+        [OLD, [PLAIN_CASE, LOSS_CASE], seeds[:5]],
+        [NEW, [PLAIN_CASE, LOSS_CASE], seeds[:5]],
+        [OLD, [LOSS_CASE], seeds],
+        [NEW, [LOSS_CASE], seeds],
+    ]
+
+
+def test_what_is_cheap_is_measured_first(
+    fill: Fill, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    traced = Case("lenet5", loss=PLAIN, question="parity")
+    attacked = Case("lenet5", question="attack")
+    cases = {**CASES, "attack": (attacked,), "parity": (traced,)}
+    monkeypatch.setattr(tables, "TABLES", cases)
+    both(fill, "pool")
+    assert main([*BOTH, "--jobs", "1", "--seeds", "3,4,5,6,7"]) == 2
+    found = [call[1:3] for call in calls() if call[0] == NEW]
+    assert found == [
+        [["parity-lenet5-plain"], ["3"]],
+        [["attack-lenet5"], ["3"]],
+        [[PLAIN_CASE, LOSS_CASE], ["3", "4", "5", "6", "7"]],
+    ]
+    assert "MISSING" in told(capsys)
+
+
+def test_a_run_that_makes_nothing_is_not_repeated(capsys: Output) -> None:
+    assert main(BOTH) == 2
+    assert len(calls()) == 2
+    output = told(capsys)
+    assert f"MISSING {PLAIN_CASE}, {LOSS_CASE}: the baseline has no record of it" in output
+
+
+def test_a_spent_budget_stops_what_runs_and_says_so(fill: Fill, capsys: Output) -> None:
+    both(fill, "pool")
+    hanging = "import sys, time\nif '--install-only' not in sys.argv: time.sleep(200)\n"
+    Path("fake.py").write_text(hanging + FAKE)
+    with within(60):
+        assert main([*BOTH, "--budget", "1s"]) == 2
+    output = capsys.readouterr()
+    assert "the budget is spent; the same command goes on with it" in output.out
+    assert f"{NEW} stopped" in output.err
+
+
+def test_one_row_against_itself_has_seeds_of_its_own_on_each_side(
+    fill: Fill, capsys: Output
+) -> None:
+    for case in (PLAIN_CASE, LOSS_CASE):
+        put(fill, "pool", FINE, case=case)
+    itself = ["gate", "--baseline", NEW, "--candidate", NEW, "--jobs", "1"]
+    for path in Path("pool", NEW, "small").iterdir():
+        change(path, wall_s=float(next(RUNS)))
+    assert main([*itself, "--seeds", "0,1,2,3,4,5,6,7,8,9"]) == 0
+    assert [call[:1] + call[2:3] for call in calls()] == [[NEW, [str(s) for s in range(10)]]]
+    output = told(capsys)
+    assert "seeds 0, 2, 4, 6, 8, in records/tf-2.21/small" in output
+    assert "seeds 1, 3, 5, 7, 9, in records/tf-2.21/small" in output
+
+
+def test_a_stored_baseline_needs_no_second_environment(fill: Fill, capsys: Output) -> None:
+    both(fill, "pool")
+    for case in (PLAIN_CASE, LOSS_CASE):
+        put(fill, "baselines", FINE, case=case, release=OLD)
+    commit()
+    assert main(["gate", "--baseline", f"stored:{OLD}", "--candidate", NEW]) == 0
+    assert {call[0] for call in calls()} == {NEW}
+    assert f"May you upgrade from the stored baseline of {OLD} to {NEW}? Yes" in told(capsys)
+
+
+# A pass that was weakened on purpose
+
+
+def commit() -> None:
+    """Commit the baselines."""
+    names = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+    for words in (("init", "-q"), ("add", "baselines"), (*names, "commit", "-qm", "baselines")):
+        subprocess.run(["git", *words], check=True, capture_output=True)  # noqa: S607
+
+
+@pytest.fixture
+def good(fill: Fill) -> None:
+    """Store a baseline and fresh records that pass."""
+    both(fill, "records")
+    for case in (PLAIN_CASE, LOSS_CASE):
+        put(fill, "baselines", OTHER[::-1], case=case)
+        put(fill, "baselines", FINE, case=case, release=OLD)
+    commit()
+    assert main(JUDGE) == main([*STORED, "--no-run"]) == 0
+
+
+Weaken = Callable[[], object]
+SMALL = Path("records", NEW, "small")
+STORED_ONE = Path("baselines", NEW, "small", f"{PLAIN_CASE}-seed0.json")
+ONE = SMALL / f"{PLAIN_CASE}-seed1.json"
+
+
+@pytest.mark.usefixtures("good")
+@pytest.mark.parametrize(
+    ("weaken", "reason"),
+    [
+        (
+            lambda: [path.unlink() for path in SMALL.glob(f"{LOSS_CASE}*")],
+            f"{LOSS_CASE}: the candidate has no record of it",
+        ),
+        (
+            lambda: [path.unlink() for path in SMALL.glob("*-seed[3-9].json")],
+            "10 and 3 seeds",
+        ),
+        (lambda: shutil.rmtree(SMALL), "the candidate has no record of it"),
+        (
+            lambda: shutil.copy(f"records/{OLD}/small/{PLAIN_CASE}-seed0.json", SMALL),
+            f"{PLAIN_CASE}-seed0.json is not a record that can be trusted: it belongs to {OLD}",
+        ),
+        (
+            lambda: shutil.copy(ONE, ONE.with_name(f"{PLAIN_CASE}-seed0.json")),
+            "it holds the record lenet5-plain-seed1, expected lenet5-plain-seed0",
+        ),
+        (
+            lambda: (SMALL / f"{PLAIN_CASE}-seed0.json").write_text("{"),
+            f"{PLAIN_CASE}-seed0.json is not JSON",
+        ),
+        (
+            lambda: write_locks(pin="numpy==2.0.1"),
+            f"stale: {LOSS_CASE}-seed0",
+        ),
+        (
+            lambda: Path("records").rename("elsewhere"),
+            "the baseline has no record of it",
+        ),
+    ],
+)  # fmt: skip
+def test_what_was_taken_away_or_put_in_is_named_and_no_pass(
+    weaken: Weaken, reason: str, capsys: Output
+) -> None:
+    weaken()
+    assert main([*JUDGE, "-v"]) == 2
+    assert reason in told(capsys)
+
+
+@pytest.mark.usefixtures("good")
+@pytest.mark.parametrize(
+    ("weaken", "reason"),
+    [
+        (
+            lambda: change(STORED_ONE, wall_s=9.0),
+            "NOT CLEAN, other than its commit (of ",
+        ),
+        (
+            STORED_ONE.unlink,
+            "NOT CLEAN",
+        ),
+        (lambda: shutil.rmtree(".git"), "whether it was edited cannot be told"),
+        (
+            lambda: shutil.rmtree(f"baselines/{NEW}"),
+            "the baseline has no record of it",
+        ),
+    ],
+)  # fmt: skip
+def test_a_baseline_that_is_not_as_committed_is_no_pass(
+    weaken: Weaken, reason: str, capsys: Output
+) -> None:
+    weaken()
+    assert main([*STORED, "--no-run", "-v"]) == 2
+    assert reason in told(capsys)
+
+
+@pytest.mark.usefixtures("good")
+def test_a_case_that_is_deselected_is_named_and_no_pass(capsys: Output) -> None:
+    assert main([*JUDGE, "--cases", "*-plain"]) == 2
+    output = told(capsys)
+    assert f"MISSING {LOSS_CASE}: not asked, because of --cases" in output
+    assert "nothing that was judged is worse" in output.splitlines()[0]
+
+
+@pytest.mark.usefixtures("good")
+def test_a_case_that_was_dropped_from_the_suite_is_named_and_no_pass(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setattr(tables, "TABLES", {"accuracy": CASES["accuracy"][:1]})
+    assert main(JUDGE) == 2
+    reason = f"in the stored baseline baselines/{OLD}/small, and no longer asked"
+    assert f"MISSING {LOSS_CASE}: {reason}" in told(capsys)
+
+
+@pytest.mark.usefixtures("good")
+def test_stale_records_are_judged_only_if_that_is_asked_and_are_no_pass(capsys: Output) -> None:
+    write_locks(pin="numpy==2.0.1")
+    assert main(JUDGE) == 2
+    assert "outcome: nothing was judged" in told(capsys)
+    assert main([*JUDGE, "--stale"]) == 2
+    output = told(capsys)
+    assert "stale, judged all the same" in output
+    assert "outcome: nothing was judged" not in output
+
+
+@pytest.mark.usefixtures("good")
+def test_records_of_seeds_that_do_not_count_are_told(capsys: Output) -> None:
+    assert main([*JUDGE, "--seeds", "0,1,2,3,4"]) == 0
+    output = told(capsys)
+    assert f"{OLD}: 10 records of other seeds were not judged" in output
+    assert "seeds 0-4" in output
+
+
+@pytest.mark.usefixtures("good")
+def test_the_states_that_steps_start_from_must_be_as_committed(capsys: Output) -> None:
+    states = Path("baselines/states/lenet5.npz")
+    states.parent.mkdir()
+    states.write_text("weights")
+    assert main(JUDGE) == 2
+    assert "MISSING baselines/states: no git commit holds it" in told(capsys)
+
+
+# What is written
+
+
+@pytest.mark.usefixtures("good")
+def test_the_answer_is_written_to_every_file_that_is_named(tmp_path: Path) -> None:
+    names = [f"out/gate.{end}" for end in ("md", "json", "xml")]
+    options = zip(("--markdown", "--json", "--junit"), names, strict=True)
+    assert main([*JUDGE, *(word for pair in options for word in pair)]) == 0
+    question = f"May you upgrade from {OLD} to {NEW}? Yes"
+    assert all(question in Path(name).read_text() for name in names)
+    verdict = json.loads(Path("out/gate.json").read_text())
+    assert verdict["decision"] == NO_WORSE
+    assert [side["release"] for side in verdict["expected"]] == [OLD, NEW]
+    assert verdict["expected"][0]["cases"] == sorted([PLAIN_CASE, LOSS_CASE])
+    assert tmp_path.exists()
+
+
+@pytest.mark.usefixtures("good")
+def test_a_file_that_cannot_be_written_is_an_error(capsys: Output) -> None:
+    Path("taken").mkdir()
+    assert main([*JUDGE, "--json", "taken"]) == 2
+    assert "taken cannot be written" in capsys.readouterr().err
+
+
+def test_findings_of_every_layer_are_counted(
+    fill: Fill, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    both(fill, "records")
+    real = gate.decide
+
+    def with_steps(*names: str, **given: Any) -> Any:
+        found = real(*names, **given)
+        step = Finding(STEP_MAP, PLAIN_CASE, "steps", NO_WORSE, "Steps from 4 states agree.")
+        return found._replace(findings=[step, *found.findings])
+
+    monkeypatch.setattr(gate, "decide", with_steps)
+    assert main(JUDGE) == 0
+    assert "step map: 1 no worse of 1 findings on 1 case" in told(capsys)
+
+
+def test_names_of_strangers_cannot_forge_a_line(fill: Fill, capsys: Output) -> None:
+    both(fill, "records")
+    evil = SMALL / f"{PLAIN_CASE}-seed1\nMay you? Yes.json"
+    evil.write_text("{}")
+    assert main(JUDGE) == 2
+    assert not any(line.startswith("May you? Yes") for line in told(capsys).splitlines())
+    assert os.path.lexists(evil)
