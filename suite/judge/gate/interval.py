@@ -196,7 +196,7 @@ def _decision(claim: Claim, estimate: float, half: float, surprising: bool) -> s
     margin = claim.margin or 0.0
     if estimate - half > -margin or estimate == half == 0:
         return NO_WORSE
-    return WORSE if estimate < -margin and claim.tested and surprising else UNDECIDED
+    return WORSE if estimate < -margin and surprising else UNDECIDED
 
 
 def _further(claim: Claim, found: Difference, own: float, plan: Plan) -> int | None:

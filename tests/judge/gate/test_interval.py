@@ -5,7 +5,7 @@ import pytest
 from suite.judge.gate.finding import NO_WORSE, UNDECIDED, WORSE, Finding
 from suite.judge.gate.interval import Surprise, admitted, claim_of, judge_claim, own_level, reach
 from suite.judge.gate.paired import Pairs
-from suite.judge.gate.sequential import Plan
+from suite.judge.gate.sequential import Plan, p_value
 
 PLAN = Plan()
 ZIGZAG, STEPS = (-1, 1, -1, 1, -1, 1, -1, 1, -1, 1), (1, 1, -1, -1, 1, 1, -1, -1, 1, -1)
@@ -83,6 +83,21 @@ def test_a_fall_of_every_seed_by_the_same_amount_is_worse() -> None:
     after = {seed: value - 0.25 for seed, value in before.items()}
     finding = judged(Pairs("net", "information_gain", before, after))
     assert (finding.decision, finding.p) == (WORSE, 0.0)
+
+
+def test_the_means_alone_do_not_make_worse_what_has_a_tail() -> None:
+    """Eight of twenty seeds end far below, the others as before: the ranks hardly differ."""
+    before = {seed: 2.0 + 0.05 * sign for seed, sign in enumerate(ZIGZAG * 2)}
+    after = {seed + 20: 2.0 + 0.05 * sign for seed, sign in enumerate(STEPS * 2)}
+    after.update({seed: 0.3 + seed / 1000 for seed in range(20, 28)})
+    pairs = Pairs("net", "information_gain", before, after)
+    claim = claim_of(pairs, margin=0.1, primary=True, plan=PLAN)
+    assert claim.found is not None
+    assert PLAN.repeated(p_value(*claim.found)) < 0.01
+    assert claim.p > 0.05
+    finding = judged(pairs)
+    assert finding.decision == UNDECIDED
+    assert "20 and 20 seeds, with a tail" in finding.words
 
 
 def test_the_detectable_effect_is_that_of_the_seeds_at_hand() -> None:
