@@ -24,14 +24,13 @@ STALL = tuple(
 NO_STALL = tuple(Case(name) for name, row in ARCHITECTURES.items() if not row.batch_norm)
 ATTACK = tuple(Case(architecture, question="attack") for architecture in ARCHITECTURES)
 STEP_TIME = tuple(Case(architecture, question="step-time") for architecture in ARCHITECTURES)
-MAPPED = (PLAIN, "intended")  # whatever the phases, without BatchNorm all passes are alike
-PARITY = (
-    *(Case(name, loss=loss, question="parity") for name in ARCHITECTURES for loss in MAPPED),
+PARITY = (  # without BatchNorm all phases are alike
     *(
-        Case("resnet50", loss=loss, question="parity")
-        for loss in ("literal", *GRID)
-        if loss != "moving-kept"
-    ),  # which is intended
+        Case(name, loss=loss, question="parity")
+        for name in ARCHITECTURES
+        for loss in (PLAIN, "intended")
+    ),
+    Case("resnet50", loss="literal", question="parity"),
 )
 STATES = tuple(  # the trainings along which the states lie that parity steps from
     Case(name, fix="bn-momentum-0.5" if row.batch_norm else "none")

@@ -14,6 +14,8 @@ from suite.judge.parity.distances import (
     norm_of_difference,
     reference_of,
     rounding,
+    silent,
+    tolerance_name,
 )
 from suite.judge.parity.implied import (
     Descent,
@@ -41,6 +43,7 @@ FITTED = 0.02  # share of the update; SGD with momentum leaves less than 2e-3 of
 FLIPPED = 0.01  # share of the pixels; where the gradient is about 0 rounding decides its sign
 WEIGHTS = 0.01  # difference of the weights of the two cross-entropies, each of which is about 0.5
 GRADIENT = 2e-3  # distance of a gradient at step 0, relative to the largest of its layer
+UPDATED = 5e-3  # of the size of the updates by another optimizer than SGD
 FIRST_RATE = 0.01  # difference of the learning rates of a layer's first update
 OPTIMIZER: Mapping[str, float] = {
     "rate": 2e-3,
@@ -217,6 +220,9 @@ def optimizer_differs(
 ) -> Iterator[str]:
     """Say which settings of SGD the updates show, and which layers move at a rate of their own."""
     here, there = descent(mine), descent(theirs)
+    if here and there and here.unexplained > FITTED < there.unexplained:
+        yield from _other_updates(mine, theirs)
+        return
     same = here is None or there is None or _same_descent(here, there, allowed)
     if here and there and not same:
         yield f"Optimizer: {_described(here)} here, {_described(there)} there"
@@ -228,6 +234,23 @@ def optimizer_differs(
     ]
     if odd and (same or len(odd) < len(rates)):
         yield f"The updates of step 0 are another multiple of the gradient in {listed(odd)}"
+
+
+def _other_updates(mine: Trace, theirs: Trace) -> Iterator[str]:
+    """Say by which factor the updates of another optimizer than SGD are larger or smaller."""
+    reference = reference_of(theirs)
+    for step in steps_of(theirs):
+        moved = [
+            place
+            for place in theirs
+            if place.step == step
+            and tolerance_name(place) == "change of weights"
+            and not silent(place, reference)
+        ]
+        factor = ratio(*(np.concatenate([projected(t, p) for p in moved]) for t in (mine, theirs)))
+        if not abs(factor - 1) <= UPDATED:
+            yield f"Optimizer, not SGD: the updates of step {step} are {factor:.4g} times there's"
+            return
 
 
 def _update(layer: str) -> Place:

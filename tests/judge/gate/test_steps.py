@@ -1,0 +1,103 @@
+"""Tests of suite.judge.gate.steps: where the steps part is named, with its cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from suite.judge.gate.finding import NO_WORSE, UNDECIDED, WORSE, Finding
+from suite.judge.gate.steps import step_findings
+from suite.records import Record
+from tests.judge.parity.conftest import GRAPH, KERAS_2, Make, make, paper_trace
+
+__all__ = ["make"]  # a fixture of the tests of parity
+
+
+def mapped(record: Record, **traces: dict[str, Any]) -> Record:
+    """Give a record a trace for each state, of a training on paper."""
+
+    def entries() -> Iterator[dict[str, Any]]:
+        for state, planted in traces.items():
+            yield from ({"state": state, **entry} for entry in paper_trace(**planted))
+
+    return replace(record, statistics=list(entries()))
+
+
+def judged(make: Make, *, versions: dict[str, str] = KERAS_2, **planted: Any) -> Finding:
+    """Judge a candidate whose steps from the second state have a fault."""
+    honest = {"correction": int(versions is not KERAS_3)}
+    before = mapped(make("tf-2.21"), **{"0": {}, "20": {}})
+    after = mapped(make("tf-2.15", versions), **{"0": honest, "20": {**honest, **planted}})
+    [found] = step_findings([before], [after])
+    return found
+
+
+KERAS_3 = {"keras": "3.15.1", "tensorflow": "2.21.0"}
+
+
+def test_steps_that_agree_are_no_worse_and_their_known_differences_named(make: Make) -> None:
+    found = judged(make)
+    assert found.decision == NO_WORSE
+    assert found.words.startswith("Steps from 2 states agree but for known differences (BatchNorm")
+    assert "nearest to its tolerance: " in found.words
+
+
+@pytest.mark.parametrize(
+    ("planted", "told"),
+    [
+        ({"sgd": 0.89}, "Nesterov's momentum 0.89 here"),
+        ({"nesterov": False}, "momentum 0.9 here"),
+        ({"rate": 1.01}, "SGD at 1.01 of the learning rate"),
+        ({"decay": 1e-3}, "weights shrinking by"),
+        ({"momentum": 0.985}, "BatchNorm momentum, as observed: 0.985 here"),
+        ({"bn_epsilon": 1.1e-3}, "BatchNorm epsilon"),
+        ({"epsilon": 0.011}, "FGSM epsilon"),
+        ({"clean_share": 0.6}, "Loss: 0.6 CE(clean)"),
+    ],
+    ids=str,
+)
+def test_a_fault_from_one_state_alone_is_found_and_named(
+    make: Make, planted: dict[str, Any], told: str
+) -> None:
+    found = judged(make, versions=KERAS_3, **planted)
+    assert found.decision == WORSE
+    assert found.words.startswith("Steps from 1 of 2 states differ")
+    assert told in found.words
+
+
+def test_the_state_is_named_where_the_steps_part(make: Make) -> None:
+    found = judged(make, versions=KERAS_3, forward=0.01)
+    assert "first at the state after 20, step 0, batch mean of second_bn" in found.words
+
+
+def test_a_graph_is_known_to_update_twice_from_every_state(make: Make) -> None:
+    graph = {"correction": 1, "updates": 2}
+    before = mapped(make("tf-2.21"), **{"0": {}, "20": {}})
+    after = mapped(make("tf-1.14", GRAPH), **{"0": graph, "20": graph})
+    [found] = step_findings([before], [after])
+    assert found.decision == NO_WORSE
+    assert "BatchNorm's updates" in found.words
+
+
+def test_what_has_no_partner_is_undecided(make: Make) -> None:
+    record = make("tf-2.21")
+    [lost] = step_findings([record], [])
+    [new] = step_findings([], [record])
+    assert (lost.decision, new.decision) == (UNDECIDED, UNDECIDED)
+    assert "candidate has no trace" in lost.words
+    assert "baseline has no trace" in new.words
+
+
+def test_traces_from_other_states_are_undecided(make: Make) -> None:
+    before = mapped(make("tf-2.21"), **{"0": {}, "20": {}})
+    after = mapped(make("tf-2.15"), **{"0": {}, "100": {}})
+    [found] = step_findings([before], [after])
+    assert found.decision == UNDECIDED
+    assert "steps from 0, 100, that of tf-2.21 from 0, 20" in found.words
+
+
+def test_records_of_other_questions_are_passed_over(make: Make) -> None:
+    assert step_findings([], [replace(make(), question="training", case="lenet5-plain")]) == []
