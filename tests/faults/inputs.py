@@ -1,0 +1,234 @@
+"""Faults of what is drawn and fed: initial weights, seeds, data, schedule, evaluation, cost."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from suite.data import Split
+from tests.faults.fault import Fault, constant, together, with_options, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SCALING = "keras.src.initializers.random_initializers:VarianceScaling.__init__"
+DENSE = "keras.src.layers.core.dense:Dense.__init__"
+DEFAULT_SEED = "keras.src.backend.tensorflow.random:make_default_seed"
+SEED = "suite.stacks.eager:seed"
+RATE = "keras.src.optimizers.base_optimizer:BaseOptimizer.learning_rate"
+TRAINING = "suite.measure.training"
+FED = ("parity", "stall", "step_time")  # questions that feed batches
+SLOWER = 0.15
+BALLAST = 32 * 2**20  # bytes; a third of what LeNet-5's steps take
+HELD: list[np.ndarray] = []
+
+
+def pixels(change: Callable[[Any], Any]) -> Any:
+    """Change the pixels wherever the suite makes them of bytes."""
+    modules = ("training", "run", "evaluation")
+    return together(
+        *(
+            wrapped(f"suite.measure.{name}:pixels", lambda real: lambda x: change(real(x)))
+            for name in modules
+        )
+    )
+
+
+def fed(change: Callable[..., Any]) -> Any:
+    """Change the batches that the questions feed: `change` is given the real function first."""
+
+    def around(real: Any) -> Any:
+        return lambda split, **named: change(real, split, **named)
+
+    return together(*(wrapped(f"suite.measure.questions.{name}:batches", around) for name in FED))
+
+
+def relabelled(real: Any, split: Split, **named: Any) -> Iterator[Any]:
+    """Swap two classes that look alike, speed limits of 30 and 50."""
+    for batch in real(split, **named):
+        swapped = np.where(batch.labels == 1, 2, np.where(batch.labels == 2, 1, batch.labels))
+        yield batch._replace(labels=swapped)
+
+
+def unshuffled(real: Any, split: Split, **named: Any) -> Iterator[Any]:
+    """Sort the images by class, as they lie in the archive."""
+    order = np.argsort(split.labels, kind="stable")
+    taken = Split(*(array[order] for array in split))
+    for batch in real(split, **named):
+        size = len(batch.labels)
+        at = np.arange(batch.step * size, (batch.step + 1) * size) % len(order)
+        images = taken.images[at].astype(np.float32) / np.float32(255)
+        yield batch._replace(images=images, labels=taken.labels[at].astype(np.int64))
+
+
+def shuffled_once(real: Any, split: Split, **named: Any) -> Iterator[Any]:
+    """Repeat the first epoch's order in each epoch."""
+    epochs = named.pop("epochs")
+    first = list(real(split, epochs=1, **named))
+    for epoch in range(epochs):
+        for index, batch in enumerate(first):
+            yield batch._replace(step=epoch * len(first) + index, epoch=epoch)
+
+
+def subsets(change: Callable[[Split, Split], tuple[Split, Split]]) -> Any:
+    """Change the images that a case trains and evaluates on."""
+    return wrapped(
+        "suite.measure.pipeline:subsets",
+        lambda real: lambda case, data, *, seed: change(*real(case, data, seed=seed)),
+    )
+
+
+def without_class(train: Split, test: Split) -> tuple[Split, Split]:
+    """Put images of another class in the place of one class's."""
+    rows = np.where(train.labels == 0, np.argmax(train.labels == 1), np.arange(len(train.labels)))
+    return Split(*(array[rows] for array in train)), test
+
+
+def mixed(train: Split, test: Split) -> tuple[Split, Split]:
+    """Train on test images too."""
+    count = min(len(test.labels), len(train.labels) // 4)
+    both = (np.concatenate([t[:count], a[count:]]) for t, a in zip(test, train))
+    return Split(*both), test
+
+
+def mislabelled(train: Split, test: Split) -> tuple[Split, Split]:
+    """Give one test image in twenty the next class."""
+    labels = test.labels.copy()
+    labels[::20] = (labels[::20] + 1) % 43
+    return train, test._replace(labels=labels)
+
+
+def unattacked(real: Any) -> Any:
+    """Evaluate the clean images in the place of the attacked ones."""
+    return lambda network, split, *, epsilon, training, steps=1: real(
+        network, split, epsilon=0.0 * epsilon, training=training, steps=steps
+    )
+
+
+def without_drawing() -> int:
+    """Give the seed that the generator would start from, and leave it where it is."""
+    return int(random.getstate()[1][0]) % 10**9
+
+
+def unrepeatable(real: Any) -> Any:
+    """Seed by the clock after all."""
+
+    def seed(number: int) -> None:
+        real(number)
+        random.seed()
+
+    return seed
+
+
+def frozen_rate(real: Any) -> Any:
+    """Ignore what is assigned to the learning rate."""
+    return property(real.fget, lambda _, __: None)
+
+
+def slower(real: Any) -> Any:
+    """Wait in each step for a share of its time."""
+
+    def make(*given: Any, **named: Any) -> Any:
+        step = real(*given, **named)
+
+        def update(*batch: Any) -> Any:
+            start = time.perf_counter()
+            result = step.update(*batch)
+            time.sleep(SLOWER * (time.perf_counter() - start))
+            return result
+
+        return step._replace(update=update)
+
+    return make
+
+
+def heavier(real: Any) -> Any:
+    """Hold memory that nobody asked for."""
+
+    def make(*given: Any, **named: Any) -> Any:
+        step = real(*given, **named)
+
+        def update(*batch: Any) -> Any:
+            HELD[:] = [np.ones(BALLAST // 8)]
+            return step.update(*batch)
+
+        return step._replace(update=update)
+
+    return make
+
+
+DRAWS = [
+    Fault("init-fan-in", "initialisers", "Glorot's rule forgets the outputs: LeCun's.",
+          with_options(SCALING, mode="fan_in"), r"standard deviation"),
+    Fault("init-normal", "initialisers", "A truncated normal distribution of the right size.",
+          with_options(SCALING, distribution="truncated_normal"), r"truncated normal instead of"),
+    Fault("init-scale-2-percent", "initialisers", "Kernels are 2 % too large.",
+          with_options(SCALING, scale=1.02**2), r"1\.02 of the baseline's standard deviation"),
+    Fault("init-same-draw", "initialisers", "All layers draw the same numbers (keras#15586, "
+          "keras-hub#352).", constant(DEFAULT_SEED, without_drawing), r"alike|correlate"),
+    Fault("init-bias", "initialisers", "Biases of dense layers begin at 0.01.",
+          with_options(DENSE, bias_initializer={"class_name": "Constant", "config": {
+              "value": 0.01}}), r"bias of .* begins at 0\.01"),
+    Fault("seed-ignored", "seeds", "Every seed gives the same (deepxde#2086 is of that kind).",
+          wrapped(SEED, lambda real: lambda _: real(1)), r"seed"),
+    Fault("seed-unrepeatable", "seeds", "A seed does not decide what is drawn (tfjs#7104).",
+          wrapped(SEED, unrepeatable), r"second time"),
+]  # fmt: skip
+
+DATA = [
+    Fault("data-bgr", "data", "Channels are in OpenCV's order.",
+          pixels(lambda x: x[..., ::-1].copy()), r"[Oo]ther batches"),
+    Fault("data-scale", "data", "Bytes are divided by 256.",
+          pixels(lambda x: x * np.float32(255 / 256)), r"[Oo]ther batches"),
+    Fault("data-shift", "data", "Pixels lie half a level higher.",
+          pixels(lambda x: np.minimum(x + np.float32(0.5 / 255), np.float32(1))),
+          r"[Oo]ther batches"),
+    Fault("data-float16", "data", "Pixels go through float16.",
+          pixels(lambda x: x.astype(np.float16).astype(np.float32)), r"[Oo]ther batches"),
+    Fault("data-labels", "data", "Two classes are swapped in training.",
+          fed(relabelled), r"[Oo]ther batches"),
+    Fault("data-order", "data", "Images come in the order of their classes.",
+          fed(unshuffled), r"batches"),
+    Fault("data-shuffled-once", "data", "Each epoch repeats the order of the first.",
+          fed(shuffled_once),
+          missed="steps are traced in one epoch, and its effect on the outcome is nearly none"),
+    Fault("data-class-missing", "data", "One class of 43 is missing in training.",
+          subsets(without_class), r"[Oo]ther batches"),
+    Fault("data-test-in-training", "data", "Training images are mixed with test images.",
+          subsets(mixed), r"[Oo]ther batches"),
+    Fault("data-leak", "data", "The eight test images that the training set has too are kept.",
+          constant("suite.measure.run:without_leaked", lambda split: split),
+          missed="8 of 12,630 images: a tenth of a standard error, and no record says which "
+          "images were evaluated"),
+]  # fmt: skip
+
+SCHEDULES = [
+    Fault("schedule-rate-cached", "schedule", "The optimizer keeps the rate that it was made with "
+          "(tensorflow#31324).", wrapped(RATE, frozen_rate), r"Optimizer|rate"),
+    Fault("schedule-decay", "schedule", "The rate decays by 1e-4 a step, not 1e-6.",
+          constant(f"{TRAINING}:DECAY", 1e-4), r"rate"),
+    Fault("schedule-drops-early", "schedule", "The rate falls tenfold after 2 epochs, not 10.",
+          constant(f"{TRAINING}:DROP_EPOCHS", 2), r"rate|accuracy"),
+    Fault("schedule-never-drops", "schedule", "The rate never falls.",
+          constant(f"{TRAINING}:DROP_EPOCHS", 10**9),
+          missed="the small tier's trainings end before the first drop"),
+]  # fmt: skip
+
+EVALUATIONS = [
+    Fault("evaluation-mislabelled", "evaluation", "One test image in twenty has a wrong label.",
+          subsets(mislabelled), r"accuracy"),
+    Fault("evaluation-unattacked", "evaluation", "What is called attacked is clean.",
+          wrapped("suite.measure.evaluation:_attacked", unattacked), r"adversarial"),
+]  # fmt: skip
+
+COSTS = [
+    Fault("cost-15-percent-slower", "cost", "Each step takes 15 % longer.",
+          wrapped("suite.stacks.eager:train_step", slower), r"step|ratio"),
+    Fault("cost-30-percent-memory", "cost", "Steps hold a third more memory.",
+          wrapped("suite.stacks.eager:train_step", heavier), r"memory"),
+]  # fmt: skip
+
+INPUTS = [*DRAWS, *DATA, *SCHEDULES, *EVALUATIONS, *COSTS]

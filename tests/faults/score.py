@@ -1,0 +1,123 @@
+"""The score: which layer finds each planted fault, in how many seconds, and what it calls it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tests.faults.bench import Bench, Measured, Probe, measured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.faults.fault import Fault
+
+WORDS = 240  # characters of a finding in the table
+
+
+class Outcome(NamedTuple):
+    """What became of one fault.
+
+    Attributes:
+        name: Of the fault.
+        group: Of the fault.
+        what: What it stands for.
+        layer: That found it; empty where none did.
+        case: In which it was found.
+        words: Of the finding.
+        named: True where they name the cause rightly, as the fault's pattern says; None where it
+            has no pattern.
+        seconds: That its measurements took, up to the one that found it.
+        missed: Why nothing found it, where that is known.
+    """
+
+    name: str
+    group: str
+    what: str
+    layer: str = ""
+    case: str = ""
+    words: str = ""
+    named: bool | None = None
+    seconds: float = 0.0
+    missed: str = ""
+
+
+class Honest:
+    """What the probes measure without a fault, each once."""
+
+    def __init__(self, bench: Bench) -> None:
+        """Measure nothing yet."""
+        self.bench = bench
+        self._known: dict[tuple[str, str], Measured] = {}
+
+    def of(self, probe: Probe) -> Measured:
+        """Give the honest measurement of a probe."""
+        key = probe.layer, probe.name
+        if key not in self._known:
+            self._known[key] = measured(probe, self.bench)
+        return self._known[key]
+
+
+def outcome(fault: Fault, probes: Iterable[Probe], honest: Honest) -> Outcome:
+    """Plant a fault and measure, the cheapest first, until something finds it."""
+    found = Outcome(fault.name, fault.group, fault.what, missed=fault.missed)
+    seconds = 0.0
+    for probe in probes:
+        before = honest.of(probe)
+        with fault.plant():
+            after = measured(probe, honest.bench)
+        seconds += after.seconds
+        alarms = probe.alarms(before.records, after.records)
+        if alarms:
+            words = " ".join(f"{finding.metric}: {finding.words}" for finding in alarms)
+            named = bool(re.search(fault.named, words)) if fault.named else None
+            return found._replace(
+                layer=probe.layer, case=probe.name, words=words, named=named, seconds=seconds
+            )
+    return found._replace(seconds=seconds)
+
+
+def headline(outcomes: Sequence[Outcome]) -> str:
+    """Say how many were found, by which layer, and how many of them were named rightly."""
+    caught = [each for each in outcomes if each.layer]
+    layers = ", ".join(
+        f"{n} by the {layer}" for layer, n in Counter(c.layer for c in caught).items()
+    )
+    named = [each for each in caught if each.named is not None]
+    right = sum(bool(each.named) for each in named)
+    share = len(caught) / len(outcomes) if outcomes else 0.0
+    return (
+        f"{len(caught)} of {len(outcomes)} planted faults found ({share:.1%}): {layers or 'none'}. "
+        f"The finding names the cause rightly in {right} of {len(named)} that have a name."
+    )
+
+
+def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Yield the lines of a Markdown table."""
+    yield "| Fault | Group | Found by | In | s | Named | What the finding says |"
+    yield "|---|---|---|---|---|---|---|"
+    for each in outcomes:
+        named = {True: "yes", False: "no", None: ""}[each.named]
+        said = each.words if each.layer else f"missed: {each.missed or 'nothing finds it'}"
+        text = said[:WORDS].replace("|", "/").replace("\n", " ")
+        yield (
+            f"| {each.name} | {each.group} | {each.layer or '-'} | {each.case or '-'} | "
+            f"{each.seconds:.0f} | {named} | {text} |"
+        )
+
+
+def page(outcomes: Sequence[Outcome]) -> str:
+    """Write the score, what was missed, and the table."""
+    missed = [each for each in outcomes if not each.layer]
+    lines = [headline(outcomes), ""]
+    lines += [f"- missed: {each.name}: {each.what} {each.missed}" for each in missed]
+    return "\n".join([*lines, "", *table(outcomes), ""])
+
+
+def as_json(outcomes: Sequence[Outcome]) -> str:
+    """Write the same for machines."""
+    content: list[Mapping[str, Any]] = [each._asdict() for each in outcomes]
+    return json.dumps({"score": headline(outcomes), "faults": content}, indent=1)
