@@ -406,6 +406,14 @@ def rebaseline(session: nox.Session) -> None:
     run(session, "python", "-m", "suite", "rebaseline", *session.posargs)
 
 
+@nox.session(python=DEFAULT["python"])
+def states(session: nox.Session) -> None:
+    """Train the networks that every release steps from, and store their states (minutes)."""
+    env, name = install_release(session, DEFAULT, DEFAULT["name"]), DEFAULT["name"]
+    labels = ["--release", name, "--lock", f"locks/{name}.txt"]
+    run(session, "python", "-m", "suite", "states", *labels, *session.posargs, env=env)
+
+
 @nox.session
 def data(session: nox.Session) -> None:
     """Download GTSRB's official archives into the cache and check them."""

@@ -1,4 +1,4 @@
-"""What do the first steps do, from the same weights and batches in every release?
+"""What does a step do, from the same states and batches in every release?
 
 One release alone shows little of it: ``python -m suite parity`` compares the records.
 """
@@ -13,6 +13,6 @@ from suite.judge.bands import bands_of
 
 
 @pytest.mark.table("parity")
-def test_first_steps_are_traced(case: Case, seed: int, measure: Measure, check: Check) -> None:
+def test_steps_are_traced(case: Case, seed: int, measure: Measure, check: Check) -> None:
     record = measure(case, seed)
     check(record, chosen(record.metrics, bands_of(record)))
