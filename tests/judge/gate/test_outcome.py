@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from suite.judge.gate.finding import NO_WORSE, OUTCOME, UNDECIDED, WORSE
+from suite.judge.gate.interval import own_level, reach
 from suite.judge.gate.outcome import outcome_findings
-from suite.judge.gate.sequential import Plan
+from suite.judge.gate.sequential import Plan, quantile
 from tests.judge.gate.conftest import AFTER, STALLED, MakeSide, changed, only
 
 PLAN = Plan()
@@ -165,6 +166,22 @@ def test_many_metrics_are_corrected_for(make_side: MakeSide) -> None:
     assert (alone.decision, among.decision) == (WORSE, UNDECIDED)
     assert alone.p == among.p
     assert (among.detectable or 0) > 1.5 * (alone.detectable or 0)
+
+
+@pytest.mark.parametrize(("seeds", "family"), [(5, 4), (10, 5)])
+def test_stalls_are_corrected_for_only_where_they_can_be_surprising(
+    make_side: MakeSide, seeds: int, family: int
+) -> None:
+    """Four metrics are primary; five seeds that all stall would be no surprise among them."""
+    findings, _ = outcome_findings(make_side(seeds=seeds), make_side(AFTER, seeds=seeds), plan=PLAN)
+    gain = only(findings, GAIN)
+    half = ((gain.high or 0) - (gain.low or 0)) / 2
+    errors = [
+        reach(own_level(PLAN, count), seeds - 1, PLAN) / quantile(PLAN.nominal, seeds - 1)
+        for count in (family, family + 1)
+    ]
+    assert (gain.detectable or 0) / half == pytest.approx(errors[0], rel=1e-6)
+    assert errors[1] > 1.01 * errors[0]
 
 
 def test_a_tail_must_be_seen_by_the_ranks_too(make_side: MakeSide) -> None:
