@@ -107,7 +107,11 @@ def _flushed(stream: TextIO) -> Iterator[None]:
 
 def _tell(error: Exception, *, debug: bool) -> None:
     """Print what ended the command, in one line; before it the traceback, if that is wanted."""
-    lines = "".join(traceback.format_exception(error)).splitlines() if debug else []
+    lines = (
+        "".join(traceback.format_exception(type(error), error, error.__traceback__)).splitlines()
+        if debug
+        else []
+    )
     with suppress(OSError), _flushed(sys.stderr):  # nowhere is left to tell it; the status does
         for line in [*lines, f"error: {explained(error)}"]:
             print(printable(line), file=sys.stderr)

@@ -13,11 +13,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-if sys.version_info >= (3, 8):
-    from importlib import metadata
-else:
-    import importlib_metadata as metadata
-
 GIB = 2**30
 PARENT = "SUITE_PARENT"
 """Environment variable with the process that a command must not outlive; nox's sessions set it."""
@@ -29,6 +24,10 @@ VECTORS = ("sse", "ssse", "avx", "fma", "f16c", "amx", "vnni")
 
 def versions(names: Iterable[str]) -> dict[str, str]:
     """Look up the versions of Python and of those named distributions that are installed."""
+    if sys.version_info >= (3, 8):
+        from importlib import metadata  # noqa: PLC0415 - beside the other
+    else:
+        import importlib_metadata as metadata  # noqa: PLC0415 - a bare Python must get to its error
     installed = {
         dist.metadata["Name"].lower().replace("_", "-"): dist.version
         for dist in metadata.distributions()

@@ -28,9 +28,9 @@ SUPERSEDED = "superseded"
 
 NAME = re.compile(r"(.+)-seed(\d+)")  # of a record's file: its case and seed
 NUMBERS = (float, int)  # most of what a record holds
-NUMERIC = 30  # characters a quotation mark, from which on a file is mostly numbers
+NUMERIC = 30  # characters a quotation mark or escape, from which on a file is mostly numbers
 SPELLED = (b'nan"', b'inf"', b"\\u")  # parts of numbers that are not finite, or that may be
-STRING = re.compile(rb'("(?:[^"\\]|\\.)*")')  # in JSON
+STRING = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")')  # in JSON; runs at once, not by character
 BARE: Mapping[str, Any] = {"curves": {}, "statistics": [], "timing": {}}
 NO_FOLDER = "it is no folder, expected one of records"
 
@@ -83,7 +83,7 @@ def read_record(path: Path, *, bare: bool = False) -> Record:
     content = _parsed(path, text)
     _check_fields(path, content)
     signed = content.pop("sha256")
-    wordy = text.count(b'"') * NUMERIC > len(text)
+    wordy = (text.count(b'"') + text.count(b"\\")) * NUMERIC > len(text)
     as_written = not wordy and _digest_as_written(text, signed) == signed
     if not as_written and json_digest(content) != signed:
         _refuse(path, "its sha256 is not that of its content: it was edited or damaged")

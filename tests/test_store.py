@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from suite import records
+from suite import machine, records
 from suite.errors import RecordError
 from suite.records import Record
 from suite.store import (
@@ -359,6 +359,20 @@ def test_a_record_in_another_layout_is_as_good_and_no_edit_goes_unnoticed(
             path.write_text(text.replace(old, new))
             with pytest.raises(RecordError, match="edited or damaged"):
                 read_record(path)
+
+
+@pytest.mark.parametrize("text", ["a" * 15_000_000, "\n" * 7_500_000, 'a"' * 5_000_000])
+def test_a_record_of_long_text_takes_little_memory(
+    text: str, tmp_path: Path, make_record: MakeRecord
+) -> None:
+    record = make_record()
+    record = replace(record, environment={**record.environment, "cpu": text})
+    path = store(record, tmp_path)
+    if not machine.reset_peak_memory():
+        pytest.skip("this system does not measure the peak of a process's memory anew")
+    before = machine.peak_memory_bytes()
+    read_record(path)
+    assert machine.peak_memory_bytes() - before < 300_000_000
 
 
 def test_places_are_the_folders_with_records_and_what_is_wrong_with_others(

@@ -25,6 +25,7 @@ BUILDER = (
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 MEMBERS = ("metadata.json", CONFIG, WEIGHTS)
 SLACK_BYTES = 64 << 20  # that any file may unpack to
+LINKS = 100_000  # of groups and arrays; the largest network of keras.applications has 5,000
 SWELLING = 16  # times its own size: Keras packs nothing, and weights hardly shrink
 
 RUNNERS = frozenset(
@@ -244,25 +245,26 @@ def _check_weights(path: Path, file: IO[bytes], allowed: int) -> None:
     h5py = importlib.import_module("h5py")
     size = 0
     with h5py.File(file, "r") as opened:
-        for fault, part in _parts(h5py, opened):
+        for count, (fault, part) in enumerate(_parts(h5py, opened), start=1):
             size += part
-            if fault or size > allowed:
+            if fault or size > allowed or count > LINKS:
+                found = fault or f"{size:,} bytes of weights in {count:,} places or more"
                 raise SuiteError(
-                    f"{path} is not loaded. Found: {fault or f'{size:,} bytes of weights'}. "
-                    f"Expected: weights in the file itself, of {allowed:,} bytes at most. Save "
-                    f"the network anew, or {BUILDER}."
+                    f"{path} is not loaded. Found: {found}. "
+                    f"Expected: weights in the file itself, of {allowed:,} bytes and {LINKS:,} "
+                    f"names at most. Save the network anew, or {BUILDER}."
                 )
 
 
 def _parts(h5py: Any, opened: Any) -> Iterator[tuple[str, int]]:
-    """Yield of every array in a HDF5 file what is wrong with its place, and its size in bytes."""
+    """Yield of every link in a HDF5 file what is wrong with its place, and its array's bytes."""
     waiting, seen = [opened], set()
     while waiting:
         group = waiting.pop()
         for name in group:
             if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
                 yield f"weights {name!r} in another file", 0
-                continue
+            yield "", 0
             item = group.get(name)
             place = None if item is None else h5py.h5o.get_info(item.id).addr
             if place in seen:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pooch
 from filelock import FileLock
+from pooch.hashes import hash_matches
 
 from suite.cases import Case
 from suite.data import CLASSES, Split, cache_root, load_synthetic
@@ -137,11 +138,14 @@ def imagenet_weights(name: str, checksum: str, *, base_url: str = IMAGENET_URL) 
     Raises:
         WeightsError: If the download fails or its checksum is wrong.
     """
-    store = pooch.create(
-        path=cache_root() / "imagenet", base_url=base_url, registry={name: checksum}
-    )
+    folder = cache_root() / "imagenet"
+    store = pooch.create(path=folder, base_url=base_url, registry={name: checksum})
     try:
-        return Path(store.fetch(name, downloader=resume))
+        if (folder / name).exists() and hash_matches(folder / name, checksum):
+            return folder / name  # first: nothing has to be writable for what is there
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "download.lock"):  # two at once would share their unfinished part
+            return Path(store.fetch(name, downloader=resume))
     except (OSError, ValueError) as error:
         raise WeightsError(
             f"{base_url}{name}: download failed. Found: {error}. Expected: ImageNet's weights of "

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import errno
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +19,8 @@ from suite import commands
 from suite.__main__ import COMMANDS, main
 from suite.errors import RecordError
 from tests.commands.conftest import Fill, Output
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_command_line_loads_no_framework_and_ends_with_its_status(fill: Fill) -> None:
@@ -215,3 +219,20 @@ def test_help_that_cannot_be_written_is_an_error() -> None:
         )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+BARE = list(filter(None, (shutil.which(f"python3.{minor}") for minor in (7, 8, 11, 13))))
+
+
+@pytest.mark.parametrize("python", BARE)
+@pytest.mark.parametrize("options", [[], ["--debug"]])
+def test_a_bare_python_is_told_what_it_lacks(python: str, options: list[str]) -> None:
+    command = [python, "-S", "-m", "suite", "compare", *options]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    said = done.stderr.splitlines()
+    assert re.match(r"error: .*No module named .* Run this through nox, or install", said[-1])
+    assert len(said) == 1 or options

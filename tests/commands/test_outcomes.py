@@ -15,6 +15,7 @@ from suite.commands.matrix import run_matrix
 from suite.commands.outcomes import Files, nox_report, outcome_of, pytest_report
 from suite.judge.compatibility import Outcome
 from suite.releases import Release
+from tests.bounds import within
 
 ROOT = Path(__file__).parents[2]
 NOXFILE = """
@@ -253,6 +254,20 @@ def test_a_row_does_not_pass_if_pytest_reports_a_failure_whatever_nox_says(tmp_p
 def test_a_row_whose_process_failed_does_not_pass(tmp_path: Path, status: int, why: str) -> None:
     found = told(row(tmp_path), status)
     assert (found.passed, found.reason) == (False, why)
+
+
+def test_of_an_endless_log_the_end_alone_is_read(tmp_path: Path) -> None:
+    files = row(tmp_path, made=FAILED)
+    with files.log.open("r+b") as file:
+        file.truncate(1 << 32)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\nthe very last line\n")
+    with within(30, megabytes=2):
+        assert told(files).reason.endswith("the very last line")
+    files.log.unlink()
+    os.mkfifo(files.log)
+    with within(30):
+        assert "it is a named pipe" in told(files).reason
 
 
 def test_a_log_that_says_nothing_or_is_missing_is_quoted_as_that(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from suite.diagnose import inspection
 from suite.diagnose.inspection import MEMBERS, RUNNERS, faults, inspect_file
 from suite.errors import SuiteError
+from tests.bounds import within
 
 h5py = pytest.importorskip("h5py", reason="comes with every Keras")
 
@@ -225,4 +226,18 @@ def test_a_circle_of_groups_ends(tmp_path: Path) -> None:
         outer = opened.create_group("outer")
         outer.create_group("inner")["again"] = outer
         opened["soft"] = h5py.SoftLink("/nowhere")
+    with within(60):
+        assert inspect_file(path) == ""
+
+
+def test_a_file_of_endless_links_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspection, "LINKS", 50)
+    path = legacy_file(tmp_path / "a.h5", HONEST["legacy"])
     assert inspect_file(path) == ""
+    with h5py.File(str(path), "a") as opened:
+        for number in range(50):
+            opened[f"soft{number}"] = h5py.SoftLink("/nowhere")
+    with pytest.raises(SuiteError, match="in 51 places or more"):
+        inspect_file(path)

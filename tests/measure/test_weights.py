@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -357,6 +359,26 @@ def test_imagenets_weights_are_downloaded_once_and_checked(
     served.unlink()
     assert weights.imagenet_weights("vgg19/weights.h5", checksum, base_url=address) == path
     capsys.readouterr()
+
+
+@pytest.mark.usefixtures("cache")
+def test_two_that_need_imagenets_weights_at_once_download_them_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    downloads = []
+
+    def slow(url: str, output_file: str, _: object) -> None:
+        downloads.append(url)
+        time.sleep(0.5)
+        Path(output_file).write_bytes(b"weights")
+
+    monkeypatch.setattr(weights, "resume", slow)
+    checksum = f"sha256:{hashlib.sha256(b'weights').hexdigest()}"
+    find = functools.partial(weights.imagenet_weights, "vgg19/w.h5", checksum)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.submit(find), pool.submit(find)
+        assert first.result() == second.result()
+    assert len(downloads) == 1
 
 
 def test_a_download_of_other_weights_is_an_error_that_names_the_way_out(

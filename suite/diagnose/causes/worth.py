@@ -142,15 +142,8 @@ def best_probe(found: Examination) -> float:
 
 
 def features_tell(found: Examination) -> bool:
-    """True where a linear head tells the labels from what the network makes of the images.
-
-    The pixels count too where they were probed again with recomputed statistics.
-    """
-    return any(
-        probe.p_value < SIGNIFICANT
-        for probe in found.probes
-        if probe.source != PIXELS or probe.precise
-    )
+    """True where a linear head tells the labels from what the network makes of the images."""
+    return any(probe.p_value < SIGNIFICANT for probe in found.probes if probe.source != PIXELS)
 
 
 def kernels(found: Examination) -> list[Weights]:

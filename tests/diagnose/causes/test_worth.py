@@ -73,6 +73,8 @@ def test_the_best_probe_of_the_features_counts_not_that_of_the_pixels() -> None:
 def test_pixels_that_tell_the_labels_are_no_features() -> None:
     found = examined(trials(0.0, 0.0), probes=(tells(PIXELS), blind(FEATURES), blind(TRUNK)))
     assert not features_tell(found)
+    again = tells(PIXELS)._replace(precise=True)  # probed with recomputed statistics, they are same
+    assert not features_tell(found._replace(probes=(*found.probes, again)))
     assert features_tell(found._replace(probes=(blind(PIXELS), tells(TRUNK))))
 
 
