@@ -22,6 +22,8 @@ from suite.judge.parity.known import (
 )
 from suite.records import Record
 
+GRADIENT = "gradient"  # the quantity that only variables that train have
+
 
 class Comparison(NamedTuple):
     """What the traces of one case and seed show when two releases are compared.
@@ -142,7 +144,7 @@ def _compared(measured: Record, reference: Record) -> Comparison:
         RecordError: If they are not of the same case, seed and data, or have other layers.
     """
     _refuse_unlike(measured, reference)
-    mine, theirs = trace_of(measured), trace_of(reference)
+    mine, theirs, untrained = _common(trace_of(measured), trace_of(reference))
     factors = excess_factors(measured, reference)
     corrected = correction(mine, theirs, factors)
     twice, poison = twice_updated(measured, reference), poisoned(measured, reference)
@@ -162,6 +164,7 @@ def _compared(measured: Record, reference: Record) -> Comparison:
         ),
         known=[*corrected, *twice, *poison],
         causes=[
+            *untrained,
             *correction_differs(measured, reference),
             *causes(mine, theirs, twice=bool(twice), broken_at_once=broken == 0),
         ],
@@ -185,12 +188,35 @@ def _refuse_unlike(measured: Record, reference: Record) -> None:
                 f"{reference.release} cannot be compared: {name} differs. Found: {mine}. Expected: "
                 f"{theirs}. {_again(measured, reference)}"
             )
-    odd = sorted(map(str, set(trace_of(measured)) ^ set(trace_of(reference))))
+    lone = set(trace_of(measured)) ^ set(trace_of(reference))
+    odd = sorted(str(place) for place in lone if place.quantity != GRADIENT)
     if odd:
         raise RecordError(
             f"{measured.name} of {measured.release} and {reference.release} hold other layers or "
             f"quantities, such as: {'; '.join(odd[:3])}. {_again(measured, reference)}"
         )
+
+
+def _common(mine: Trace, theirs: Trace) -> tuple[Trace, Trace, list[str]]:
+    """Keep the places that both traces have; say which variables train in one of them alone."""
+    if mine.keys() == theirs.keys():
+        return mine, theirs, []
+    told = [
+        f"Other variables train: {listed(names)} only {where}"
+        for names, where in ((_trained(mine, theirs), "here"), (_trained(theirs, mine), "there"))
+        if names
+    ]
+    return (
+        {place: entry for place, entry in mine.items() if place in theirs},
+        {place: entry for place, entry in theirs.items() if place in mine},
+        told,
+    )
+
+
+def _trained(trace: Trace, other: Trace) -> list[str]:
+    """Name the variables that have a gradient in one trace and not in the other."""
+    lone = [place for place in trace if place not in other and place.quantity == GRADIENT]
+    return list(dict.fromkeys(f"{place.layer}/{place.weight}" for place in lone))
 
 
 def _again(measured: Record, reference: Record) -> str:

@@ -49,6 +49,21 @@ def test_other_layers_are_refused(make: Make) -> None:
         compare_traces(replace(record, statistics=entries), make("tf-2.21"))
 
 
+@pytest.mark.parametrize("frozen", ["here", "there"])
+def test_a_variable_that_trains_in_one_release_alone_is_named(make: Make, frozen: str) -> None:
+    whole, record = make("tf-2.21"), make()
+    entries = [
+        entry
+        for entry in record.statistics
+        if (entry["quantity"], entry["layer"]) != ("gradient", "first_bn")
+    ]
+    less = replace(record, statistics=entries)
+    found = compare_traces(less, whole) if frozen == "here" else compare_traces(whole, less)
+    other = "there" if frozen == "here" else "here"
+    assert f"Other variables train: first_bn/gamma only {other}" in found.causes
+    assert not found.agrees
+
+
 def test_a_record_without_a_trace_is_refused(make_record: MakeRecord) -> None:
     bare = make_record(case="parity-net", question="parity")
     with pytest.raises(RecordError, match="holds no trace"):
