@@ -224,7 +224,11 @@ def test_help_that_cannot_be_written_is_an_error() -> None:
 def found(*versions: str) -> list[str]:
     """List the Pythons of some versions that can be started; pyenv has names of others, too."""
     paths = filter(None, (shutil.which(f"python{version}") for version in versions))
-    return [path for path in paths if not subprocess.run([path, "-c", ""], check=False).returncode]
+    return [
+        path
+        for path in paths
+        if not subprocess.run([path, "-c", ""], check=False, capture_output=True).returncode
+    ]
 
 
 BARE = [sys.executable, *found("3.7", "3.8", "3.13")]
