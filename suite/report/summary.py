@@ -116,10 +116,14 @@ def grouped(records: Iterable[Record]) -> dict[str, list[Record]]:
     return {name: groups[name] for name in QUESTIONS if name in groups}
 
 
+NAMED = {"step-time": "cost", "parity": "first steps", "random": "random parts"}
+"""The keys of `QUESTIONS` that have another name in a record."""
+
+
 def question_of(record: Record) -> str:
     """Name the key of `QUESTIONS` that a record answers."""
     if record.question != "training":
-        return {"step-time": "cost", "parity": "first steps"}.get(record.question, record.question)
+        return NAMED.get(record.question, record.question)
     settings = record.settings
     if settings["loss"] == PLAIN or not ARCHITECTURES[settings["architecture"]].batch_norm:
         return "accuracy"
@@ -228,6 +232,12 @@ def first_steps(records: Sequence[Record]) -> Iterator[str]:
     yield f"{len(cases)} cases traced; `nox -s parity` compares them with the default row's"
 
 
+def random_parts(records: Sequence[Record]) -> Iterator[str]:
+    """Say of how many networks it was measured what they draw, and which session compares it."""
+    cases = {record.case for record in records}
+    yield f"initial weights and dropout of {len(cases)} networks drawn; `nox -s gate` compares them"
+
+
 def fixes(records: Sequence[Record]) -> Iterator[str]:
     """Say how many cases of the study were measured, and which session compares them."""
     cases = {record.case for record in records}
@@ -242,6 +252,7 @@ QUESTIONS: Mapping[str, Callable[[Sequence[Record]], Iterator[str]]] = {
     "cost": cost,
     "traps": traps,
     "first steps": first_steps,
+    "random parts": random_parts,
     "fixes": fixes,
 }
 """The questions in the order of reading, and the functions that put their numbers into words."""
