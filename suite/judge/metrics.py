@@ -94,6 +94,23 @@ PRIMARY = (
 )
 """Of `EVALUATED`, by which the gate decides: what a user sees, and the gains, which vary less."""
 
+RANDOM = (
+    "seed_repeats",
+    "seeds_differ",
+    "scale_error",  # standard deviations
+    "reach",  # limits of Glorot's uniform distribution
+    "constant_error",
+    "correlation_error",  # standard deviations
+    "dropout_seed_repeats",
+    "dropout_rate_error",  # standard deviations
+    "dropout_scale_error",
+    "dropout_inference_change",
+    "plain_step_spread",  # nats, as the two below
+    "clean_step_spread",
+    "adversarial_step_spread",
+)
+"""The metrics of what is drawn at random, judged by bands alone."""
+
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         **EVALUATED,
@@ -133,6 +150,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "state_change": EXACT,
         "all_finite": EXACT,
         "unexpected": EXACT,  # a count
+        **{name: EXACT for name in RANDOM},
     }
 )
 """Every metric that is judged by a band or against a baseline."""
