@@ -13,13 +13,13 @@ import pytest
 
 from suite import machine
 from suite.cases import Case
-from suite.errors import FixError, SuiteError
+from suite.errors import FixError, SuiteError, WriteError
 from suite.judge.bands import bands_of
 from suite.judge.verdicts import Verdict, judge
 from suite.networks.architectures import PRETRAINED
 from suite.records import Record
 from suite.report.step_times import write_benchmark_json
-from suite.report.summary import SYNTHETIC, first_screen, write_table
+from suite.report.summary import SYNTHETIC, first_screen, nothing, write_table
 from suite.report.text import printable
 from suite.tables import TIERS, table
 
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from suite.measure.once import Session
 
 ROOT = Path(__file__).parent
-ERROR_STATUS = 2
+FOUND_STATUS, ERROR_STATUS = 1, 2  # a check failed; it could not be told
+ENDS = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 SEED_DIGITS = 9  # all of them are seeds that NumPy and every framework take
 VERDICTS: pytest.StashKey[list[Verdict]] = pytest.StashKey()
 RECORDS: pytest.StashKey[dict[str, Record]] = pytest.StashKey()
 UNANSWERED: pytest.StashKey[list[str]] = pytest.StashKey()
+UNWRITTEN: pytest.StashKey[list[str]] = pytest.StashKey()
 
 Note: TypeAlias = "Callable[[str, object], None]"
 Measure: TypeAlias = "Callable[..., Record]"
@@ -53,6 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="file of vgg19's or resnet50's ImageNet weights, where they cannot be downloaded",
     )  # fmt: skip
     group.addoption("--records", type=Path, default=ROOT / "records", help="where records go")
+    group.addoption("--partial", action="store_true", help="cases may be skipped")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -70,6 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[VERDICTS] = []
     config.stash[RECORDS] = {}
     config.stash[UNANSWERED] = []
+    config.stash[UNWRITTEN] = []
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -223,18 +227,49 @@ def pytest_exception_interact(
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the table of the verdicts, and the step times in pytest-benchmark's own format."""
-    option, verdicts = session.config.option, session.config.stash[VERDICTS]
-    if verdicts and option.release:
+    """Write the tables of the run; end it with 0, with 1 for a failed check, else with 2."""
+    option, stash = session.config.option, session.config.stash
+    if not option.release:
+        return
+    folder = option.records / option.release / option.tier
+    if stash[VERDICTS]:
         with stopping():
-            folder = option.records / option.release / option.tier
-            write_benchmark_json(folder)
-            write_table(verdicts, folder)
+            stash[UNWRITTEN] += unwritten(stash[VERDICTS], folder)
+    ended = session.exitstatus in ENDS  # else interrupted, or by an error within pytest
+    session.exitstatus = status_of(session) if ended else ERROR_STATUS
 
 
-def skips(reporter: pytest.TerminalReporter) -> list[str]:
+def unwritten(verdicts: Iterable[Verdict], folder: Path) -> Iterator[str]:
+    """Write the table of the verdicts and the step times; tell what a folder does not take.
+
+    The run stands without them: what was measured may be judged again where nothing is writable.
+    """
+    for write in (lambda: write_table(verdicts, folder), lambda: write_benchmark_json(folder)):
+        try:
+            write()
+        except WriteError as error:
+            yield printable(f"NOT WRITTEN {error}")
+
+
+def status_of(session: pytest.Session) -> int:
+    """Tell how a run ends: what was not answered is no pass, and what crashed is no verdict."""
+    config = session.config
+    if session.testsfailed > len(config.stash[UNANSWERED]):
+        return FOUND_STATUS
+    skipped = reports(config, "skipped") and not config.option.partial
+    answered = reports(config, "passed") and not session.testsfailed
+    return 0 if answered and not skipped else ERROR_STATUS
+
+
+def reports(config: pytest.Config, outcome: str) -> list[Any]:
+    """List the reports of tests that passed or were skipped; none where nothing is told at all."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return reporter.getreports(outcome) if reporter else []
+
+
+def skips(config: pytest.Config) -> list[str]:
     """List the tests that were skipped, with the reason."""
-    return [f"{report.nodeid}: {report.longrepr[2]}" for report in reporter.getreports("skipped")]
+    return [f"{report.nodeid}: {report.longrepr[2]}" for report in reports(config, "skipped")]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -242,15 +277,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     config = terminalreporter.config
     verdicts, option = config.stash[VERDICTS], config.option
     records = list(config.stash[RECORDS].values())
+    unanswered = config.stash[UNANSWERED] + skips(config)
+    if not option.release:
+        return
     if not records:
+        terminalreporter.line(nothing(option.release, unanswered))
         return
     terminalreporter.section(f"{option.release}, {option.tier} tier", sep="=")
     lines = first_screen(
         records,
         verdicts,
         folder=option.records / option.release / option.tier,
-        unanswered=config.stash[UNANSWERED] + skips(terminalreporter),
+        unanswered=unanswered,
         whole=option.verbose > 0,
     )
-    for line in lines:
+    for line in [*lines, *config.stash[UNWRITTEN]]:
         terminalreporter.line(line)

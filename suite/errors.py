@@ -15,6 +15,10 @@ class RecordError(SuiteError):
     """A record or baseline cannot be read, written or trusted."""
 
 
+class WriteError(RecordError):
+    """A record, a baseline or a report cannot be written: what has been measured stands."""
+
+
 class WeightsError(SuiteError):
     """Initial weights are missing or do not fit the architecture."""
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from suite.errors import RecordError
+from suite.errors import RecordError, WriteError
 
 MEND = "Restore it from version control, or move it away and run the case again."
 SUITE = Path(__file__).parent
@@ -240,7 +240,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     killed writer left in the folder is removed.
 
     Raises:
-        RecordError: If it cannot be written; the file that was there before is unchanged.
+        WriteError: If it cannot be written; the file that was there before is unchanged.
     """
     try:
         _sweep(path.parent)
@@ -314,12 +314,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def refuse_write(path: Path, error: OSError) -> NoReturn:
-    """Turn an operating system's refusal to write into a RecordError: path, cause, what to do.
+    """Turn an operating system's refusal to write into a WriteError: path, cause, what to do.
 
     Raises:
-        RecordError: Always.
+        WriteError: Always.
     """
-    raise RecordError(
+    raise WriteError(
         f"{path} cannot be written: {error.strerror}. What was there before is unchanged. Free "
         "some space or make the folder writable, then give the same command again: what is "
         "finished is not run again."

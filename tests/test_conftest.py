@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,10 +124,67 @@ def test_a_test_that_crashes_is_told_as_no_answer(tmp_path: Path) -> None:
         "attack.linear_errors = crash\n"
     )
     finished = run(tmp_path, "-k", f"{CASE}- or traps", planted=planted)
-    assert finished.returncode == 1
+    assert finished.returncode == 2
     assert "tf-2.21 is not fully judged: 1 check holds; 1 test gave NO ANSWER" in finished.stdout
     assert "NO ANSWER benchmarks/test_attack.py" in finished.stdout
     assert "MemoryError('no space')" in finished.stdout
+
+
+LACKING = """
+from suite.errors import FixError
+from suite.measure import once
+real = once.measure_once
+def measure_once(case, seed, **more):
+    if "attack" in str(case):
+        raise FixError("the fix is of a later release")
+    return real(case, seed, **more)
+once.measure_once = measure_once
+"""
+
+
+@pytest.mark.parametrize(("option", "status"), [("-v", 2), ("--partial", 0)])
+def test_a_skipped_case_is_told_and_no_pass_unless_asked_for(
+    option: str, status: int, tmp_path: Path
+) -> None:
+    finished = run(tmp_path, "-k", f"{CASE}- or traps", option, planted=LACKING)
+    assert finished.returncode == status
+    assert "tf-2.21 is not fully judged: 1 check holds; 1 test gave NO ANSWER" in finished.stdout
+    assert re.search(r"NO ANSWER benchmarks\S+: .*the fix is of a later release", finished.stdout)
+
+
+@pytest.mark.parametrize("option", ["-v", "--partial"])
+def test_a_run_that_measures_nothing_is_no_pass(option: str, tmp_path: Path) -> None:
+    finished = run(tmp_path, option, planted=LACKING)
+    assert finished.returncode == 2
+    assert "tf-2.21 is not judged: no case was measured, and none was found." in finished.stdout
+    assert re.search(r"NO ANSWER benchmarks\S+: .*the fix is of a later release", finished.stdout)
+
+
+@pytest.mark.parametrize("options", [("-k", "nothing_is_called_so"), ("--collect-only",)])
+def test_a_run_of_no_test_is_no_pass(options: tuple[str, ...], tmp_path: Path) -> None:
+    finished = run(tmp_path, "--partial", *options)
+    assert finished.returncode == 2
+    assert "tf-2.21 is not judged: no case was measured, and none was found." in finished.stdout
+
+
+def test_a_failed_check_counts_where_another_gives_no_answer(tmp_path: Path) -> None:
+    unexpected = "from suite.judge import traps\ntraps.news = lambda *args: 'it does otherwise'\n"
+    finished = run(tmp_path, "-k", f"{CASE}- or traps", planted=LACKING + unexpected)
+    assert finished.returncode == 1
+    assert "it does otherwise" in finished.stdout
+
+
+def test_a_table_that_cannot_be_written_is_told_and_the_verdicts_count(
+    records: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(records, tmp_path, dirs_exist_ok=True)
+    table = tmp_path / RECORD.parent / "checks.txt"
+    table.unlink()
+    (table / "in the way").mkdir(parents=True)
+    finished = run(tmp_path)
+    assert finished.returncode == 0, finished.stdout
+    [line] = [line for line in finished.stdout.splitlines() if line.startswith("NOT WRITTEN")]
+    assert str(table) in line
 
 
 def test_unknown_release_options_are_asked_for(tmp_path: Path) -> None:

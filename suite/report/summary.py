@@ -64,10 +64,21 @@ def first_screen(
     if records[0].tier == "quickstart":
         lines += ["", SYNTHETIC]
     lines += ["", *_failures(failed, groups.get("traps", []))] if failed else []
-    lines += ["", *(printable(f"NO ANSWER {text}") for text in unanswered)] if unanswered else []
+    lines += ["", *_silent(unanswered)] if unanswered else []
     if whole:
         lines += ["", text_table(verdicts, width=terminal_width())]
     return [*lines, "", f"all checks: {folder / TABLE} (or -v); records: {folder}"]
+
+
+def nothing(release: str, unanswered: Iterable[str]) -> str:
+    """Say that no case was measured, and of each test that was to do so why not."""
+    first = f"{release} is not judged: no case was measured, and none was found."
+    return "\n".join([first, *_silent(unanswered)])
+
+
+def _silent(unanswered: Iterable[str]) -> Iterator[str]:
+    """Write a line for each test that gave no answer."""
+    return (printable(f"NO ANSWER {text}") for text in unanswered)
 
 
 def _failures(failed: Iterable[Verdict], traps: Sequence[Record]) -> Iterator[str]:
