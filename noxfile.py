@@ -38,31 +38,10 @@ GPU_RELEASES = [nox.param(row, row["python"], id=row["name"]) for row in SETTING
 ROWS = {row["name"]: row for row in SETTINGS["releases"]}
 DEFAULT = ROWS[SETTINGS["default"]]
 GIVEN = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
-ROW = (
-    ROWS.get(GIVEN[0], DEFAULT) if GIVEN else DEFAULT
-)  # a session's Python is fixed when it is made
+ROW = ROWS.get(GIVEN[0], DEFAULT) if GIVEN else DEFAULT  # fixes the Python of a session
 
-# A command of a session sees these environment variables alone. Those that may decide a number are
-# in the keys of records: drivers need LD_LIBRARY_PATH, some machines the two of OpenBLAS.
-PASSED = (
-    "CI", "COLUMNS", "CUDA_VISIBLE_DEVICES", "CURL_CA_BUNDLE", "FORCE_COLOR", "GTSRB_ORIGINALS",
-    "GTSRB_ROOT", "HOME", "LANG", "LC_*", "LD_LIBRARY_PATH", "LINES", "LOGNAME", "NO_COLOR",
-    "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONIOENCODING",
-    "PYTHONUNBUFFERED", "PYTHONUTF8", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE",
-    "SUITE_CACHE", "TERM", "TMPDIR", "TZ", "USER", "XDG_*", "*_PROXY", "*_proxy",
-)  # fmt: skip
-FETCHING = (  # what installs, and what starts nox once more, sees these too
-    "NETRC", "NOX_DEFAULT_VENV_BACKEND", "PIP_CACHE_DIR", "PIP_CERT", "PIP_CLIENT_CERT",
-    "PIP_CONFIG_FILE", "PIP_DEFAULT_TIMEOUT", "PIP_DISABLE_PIP_VERSION_CHECK",
-    "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_KEYRING_PROVIDER",
-    "PIP_NO_INDEX", "PIP_PROXY", "PIP_RETRIES", "PIP_TRUSTED_HOST", "PYENV_ROOT", "UV_CACHE_DIR",
-    "UV_CONCURRENT_*", "UV_CONFIG_FILE", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL",
-    "UV_FIND_LINKS", "UV_HTTP_*", "UV_INDEX*", "UV_INSECURE_HOST", "UV_KEYRING_PROVIDER",
-    "UV_LINK_MODE", "UV_NATIVE_TLS", "UV_NO_CACHE", "UV_NO_INDEX", "UV_OFFLINE",
-    "UV_PYTHON_DOWNLOADS*", "UV_PYTHON_INSTALL_*", "UV_PYTHON_PREFERENCE", "UV_SYSTEM_CERTS",
-)  # fmt: skip
-MISSED = ("CUDA_*", "JAX_*", "KERAS_*", "MKL_*", "OMP_*", "ONEDNN_*", "PYTEST_*", "PYTHONPATH",
-    "TF_*", "TORCH_*", "XLA_*")  # fmt: skip
+SEEN = SETTINGS["variables"]
+PASSED, FETCHING, MISSED = SEEN["passed"], SEEN["fetching"], SEEN["missed"]
 STATED = {"PYTHONNOUSERSITE": "1"}
 ENVIRONMENT = {  # of what runs a framework: the Keras is the row's choice, not the user's
     "KERAS_BACKEND": "tensorflow",
@@ -243,6 +222,12 @@ def benchmark(session: nox.Session, row: Row, *more: str, lock: str, tier: str) 
     run_pytest(session, "benchmarks", *more, *labels, env=env)  # the last one counts
 
 
+def ask(session: nox.Session, command: str, *, fetches: bool = False) -> None:
+    """Give one of the suite's commands what follows ``--``, where no framework is installed."""
+    install(session, "tools")
+    run(session, "python", "-m", "suite", command, *session.posargs, fetches=fetches)
+
+
 def for_one_row(function: Callable[..., None]) -> Callable[..., None]:
     """Make the row that is named a session's parameter, so that it gets a folder of its own.
 
@@ -307,6 +292,13 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Plant faults and tell which layer finds each (an hour; GTSRB): -- [NAME ...] [OPTIONS]."""
+    install(session, DEFAULT["name"], "tools")
+    run(session, "python", "-m", "tests.faults", *session.posargs, env=ENVIRONMENT)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types and the import contracts."""
     install(session, "tools")
@@ -349,8 +341,7 @@ def study(session: nox.Session, row: Row = ROW) -> None:
 def matrix(session: nox.Session) -> None:
     """Run the small tier on every release: -- [--rows A,B] [--jobs N] [OPTIONS]."""
     refuse_labels(session, session.posargs)
-    install(session, "tools")
-    run(session, "python", "-m", "suite", "matrix", *session.posargs, fetches=True)
+    ask(session, "matrix", fetches=True)
 
 
 @nox.session
@@ -367,29 +358,25 @@ def gate(session: nox.Session) -> None:
 @nox.session
 def compare(session: nox.Session) -> None:
     """Compare the records with the stored baselines; fail on a regression."""
-    install(session, "tools")
-    run(session, "python", "-m", "suite", "compare", *session.posargs)
+    ask(session, "compare")
 
 
 @nox.session
 def parity(session: nox.Session) -> None:
     """Compare the first training steps of the releases that have records."""
-    install(session, "tools")
-    run(session, "python", "-m", "suite", "parity", *session.posargs)
+    ask(session, "parity")
 
 
 @nox.session(name="fix-table")
 def fix_table(session: nox.Session) -> None:
     """Compare the fixes and judge the published claims, from records."""
-    install(session, "tools")
-    run(session, "python", "-m", "suite", "study", *session.posargs)
+    ask(session, "study")
 
 
 @nox.session
 def results(session: nox.Session) -> None:
     """Show what every network reaches, from stored records."""
-    install(session, "tools")
-    run(session, "python", "-m", "suite", "results", *session.posargs)
+    ask(session, "results")
 
 
 @nox.session
@@ -402,8 +389,7 @@ def diagnose(session: nox.Session) -> None:
 @nox.session
 def rebaseline(session: nox.Session) -> None:
     """Make a release's records its baseline: -- --release NAME --tier TIER."""
-    install(session, "tools")
-    run(session, "python", "-m", "suite", "rebaseline", *session.posargs)
+    ask(session, "rebaseline")
 
 
 @nox.session(python=DEFAULT["python"])
@@ -417,8 +403,7 @@ def states(session: nox.Session) -> None:
 @nox.session
 def data(session: nox.Session) -> None:
     """Download GTSRB's official archives into the cache and check them."""
-    install(session, "tools")
-    run(session, "python", "-m", "suite", "data", *session.posargs)
+    ask(session, "data")
 
 
 @nox.session
