@@ -150,7 +150,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "state_change": EXACT,
         "all_finite": EXACT,
         "unexpected": EXACT,  # a count
-        **{name: EXACT for name in RANDOM},
+        **dict.fromkeys(RANDOM, EXACT),
     }
 )
 """Every metric that is judged by a band or against a baseline."""
