@@ -49,12 +49,12 @@ TOLERANCES: Mapping[str, Tolerance] = {
     "variance distance": VALUES,
     "inference logits": VALUES,
     "perturbation": Tolerance(2e-3, 1e-2),  # seen: 5.1e-5
-    "change of statistics": Tolerance(2e-4, 5e-3, 5e-4),  # seen: 1.0e-4; 9.3e-4; 1.0e-4
+    "change of statistics": Tolerance(1e-3, 5e-3, 1e-3),  # seen: 2.3e-4; 9.3e-4; 1.0e-4
     "clean_ce": VALUES,
     "adversarial_ce": Tolerance(1e-4, 1e-3, 2e-3),  # seen: 1.7e-5; 2.3e-5; 4.2e-4
     "loss": Tolerance(1e-4, 1e-3, 1e-3),  # seen: 1.0e-5; 1.3e-5; 2.3e-4
     "gradient": Tolerance(5e-3, 0.1, 0.5),  # seen: 4.9e-4; 0.019; 0.13
-    "change of weights": Tolerance(5e-3, 0.1, 0.5),  # seen: 1.2e-3; 0.014; 0.13
+    "change of weights": Tolerance(5e-3, 0.3, 0.5),  # seen: 1.2e-3; 0.077 (Adam); 0.13
 }
 """Relative to the root mean square of the reference; for the perturbation a share of the pixels.
 

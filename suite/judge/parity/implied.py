@@ -214,7 +214,7 @@ def loss_weights(trace: Trace) -> tuple[float, float] | None:
         for step in steps_of(trace)
         if Place(step, "adversarial_ce") in trace
     ]
-    table = np.array([row for row in values if np.isfinite(row).all()])
+    table = np.array([row for row in values if np.isfinite(np.square(row)).all()])
     if len(table) < 2:  # noqa: PLR2004 - there are two weights
         return None
     clean, adversarial = np.linalg.lstsq(table[:, :2], table[:, 2], rcond=None)[0]
@@ -241,6 +241,8 @@ def descent(trace: Trace) -> Descent | None:
     )
     terms.append(present)
     older = [_joined(trace, weights, step, "gradient") for step in range(last - 2)]
+    if not np.isfinite(np.linalg.norm([update, *terms, *older])):
+        return None  # too large to be fitted
     return _fitted(update, terms, older)
 
 

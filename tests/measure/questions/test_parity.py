@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from suite.cases import Case
-from suite.judge.parity.compare import Comparison, compare_traces
-from suite.measure import statistics
+from suite.errors import WeightsError
+from suite.judge.parity.compare import Comparison, by_state, compare_traces
+from suite.judge.parity.implied import descent, first_rates, trace_of
+from suite.measure import states, statistics
 from suite.measure.questions import parity
-from suite.measure.questions.parity import Entry, plant, trace_steps
+from suite.measure.questions.parity import Entry, plant, trace_steps, weights_by_key
+from suite.measure.states import load_states, save_states
 from suite.measure.training import Batch
+from suite.measure.weights import build
 from suite.networks.batch_norm import batch_norms
 from suite.networks.phases import PHASES, Phases
 from suite.networks.types import Model
@@ -337,7 +342,7 @@ def test_every_class_of_batch_norm_gives_its_constants(stack: Stack) -> None:
     layers, inputs = stack.keras.layers, stack.keras.Input((8, 8, 3))
     x = layers.BatchNormalization(name="usual")(inputs)
     model = stack.keras.Model(inputs, Renamed(name="other", momentum=0.8)(x))
-    found = [entry for entry in parity.constants(stack, model)]
+    found = list(parity.constants(stack, model))
     assert [entry["layer"] for entry in found] == ["usual", "other"]
     assert found[1]["observed_momentum"] == pytest.approx(0.8, rel=1e-5)
 
@@ -348,3 +353,65 @@ def test_a_parity_case_records_the_trace_of_every_step(stack: Stack) -> None:
     assert {entry["step"] for entry in record.statistics} == {0, 1, 2}
     assert record.metrics["perturbation_max"] == pytest.approx(0.01, rel=1e-3)
     assert record.metrics["all_finite"] == 1
+
+
+def stepped(
+    stack: Stack, folder: Path, *, loss: str = "intended", architecture: str = "lenet5"
+) -> tuple[Record, dict[int, Any]]:
+    """Trace steps from a stored state of a small network; return the record and the states."""
+    size = {**SMALL, "epochs": 1, "train_images": 3 * 2 * 8, "weights": "states"}
+    case = Case(architecture, loss=loss, question="parity", **size)
+    stack.seed(3)
+    state = {place: 0.5 * array for place, array in weights_by_key(build(stack, case)).items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(states, "FOLDER", folder)
+        save_states(states.states_path(case), {7: state})
+        return run_small(stack, case), load_states(states.states_path(case))
+
+
+def test_steps_start_from_drawn_weights_and_from_each_stored_state(
+    stack: Stack, tmp_path: Path
+) -> None:
+    record, stored = stepped(stack, tmp_path)
+    start = [e for e in record.statistics if e["quantity"] == "initial weight"]
+    assert list(dict.fromkeys(entry["state"] for entry in start)) == ["0", "7"]
+    found = {(e["layer"], e["weight"]): e["rms"] for e in start if e["state"] == "7"}
+    for place, array in stored[7].items():
+        assert found[place] == pytest.approx(np.sqrt(np.mean(array.astype(float) ** 2)), rel=1e-6)
+    for state in ("0", "7"):
+        assert {e["step"] for e in record.statistics if e["state"] == state} == {0, 1, 2}
+
+
+def test_each_state_is_stepped_from_without_the_momenta_of_the_one_before(
+    stack: Stack, tmp_path: Path
+) -> None:
+    record, _ = stepped(stack, tmp_path)
+    for trace in map(trace_of, by_state(record).values()):
+        assert {round(rate, 3) for rate in first_rates(trace).values()} == {1.9}
+        found = descent(trace)
+        assert found is not None
+        assert (found.nesterov, round(found.momentum, 3)) == (True, 0.9)
+
+
+def test_the_plain_loss_is_stepped_by_adam_too(stack: Stack, tmp_path: Path) -> None:
+    record, _ = stepped(stack, tmp_path, loss="plain")
+    assert list(by_state(record)) == ["0", "7", "0, Adam", "7, Adam"]
+    adam = trace_of(by_state(record)["7, Adam"])
+    changes = [e["rms"] for p, e in adam.items() if (p.step, p.quantity) == (0, "change")]
+    assert max(changes) == pytest.approx(parity.ADAM_RATE, rel=0.1)
+
+
+def test_dropout_drops_nothing_in_a_trace(stack: Stack, tmp_path: Path) -> None:
+    first, second = (
+        stepped(stack, tmp_path, loss="plain", architecture="alexnet")[0].statistics
+        for _ in range(2)
+    )
+    assert first == second
+
+
+def test_states_that_are_missing_name_what_makes_them(stack: Stack, tmp_path: Path) -> None:
+    case = Case("lenet5", question="parity", **{**SMALL, "epochs": 1, "weights": "states"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(states, "FOLDER", tmp_path)
+        with pytest.raises(WeightsError, match="nox -s states"):
+            run_small(stack, case)
