@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from suite.errors import RecordError
 from suite.judge.parity.compare import compare_states
+from suite.judge.parity.differences import listed
 from suite.judge.staleness import Present, differences
 from suite.records import Record
 from suite.report.parity import paragraph, section
@@ -90,6 +91,7 @@ def _found(release: str, path: Path, reference: Record, stale: str, task: Task) 
         apart = _stale(record, task) or stale
         if apart:
             return Found(release, stale=apart)
+        _check_metrics(record, reference)
         found = compare_states(record, reference)
     except RecordError as error:
         return Found(release, error=str(error))
@@ -101,6 +103,21 @@ def _found(release: str, path: Path, reference: Record, stale: str, task: Task) 
         text="\n".join(map(paragraph, told)),
         page="\n\n".join(map(section, found)) if task.page else "",
     )
+
+
+def _check_metrics(record: Record, reference: Record) -> None:
+    """Refuse a trace without the numbers that its reference has.
+
+    Raises:
+        RecordError: If there are none, or one is missing on either side.
+    """
+    apart = sorted(set(record.metrics) ^ set(reference.metrics))
+    if apart or not record.metrics:
+        raise RecordError(
+            f"{record.name} of {record.release} or of {reference.release} lacks the metrics "
+            f"{listed(apart)}, expected those that a trace has. Remove its file and run "
+            f'`nox -s "benchmarks({record.release})"` again, or that of {reference.release}.'
+        )
 
 
 def _stale(record: Record, task: Task) -> str:

@@ -168,6 +168,20 @@ def test_a_record_of_another_question_is_no_trace(fill: Fill, capsys: Output) ->
     assert "the question: 'training', expected 'parity'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("metrics", [{}, {"parameters": 3.0}])
+@pytest.mark.parametrize("release", ["tf-2.21", "tf-2.15"])
+def test_a_trace_without_its_metrics_is_an_error(
+    fill: Fill, capsys: Output, release: str, metrics: dict[str, float]
+) -> None:
+    traced(fill, "tf-2.21")
+    traced(fill, "tf-2.15")
+    traced(fill, release, metrics=metrics)
+    assert main(["parity"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "lacks the metrics " in line
+    assert "clean_accuracy" in line
+
+
 def test_a_case_of_the_tier_that_the_reference_lacks_is_an_error_unless_allowed(
     fill: Fill, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:

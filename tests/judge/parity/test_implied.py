@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from suite.errors import RecordError
@@ -20,7 +21,15 @@ from suite.judge.parity.implied import (
     update_counts,
     updates_per_step,
 )
-from tests.judge.parity.conftest import LAYERS, STEPS, Make, MakeRecord, with_nan
+from tests.judge.parity.conftest import (
+    LAYERS,
+    PROJECTIONS,
+    STEPS,
+    Make,
+    MakeRecord,
+    with_entries,
+    with_nan,
+)
 
 
 def test_a_trace_is_read_by_place(make: Make) -> None:
@@ -61,6 +70,21 @@ def test_fewer_than_three_finite_steps_tell_no_settings(make: Make) -> None:
     for step, told in ((2, False), (3, True)):
         broken = with_nan(make(), lambda e, step=step: e["step"] >= step)
         assert (descent(trace_of(broken)) is not None) == told
+
+
+@pytest.mark.parametrize("huge", [1e300, -1e300, float("inf")])
+def test_numbers_too_large_to_be_fitted_are_not(
+    make: Make, capfd: pytest.CaptureFixture[str], huge: float
+) -> None:
+    def grow(entry: dict[str, Any]) -> None:
+        entry.update({"projections": [huge] * PROJECTIONS} if "projections" in entry else {})
+        entry.update({"value": huge} if "value" in entry else {})
+
+    trace = trace_of(with_entries(make(), grow))
+    with np.errstate(all="ignore"):
+        assert descent(trace) is None
+        assert loss_weights(trace) is None
+    assert "".join(capfd.readouterr()) == ""  # the fit itself would print
 
 
 def test_the_first_updates_tell_the_rate_of_each_layer(make: Make) -> None:
