@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from suite.judge.bands import stack_of
-from suite.judge.parity.distances import LOOSE, tolerance_name
+from suite.judge.parity.distances import LATER, LOOSE, tolerance_name
 from suite.judge.parity.implied import (
     Place,
     Trace,
@@ -147,7 +147,7 @@ def twice_updated(measured: Record, reference: Record) -> list[str]:
         "updates of both calls of the model, as published, in no certain order (2.0101 where both "
         "start from the same value). From there on the statistics are elsewhere: what follows in "
         "this case, step 0's adversarial pass included, is judged by what the updates imply, by "
-        f"losses within {LOOSE:.0%} and by being finite."
+        f"losses within {LOOSE:.0%} (later {LATER:.0%}) and by being finite."
     ]
 
 
