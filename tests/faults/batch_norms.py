@@ -169,7 +169,8 @@ BATCH_NORMS = [
     Fault("bn-unbiased", GROUP, "Batches are normalised by their unbiased variance too.",
           moments(unbiased), r"n - 1"),
     Fault("bn-updates-twice", GROUP, "Each training pass updates the statistics twice, as the "
-          "graph of TensorFlow 1 does under this loss.", updates(2), r"updates a step|momentum, as observ"),
+          "graph of TensorFlow 1 does under this loss.", updates(2),
+          r"updates a step|momentum, as observed"),
     Fault("bn-never-updates", GROUP, "The updates are collected and never run "
           "(tensorflow#16102, keras-core#338).",
           updates(0), r"momentum, as observed: 1 here|0 of the way"),

@@ -7,6 +7,7 @@ in folders as those of a run do. Unbroken, the gate says "no worse" of them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from suite.files import SUITE, code_digest, MEASURING
+from suite.files import MEASURING, SUITE, code_digest
 from suite.judge.gate.decide import decide
 from suite.judge.gate.evidence import Side, dropped, gathered
 from suite.judge.staleness import DATA, Present
@@ -46,6 +47,12 @@ METRICS = {
 }
 
 
+@functools.lru_cache(maxsize=None)
+def code() -> str:
+    """Compute the digest of the code that measures, once."""
+    return code_digest(SUITE, MEASURING)
+
+
 def made_up(folder: Path) -> None:
     """Write the records of both releases below a folder."""
     for number, release in enumerate((OLD, NEW)):
@@ -69,7 +76,7 @@ def record_of(release: str, case: Case, seed: int, *, shift: int) -> Record:
         "versions": {"python": "3.11.1"},
         "lock_digest": LOCKS[release],
         "data_digest": DATA[case.data, str(case.size_px)],
-        "code_digest": code_digest(SUITE, MEASURING),
+        "code_digest": code(),
         "machine": {"fingerprint": "one machine"},
     }
     settings = case.settings()
@@ -83,9 +90,7 @@ def record_of(release: str, case: Case, seed: int, *, shift: int) -> Record:
 
 def side(folder: Path, release: str, cases: Mapping[str, Case]) -> Side:
     """Say what the records of a release must be."""
-    now = Present(
-        cases, LOCKS[release], "", {}, "3.11", code_digest(SUITE, MEASURING), unchecked=""
-    )
+    now = Present(cases, LOCKS[release], "", {}, "3.11", code(), unchecked="")
     return Side(release, release, folder, TIER, {"training": [*SEEDS]}, now)
 
 

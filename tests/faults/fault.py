@@ -98,7 +98,14 @@ def constant(place: str, value: Any) -> Plant:
 
 def with_options(place: str, **options: Any) -> Plant:
     """Make a fault that calls a function, or makes an object, with other options than asked for."""
-    return wrapped(place, lambda real: lambda *given, **named: real(*given, **{**named, **options}))
+
+    def change(real: Any) -> Any:
+        def call(first: Any, *given: Any, **named: Any) -> Any:  # Keras asks for the name of self
+            return real(first, *given, **{**named, **options})
+
+        return call
+
+    return wrapped(place, change)
 
 
 def scaled(real: Callable[..., Any], factor: float) -> Callable[..., Any]:

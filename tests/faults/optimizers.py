@@ -96,8 +96,8 @@ OPTIMIZERS = [
     Fault("nesterov-off", GROUP, "`nesterov=True` is ignored; of that kind is "
           "PaddlePaddle/Paddle#12231.",
           with_options(f"{SGD}.__init__", nesterov=False), r"rate, momentum 0\.9 here"),
-    Fault("momentum-damped", GROUP, "The momentum keeps 0.9 of the gradient too, as PyTorch's "
-          "dampening does.", wrapped(f"{SGD}.update_step", late_momentum), r"Optimizer: "),
+    Fault("momentum-damped", GROUP, "The memory takes 0.9 of the gradient, the step all of it, as "
+          "with a dampening of 0.1.", wrapped(f"{SGD}.update_step", late_momentum), r"Optimizer: "),
     Fault("clip-norm-10", GROUP, "Gradients are clipped at a norm of 10, which few exceed.",
           with_options(f"{SGD}.__init__", clipnorm=10.0), r"another multiple|Optimizer"),
     Fault("clip-norm-1", GROUP, "Gradients are clipped at a norm of 1 for each variable "
