@@ -52,7 +52,7 @@ TOLERANCES: Mapping[str, Tolerance] = {
     "mean distance": VALUES,
     "variance distance": VALUES,
     "inference logits": VALUES,
-    "perturbation": Tolerance(2e-3, 1e-2),  # seen: 5.1e-5
+    "perturbation": Tolerance(5e-3, 1e-2),  # seen: 1.3e-3; none
     "change of statistics": Tolerance(1e-3, 5e-3, 1e-3),  # seen: 2.3e-4; 9.3e-4; 1.0e-4
     "clean_ce": VALUES,
     "adversarial_ce": Tolerance(1e-4, 1e-3, 2e-3),  # seen: 1.7e-5; 2.3e-5; 4.2e-4
