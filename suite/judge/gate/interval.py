@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -23,6 +24,8 @@ SHOWN: Mapping[str, tuple[str, float]] = MappingProxyType(
 """By the unit of a metric: the one in which findings state it, and the factor between them."""
 
 GAIN_UNIT = "nats"
+CERTAIN = 0.95  # power with which the last look must show what the answer needs
+EVEN = 0.5  # the same of the least that a case is judged by
 CAUTION = 0.1  # chance that a metric's true deviation exceeds the one that it is admitted by
 ROUNDING = 1e-6  # points or nats; smaller differences are those of float32
 MOST = 2000  # seeds; what needs more is undecided for good
@@ -35,7 +38,9 @@ class Claim(NamedTuple):
         pairs: The numbers.
         margin: In the metric's unit; None where none is known.
         primary: True where the metric is one of those that the answer depends on.
-        admitted: True where the plan can show "no worse" of it; else it is a diagnostic.
+        admitted: True where the plan shows "no worse" of it with its power, if nothing differs;
+            else it is a diagnostic.
+        certain: True where it does so with the power `CERTAIN`.
         found: The difference, turned so that a larger one is better; None of too few seeds.
         p: Its p-value over all looks; 1 of too few seeds.
         tail: True where the numbers have a tail, so that the ranks must agree with the means.
@@ -45,6 +50,7 @@ class Claim(NamedTuple):
     margin: float | None
     primary: bool
     admitted: bool
+    certain: bool
     found: Difference | None
     p: float
     tail: bool = False
@@ -60,13 +66,24 @@ class Claim(NamedTuple):
         return self.primary and self.admitted
 
     @property
+    def gain(self) -> bool:
+        """True for a gain, in nats."""
+        return metric_row(self.pairs.metric).unit == GAIN_UNIT
+
+    @property
+    def spread(self) -> float:
+        """The baseline's standard deviation in margins, of a metric with both."""
+        return float(np.std(list(self.pairs.before.values()), ddof=1)) / (self.margin or 1.0)
+
+    @property
     def needed(self) -> bool:
-        """True where the answer is "no worse" only if this is shown to be: of gains.
+        """True where the answer is "no worse" only if this is shown to be: of certain gains.
 
         An accuracy says the same as a gain with more noise: where VGG19 lost 0.149 nats it lost 3
         points, and a margin of 2 points asks for two to four times the seeds of one of 0.1 nats.
+        Twenty gains that are shown with a power of 0.8 would leave every second answer undecided.
         """
-        return self.tested and metric_row(self.pairs.metric).unit == GAIN_UNIT
+        return self.tested and self.certain and self.gain
 
 
 class Surprise(NamedTuple):
@@ -91,15 +108,18 @@ def claim_of(pairs: Pairs, *, margin: float | None, primary: bool, plan: Plan) -
         plan: The looks and the level.
     """
     if min(pairs.seeds) < max(FEWEST, plan.first):
-        return Claim(pairs, margin, primary, admitted=True, found=None, p=1.0)
+        return Claim(pairs, margin, primary, admitted=True, certain=True, found=None, p=1.0)
     before, after, shared = pairs.arrays()
     apart = difference(before, after, shared)
     estimate = _sign(pairs.metric) * float(apart.estimate)
     found = Difference(estimate, float(apart.error), float(apart.freedom))
-    fit = margin is None or admitted(list(pairs.before.values()), margin=margin, plan=plan)
+    fit, certain = (
+        margin is None or admitted(before, margin=margin, plan=replace(plan, power=power))
+        for power in (plan.power, CERTAIN)
+    )
     tail, p = bool(tailed(before, after)), p_value(*found)
     p = max(p, float(rank_p(before, after))) if tail else p
-    return Claim(pairs, margin, primary, fit, found, plan.repeated(p), tail)
+    return Claim(pairs, margin, primary, fit, certain, found, plan.repeated(p), tail)
 
 
 def _sign(metric: str) -> float:
@@ -107,22 +127,45 @@ def _sign(metric: str) -> float:
     return -1.0 if metric_row(metric).worse == MORE else 1.0
 
 
-def admitted(values: Sequence[float], *, margin: float, plan: Plan) -> bool:
+def admitted(
+    values: Sequence[float] | np.ndarray, *, margin: float, plan: Plan, caution: float = CAUTION
+) -> bool:
     """True where the plan's last look shows "no worse" with its power, if nothing differs.
 
     What the plan cannot decide would leave every answer undecided. It is told by the baseline
     alone, so that a candidate that varies more cannot get out of the answer; and by an upper limit
-    of the deviation (chance `CAUTION`), since a few seeds can agree by luck.
+    of the deviation, since a few seeds can agree by luck.
 
     Args:
         values: The baseline's, one a seed: at least two.
         margin: In the metric's unit.
         plan: The looks, level and power.
+        caution: Chance that the true deviation exceeds its limit.
     """
     freedom = len(values) - 1
-    limit = math.sqrt(freedom / float(chdtri(freedom, 1 - CAUTION)))
+    limit = math.sqrt(freedom / float(chdtri(freedom, 1 - caution)))
     error = limit * float(np.std(values, ddof=1)) * math.sqrt(2 / plan.last)
     return reach(plan.nominal, 2 * plan.last - 2, plan) * error < margin
+
+
+def best(claims: Sequence[Claim], plan: Plan) -> Claim | None:
+    """Choose the gain of a case that the answer needs though none is certain.
+
+    It is the one that varies least in the baseline, so that no case is passed by for want of
+    seeds; none where one is certain, or where even the least could not be shown.
+
+    Args:
+        claims: Those of one case.
+        plan: The looks, level and power.
+    """
+    gains = [own for own in claims if own.primary and own.gain and own.found and own.margin]
+    if not gains or any(own.needed for own in gains):
+        return None
+    _, index = min((own.spread, index) for index, own in enumerate(gains))
+    own = gains[index]
+    values, margin = list(own.pairs.before.values()), own.margin or 0.0
+    fit = admitted(values, margin=margin, plan=plan, caution=EVEN)
+    return own._replace(admitted=True, certain=True) if fit else None
 
 
 def reach(level: float, freedom: float, plan: Plan) -> float:
@@ -226,9 +269,9 @@ def _words(
         return f"{text}; p = {surprise.p:.2g} over all looks and metrics"
     if claim.tested and surprise.p <= plan.level and found.estimate > (claim.margin or 0.0):
         return f"{text}; better than chance allows (p = {surprise.p:.2g}): find out why"
-    if claim.primary and not claim.admitted:
+    if claim.primary and not claim.certain and finding.decision != NO_WORSE:
         limit = f"{_number(finding.margin or 0.0)}{unit}"
-        return f"{text}; a diagnostic: {plan.last} seeds a side could not tell {limit}"
+        return f"{text}; a diagnostic: {plan.last} seeds a side may not tell {limit}"
     return text
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from suite.judge.gate.finding import Finding
-from suite.judge.gate.interval import Claim, Surprise, claim_of, judge_claim
+from suite.judge.gate.interval import Claim, Surprise, best, claim_of, judge_claim
 from suite.judge.gate.paired import Pairs, pairs
 from suite.judge.gate.sequential import Plan, holm
 from suite.judge.gate.stalls import Stalls, judge_stalls, stalls
@@ -71,7 +71,7 @@ def _claims(
     """Make a claim of each metric of each case."""
     controls = {own.case for own in counted if own.control}
     there = {own.name for own in found}
-    return [
+    claims = [
         claim_of(
             own,
             margin=margins.get(own.metric, margins.get(metric_row(own.metric).unit)),
@@ -80,6 +80,10 @@ def _claims(
         )
         for own in found
     ]
+    cases = sorted({own.pairs.case for own in claims})
+    chosen = (best([own for own in claims if own.pairs.case == case], plan) for case in cases)
+    instead = {own.name: own for own in chosen if own is not None}
+    return [instead.get(own.name, own) for own in claims]
 
 
 def _is_primary(own: Pairs, there: set[tuple[str, str]], controls: set[str]) -> bool:

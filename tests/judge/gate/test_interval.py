@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 
 from suite.judge.gate.finding import NO_WORSE, UNDECIDED, WORSE, Finding
-from suite.judge.gate.interval import Surprise, admitted, claim_of, judge_claim, own_level, reach
+from suite.judge.gate.interval import (
+    Surprise,
+    admitted,
+    best,
+    claim_of,
+    judge_claim,
+    own_level,
+    reach,
+)
 from suite.judge.gate.paired import Pairs
 from suite.judge.gate.sequential import Plan, p_value
 
@@ -111,6 +119,36 @@ def test_admission_asks_for_more_of_fewer_seeds() -> None:
     assert not admitted(values, margin=0.1, plan=PLAN)
     assert admitted(values * 10, margin=0.1, plan=PLAN)
     assert admitted([1.0] * 5, margin=1e-9, plan=PLAN)
+
+
+def test_a_case_without_a_certain_gain_is_judged_by_the_one_that_varies_least() -> None:
+    claims = [
+        claim_of(sides(0.0, spread=spread, metric=metric), margin=0.1, primary=True, plan=PLAN)
+        for metric, spread in (("information_gain", 0.085), ("clean_branch_gain", 0.075))
+    ]
+    assert [own.needed for own in claims] == [False, False]
+    chosen = best(claims, PLAN)
+    assert chosen is not None
+    assert (chosen.name, chosen.needed) == (("net", "clean_branch_gain"), True)
+    certain = claim_of(sides(0.0, spread=0.01), margin=0.1, primary=True, plan=PLAN)
+    assert best([*claims, certain], PLAN) is None
+
+
+def test_a_gain_that_no_plan_shows_is_needed_by_no_case() -> None:
+    hopeless = claim_of(sides(0.0, spread=0.5), margin=0.1, primary=True, plan=PLAN)
+    accuracy = sides(0.0, spread=0.001, metric="clean_accuracy")
+    other = claim_of(accuracy, margin=0.02, primary=True, plan=PLAN)
+    assert best([hopeless, other], PLAN) is None
+    assert best([], PLAN) is None
+
+
+def test_what_is_shown_with_a_power_of_0_8_alone_can_be_worse_and_is_not_needed() -> None:
+    claim = claim_of(sides(0.0, spread=0.055), margin=0.1, primary=True, plan=PLAN)
+    assert (claim.admitted, claim.certain, claim.tested, claim.needed) == (True, False, True, False)
+    assert judged(sides(-0.3, spread=0.055)).primary
+    undecided = judged(sides(-0.08, spread=0.055))
+    assert (undecided.decision, undecided.primary) == (UNDECIDED, False)
+    assert "a diagnostic: 20 seeds a side may not tell 0.1 nats" in undecided.words
 
 
 def test_a_family_makes_each_look_stricter() -> None:
