@@ -82,7 +82,11 @@ def passed(*patterns: str) -> dict[str, str]:
 
 
 def run(
-    session: nox.Session, *command: str, env: dict[str, str] | None = None, fetches: bool = False
+    session: nox.Session,
+    *command: str,
+    env: dict[str, str] | None = None,
+    fetches: bool = False,
+    **streams: Any,
 ) -> None:
     """Run a command in a stated environment, with a Keras that finds no settings of the user's."""
     seen = passed(*PASSED, *(FETCHING if fetches else ()))
@@ -92,7 +96,7 @@ def run(
     with TemporaryDirectory(prefix="keras-") as home:
         own = {"KERAS_HOME": home, "SUITE_PARENT": str(os.getpid())}
         env = {**seen, **STATED, **own, **(env or {})}
-        session.run(*command, env=env, include_outer_env=False)
+        session.run(*command, env=env, include_outer_env=False, **streams)
 
 
 def install(session: nox.Session, *locks: str, find_links: str = "") -> None:
@@ -350,7 +354,10 @@ def gate(session: nox.Session) -> None:
     refuse_labels(session, session.posargs)
     install(session, "tools")
     try:
-        run(session, "python", "-m", "suite", "gate", *session.posargs, fetches=True)
+        command = ("python", "-m", "suite", "gate", *session.posargs)
+        run(
+            session, *command, fetches=True, stderr=None
+        )  # apart: the answer is stdout's first line
     except CommandFailed as error:  # nox itself would end with 1 whatever the answer is
         sys.exit(error.return_code or 2)
 

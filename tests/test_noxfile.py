@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import STDOUT
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -37,6 +38,7 @@ class FakeSession:
         self.runs: list[tuple[str, ...]] = []
         self.environments: list[dict[str, str]] = []
         self.told: list[str] = []
+        self.apart = False
 
     def error(self, message: str) -> NoReturn:
         raise RuntimeError(message)
@@ -49,8 +51,11 @@ class FakeSession:
         self.installs.append(arguments)
         self.environments.append(env)
 
-    def run(self, *arguments: str, env: dict[str, str], include_outer_env: bool) -> None:
+    def run(
+        self, *arguments: str, env: dict[str, str], include_outer_env: bool, stderr: object = STDOUT
+    ) -> None:
         assert not include_outer_env
+        self.apart = stderr is None
         assert list(Path(env.get("KERAS_HOME", "/nowhere")).glob("*")) == []
         self.runs.append(arguments)
         self.environments.append(env)
@@ -227,6 +232,15 @@ def test_the_labels_of_the_session_come_last(load: Load) -> None:
     load().quickstart(session)
     wanted = ["-k", "attack", *labels("tf-2.21", "quickstart")]
     assert list(session.runs[0][-len(wanted) :]) == wanted
+
+
+@pytest.mark.parametrize(("name", "apart"), [("gate", True), ("compare", False)])
+def test_only_the_answer_of_the_gate_is_on_standard_output(
+    load: Load, name: str, apart: bool
+) -> None:
+    session = FakeSession()
+    getattr(load(), name)(session)
+    assert session.apart == apart
 
 
 @pytest.mark.parametrize("status", [1, 2, 130])

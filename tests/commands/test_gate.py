@@ -237,6 +237,12 @@ def test_a_run_that_makes_nothing_is_not_repeated(capsys: Output) -> None:
     assert f"MISSING {PLAIN_CASE}, {LOSS_CASE}: the baseline has no record of it" in output
 
 
+def test_rounds_end_when_no_further_record_comes(fill: Fill) -> None:
+    both(fill, "pool", old=FINE[:3], new=OTHER[:3])
+    assert main([*BOTH, "--jobs", "1"]) == 2
+    assert [call[0] for call in calls()] == [OLD, NEW] * 2
+
+
 def test_a_spent_budget_stops_what_runs_and_says_so(fill: Fill, capsys: Output) -> None:
     both(fill, "pool")
     hanging = "import sys, time\nif '--install-only' not in sys.argv: time.sleep(200)\n"
