@@ -254,15 +254,20 @@ def _metrics(
 ) -> tuple[list[Pairs], list[str]]:
     """Pair the metrics of a case; name those that one of its records lacks.
 
-    A diagnostic that one side never has, as on a stack that cannot observe it, is left out.
+    A diagnostic that one side never has, as on a stack that cannot observe it, is left out; so are
+    times and memory where machines differ.
     """
-    names = sorted({name for run in (*before, *after) for name in run.metrics})
+    runs = (*before, *after)
+    machines = {run.environment["machine"]["fingerprint"] for run in runs}
+    names = sorted({name for run in runs for name in run.metrics})
     lacking = [] if names else [f"{case}: its records hold no metric. {MEND}"]
     found = []
     for name in names:
+        if metric_row(name).per_machine and len(machines) > 1:
+            continue
         without = {
-            side: [run.seed for run in runs if name not in run.metrics]
-            for side, runs in zip(SIDES, (before, after))
+            side: [run.seed for run in own if name not in run.metrics]
+            for side, own in zip(SIDES, (before, after))
         }
         never = len(before) == len(without[BASELINE]) or len(after) == len(without[CANDIDATE])
         if not never:

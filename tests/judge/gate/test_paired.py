@@ -134,6 +134,18 @@ def test_records_without_numbers_are_missing(make_record: MakeRecord) -> None:
     assert "net-plain: its records hold no metric" in faults(*empty)
 
 
+def test_times_of_other_machines_are_left_out(make_record: MakeRecord) -> None:
+    metrics = {"clean_accuracy": 0.7, "peak_memory_bytes": 1e9}
+    before = make_record(metrics=metrics)
+    for machine, names in (("machine-a", [*metrics]), ("machine-b", ["clean_accuracy"])):
+        after = make_record(
+            release="tf-2.21", wall_s=9, metrics=metrics, environment={"fingerprint": machine}
+        )
+        found, missing = pairs([before], [after])
+        assert missing == []
+        assert [own.metric for own in found] == names
+
+
 def test_what_is_not_finite_is_counted_and_left_out(
     make_record: MakeRecord, before: list[Record], after: list[Record]
 ) -> None:
