@@ -119,14 +119,50 @@ def test_without_a_margin_each_test_of_weights_has_its_level() -> None:
     assert shares["mean"] == pytest.approx(expected, abs=tolerance(expected))
 
 
-def test_unbroken_releases_are_hardly_ever_called_different(
+@pytest.mark.usefixtures("nothing_negligible")
+def test_without_a_margin_the_tests_of_dropout_have_their_level() -> None:
+    def rate(rng: np.random.Generator) -> contrasts.Contrast:
+        return contrasts.rate("d", masks(rng), masks(rng, draws=40_000))
+
+    def steps(rng: np.random.Generator) -> contrasts.Contrast:
+        return contrasts.correlated("d", "steps", masks(rng), masks(rng))
+
+    assert share_found(0.05, rate) == pytest.approx(0.05, abs=tolerance(0.05))
+    assert share_found(0.05, steps) <= 0.05 + tolerance(0.05)
+
+
+def test_a_scale_that_is_off_everywhere_is_found_though_no_weight_alone_shows_it(
+    drawn: Callable[..., Record],
+) -> None:
+    rng = np.random.default_rng(2)
+    rows = [
+        [entry(kernel(rng, factor=factor), f"Conv2D {place}") for place in range(60)]
+        for factor in (1.0, 1.02)
+    ]
+    records = [
+        replace(drawn(seed), statistics=[drawn(seed).statistics[0], *own])
+        for seed, own in enumerate(rows)
+    ]
+    found = only(draw_findings(*([record] for record in records)), WEIGHTS)
+    assert found.decision == WORSE
+    assert found.words.startswith("all drawn weights together have 1.0")
+    assert found.estimate == pytest.approx(2, abs=0.5)
+
+
+@pytest.mark.usefixtures("nothing_negligible")
+def test_unbroken_releases_are_called_different_no_more_often_than_the_level(
     drawn: Callable[..., Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("suite.judge.gate.draws.LEVEL", 0.05)  # 500 times as often as in the gate
-    records = [drawn(seed) for seed in range(80)]
-    pairs = zip(records[::2], records[1::2])
-    wrong = [worse(draw_findings([one], [other])) for one, other in pairs]
-    assert sum(map(bool, wrong)) <= 3 * 0.05 * len(wrong)
+    monkeypatch.setattr("suite.judge.gate.draws.LEVEL", 0.05)
+    pairs, kinds = 150, 3
+    wrong = [draw_findings([drawn(2 * x)], [drawn(2 * x + 1)]) for x in range(pairs)]
+    most = 0.05 + RARE * np.sqrt(0.05 * 0.95 / pairs / kinds)
+    assert 0 < sum(len(worse(findings)) for findings in wrong) / pairs / kinds <= most
+
+
+def test_unbroken_releases_agree(drawn: Callable[..., Record]) -> None:
+    for x in range(60):
+        assert not worse(draw_findings([drawn(2 * x)], [drawn(2 * x + 1)]))
 
 
 def test_the_scale_that_is_said_to_be_detectable_is_found_with_its_power() -> None:
