@@ -10,7 +10,7 @@ import numpy as np
 
 from suite.errors import RecordError
 from suite.judge.parity.differences import causes, correction_differs, listed
-from suite.judge.parity.distances import Distance, distances
+from suite.judge.parity.distances import Circumstances, Distance, distances
 from suite.judge.parity.implied import STATE, Trace, remembered, trace_of, updates_per_step
 from suite.judge.parity.known import (
     correction,
@@ -22,6 +22,7 @@ from suite.judge.parity.known import (
 )
 from suite.records import Record
 
+ADAM = "Adam"  # how the names of the states end that it steps from
 GRADIENT = "gradient"  # the quantity that only variables that train have
 
 
@@ -149,17 +150,24 @@ def _compared(measured: Record, reference: Record) -> Comparison:
     corrected = correction(mine, theirs, factors)
     twice, poison = twice_updated(measured, reference), poisoned(measured, reference)
     broken = _first_poison(mine, theirs) if poison else None
+    state = str(measured.statistics[0].get(STATE, ""))
     reads_moved = measured.settings["phases"] is not None and updates_per_step(theirs) > 0
     return Comparison(
         case=measured.case,
         seed=measured.seed,
         release=measured.release,
         reference=reference.release,
-        state=str(measured.statistics[0].get(STATE, "")),
+        state=state,
         distances=list(
             distances(
-                without_correction(mine, factors), theirs,
-                drifted=reads_moved and bool(corrected), twice=bool(twice), broken=broken,
+                without_correction(mine, factors),
+                theirs,
+                Circumstances(
+                    drifted=reads_moved and bool(corrected),
+                    twice=bool(twice),
+                    broken=broken,
+                    adaptive=state.endswith(ADAM),
+                ),
             )
         ),
         known=[*corrected, *twice, *poison],

@@ -55,19 +55,39 @@ TOLERANCES: Mapping[str, Tolerance] = {
     "perturbation": Tolerance(5e-3, 1e-2),  # seen: 1.3e-3; none
     "change of statistics": Tolerance(1e-3, 5e-3, 1e-3),  # seen: 2.3e-4; 9.3e-4; 1.0e-4
     "clean_ce": VALUES,
-    "adversarial_ce": Tolerance(1e-4, 1e-3, 2e-3),  # seen: 1.7e-5; 2.3e-5; 4.2e-4
-    "loss": Tolerance(1e-4, 1e-3, 1e-3),  # seen: 1.0e-5; 1.3e-5; 2.3e-4
+    "adversarial_ce": Tolerance(1e-3, 5e-3, 2e-3),  # seen: 2.8e-4; 1.4e-3; 4.2e-4
+    "loss": Tolerance(5e-4, 5e-3, 1e-3),  # seen: 1.4e-4; 1.2e-4; 2.3e-4
     "gradient": Tolerance(5e-3, 0.5, 0.5, 0.03),  # seen: 4.9e-4; 0.29; 0.13; 0.01
     "change of weights": Tolerance(5e-3, 0.5, 0.5, 0.03),  # seen: 1.2e-3; 0.24; 0.13; 2.5e-3
 }
 """Relative to the root mean square of the reference; for the perturbation a share of the pixels.
 
-The comments give the largest distances seen between tf-2.21 and tf-1.14, tf-2.15, keras3-torch or
+The comments give the largest distances seen between tf-2.21 and tf-1.14, tf-2.15, keras3-jax, keras3-torch or
 one thread. Gradients are not continuous: where rounding moves one unit of the last stage across 0
 for one of 32 images, the gradient of its layer changes by some hundredths.
 """
 
+ADAPTIVE = 0.5  # of a change of weights by Adam; seen: 0.077, at step 0 0.042
 SILENT = 1e-3  # of the largest gradient in the layer: a smaller one is little but rounding
+
+
+class Circumstances(NamedTuple):
+    """What is known of two traces, and lets them lie further apart.
+
+    Attributes:
+        drifted: The passes read moving statistics that are known to differ slightly.
+        twice: One of the two is known to update these statistics twice a step. What depends on
+            them is then held loosely, and behind a drift too from the second step on.
+        broken: The step at which these statistics are known to turn into NaN; None if they do not.
+            What depends on them from there on is not compared.
+        adaptive: The optimizer divides each gradient by its own size, so that rounding decides
+            which way a weight goes whose gradient is about 0.
+    """
+
+    drifted: bool = False
+    twice: bool = False
+    broken: int | None = None
+    adaptive: bool = False
 
 
 class Reference(NamedTuple):
@@ -117,19 +137,8 @@ class Distance(NamedTuple):
         return not self.value <= self.tolerance
 
 
-def distances(
-    mine: Trace, theirs: Trace, *, drifted: bool, twice: bool, broken: int | None
-) -> Iterator[Distance]:
+def distances(mine: Trace, theirs: Trace, known: Circumstances) -> Iterator[Distance]:
     """Measure how far two traces lie apart at each place, in the order of `theirs`.
-
-    Args:
-        mine: The trace that is compared.
-        theirs: The trace of the reference.
-        drifted: True where the passes read moving statistics that are known to differ slightly.
-        twice: True where one of the two is known to update these statistics twice a step. What
-            depends on them is then held loosely, and behind a drift too from the second step on.
-        broken: The step at which these statistics are known to turn into NaN; None if they do not.
-            What depends on them from there on is not compared.
 
     Yields:
         One distance for each place that is compared.
@@ -139,11 +148,11 @@ def distances(
         place
         for place in theirs
         if tolerance_name(place) in TOLERANCES
-        and not (broken is not None and _has_seen(broken, place))
+        and not (known.broken is not None and _has_seen(known.broken, place))
     ]
     norms = _norms(mine, theirs, compared)
     for place in compared:
-        tolerance = _allowed(place, drifted=drifted, twice=twice, attacked=attacked)
+        tolerance = _allowed(place, known, attacked=attacked)
         if tolerance_name(place) == "change of weights" and silent(place, reference):
             tolerance = FINITE
         norm = norms.get(place)
@@ -160,14 +169,16 @@ def _norms(mine: Trace, theirs: Trace, places: Iterable[Place]) -> dict[Place, f
     return dict(zip(arrays, norms_of_differences(*pairs).tolist()))
 
 
-def _allowed(place: Place, *, drifted: bool, twice: bool, attacked: bool) -> float:
+def _allowed(place: Place, known: Circumstances, *, attacked: bool) -> float:
     """Look up how far two honest releases may lie apart at `place`."""
     name = tolerance_name(place)
     allowed = TOLERANCES[name]
-    if not (twice or drifted) or not _has_seen(0, place):
+    if known.adaptive and name == "change of weights":
+        return ADAPTIVE
+    if not (known.twice or known.drifted) or not _has_seen(0, place):
         first = allowed.attacked if attacked and allowed.attacked else allowed.first
         return first if place.step == 0 else allowed.later
-    if drifted and not twice and place.step == 0:
+    if not known.twice and place.step == 0:
         return allowed.drifted
     return (LOOSE if place.step == 0 else LATER) if name in LOSSES else FINITE
 
