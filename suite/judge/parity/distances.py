@@ -57,13 +57,13 @@ TOLERANCES: Mapping[str, Tolerance] = {
     "clean_ce": VALUES,
     "adversarial_ce": Tolerance(1e-3, 5e-3, 2e-3),  # seen: 2.8e-4; 1.4e-3; 4.2e-4
     "loss": Tolerance(5e-4, 5e-3, 1e-3),  # seen: 1.4e-4; 1.2e-4; 2.3e-4
-    "gradient": Tolerance(5e-3, 0.5, 0.5, 0.03),  # seen: 4.9e-4; 0.29; 0.13; 0.01
-    "change of weights": Tolerance(5e-3, 0.5, 0.5, 0.03),  # seen: 1.2e-3; 0.24; 0.13; 2.5e-3
+    "gradient": Tolerance(5e-3, 0.5, 0.5, 0.1),  # seen: 2.8e-3; 0.29; 0.13; 0.036
+    "change of weights": Tolerance(5e-3, 0.5, 0.5, 0.1),  # seen: 2.8e-3; 0.24; 0.13; 0.036
 }
 """Relative to the root mean square of the reference; for the perturbation a share of the pixels.
 
-The comments give the largest distances seen between tf-2.21 and tf-1.14, tf-2.15, keras3-jax, keras3-torch or
-one thread. Gradients are not continuous: where rounding moves one unit of the last stage across 0
+The comments give the largest distances seen between tf-2.21 and tf-1.14, tf-2.15, keras3-jax,
+keras3-torch or one thread. Gradients are not continuous: where rounding moves one unit of the last stage across 0
 for one of 32 images, the gradient of its layer changes by some hundredths.
 """
 
