@@ -28,7 +28,7 @@ from tests.judge.parity.conftest import KERAS_2, KERAS_3, Against, Make, with_en
         ({"bn_epsilon": 1.01e-3}, None, "BatchNorm epsilon, as set: 0.00101 here, 0.001 there"),
         ({"elsewhere": 0.1}, "perturbation", "The attack goes elsewhere"),
         ({"rate": 1.1}, "change", "SGD at 1.1 of the learning rate, Nesterov's momentum 0.9 here"),
-        ({"sgd": 0.8}, "change", "SGD at 1 of the learning rate, Nesterov's momentum 0.8 here"),
+        ({"sgd": 0.8}, "", "SGD at 1 of the learning rate, Nesterov's momentum 0.8 here"),
         ({"nesterov": False}, "change", "SGD at 1 of the learning rate, momentum 0.9 here"),
         ({"sgd": 0.0}, "change", "SGD at 1 of the learning rate, momentum 0 here"),
         ({"decay": 0.05}, "change", "weights shrinking by 0.2"),
