@@ -13,7 +13,7 @@ ATTACK = "cleverhans.tf2.attacks.fast_gradient_method"
 EAGER = "suite.stacks.eager"
 CRAFT = f"{EAGER}:fast_gradient_method"
 STEP = f"{ATTACK}:optimize_linear"
-CROSS_ENTROPY = "tensorflow.nn:sparse_softmax_cross_entropy_with_logits"
+CROSS_ENTROPY = "tensorflow:nn.sparse_softmax_cross_entropy_with_logits"
 
 
 def at_epsilon(factor: float) -> Callable[[Any], Any]:
@@ -189,7 +189,7 @@ ATTACKS = [
           wrapped(f"{EAGER}:_adversarial", in_training), r"adversarial pass|phase"),
     Fault("attack-through-gradient", "attack", "The perturbed images are not held constant.",
           together(wrapped(STEP, through),
-                   wrapped("tensorflow:stop_gradient", lambda _: lambda x: x)), r"radient"),
+                   wrapped("tensorflow:stop_gradient", lambda _: lambda x, *_: x)), r"radient"),
     Fault("attack-none-in-step", "attack", "The step trains on the clean images twice; the "
           "evaluation attacks.",
           wrapped(f"{EAGER}:_adversarial", lambda real: lambda model, phases, _, branch:

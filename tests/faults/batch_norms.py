@@ -141,12 +141,22 @@ def moved_only(real: Any) -> Any:
 def outer_epsilon(real: Any) -> Any:
     """Add epsilon to the standard deviation."""
 
-    def normalise(x: Any, mean: Any, variance: Any, axis: Any, **more: Any) -> Any:
-        tf, epsilon = tensorflow(), more.pop("epsilon")
+    def normalise(x: Any, mean: Any, variance: Any, *more: Any) -> Any:
+        tf, (*kept, epsilon) = tensorflow(), more
         square = (tf.sqrt(tf.maximum(variance, 0.0)) + epsilon) ** 2
-        return real(x, mean, square, axis, epsilon=0.0, **more)
+        return real(x, mean, square, *kept, 0.0)
 
     return normalise
+
+
+def fixed_gamma(real: Any) -> Any:
+    """Take gamma out of what is trained."""
+
+    def build(self: Any, input_shape: Any) -> None:
+        real(self, input_shape)
+        self.gamma.trainable = False
+
+    return build
 
 
 BATCH_NORMS = [
@@ -185,6 +195,6 @@ BATCH_NORMS = [
           "replicas.", moments(ghost), r"Moving statistics|of the way|batch mean|phase or loss"),
     Fault("bn-variance-of-images", GROUP, "The variance between images is left out, as by a mean "
           "of the replicas' variances.", moments(of_image), r"batch variance|of the way"),
-    Fault("bn-no-scale", GROUP, "Gamma is neither multiplied by nor trained.",
-          with_options(f"{LAYER}.__init__", scale=False), r"gamma"),
+    Fault("bn-gamma-frozen", GROUP, "Gamma is multiplied by, but is no variable to train.",
+          wrapped(f"{LAYER}.build", fixed_gamma), r"gamma"),
 ]  # fmt: skip

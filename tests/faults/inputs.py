@@ -108,6 +108,11 @@ def unattacked(real: Any) -> Any:
     )
 
 
+def hundredths(shape: Any, dtype: Any = None) -> Any:
+    """Begin at 0.01."""
+    return np.full(shape, 0.01, dtype or np.float32)
+
+
 def without_drawing() -> int:
     """Give the seed that the generator would start from, and leave it where it is."""
     return int(random.getstate()[1][0]) % 10**9
@@ -170,8 +175,7 @@ DRAWS = [
     Fault("init-same-draw", "initialisers", "All layers draw the same numbers (keras#15586, "
           "keras-hub#352).", constant(DEFAULT_SEED, without_drawing), r"alike|correlate"),
     Fault("init-bias", "initialisers", "Biases of dense layers begin at 0.01.",
-          with_options(DENSE, bias_initializer={"class_name": "Constant", "config": {
-              "value": 0.01}}), r"bias of .* begins at 0\.01"),
+          with_options(DENSE, bias_initializer=hundredths), r"bias of .* begins at 0\.01"),
     Fault("seed-ignored", "seeds", "Every seed gives the same (deepxde#2086 is of that kind).",
           wrapped(SEED, lambda real: lambda _: real(1)), r"seed"),
     Fault("seed-unrepeatable", "seeds", "A seed does not decide what is drawn (tfjs#7104).",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tests.faults.fault import Fault, tensorflow, together, wrapped
@@ -34,13 +35,11 @@ def hard_sigmoid(_: Any) -> Callable[[Any], Any]:
 def padded(real: Any, pad: Callable[[Any, int], Any]) -> Any:
     """Pad the inputs of a convolution whose outputs are to have the same size."""
 
-    def conv(
-        inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", **more: Any
-    ) -> Any:
+    def conv(inputs: Any, kernel: Any, strides: Any = 1, padding: Any = "valid", *more: Any) -> Any:
         size = kernel.shape[0]
         if padding != SAME or size == 1:
-            return real(inputs, kernel, strides, padding, **more)
-        return real(pad(inputs, size - 1), kernel, strides, "valid", **more)
+            return real(inputs, kernel, strides, padding, *more)
+        return real(pad(inputs, size - 1), kernel, strides, "valid", *more)
 
     return conv
 
@@ -68,11 +67,7 @@ def offset_pool(real: Any) -> Any:
 def swapped(name: str) -> Callable[[Any], Any]:
     """Pool by another function of the backend."""
 
-    def change(_: Any) -> Any:
-        nn = __import__(NN, fromlist=["nn"])
-        return getattr(nn, name)
-
-    return change
+    return lambda _: getattr(import_module(NN), name)
 
 
 def rounded(change: Callable[[Any], Any]) -> Any:

@@ -29,7 +29,7 @@ def network(stack: Stack, _: Case) -> Model:
     layers = stack.keras.layers
     inputs = stack.keras.Input((32, 32, 3))
     x = layers.Conv2D(4, 3, strides=2)(inputs)
-    x = layers.BatchNormalization(name="bn")(x)
+    x = layers.BatchNormalization(epsilon=1.001e-5, name="bn")(x)
     x = layers.Activation("relu")(x)
     x = layers.Conv2D(8, 3, padding="same", activation="relu")(x)
     x = layers.AveragePooling2D(2)(layers.MaxPooling2D(2)(x))
