@@ -163,8 +163,8 @@ def best(claims: Sequence[Claim], plan: Plan) -> Claim | None:
         return None
     _, index = min((own.spread, index) for index, own in enumerate(gains))
     own = gains[index]
-    values, margin = list(own.pairs.before.values()), own.margin or 0.0
-    fit = admitted(values, margin=margin, plan=plan, caution=EVEN)
+    values, sure = list(own.pairs.before.values()), replace(plan, power=CERTAIN)
+    fit = admitted(values, margin=own.margin or 0.0, plan=sure, caution=EVEN)
     return own._replace(admitted=True, certain=True) if fit else None
 
 

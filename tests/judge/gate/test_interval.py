@@ -124,7 +124,7 @@ def test_admission_asks_for_more_of_fewer_seeds() -> None:
 def test_a_case_without_a_certain_gain_is_judged_by_the_one_that_varies_least() -> None:
     claims = [
         claim_of(sides(0.0, spread=spread, metric=metric), margin=0.1, primary=True, plan=PLAN)
-        for metric, spread in (("information_gain", 0.085), ("clean_branch_gain", 0.075))
+        for metric, spread in (("information_gain", 0.068), ("clean_branch_gain", 0.06))
     ]
     assert [own.needed for own in claims] == [False, False]
     chosen = best(claims, PLAN)
