@@ -24,7 +24,7 @@ from suite.files import file_digest, write_atomically
 from suite.measure.kept import Kept
 from suite.measure.training import batches, train
 from suite.networks.architectures import ARCHITECTURES, PRETRAINED_INPUTS
-from suite.networks.batch_norm import batch_norms
+from suite.networks.batch_norm import batch_norms, walk
 from suite.networks.head import HEAD_LAYERS
 from suite.networks.preprocessing import imagenet_inputs
 from suite.networks.types import Images, Model
@@ -258,21 +258,36 @@ def pretrain(
 def begun_pretraining(stack: Stack, case: Case, signs: Split, kept: Kept) -> Pretraining:
     """Build the network that is pretrained, and compile its update, if no seed before did."""
     model = build(stack, case)
-    model.trainable = True
-    for layer in batch_norms(model):
-        layer.momentum = SURROGATE_MOMENTUM
+    let_all_train(model)
     stride = max(1, len(signs.labels) // STANDARDISING_IMAGES)
+    rate = pretraining_rate(model)
     if any(batch_norms(model)):
-        whole, rate = imagenet_inputs(stack.keras, model, PRETRAINED_INPUTS), SURROGATE_RATE
+        whole = imagenet_inputs(stack.keras, model, PRETRAINED_INPUTS)
     else:
         whole = standardised(stack, model, pixels(signs.images[::stride]))
-        rate = PLAIN_RATE
 
     def compiled() -> Pretraining:
         step = stack.train_step(whole, phases=None, epsilon=0.0, optimizer="adam")
         return Pretraining(model, whole, rate, step)
 
     return kept.renewed("pretraining", case, stack, [whole], compiled)
+
+
+def let_all_train(model: Model) -> None:
+    """Let every layer train, and BatchNorm follow fast, as the pretraining wants it.
+
+    Each layer is told: Keras 3, unlike Keras 2, hands a functional model's own ``trainable`` to
+    none of its layers, and what is frozen stays so.
+    """
+    for layer in walk(model):
+        layer.trainable = True
+    for layer in batch_norms(model):
+        layer.momentum = SURROGATE_MOMENTUM
+
+
+def pretraining_rate(model: Model) -> float:
+    """Choose the learning rate of the pretraining by Adam."""
+    return SURROGATE_RATE if any(batch_norms(model)) else PLAIN_RATE
 
 
 def standardised(stack: Stack, model: Model, images: Images) -> Model:

@@ -17,7 +17,8 @@ from suite.measure.run import Measured, Run
 from suite.measure.states import State, assign, load_states, states_path
 from suite.measure.statistics import batch_moments
 from suite.measure.training import Batch, batches, learning_rate
-from suite.measure.weights import PLAIN_RATE, build
+from suite.measure.weights import build, let_all_train, pretraining_rate
+from suite.networks.architectures import PRETRAINED
 from suite.networks.batch_norm import batch_norms, is_batch_norm, moving_moments, state_kept
 from suite.networks.copying import copied
 from suite.networks.phases import TRAINING, Phases
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 PROJECTIONS = 4  # of each array; two different arrays have no chance to agree in all of them
 STEPS = 3  # from each state; the third tells Nesterov's momentum from the plain one
-ADAM_RATE = PLAIN_RATE  # of the pretraining of networks without BatchNorm
 DIGITS = 9  # significant digits that are kept, one more than float32 has
 MOVING = ("moving_mean", "moving_variance")  # the weights that are statistics
 
@@ -77,7 +77,7 @@ def parity(run: Run) -> Measured:
 def _step_map(
     run: Run, model: Model, states: Mapping[int, State], source: Sequence[Batch]
 ) -> Iterator[Entry]:
-    """Trace some steps from each state, and under the plain loss some of the pretraining's Adam.
+    """Trace some steps from each state, and under the plain loss some of the pretraining's.
 
     Yields:
         The entries, each with the name of its state.
@@ -85,8 +85,12 @@ def _step_map(
     case, stack, layers = run.case, run.stack, layers_by_key(model)
     plant(model, seed=run.seed)
     starts = {"0": weights_by_key(model), **{f"{step}": state for step, state in states.items()}}
-    ways = [("sgd", case.learning_rate), *([("adam", ADAM_RATE)] if case.phases is None else [])]
-    for optimizer, rate in ways:
+    pretrained = case.phases is None and case.architecture in PRETRAINED
+    for optimizer in ("sgd", *(["adam"] if pretrained else [])):
+        rate = case.learning_rate
+        if optimizer == "adam":
+            let_all_train(model)
+            rate = pretraining_rate(model)
         tracer = tracer_of(stack, model, phases=case.phases, epsilon=case.epsilon, by=optimizer)
         for index, (name, state) in enumerate(starts.items()):
             assign(layers, state, name=weight_name)
