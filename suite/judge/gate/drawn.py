@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from suite.errors import RecordError
 from suite.records import Record
 
 if TYPE_CHECKING:
@@ -21,6 +22,21 @@ MIXED = "of different kinds"  # from seed to seed, such as drawn with one and co
 NEAR = 0.02  # a standard deviation so near to a rule's, as a share of it, looks like that rule
 NEAR_KURTOSIS = 0.12
 LISTED = 2  # rules that are named where several fit
+
+PLACE = ("layer", "weight", "shape", "draws")
+FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "builds": ("seeds", "digests", "again"),
+        "drawn": (*PLACE, "fans", "mean", "rms", "kurtosis", "counts", "correlations"),
+        "constant": (*PLACE, "value"),
+        "not finite": PLACE,
+        "layers": ("layers", "pairs", "correlations"),
+        "dropout": ("layer", "draws", "share", "scale", "scale_error", "inference_change"),
+        "dropout layers": ("layers", "correlations"),
+        "dropout steps": ("seeds", "repeats"),
+    }
+)
+"""The entries of a record by their quantity, and the fields of each that are judged."""
 
 SHAPES: Mapping[str, float] = MappingProxyType(
     {"constant in size": 1.0, "uniform": 1.8, "truncated normal": 2.365, "normal": 3.0}
@@ -67,8 +83,12 @@ class Drawn(NamedTuple):
 
 
 def drawn_by(records: Sequence[Record]) -> Drawn:
-    """Put together what the records of one case drew with their seeds."""
-    entries = [entry for record in records for entry in record.statistics]
+    """Put together what the records of one case drew with their seeds.
+
+    Raises:
+        RecordError: If an entry is none of `FIELDS`, or lacks one of its own.
+    """
+    entries = [entry for record in records for entry in checked(record)]
     builds = [entry for entry in entries if entry["quantity"] == "builds"]
     steps = [entry for entry in entries if entry["quantity"] == "dropout steps"]
     first_again = all(entry["digests"][0] == entry["again"] for entry in builds)
@@ -85,6 +105,24 @@ def drawn_by(records: Sequence[Record]) -> Drawn:
             if name.endswith("_spread")
         },
     )
+
+
+def checked(record: Record) -> Sequence[Entry]:
+    """Give the entries of a record that has all that is judged.
+
+    Raises:
+        RecordError: If it has not.
+    """
+    for entry in record.statistics:
+        expected = FIELDS.get(str(entry.get("quantity")), ("quantity as in FIELDS",))
+        lacking = [name for name in expected if name not in entry]
+        if lacking:
+            raise RecordError(
+                f"{record.name} of {record.release} cannot be judged: an entry of its statistics "
+                f"({entry.get('quantity')!r}) has no {lacking[0]}. Expected: "
+                f"{', '.join(expected)}. Make the record anew."
+            )
+    return record.statistics
 
 
 def weight_place(entry: Entry) -> str:

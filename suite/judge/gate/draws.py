@@ -23,7 +23,7 @@ from suite.judge.gate.contrasts import (
     weight_contrasts,
 )
 from suite.judge.gate.drawn import DRAWN, Drawn, drawn_by
-from suite.judge.gate.finding import NO_WORSE, RANDOM_PARTS, WORSE, Finding
+from suite.judge.gate.finding import NO_WORSE, RANDOM_PARTS, UNDECIDED, WORSE, Finding
 from suite.records import Record
 
 QUESTION = "random"
@@ -67,6 +67,9 @@ def draw_findings(before: Sequence[Record], after: Sequence[Record]) -> list[Fin
     Args:
         before: Records of the baseline.
         after: Records of the candidate.
+
+    Raises:
+        RecordError: If a record lacks something that is judged.
     """
     mine, theirs = by_case(before), by_case(after)
     return [
@@ -195,7 +198,7 @@ def found(case: str, judged: Judged, contrasts: Sequence[Contrast]) -> Finding:
         RANDOM_PARTS,
         case,
         judged.metric,
-        WORSE if parted else NO_WORSE,
+        WORSE if parted else NO_WORSE if seen else UNDECIDED,
         f"{named(parted)}." if parted else agreed(judged, seen),
         margin=judged.per_unit * NEGLIGIBLE[judged.kinds[0]],
         unit=judged.unit,
@@ -234,7 +237,7 @@ def largest(alike: Sequence[Contrast]) -> str:
 def agreed(judged: Judged, seen: Sequence[float]) -> str:
     """Say that nothing differs, and what would have been found, as often as `POWER`."""
     if not seen:
-        return f"{judged.what}."
+        return "the records of neither release hold draws that could be compared."
     least, most = (f"{size:.2g} {judged.unit}".rstrip() for size in (min(seen), max(seen)))
     return (
         f"{judged.what}; a difference of {most} in any of them would have been found, where there "

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from suite.errors import RecordError
 from suite.judge.gate import contrasts
 from suite.judge.gate.contrasts import LEVEL, NEGLIGIBLE, POWER, scale, weight_contrasts
 from suite.judge.gate.drawn import looks_like
 from suite.judge.gate.draws import DROPOUT, SEEDS, WEIGHTS, draw_findings
-from suite.judge.gate.finding import NO_WORSE, RANDOM_PARTS, WORSE, Finding
+from suite.judge.gate.finding import NO_WORSE, RANDOM_PARTS, UNDECIDED, WORSE, Finding
 from suite.measure.questions.draws import described, limit
 from suite.records import Record
 
@@ -319,6 +320,32 @@ def test_a_network_without_dropout_has_no_finding_of_it(drawn: Callable[..., Rec
     findings = draw_findings(bare[:1], bare[1:])
     assert [row.metric for row in findings] == [WEIGHTS, SEEDS]
     assert worse(draw_findings(bare[:1], [drawn(1)])) == {DROPOUT}
+
+
+def test_records_that_hold_no_draws_decide_nothing(drawn: Callable[..., Record]) -> None:
+    empty = replace(drawn(), statistics=[])
+    assert {row.decision for row in draw_findings([empty], [empty])} == {UNDECIDED}
+    assert WEIGHTS in worse(draw_findings([drawn()], [empty]))
+    assert WEIGHTS in worse(draw_findings([empty], [drawn()]))
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (
+            {"quantity": "drawn", "layer": "x"},
+            r"\('drawn'\) has no weight\. Expected: layer, weight",
+        ),
+        ({"quantity": "luck"}, r"\('luck'\) has no quantity as in FIELDS"),
+        ({}, r"\(None\) has no quantity"),
+    ],
+)
+def test_a_record_that_lacks_what_is_judged_is_refused(
+    drawn: Callable[..., Record], entry: dict[str, Any], words: str
+) -> None:
+    odd = replace(drawn(1), statistics=[*drawn(1).statistics, entry])
+    with pytest.raises(RecordError, match=rf"^random-net-seed1 of tf-2.21 cannot be .*{words}"):
+        draw_findings([drawn()], [odd])
 
 
 def test_a_distribution_of_no_rule_is_said_to_be_of_none() -> None:
