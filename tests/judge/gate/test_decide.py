@@ -162,6 +162,26 @@ def test_the_other_layers_are_judged_too(
     assert answer.decision == WORSE
 
 
+def test_the_random_parts_have_a_tenth_of_the_level(
+    monkeypatch: pytest.MonkeyPatch, make_side: MakeSide
+) -> None:
+    ends = []
+    for p in (0.004, 0.006):
+        own = finding(WORSE, layer=RANDOM_PARTS, p=p)
+        monkeypatch.setattr(module, "draw_findings", lambda *_, own=own: [own])
+        ends.append(decide("b", "c", before=make_side(), after=make_side(AFTER)).decision)
+    assert ends == [WORSE, NO_WORSE]
+
+
+def test_what_holds_in_any_release_is_judged_too(
+    monkeypatch: pytest.MonkeyPatch, make_side: MakeSide
+) -> None:
+    sides = make_side(), make_side(AFTER)
+    own = finding(WORSE, metric="limits of any release")
+    monkeypatch.setattr(module, "limit_findings", lambda *given: [own] if given == sides else [])
+    assert own in decide("b", "c", before=sides[0], after=sides[1]).findings
+
+
 @pytest.mark.parametrize("question", ["random", "parity"])
 def test_a_trace_that_is_the_baseline_s_own_is_missing(
     monkeypatch: pytest.MonkeyPatch, make_record: MakeRecord, question: str
