@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from suite.judge.gate.finding import (
     LAYERS,
@@ -19,12 +19,8 @@ from suite.judge.gate.finding import (
 )
 from suite.judge.metrics import METRICS
 from suite.judge.staleness import shown
-from suite.records import encoded
 from suite.report.grid import markdown_grid, text_grid
 from suite.report.text import markdown, printable
-
-SCHEMA = "adversarial-training-regression/gate/1"
-"""Names the layout of the verdict's JSON; `gate.schema.json` beside this file states it."""
 
 WORDS = {NO_WORSE: "Yes", WORSE: "No", UNDECIDED: "Undecided"}
 COLUMNS = (
@@ -363,39 +359,6 @@ def page(told: Told) -> str:
 def _bullets(texts: Iterable[str]) -> str:
     """Write a Markdown list of anybody's text."""
     return "\n".join(f"- {markdown(text)}" for text in texts)
-
-
-def verdict(told: Told) -> dict[str, Any]:
-    """Give the answer as JSON values, in the layout `SCHEMA`."""
-    answer = told.answer
-    content = {
-        "schema": SCHEMA,
-        "question": question(answer),
-        "decision": answer.decision,
-        "answer": headline(answer, told.titles),
-        "baseline": answer.baseline,
-        "candidate": answer.candidate,
-        "level": told.level,
-        "margins": dict(told.margins),
-        "expected": [_scope(side) for side in told.sides],
-        "findings": [_finding(finding, told.seconds) for finding in answer.findings],
-        "missing": list(answer.missing),
-        "notes": list(told.notes),
-    }
-    found: dict[str, Any] = encoded(content)
-    return found
-
-
-def _scope(side: Scope) -> dict[str, Any]:
-    """Give what was expected of a side as JSON values."""
-    return {**side._asdict(), "cases": list(side.cases), "seeds": list(side.seeds)}
-
-
-def _finding(finding: Finding, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """Give a finding as JSON values, with what would decide it."""
-    cost = seconds.get(finding.case)
-    needed = None if cost is None or finding.further is None else cost * finding.further
-    return {**finding._asdict(), "seeds": list(finding.seeds), "further_s": needed}
 
 
 def _of(answer: Answer, decision: str) -> list[Finding]:

@@ -18,7 +18,7 @@ import pytest
 from suite import tables
 from suite.__main__ import main
 from suite.cases import PLAIN, Case
-from suite.commands import gate, processes, rows
+from suite.commands import gating, processes, rows
 from suite.judge.gate.finding import NO_WORSE, STEP_MAP, Finding
 from suite.judge.gate.sequential import Plan
 from suite.store import read_record, write_record
@@ -72,7 +72,7 @@ def project(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("fake.py").write_text(FAKE)
     monkeypatch.setattr(processes, "NOX", (sys.executable, "-I", "-S", "fake.py"))
     monkeypatch.setattr(rows, "POLL_S", 0.01)
-    monkeypatch.setattr(gate, "PLAN", Plan(looks=(5, 10)))
+    monkeypatch.setattr(gating, "PLAN", Plan(looks=(5, 10)))
 
 
 RUNS = itertools.count()
@@ -450,14 +450,14 @@ def test_findings_of_every_layer_are_counted(
     fill: Fill, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     both(fill, "records")
-    real = gate.decide
+    real = gating.decide
 
     def with_steps(*names: str, **given: Any) -> Any:
         found = real(*names, **given)
         step = Finding(STEP_MAP, PLAIN_CASE, "steps", NO_WORSE, "Steps from 4 states agree.")
         return found._replace(findings=[step, *found.findings])
 
-    monkeypatch.setattr(gate, "decide", with_steps)
+    monkeypatch.setattr(gating, "decide", with_steps)
     assert main(JUDGE) == 0
     assert "step map: 1 no worse of 1 findings on 1 case" in told(capsys)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-import suite.report.gate
+import suite.report.gate_json
 from suite.judge.gate.finding import (
     NO_WORSE,
     OUTCOME,
@@ -23,7 +23,8 @@ from suite.judge.gate.finding import (
     Answer,
     Finding,
 )
-from suite.report.gate import SCHEMA, Scope, Told, grouped, headline, lines, page, ranges, verdict
+from suite.report.gate import Scope, Told, grouped, headline, lines, page, ranges
+from suite.report.gate_json import SCHEMA, verdict
 
 CASE = "vgg19-w0.25-intended-none"
 GAIN = "adversarial_branch_gain"
@@ -46,7 +47,7 @@ ASIDE = Finding(
     OUTCOME, "lenet5-plain", "classes_predicted", WORSE, "3 classes fewer", primary=False
 )
 MISSING = ("lenet5-plain: the candidate has no record of it.", "baselines: NOT CLEAN")
-SCHEMA_FILE = Path(suite.report.gate.__file__).with_name("gate.schema.json")
+SCHEMA_FILE = Path(suite.report.gate_json.__file__).with_name("gate.schema.json")
 
 
 def told(*findings: Finding, missing: tuple[str, ...] = (), **changes: Any) -> Told:

@@ -1,0 +1,254 @@
+"""The gate's judging: what is compared, which evidence there is of it, what follows."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+
+from suite.cases import Case
+from suite.commands.provenance import inspected
+from suite.errors import SuiteError
+from suite.judge.compatibility import TIER
+from suite.judge.gate.decide import PLAN, decide
+from suite.judge.gate.evidence import (
+    ASKED,
+    DRAWS,
+    STEPS,
+    TRAINING,
+    Evidence,
+    Side,
+    dropped,
+    gathered,
+)
+from suite.judge.gate.finding import OUTCOME, RANDOM_PARTS, STEP_MAP, Answer
+from suite.judge.gate.interval import SHOWN
+from suite.judge.gate.limits import METRIC as LIMITS
+from suite.judge.gate.outcome import MARGINS
+from suite.judge.gate.sequential import Plan
+from suite.judge.staleness import present
+from suite.networks.architectures import ARCHITECTURES
+from suite.records import Record
+from suite.releases import Release, chosen, read_releases
+from suite.report.gate import Scope, Told
+from suite.store import stored_cases
+from suite.tables import asked
+
+LAYER_OF = {STEPS: STEP_MAP, DRAWS: RANDOM_PARTS, TRAINING: OUTCOME}
+STORED = "stored"
+STATES = "states"  # the folder of the baselines that holds the weights that steps start from
+
+
+def opened(options: argparse.Namespace) -> Gate:
+    """Find out what is compared with what, by the options of the command.
+
+    Raises:
+        SuiteError: If a name is no row of the release table.
+    """
+    cases = {name: case for name, case in asked(TIER).items() if case.question in ASKED}
+    return Gate(options, _sides(options, PLAN), cases, PLAN)
+
+
+class Gate(NamedTuple):
+    """What is compared.
+
+    Attributes:
+        options: As the user gave them.
+        sides: The baseline and the candidate.
+        cases: All cases that the gate judges, by name.
+        plan: The looks at the seeds and the level.
+    """
+
+    options: argparse.Namespace
+    sides: tuple[Side, Side]
+    cases: Mapping[str, Case]
+    plan: Plan
+
+    @property
+    def wanted(self) -> dict[str, Case]:
+        """The cases that are measured: those that the user names."""
+        patterns = self.options.cases
+        return {name: case for name, case in self.cases.items() if _matches(name, patterns)}
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    """True where a name holds one of some words, or fits one of some patterns."""
+    return not patterns or any(part in name or fnmatchcase(name, part) for part in patterns)
+
+
+def _sides(options: argparse.Namespace, plan: Plan) -> tuple[Side, Side]:
+    """Find out what is compared with what.
+
+    One row against itself gets seeds of its own on each side: the same runs would say nothing.
+
+    Raises:
+        SuiteError: If a name is no row of the release table.
+    """
+    candidate = _row(options.candidate)
+    word, _, named = options.baseline.partition(":")
+    stored = word == STORED
+    baseline = _row((named or candidate.name) if stored else options.baseline)
+    same = not stored and baseline == candidate
+    seeds = options.seeds or (None if options.no_run else [*range(plan.last * (1 + same))])
+    if same and seeds is None:
+        seeds = [*range(2 * plan.last)]
+    own = (seeds[0::2], seeds[1::2]) if same and seeds else (seeds, seeds)
+    root, name = options.records, baseline.name
+    if stored:
+        root, name, own = options.baselines, f"the stored baseline of {name}", (None, own[1])
+    return (
+        _side(name, baseline, root, own[0], stored=stored, first=seeds),
+        _side(candidate.name, candidate, options.records, own[1], first=seeds),
+    )
+
+
+def _side(
+    name: str,
+    row: Release,
+    root: Path,
+    seeds: Sequence[int] | None,
+    *,
+    first: Sequence[int] | None,
+    stored: bool = False,
+) -> Side:
+    """Say where the records of a side lie and what they must be.
+
+    The steps start from stored states, so that one seed tells all there is to tell.
+    """
+    counted: dict[str, Sequence[int]] = {}
+    if seeds is not None and first:
+        counted = {question: seeds if question == TRAINING else seeds[:1] for question in ASKED}
+        counted[STEPS] = first[:1]  # of both sides, to compare the same steps
+    return Side(name, row.name, root, TIER, counted, present(row.name, TIER), stored)
+
+
+def _row(name: str) -> Release:
+    """Look up a row of the release table.
+
+    Raises:
+        SuiteError: If there is none of this name.
+    """
+    found = chosen(read_releases(), name)
+    if len(found) > 1:
+        raise SuiteError(f"{name} names {len(found)} rows, expected one.")
+    return found[0]
+
+
+def judged(gate: Gate) -> tuple[Answer, list[Evidence]]:
+    """Judge the records that lie there."""
+    lenient = gate.options.stale
+    found = [gathered(side, gate.wanted, lenient=lenient) for side in gate.sides]
+    answer = decide(
+        *(side.name for side in gate.sides),
+        before=found[0].records,
+        after=found[1].records,
+        expected_before=[*_expected(gate, gate.sides[0])],
+        expected=[*_expected(gate, gate.sides[1])],
+        plan=gate.plan,
+        margins=gate.options.margin,
+    )
+    own = [text for evidence in found for text in evidence.missing]
+    missing = [*own, *_left_out(gate), *answer.missing]
+    return answer._replace(missing=[*missing, *_unjudged(gate, answer)]), found
+
+
+def _unjudged(gate: Gate, answer: Answer) -> Iterator[str]:
+    """Yield the cases that have records and yet nothing that the answer depends on."""
+    decided = {
+        (finding.layer, finding.case)
+        for finding in answer.findings
+        if finding.primary and finding.metric != LIMITS
+    }
+    lacking = {text.partition(": ")[0] for text in answer.missing}
+    for name, case in gate.wanted.items():
+        layer = LAYER_OF.get(case.question)
+        if layer and (layer, name) not in decided and name not in lacking:
+            yield f"{name}: nothing was found that the answer could depend on"
+
+
+def _expected(gate: Gate, side: Side) -> Iterator[tuple[str, Sequence[int]]]:
+    """Yield each case with the seeds that must be there: a trained one needs the first look's."""
+    for name, case in gate.wanted.items():
+        count = gate.plan.first if case.question == TRAINING else 1
+        yield name, side.seeds.get(case.question, ())[:count]
+
+
+def _left_out(gate: Gate) -> Iterator[str]:
+    """Yield what the user or an edit kept out of the answer."""
+    for case in sorted(set(gate.cases) - set(gate.wanted)):
+        yield f"{case}: not asked, because of --cases"
+    for side in {side.release: side for side in gate.sides}.values():
+        folder = gate.options.baselines / side.release / TIER
+        yield from dropped(stored_cases(folder), asked(TIER), where=str(folder))
+    for folder in _stored(gate):
+        found = inspected(folder)
+        if not found.clean:
+            yield found.words
+
+
+def _stored(gate: Gate) -> list[Path]:
+    """List the folders of the baselines that the answer depends on."""
+    states = gate.options.baselines / STATES
+    return [
+        *(side.folder for side in gate.sides if side.stored),
+        *([states] if states.exists() else []),
+    ]
+
+
+def told(gate: Gate, notes: Sequence[str]) -> Told:
+    """Judge, and put together all that belongs to the answer."""
+    answer, found = judged(gate)
+    more = [note for evidence in found for note in evidence.notes()]
+    clean = [state.words for folder in _stored(gate) for state in [inspected(folder)]]
+    return Told(
+        answer=answer,
+        sides=[_scope(evidence, gate) for evidence in found],
+        margins=_shown({**MARGINS, **gate.options.margin}),
+        level=gate.plan.level,
+        seconds=_seconds(found),
+        titles={name: ARCHITECTURES[case.architecture].title for name, case in gate.cases.items()},
+        notes=[*notes, *more, *clean],
+    )
+
+
+def _scope(found: Evidence, gate: Gate) -> Scope:
+    """Say what was expected of a side and what lay there."""
+    side, now = found.side, found.side.now
+    return Scope(
+        name=side.name,
+        release=side.release,
+        stored=side.stored,
+        folder=str(side.folder),
+        cases=sorted(gate.cases),
+        seeds=sorted({record.seed for record in found.records}),
+        records=len(found.records),
+        lock=now.lock,
+        code=now.code,
+        libraries=now.libraries,
+        unchecked=now.unchecked,
+    )
+
+
+def _shown(margins: Mapping[str, float]) -> dict[str, float]:
+    """Give margins in the units that findings are stated in."""
+    found = {}
+    for name, margin in margins.items():
+        unit, factor = SHOWN.get(name, (name, 1.0))
+        found[unit] = margin * factor
+    return found
+
+
+def _seconds(found: Sequence[Evidence]) -> dict[str, float]:
+    """Measure what one more seed of each case takes on both sides that are measured here."""
+    totals: dict[str, float] = defaultdict(float)
+    for evidence in found:
+        own: dict[str, list[Record]] = defaultdict(list)
+        for record in evidence.records:
+            own[record.case].append(record)
+        for case, records in own.items():
+            totals[case] += statistics.fmean(record.wall_s for record in records)
+    return dict(totals)
