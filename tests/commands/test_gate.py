@@ -19,12 +19,14 @@ from suite import tables
 from suite.__main__ import main
 from suite.cases import PLAIN, Case
 from suite.commands import gating, processes, rows
+from suite.judge import staleness
 from suite.judge.gate.finding import NO_WORSE, STEP_MAP, Finding
 from suite.judge.gate.sequential import Plan
 from suite.store import read_record, write_record
 from tests.bounds import within
 from tests.commands.conftest import Fill, Output, write_locks
 
+CODE = "sha256:code"
 OLD, NEW = "tf-2.15", "tf-2.21"
 BOTH = ["gate", "--baseline", OLD, "--candidate", NEW]
 STORED = ["gate", "--baseline", "stored", "--candidate", NEW]
@@ -72,6 +74,7 @@ def project(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("fake.py").write_text(FAKE)
     monkeypatch.setattr(processes, "NOX", (sys.executable, "-I", "-S", "fake.py"))
     monkeypatch.setattr(rows, "POLL_S", 0.01)
+    monkeypatch.setattr(staleness, "code_digest", lambda *_: CODE)
     monkeypatch.setattr(gating, "PLAN", Plan(looks=(5, 10)))
 
 
@@ -80,7 +83,8 @@ RUNS = itertools.count()
 
 def put(fill: Fill, root: str, values: list[float], **changes: Any) -> None:
     """Store a record a value, as runs of their own: no two take the same time."""
-    fill(root, values, wall_s=float(next(RUNS)), **changes)
+    environment = {"code_digest": CODE}
+    fill(root, values, wall_s=float(next(RUNS)), environment=environment, **changes)
     for path in Path(root, changes.get("release", NEW), "small").glob(f"{changes['case']}-*"):
         record = read_record(path)
         accuracy = record.metrics["clean_accuracy"]
