@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -133,12 +134,29 @@ def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
         )
 
 
+def groups(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Yield the lines of a Markdown table with one row for each group of faults."""
+    yield "| Group | Found | By | Named | Median s | Missed |"
+    yield "|---|---|---|---|---|---|"
+    for group in dict.fromkeys(each.group for each in outcomes):
+        own = [each for each in outcomes if each.group == group]
+        caught = [each for each in own if each.layer]
+        named = [each for each in caught if each.named is not None]
+        layers = ", ".join(dict.fromkeys(each.layer for each in caught)) or "-"
+        missed = ", ".join(each.name for each in own if not each.layer) or "-"
+        seconds = statistics.median(each.seconds for each in own)
+        yield (
+            f"| {group} | {len(caught)} of {len(own)} | {layers} | "
+            f"{sum(bool(each.named) for each in named)} of {len(named)} | {seconds:.0f} | {missed} |"
+        )
+
+
 def page(outcomes: Sequence[Outcome]) -> str:
-    """Write the score, what was missed, and the table."""
+    """Write the score, what was missed, the groups and every fault."""
     missed = [each for each in outcomes if not each.layer]
     lines = [headline(outcomes), ""]
-    lines += [f"- missed: {each.name}: {each.what} {each.missed}" for each in missed]
-    return "\n".join([*lines, "", *table(outcomes), ""])
+    lines += [f"- missed: {each.name}: {each.what} {each.missed}".rstrip() for each in missed]
+    return "\n".join([*lines, "", *groups(outcomes), "", *table(outcomes), ""])
 
 
 def as_json(outcomes: Sequence[Outcome]) -> str:
