@@ -47,7 +47,7 @@ def test_every_table_is_part_of_a_tier_and_every_tiers_table_exists() -> None:
 
 def test_the_small_tier_asks_every_question_of_every_architecture() -> None:
     published = set(ARCHITECTURES) - {"resnet50-linear"}
-    for name in ("accuracy", "attack", "step-time"):
+    for name in ("accuracy", "attack", "step-time", "random"):
         assert {case.architecture for case in table(name, tier="small")} == published
     losses = [(case.architecture, case.loss) for case in table("accuracy", tier="small")]
     assert set(losses) == set(itertools.product(published, ("plain", "intended")))
