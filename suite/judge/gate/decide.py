@@ -108,13 +108,24 @@ def corrected(findings: Sequence[Finding], level: float) -> list[Finding]:
 def further(answer: Answer, *, plan: Plan = PLAN) -> dict[str, int]:
     """Count by case the seeds on each side that are expected to decide what is undecided.
 
-    No case gets more than the plan's last look; one that would need twice that gets none.
+    No case gets more than the plan's last look. One that would need twice that, or that nothing
+    would decide, goes on to the next look alone: a few seeds tell little of how many are needed.
+
+    Args:
+        answer: What is known so far.
+        plan: The looks.
     """
     wanted: dict[str, int] = {}
     for finding in answer.findings:
-        if finding.primary and finding.decision == UNDECIDED and finding.further:
-            have = min(finding.seeds)
-            seeds = min(finding.further, plan.last - have)
-            if seeds > 0 and have + finding.further <= 2 * plan.last:
-                wanted[finding.case] = max(wanted.get(finding.case, 0), seeds)
+        have = min(finding.seeds)
+        if finding.primary and finding.decision == UNDECIDED and 0 < have < plan.last:
+            seeds = _seeds(finding.further, have, plan)
+            wanted[finding.case] = max(wanted.get(finding.case, 0), seeds)
     return wanted
+
+
+def _seeds(expected: int | None, have: int, plan: Plan) -> int:
+    """Count the seeds to add to those that a side has, by how many are expected to decide."""
+    if expected is None or have + expected > 2 * plan.last:
+        return plan.next_look(have + 1) - have
+    return min(expected, plan.last - have)

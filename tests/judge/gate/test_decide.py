@@ -214,6 +214,9 @@ def test_more_seeds_are_asked_for_where_the_answer_waits_for_them() -> None:
         finding(UNDECIDED, case="d", seeds=(20, 20), further=5),
         finding(UNDECIDED, case="e", seeds=(5, 5), further=5, primary=False),
         finding(NO_WORSE, case="f", seeds=(5, 5)),
-        finding(UNDECIDED, case="g", seeds=(5, 5)),
+        finding(UNDECIDED, case="g", seeds=(10, 10)),
+        finding(UNDECIDED, case="h", seeds=(0, 0)),
+        finding(UNDECIDED, case="i", seeds=(2, 3), further=3),
     ]
-    assert further(Answer("b", "c", findings), plan=PLAN) == {"a": 15, "b": 15}
+    answer = Answer("b", "c", findings)
+    assert further(answer, plan=PLAN) == {"a": 15, "b": 15, "c": 5, "g": 10, "i": 3}
