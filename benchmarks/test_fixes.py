@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import Check, Measure, chosen
+from conftest import Check, Measure
 from suite.cases import Case
-from suite.judge.bands import bands_of
-from suite.records import Record
-
-
-def judged(record: Record) -> dict[str, float]:
-    """Pick the metrics that have a band: a case without bands is recorded alone."""
-    return chosen(record.metrics, bands_of(record))
+from suite.judge.bands import judged
 
 
 @pytest.mark.table("fixes")

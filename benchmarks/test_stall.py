@@ -9,21 +9,7 @@ import pytest
 
 from conftest import Check, Measure, chosen
 from suite.cases import Case
-
-SYMPTOMS = (
-    "train_accuracy",
-    "clean_accuracy",
-    "information_gain",
-    "adversarial_branch_gain",
-    "classes_predicted",
-)
-MECHANISM = (
-    "phases_agree",
-    "updates_per_step",
-    "statistics_moved",
-    "statistics_mean_shift",
-    "statistics_log_variance_ratio",
-)
+from suite.judge.bands import judged
 
 
 @pytest.mark.table("stall")
@@ -31,7 +17,7 @@ def test_control_stalls_and_its_fix_does_not(
     case: Case, seed: int, measure: Measure, check: Check
 ) -> None:
     record = measure(case, seed)
-    check(record, chosen(record.metrics, SYMPTOMS + MECHANISM))
+    check(record, judged(record))
 
 
 @pytest.mark.table("no-stall")

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conftest import Check, Measure, chosen
+from conftest import Check, Measure
 from suite.cases import Case
+from suite.judge.bands import judged
 
 if TYPE_CHECKING:
     from typing import TypeAlias
-
-METRICS = ("adversarial_plain_ratio", "last_loss", "parameters")
 
 Timer: TypeAlias = "Callable[[], Callable[..., Any]]"
 
@@ -51,4 +50,4 @@ def test_adversarial_step_costs_its_ratio(
     case: Case, seed: int, measure: Measure, check: Check, timer: Timer
 ) -> None:
     record = measure(case, seed, timer)
-    check(record, chosen(record.metrics, METRICS))
+    check(record, judged(record))

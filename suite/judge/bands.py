@@ -14,6 +14,9 @@ from suite.errors import RecordError
 from suite.files import read_table
 from suite.records import Record
 
+DERIVED = ("clean_accuracy_cost", "difference_from_control")
+"""The metrics that are computed from two records, and are in neither."""
+
 TABLE = Path(__file__).with_name("bands.csv")
 STALLED = 0.1  # nats; a constant predictor gains about 0, one that is not yet constant even less
 MENDED = 5 * STALLED  # nats; what a network with a fix must gain at least, far from any stall
@@ -52,18 +55,19 @@ class Band:
 
 
 class Row(NamedTuple):
-    """One row of the table of bands; ``*`` in a pattern stands for any text.
+    """One row of the table of bands: a limit that holds in any release, and why.
+
+    What follows from the seeds of one release is in its baseline, and nowhere else.
 
     Attributes:
-        tier: Pattern of the tiers that the row is for.
-        stack: Pattern of the stacks.
-        case: Pattern of the cases.
+        tier: Patterns of the tiers that the row is for, separated by spaces, of which one must
+            match; ``*`` in a pattern stands for any text.
+        stack: Patterns of the stacks.
+        case: Patterns of the cases.
         metric: Name of the one metric.
         low: Smallest value allowed; empty for no limit.
         high: Largest value allowed; empty for no limit.
-        seen: What the limits were chosen from: mean ± standard deviation (runs), or the range of
-            the runs; may be empty.
-        why: The reason for the limits; may be empty.
+        why: The reason for the limits.
     """
 
     tier: str
@@ -72,18 +76,22 @@ class Row(NamedTuple):
     metric: str
     low: str
     high: str
-    seen: str
     why: str
 
     def matches(self, *, tier: str, stack: str, case: str) -> bool:
         """True where the row is for this tier, stack and case."""
         names = ((tier, self.tier), (stack, self.stack), (case, self.case))
-        return all(fnmatchcase(name, pattern) for name, pattern in names)
+        return all(_is_like(name, patterns) for name, patterns in names)
 
     @property
     def band(self) -> Band:
         """The interval that the row allows."""
         return Band(float(self.low or -math.inf), float(self.high or math.inf))
+
+
+def _is_like(name: str, patterns: str) -> bool:
+    """True where a name matches one of the patterns."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns.split())
 
 
 @functools.lru_cache(maxsize=None)
@@ -122,6 +130,23 @@ def bands_of(record: Record) -> Mapping[str, Band]:
         RecordError: If the record does not say which framework measured it.
     """
     return bands(record.case, tier=record.tier, stack=stack_of(record))
+
+
+def judged(record: Record) -> dict[str, float]:
+    """Pick the numbers of a record that have a band; all others are recorded alone.
+
+    Raises:
+        RecordError: If one that has a band is missing, or the record does not say which framework
+            measured it.
+    """
+    names = [name for name in bands_of(record) if name not in DERIVED]
+    missing = [name for name in names if name not in record.metrics]
+    if missing:
+        raise RecordError(
+            f"{record.name} of {record.release} holds no {', '.join(missing)}. Expected all that "
+            "suite/judge/bands.csv has a row for. Make the record anew."
+        )
+    return {name: record.metrics[name] for name in names}
 
 
 def stack_of(record: Record) -> str:

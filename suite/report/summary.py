@@ -65,6 +65,7 @@ def first_screen(
         lines += ["", SYNTHETIC]
     lines += ["", *_failures(failed, groups.get("traps", []))] if failed else []
     lines += ["", *_silent(unanswered)] if unanswered else []
+    lines += _unlimited(records, verdicts)
     if whole:
         lines += ["", text_table(verdicts, width=terminal_width())]
     return [*lines, "", f"all checks: {folder / TABLE} (or -v); records: {folder}"]
@@ -79,6 +80,15 @@ def nothing(release: str, unanswered: Iterable[str]) -> str:
 def _silent(unanswered: Iterable[str]) -> Iterator[str]:
     """Write a line for each test that gave no answer."""
     return (printable(f"NO ANSWER {text}") for text in unanswered)
+
+
+def _unlimited(records: Iterable[Record], verdicts: Iterable[Verdict]) -> Iterator[str]:
+    """Name the cases of which nothing was judged: what is recorded alone is no check that holds."""
+    judged = {verdict.case for verdict in verdicts}
+    alone = [record.case for record in records if record.case not in judged]
+    if alone:
+        yield ""
+        yield printable(f"RECORDED ALONE, without a limit to hold: {_listed(alone)}.")
 
 
 def _failures(failed: Iterable[Verdict], traps: Sequence[Record]) -> Iterator[str]:

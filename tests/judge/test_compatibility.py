@@ -116,8 +116,8 @@ def test_in_a_graph_a_control_without_band_of_its_own_must_stall(good: list[Reco
 def test_in_a_graph_the_control_may_be_on_its_way_out(good: list[Record]) -> None:
     control = "resnet50-w0.25-intended-none"
     assert not_stalled(gaining(good, control, 0.2))
-    assert not_stalled(gaining(good, control, 0.2, **GRAPH)) == ""
-    assert not_stalled(gaining(good, control, 0.6, **GRAPH))
+    assert not_stalled(gaining(good, control, 0.6, **GRAPH)) == ""
+    assert not_stalled(gaining(good, control, 1.1, **GRAPH))
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,18 @@ def test_a_failure_is_named_in_the_first_sentence_its_question_and_in_full(
     assert "mending holds" in told
 
 
+def test_a_case_of_which_nothing_was_judged_is_said_to_be_recorded_alone(
+    stored: list[Record],
+) -> None:
+    found = [verdict for verdict in verdicts_on(stored) if "alexnet" not in verdict.case]
+    lines = first_screen(stored, found, folder=FOLDER)
+    names = "alexnet-intended-none, alexnet-plain, attack-alexnet and step-time-alexnet"
+    assert f"RECORDED ALONE, without a limit to hold: {names}." in lines
+    assert not any(
+        "RECORDED" in line for line in first_screen(stored, verdicts_on(stored), folder=FOLDER)
+    )
+
+
 def test_a_price_in_accuracy_is_told_in_points(stored: list[Record]) -> None:
     plain = next(r for r in stored if r.case == "lenet5-plain").metrics["clean_accuracy"]
     records = changed(stored, "lenet5-intended-none", clean_accuracy=plain - 0.05)
