@@ -38,6 +38,7 @@ from suite.tables import TIERS
 
 QUICKSTART = "quickstart"
 ALL = "every verdict, those that passed too: -v, or --markdown FILE"
+GATE = "each seed by itself; all of them together: nox -s gate -- --baseline stored --candidate {}"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     chosen, closing = _chosen(options)
     reports = [judged(place, wishes) for place in chosen]
     closing.append(provenance(options.baselines))
+    closing += [GATE.format(name) for name in dict.fromkeys(report.release for report in reports)]
     if options.markdown:
         write_text(options.markdown, page(reports, allowed, closing=closing))
     for line in _lines(reports, allowed):

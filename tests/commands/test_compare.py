@@ -505,3 +505,10 @@ def test_memory_does_not_grow_with_the_curves_of_the_records(fill: Fill, capsys:
     fill("records", [0.8] * 220, curves=curve)
     assert (peak_bytes() - few) / 200 < 12_000
     del capsys
+
+
+def test_the_gate_is_named_for_all_seeds_together(fill: Fill, capsys: Output) -> None:
+    fill("baselines")
+    fill("records", [0.815])
+    assert main(["compare"]) == 0
+    assert "nox -s gate -- --baseline stored --candidate tf-2.21\n" in capsys.readouterr().out
