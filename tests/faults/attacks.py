@@ -52,12 +52,14 @@ def in_norm_2(real: Any) -> Any:
 
 
 def through(real: Any) -> Any:
-    """Let the gradient pass the sign as if it were not there; the value stays as it is."""
+    """Let the gradient pass the sign as it passes a quotient; the value stays as it is."""
+    constant = tensorflow().stop_gradient
 
     def step(gradient: Any, epsilon: Any, norm: Any) -> Any:
-        return real(gradient, epsilon, norm) + gradient - gradient_free(gradient)
+        size = tensorflow().sqrt(tensorflow().reduce_mean(gradient**2, [1, 2, 3], keepdims=True))
+        smooth = epsilon * gradient / (size + 1e-12)
+        return real(gradient, epsilon, norm) + smooth - constant(smooth)
 
-    gradient_free = tensorflow().stop_gradient
     return step
 
 

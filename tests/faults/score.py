@@ -92,8 +92,10 @@ def outcome(fault: Fault, probes: Iterable[Probe], honest: Honest) -> Outcome:
         try:
             with fault.plant():
                 after = measured(probe, honest.bench)
-        except SuiteError as error:
-            return found._replace(layer=STOPPED, case=probe.name, words=str(error), seconds=seconds)
+        except (SuiteError, ArithmeticError) as error:
+            return found._replace(
+                layer=STOPPED, case=probe.name, words=repr(error), seconds=seconds
+            )
         seconds += after.seconds
         alarms = probe.alarms(before.records, after.records)
         if alarms:
