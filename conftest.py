@@ -229,7 +229,7 @@ def pytest_exception_interact(
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the tables of the run; end it with 0, with 1 for a failed check, else with 2."""
     option, stash = session.config.option, session.config.stash
-    if not option.release:
+    if not option.release or option.collectonly:
         return
     folder = option.records / option.release / option.tier
     if stash[VERDICTS]:
@@ -278,7 +278,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     verdicts, option = config.stash[VERDICTS], config.option
     records = list(config.stash[RECORDS].values())
     unanswered = config.stash[UNANSWERED] + skips(config)
-    if not option.release:
+    if not option.release or option.collectonly:
         return
     if not records:
         terminalreporter.line(nothing(option.release, unanswered))

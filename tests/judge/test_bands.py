@@ -282,7 +282,7 @@ FAULTS = [
     ("attack-alexnet", "parameters", 571_000.0),  # another network
     ("step-time-lenet5", "last_loss", 7.5),  # the sum of two losses in place of their mean
     ("step-time-lenet5", "last_loss", math.nan),  # a loss that overflowed
-    ("step-time-lenet5", "adversarial_plain_ratio", 0.9),  # there is no attack
+    ("step-time-lenet5", "adversarial_plain_ratio", 0.9),  # it does less than a plain step
     ("step-time-lenet5", "adversarial_plain_ratio", 12.0),  # a graph traced anew each step
 ]
 
