@@ -144,12 +144,13 @@ def groups(outcomes: Sequence[Outcome]) -> Iterator[str]:
         own = [each for each in outcomes if each.group == group]
         caught = [each for each in own if each.layer]
         named = [each for each in caught if each.named is not None]
+        right = sum(bool(each.named) for each in named)
         layers = ", ".join(dict.fromkeys(each.layer for each in caught)) or "-"
         missed = ", ".join(each.name for each in own if not each.layer) or "-"
         seconds = statistics.median(each.seconds for each in own)
         yield (
             f"| {group} | {len(caught)} of {len(own)} | {layers} | "
-            f"{sum(bool(each.named) for each in named)} of {len(named)} | {seconds:.0f} | {missed} |"
+            f"{right} of {len(named)} | {seconds:.0f} | {missed} |"
         )
 
 
