@@ -107,10 +107,10 @@ def outside(record: Record) -> dict[str, str]:
 
 
 SMALL_TIER = (
-    drawn("random-lenet5"),
     stepped("parity-lenet5-intended"),
     stepped("parity-lenet5-plain"),
     banded("attack-lenet5"),
+    drawn("random-lenet5"),
     stepped("parity-resnet50-w0.25-intended"),
     drawn("random-alexnet"),
     stepped("parity-alexnet-plain"),
