@@ -224,6 +224,7 @@ def _scope(found: Evidence, gate: Gate) -> Scope:
         stored=side.stored,
         folder=str(side.folder),
         cases=sorted(gate.cases),
+        fewest=gate.plan.first,
         seeds=sorted({record.seed for record in found.records}),
         records=len(found.records),
         lock=now.lock,

@@ -43,6 +43,7 @@ class Scope(NamedTuple):
         stored: True for a stored baseline.
         folder: Where its records lie.
         cases: The cases that were to be judged.
+        fewest: Seeds that each trained case must have at least.
         seeds: The seeds that its records have.
         records: How many records were judged.
         lock: Digest of the lock that they had to be made with; empty where there is none.
@@ -56,6 +57,7 @@ class Scope(NamedTuple):
     stored: bool
     folder: str
     cases: Sequence[str]
+    fewest: int
     seeds: Sequence[int]
     records: int
     lock: str
@@ -324,7 +326,8 @@ def _expected(side: Scope) -> str:
     return (
         f"judged of {side.name}: {stored}{side.records} records of "
         f"{_counted(len(side.cases), 'expected case', 'expected cases')}, "
-        f"seeds {ranges(side.seeds) or 'none'}, in {side.folder}; expected: lock "
+        f"seeds {ranges(side.seeds) or 'none'}, in {side.folder}; expected: at least "
+        f"{side.fewest} seeds of each trained case, lock "
         f"{shown(side.lock) or 'none'}, code {shown(side.code)}, libraries {libraries}"
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 from suite.judge.gate.finding import Finding
 from suite.records import encoded
 from suite.report.gate import Scope, Told, headline, question
+from suite.report.text import printable
 
 SCHEMA = "adversarial-training-regression/gate/1"
 """Names the layout of the verdict's JSON; `gate.schema.json` beside this file states it."""
@@ -20,15 +21,15 @@ def verdict(told: Told) -> dict[str, Any]:
         "schema": SCHEMA,
         "question": question(answer),
         "decision": answer.decision,
-        "answer": headline(answer, told.titles),
+        "answer": printable(headline(answer, told.titles)),
         "baseline": answer.baseline,
         "candidate": answer.candidate,
         "level": told.level,
         "margins": dict(told.margins),
         "expected": [_scope(side) for side in told.sides],
         "findings": [_finding(finding, told.seconds) for finding in answer.findings],
-        "missing": list(answer.missing),
-        "notes": list(told.notes),
+        "missing": [printable(text) for text in answer.missing],
+        "notes": [printable(text) for text in told.notes],
     }
     found: dict[str, Any] = encoded(content)
     return found

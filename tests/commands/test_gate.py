@@ -19,6 +19,7 @@ from suite import tables
 from suite.__main__ import main
 from suite.cases import PLAIN, Case
 from suite.commands import gating, processes, rows
+from suite.commands.rounds import Rounds
 from suite.judge import staleness
 from suite.judge.gate.finding import NO_WORSE, STEP_MAP, Finding
 from suite.judge.gate.sequential import Plan
@@ -256,6 +257,19 @@ def test_a_spent_budget_stops_what_runs_and_says_so(fill: Fill, capsys: Output) 
     output = capsys.readouterr()
     assert "the budget is spent; the same command goes on with it" in output.out
     assert f"{NEW} stopped" in output.err
+
+
+def test_an_interrupted_run_tells_nothing(
+    fill: Fill, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    both(fill, "records")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Rounds, "run", interrupted)
+    assert main(BOTH) == 130
+    assert told(capsys) == ""
 
 
 def test_one_row_against_itself_has_seeds_of_its_own_on_each_side(

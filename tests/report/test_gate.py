@@ -54,7 +54,8 @@ def told(*findings: Finding, missing: tuple[str, ...] = (), **changes: Any) -> T
     """Make the answer of some findings."""
     sides = [
         Scope(name, name, stored=False, folder=f"records/{name}/small", cases=[CASE],
-              seeds=[0, 1, 2, 5], records=4, lock="sha256:1", code="sha256:2", unchecked="not here")
+              fewest=5, seeds=[0, 1, 2, 5], records=4, lock="sha256:1", code="sha256:2",
+              unchecked="not here")
         for name in ("tf-2.15", "tf-2.21")
     ]  # fmt: skip
     content: dict[str, Any] = {
@@ -137,7 +138,8 @@ def test_the_report_says_why_by_how_much_how_sure_and_what_would_decide() -> Non
     assert any("at most 0.05 over all" in line and "2 points, 0.1 nats" in line for line in output)
     assert any(
         "judged of tf-2.21: 4 records of 1 expected case, seeds 0-2, 5, in records/tf-2.21/small; "
-        "expected: lock sha256:1, code sha256:2, libraries not checked (not here)" in line
+        "expected: at least 5 seeds of each trained case, lock sha256:1, code sha256:2, libraries "
+        "not checked (not here)" in line
         for line in output
     )
     assert output[-1] == "the budget is spent"
@@ -217,6 +219,9 @@ def test_names_of_strangers_cannot_forge_a_line() -> None:
     assert not any("\x1b" in text for text in output)
     single = [text for text in output if "smallest found" not in text]
     assert not any("\n" in text for text in single)
+    content = verdict(told(evil, missing=("y\nWORSE z",)))
+    assert content["missing"] == ["y\\nWORSE z"]
+    assert "\n" not in content["answer"]
 
 
 # JSON
