@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,8 +20,9 @@ from suite import tables
 from suite.__main__ import main
 from suite.cases import PLAIN, Case
 from suite.commands import gating, processes, rows
-from suite.commands.rounds import Rounds
+from suite.commands.rounds import Rounds, expression
 from suite.judge import staleness
+from suite.judge.gate.evidence import ASKED
 from suite.judge.gate.finding import NO_WORSE, STEP_MAP, Finding
 from suite.judge.gate.sequential import Plan
 from suite.store import read_record, write_record
@@ -65,6 +67,28 @@ tests = '<testcase classname="benchmarks.test_it" name="test"/>'
 path = pathlib.Path(value("--junitxml"))
 path.write_text(f"<testsuites><testsuite>{tests}</testsuite></testsuites>")
 """
+
+
+ROOT = Path(__file__).parents[2]
+REAL = {name: case for name, case in tables.asked("small").items() if case.question in ASKED}
+
+
+def collected(*cases: str) -> set[str]:
+    """List the cases of the benchmarks that a round of some cases selects."""
+    options = ("-k", expression(cases), "--seeds", "0", "--release", NEW, "--lock", "any")
+    command = [sys.executable, "-m", "pytest", "benchmarks", "--collect-only", "-q", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(re.findall(r"\[(.+)-seed0\]$", done.stdout, re.MULTILINE))
+
+
+def test_a_round_selects_the_benchmarks_of_its_cases_and_no_other() -> None:
+    some = ("lenet5-plain", "parity-lenet5-plain", "resnet50-w0.25-literal-none")
+    assert collected(*some) == set(some)
+
+
+def test_every_case_of_the_gate_has_a_benchmark() -> None:
+    assert collected(*REAL) == set(REAL)
+    assert {case.question for case in REAL.values()} == set(ASKED)
 
 
 @pytest.fixture(autouse=True)
