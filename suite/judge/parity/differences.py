@@ -111,6 +111,16 @@ def batches_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
         yield f"{what}, from step {first} on"
 
 
+def schedule_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
+    """Say that the learning rate follows another schedule."""
+    place = Place(0, "schedule")
+    if place in theirs and mine[place]["digest"] != theirs[place]["digest"]:
+        here, there = (
+            ", ".join(f"{rate:.4g}" for rate in trace[place]["rates"]) for trace in (mine, theirs)
+        )
+        yield f"Learning rate in epochs 0, 9, 10 and 20, of its first: {here} here, {there} there"
+
+
 def batch_norm_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
     """List the constants of BatchNorm, as set and as observed, that are not the same."""
     here, there = layers_of(mine), layers_of(theirs)
@@ -320,6 +330,7 @@ def listed(names: Sequence[str]) -> str:
 CAUSES: Sequence[Callable[[Trace, Trace], Iterator[str]]] = (
     initial_weights,
     batches_differ,
+    schedule_differs,
     batch_norm_differs,
     statistics_differ,
     attack_differs,

@@ -23,6 +23,7 @@ from suite.networks.batch_norm import batch_norms, is_batch_norm, moving_moments
 from suite.networks.copying import copied
 from suite.networks.phases import TRAINING, Phases
 from suite.networks.types import Images, Keras, Labels, Model
+from suite.records import json_digest
 from suite.stacks.protocol import Network, Stack, StepResult, TrainStep
 
 if TYPE_CHECKING:
@@ -221,7 +222,8 @@ def trace_steps(
 def traced_steps(tracer: Tracer, source: Iterable[Batch], *, base_rate: float) -> Iterator[Entry]:
     """Make steps from the present weights; yield what each computes, causes before effects."""
     model = tracer.network.model
-    yield from ({"step": 0, **entry} for entry in [*tracer.constants, *initial(model)])
+    start = [schedule(), *tracer.constants, *initial(model)]
+    yield from ({"step": 0, **entry} for entry in start)
     for batch in source:
         rate = learning_rate(base_rate, step=batch.step, epoch=batch.epoch)
         images, labels = batch.images, batch.labels
@@ -236,6 +238,19 @@ def traced_steps(tracer: Tracer, source: Iterable[Batch], *, base_rate: float) -
         moved, updated = changes(before, weights_by_key(model))
         entries += [*moved, *result_entries(result), *slopes, *updated]
         yield from ({"step": batch.step, **entry} for entry in entries)
+
+
+def schedule() -> Entry:
+    """Describe the schedule of the learning rate, which only a long training would show."""
+    rates = [
+        learning_rate(1.0, step=step, epoch=epoch) for epoch, step in enumerate(range(0, 7500, 300))
+    ]
+    return {
+        "quantity": "schedule",
+        "layer": "",
+        "digest": json_digest([rounded(rate) for rate in rates]),
+        "rates": [rounded(rates[epoch]) for epoch in (0, 9, 10, 20)],
+    }
 
 
 def traced_metrics(traced: Iterable[Entry]) -> dict[str, float]:

@@ -52,6 +52,7 @@ class Planted(NamedTuple):
         other_start: Deviation of the initial weights of the logits.
         order: Digests of the batches.
         noise: Relative rounding of every array.
+        drop: Factor of the learning rate after ten epochs.
         forward: Relative error of the second layer's batch.
         unordered: Share of the gradient before that is traced with each, and not applied.
     """
@@ -73,6 +74,7 @@ class Planted(NamedTuple):
     other_start: float = 0.0
     order: tuple[int, ...] = tuple(range(STEPS))
     noise: float = 0.0
+    drop: float = 0.1
     forward: float = 0.0
     unordered: float = 0.0
 
@@ -111,6 +113,8 @@ class Paper:
     def start(self) -> None:
         """Trace the constants of BatchNorm and the initial weights."""
         planted = self.planted
+        rates = [1.0, 1.0, planted.drop, planted.drop**2]
+        self.number(0, "schedule", digest=str(rates), rates=rates)
         for layer in LAYERS:
             self.number(
                 0, "batch norm", layer, dimensions=4, positions=POSITIONS,

@@ -26,6 +26,11 @@ from tests.judge.parity.conftest import KERAS_2, KERAS_3, Against, Make, with_en
         ({"updates": 2}, "change", "updates a step 2 and 1"),
         ({"epsilon": 0.011}, None, "largest change of a pixel: 0.011 here, 0.01 there"),
         ({"bn_epsilon": 1.01e-3}, None, "BatchNorm epsilon, as set: 0.00101 here, 0.001 there"),
+        (
+            {"drop": 0.5},
+            "schedule",
+            "Learning rate in epochs 0, 9, 10 and 20, of its first: 1, 1, 0.5",
+        ),
         ({"elsewhere": 0.1}, "perturbation", "The attack goes elsewhere"),
         ({"rate": 1.1}, "change", "SGD at 1.1 of the learning rate, Nesterov's momentum 0.9 here"),
         ({"sgd": 0.8}, "", "SGD at 1 of the learning rate, Nesterov's momentum 0.8 here"),
