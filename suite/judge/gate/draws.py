@@ -99,7 +99,9 @@ def case_findings(case: str, before: Drawn, after: Drawn) -> Iterator[Finding]:
     rows = [
         (Judged(WEIGHTS, "%", 100, SCALES, f"{what}, are {note}"), weights),
         (
-            Judged(SEEDS, "", 1, [INDEPENDENCE], "a seed decides what is drawn, and no two alike"),
+            Judged(
+                SEEDS, "", 1, [INDEPENDENCE], "a seed decides what is drawn, and no two draw alike"
+            ),
             seed,
         ),
         (
