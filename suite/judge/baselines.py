@@ -10,7 +10,7 @@ import os
 import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,11 @@ from suite.store import files_by_case, read_resident, replace_records, stored_ca
 REBASELINE = "nox -s rebaseline -- --release RELEASE --tier TIER"
 MEASURE = 'nox -s "benchmarks(RELEASE)" -- --seeds 0,1,2,3,4'
 MIN_SEEDS = 5
-UNCOMPARED = ("parity", "random", "traps")
-"""How the names of the cases begin that have no baseline: traces of first steps, and traps."""
+TRACED = ("parity", "random")
+"""How the names of the cases begin that the gate alone judges, by one seed: its steps and draws."""
+
+UNCOMPARED = (*TRACED, "traps")
+"""How the names of the cases begin that `compare` holds against no baseline."""
 
 GAPS = "gaps.csv"
 GAP_COLUMNS = ["release", "tier", "case", "why"]
@@ -249,19 +252,26 @@ def rebaseline(
     source, target = (folder_in(root, release, tier) for root in (records_root, baselines_root))
     files = files_by_case(source)
     records = [read_resident(path) for case in filter(has_baseline, files) for path in files[case]]
+    traced = [read_resident(files[case][0]) for case in files if case.startswith(TRACED)]
     if not records:
         raise RecordError(f"{source} holds no records. Make them with `{MEASURE}`.")
-    _check_present(records, source, now)
+    _check_present([*records, *traced], source, now)
     summarise(records)
     _check_own_runs(records)
-    lost = sorted(stored_cases(target) - {record.case for record in records} - set(removed))
+    kept = [*map(_without_curves, records), *traced]
+    lost = sorted(stored_cases(target) - {record.case for record in kept} - set(removed))
     if lost:
         raise RecordError(
             f"{source} holds no record of {', '.join(lost)}, but {target} does. Run "
             f"`{MEASURE}` for all cases, or name each case that is gone with --removed CASE."
         )
-    replace_records(records, target)
-    return records
+    replace_records(kept, target)
+    return kept
+
+
+def _without_curves(record: Record) -> Record:
+    """Leave out the curves of a training, of which nothing is judged: nine tenths of its room."""
+    return replace(record, curves={}) if record.question == "training" else record
 
 
 def folder_in(root: Path, release: str, tier: str) -> Path:

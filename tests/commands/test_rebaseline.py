@@ -29,9 +29,9 @@ def test_rebaseline_makes_the_records_the_baseline(fill: Fill, capsys: Output) -
     fill("records", [0.0], case=TRACE)
     assert main(COMMAND) == 0
     output = capsys.readouterr().out
-    assert f"{TARGET}: 5 records of 1 cases\nnew: {PLAIN_CASE}\n" in output
+    assert f"{TARGET}: 6 records of 2 cases\nnew: {PLAIN_CASE}, {TRACE}\n" in output
     assert "CHANGELOG.md" in output
-    assert {record.case for record in read_records(TARGET)} == {PLAIN_CASE}
+    assert {record.case for record in read_records(TARGET)} == {PLAIN_CASE, TRACE}
     assert main(["compare"]) == 0
 
 
