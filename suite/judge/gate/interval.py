@@ -37,10 +37,9 @@ class Claim(NamedTuple):
     Attributes:
         pairs: The numbers.
         margin: In the metric's unit; None where none is known.
-        primary: True where the metric is one of those that the answer depends on.
-        admitted: True where the plan shows "no worse" of it with its power, if nothing differs;
-            else it is a diagnostic.
-        certain: True where it does so with the power `CERTAIN`.
+        primary: True where the metric can make the answer "worse".
+        certain: True where the plan shows "no worse" of it with the power `CERTAIN`, if nothing
+            differs.
         found: The difference, turned so that a larger one is better; None of too few seeds.
         p: Its p-value over all looks; 1 of too few seeds.
         tail: True where the numbers have a tail, so that the ranks must agree with the means.
@@ -49,7 +48,6 @@ class Claim(NamedTuple):
     pairs: Pairs
     margin: float | None
     primary: bool
-    admitted: bool
     certain: bool
     found: Difference | None
     p: float
@@ -59,11 +57,6 @@ class Claim(NamedTuple):
     def name(self) -> tuple[str, str]:
         """The case and the metric."""
         return self.pairs.case, self.pairs.metric
-
-    @property
-    def tested(self) -> bool:
-        """True where it can make the answer "worse"."""
-        return self.primary and self.admitted
 
     @property
     def gain(self) -> bool:
@@ -83,7 +76,7 @@ class Claim(NamedTuple):
         points, and a margin of 2 points asks for two to four times the seeds of one of 0.1 nats.
         Twenty gains that are shown with a power of 0.8 would leave every second answer undecided.
         """
-        return self.tested and self.certain and self.gain
+        return self.primary and self.certain and self.gain
 
 
 class Surprise(NamedTuple):
@@ -108,18 +101,16 @@ def claim_of(pairs: Pairs, *, margin: float | None, primary: bool, plan: Plan) -
         plan: The looks and the level.
     """
     if min(pairs.seeds) < max(FEWEST, plan.first):
-        return Claim(pairs, margin, primary, admitted=True, certain=True, found=None, p=1.0)
+        return Claim(pairs, margin, primary, certain=True, found=None, p=1.0)
     before, after, shared = pairs.arrays()
     apart = difference(before, after, shared)
     estimate = _sign(pairs.metric) * float(apart.estimate)
     found = Difference(estimate, float(apart.error), float(apart.freedom))
-    fit, certain = (
-        margin is None or admitted(before, margin=margin, plan=replace(plan, power=power))
-        for power in (plan.power, CERTAIN)
-    )
+    sure = replace(plan, power=CERTAIN)
+    certain = margin is None or admitted(before, margin=margin, plan=sure)
     tail, p = bool(tailed(before, after)), p_value(*found)
     p = max(p, float(rank_p(before, after))) if tail else p
-    return Claim(pairs, margin, primary, fit, certain, found, plan.repeated(p), tail)
+    return Claim(pairs, margin, primary, certain, found, plan.repeated(p), tail)
 
 
 def _sign(metric: str) -> float:
@@ -165,7 +156,7 @@ def best(claims: Sequence[Claim], plan: Plan) -> Claim | None:
     own = gains[index]
     values, sure = list(own.pairs.before.values()), replace(plan, power=CERTAIN)
     fit = admitted(values, margin=own.margin or 0.0, plan=sure, caution=EVEN)
-    return own._replace(admitted=True, certain=True) if fit else None
+    return own._replace(certain=True) if fit else None
 
 
 def reach(level: float, freedom: float, plan: Plan) -> float:
@@ -251,7 +242,7 @@ def _further(claim: Claim, found: Difference, own: float, plan: Plan) -> int | N
     error, freedom = np.sqrt(2 * variance / seeds), found.freedom * seeds / fewest
     shown = found.estimate - quantile(plan.nominal, freedom) * error > -margin
     worse = (found.estimate + quantile(own, freedom) * error < 0) & (found.estimate < -margin)
-    enough = np.flatnonzero(shown | (worse & claim.tested))
+    enough = np.flatnonzero(shown | (worse & claim.primary))
     return plan.next_look(int(seeds[enough[0]])) - fewest if enough.size else None
 
 
@@ -267,7 +258,7 @@ def _words(
     text = f"{finding.metric} is {_number(abs(estimate))}{unit} {side} ({ends}; {seeds})"
     if finding.decision == WORSE:
         return f"{text}; p = {surprise.p:.2g} over all looks and metrics"
-    if claim.tested and surprise.p <= plan.level and found.estimate > (claim.margin or 0.0):
+    if claim.primary and surprise.p <= plan.level and found.estimate > (claim.margin or 0.0):
         return f"{text}; better than chance allows (p = {surprise.p:.2g}): find out why"
     if claim.primary and not claim.certain and finding.decision != NO_WORSE:
         limit = f"{_number(finding.margin or 0.0)}{unit}"

@@ -99,8 +99,12 @@ def _is_primary(own: Pairs, there: set[tuple[str, str]], controls: set[str]) -> 
 def _surprises(
     claims: Sequence[Claim], counted: Sequence[Stalls], plan: Plan
 ) -> dict[tuple[str, str], Surprise]:
-    """Correct the p-values of what the answer depends on for all looks and for each other."""
-    chances = {claim.name: claim.p for claim in claims if claim.tested}
+    """Correct the p-values of what can be worse for all looks and for each other.
+
+    All primary metrics count, whether the answer needs them or not: to leave out those that vary
+    much in a few seeds would keep those that vary little by luck, which look worse by luck too.
+    """
+    chances = {claim.name: claim.p for claim in claims if claim.primary}
     most = len(chances) + len(counted)
     tested = [own for own in counted if own.can_be_worse(most, plan)]
     chances.update({own.name: own.chance(plan) for own in tested})

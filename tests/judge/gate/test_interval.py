@@ -142,9 +142,9 @@ def test_a_gain_that_no_plan_shows_is_needed_by_no_case() -> None:
     assert best([], PLAN) is None
 
 
-def test_what_is_shown_with_a_power_of_0_8_alone_can_be_worse_and_is_not_needed() -> None:
+def test_what_is_not_shown_for_certain_can_be_worse_and_is_not_needed() -> None:
     claim = claim_of(sides(0.0, spread=0.055), margin=0.1, primary=True, plan=PLAN)
-    assert (claim.admitted, claim.certain, claim.tested, claim.needed) == (True, False, True, False)
+    assert (claim.primary, claim.certain, claim.needed) == (True, False, False)
     assert judged(sides(-0.3, spread=0.055)).primary
     undecided = judged(sides(-0.08, spread=0.055))
     assert (undecided.decision, undecided.primary) == (UNDECIDED, False)
