@@ -25,6 +25,7 @@ def main(arguments: Sequence[str]) -> int:
         tier=options.tier,
         now=now,
         removed=options.removed,
+        keep=options.keep,
     )
     cases = {record.case for record in records}
     print(printable(f"{target}: {len(records)} records of {len(cases)} cases"))
@@ -55,5 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tier", choices=TIERS, required=True)
     parser.add_argument(
         "--removed", action="append", default=[], metavar="CASE", help="the baseline may lose it"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="cases without records stay in the baseline as they are"
     )
     return parser

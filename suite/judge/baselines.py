@@ -23,7 +23,7 @@ from suite.judge.metrics import BOTH, LESS, MORE, RATIO, metric_row
 from suite.judge.staleness import Present, differences
 from suite.judge.verdicts import shown
 from suite.records import Record, encoded, json_digest
-from suite.store import files_by_case, read_resident, replace_records, stored_cases
+from suite.store import files_by_case, read_resident, replace_records
 
 REBASELINE = "nox -s rebaseline -- --release RELEASE --tier TIER"
 MEASURE = 'nox -s "benchmarks(RELEASE)" -- --seeds 0,1,2,3,4'
@@ -233,8 +233,9 @@ def rebaseline(
     tier: str,
     now: Present,
     removed: Collection[str] = (),
+    keep: bool = False,
 ) -> list[Record]:
-    """Make the records of a release and tier its baseline, and return them.
+    """Make the records of a release and tier its baseline, and return what it holds.
 
     Args:
         records_root: Folder of the records, with a folder for each release and tier.
@@ -243,6 +244,7 @@ def rebaseline(
         tier: Name of the tier.
         now: What the records must have been made with.
         removed: Cases that the baseline may lose; every other of its cases must have records.
+        keep: True where cases without records stay in the baseline as they are.
 
     Raises:
         RecordError: If there are no records, one of them is not valid or not of the present, one
@@ -259,14 +261,28 @@ def rebaseline(
     summarise(records)
     _check_own_runs(records)
     kept = [*map(_without_curves, records), *traced]
-    lost = sorted(stored_cases(target) - {record.case for record in kept} - set(removed))
-    if lost:
-        raise RecordError(
-            f"{source} holds no record of {', '.join(lost)}, but {target} does. Run "
-            f"`{MEASURE}` for all cases, or name each case that is gone with --removed CASE."
-        )
+    kept += _others(source, target, {record.case for record in kept}, removed, keep=keep)
     replace_records(kept, target)
     return kept
+
+
+def _others(
+    source: Path, target: Path, cases: Collection[str], removed: Collection[str], *, keep: bool
+) -> list[Record]:
+    """Read the records of a baseline's other cases, if they are to stay.
+
+    Raises:
+        RecordError: If they are neither to stay nor to go.
+    """
+    former = files_by_case(target) if target.is_dir() else {}
+    others = sorted(set(former) - set(cases) - set(removed))
+    if others and not keep:
+        raise RecordError(
+            f"{source} holds no record of {', '.join(others)}, but {target} does. Run "
+            f"`{MEASURE}` for all cases, name each case that is gone with --removed CASE, or let "
+            "the others stay as they are with --keep."
+        )
+    return [read_resident(path) for case in others for path in former[case]]
 
 
 def _without_curves(record: Record) -> Record:

@@ -43,6 +43,18 @@ def test_rebaseline_names_the_cases_it_removed(fill: Fill, capsys: Output) -> No
     assert "removed: vgg19\n" in capsys.readouterr().out
 
 
+def test_rebaseline_keeps_the_cases_without_records_where_it_is_told_to(
+    fill: Fill, capsys: Output
+) -> None:
+    fill("records")
+    fill("baselines", case="vgg19")
+    before = sorted(path.read_bytes() for path in TARGET.glob("vgg19-*.json"))
+    assert main([*COMMAND, "--keep"]) == 0
+    assert sorted(path.read_bytes() for path in TARGET.glob("vgg19-*.json")) == before
+    assert {record.case for record in read_records(TARGET)} == {PLAIN_CASE, "vgg19"}
+    assert f"new: {PLAIN_CASE}\n" in capsys.readouterr().out
+
+
 def test_rebaseline_names_the_cases_that_the_tier_has_and_the_baseline_lacks(
     fill: Fill, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
