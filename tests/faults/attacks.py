@@ -184,7 +184,7 @@ ATTACKS = [
           wrapped(CRAFT, lambda real: lambda *given, **named: real(
               *given, **{**named, "targeted": True})), r"attack goes elsewhere"),
     Fault("attack-unclipped", "attack", "Pixels may leave [0, 1] (cleverhans#41).",
-          with_options(CRAFT, clip_min=None, clip_max=None), r"clip|range|outside"),
+          with_options(CRAFT, clip_min=None, clip_max=None), r"clip|range|outside|pixel_max"),
     Fault("attack-half-batch", "attack", "The second half of a batch is not attacked.",
           wrapped(CRAFT, half_batch), r"attack goes elsewhere"),
     Fault("attack-in-training-phase", "attack", "The step attacks in the training phase.",

@@ -190,7 +190,8 @@ BATCH_NORMS = [
           "statistics.", phased(lambda _: False),
           r"Moving statistics|momentum, as observed"),
     Fault("bn-frozen-updates", GROUP, "A frozen layer goes on normalising by its batch "
-          "(keras#7085, keras#9965).", wrapped(f"{LAYER}.call", frozen_follows), r"frozen"),
+          "(keras#7085, keras#9965).", wrapped(f"{LAYER}.call", frozen_follows), r"frozen",
+          first="traps"),
     Fault("bn-ghost", GROUP, "The batch's statistics are those of its first half, as of one of two "
           "replicas.", moments(ghost), r"Moving statistics|of the way|batch mean|phase or loss"),
     Fault("bn-variance-of-images", GROUP, "The variance between images is left out, as by a mean "

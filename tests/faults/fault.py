@@ -27,6 +27,7 @@ class Fault(NamedTuple):
         plant: Makes a context in which it is planted, and after which it is undone.
         named: A pattern that a finding has to match to name the cause rightly.
         missed: Why nothing finds it, where that is known.
+        first: The beginning of the name of what is measured first; empty for that of its group.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Fault(NamedTuple):
     plant: Plant
     named: str = ""
     missed: str = ""
+    first: str = ""
 
 
 class Tampering(NamedTuple):

@@ -14,6 +14,9 @@ SGD = "keras.src.optimizers.sgd:SGD"
 ADAM = "keras.src.optimizers.adam:Adam"
 
 
+PRETRAINED = "parity-vgg19-w0.25-plain"  # a network that is pretrained, by Adam
+
+
 def at_rate(factor: float) -> Any:
     """Update at another rate than asked for."""
 
@@ -116,18 +119,18 @@ OPTIMIZERS = [
     Fault("vectors-never-train", GROUP, "No bias, gamma or beta is updated.",
           wrapped(f"{SGD}.update_step", frozen_vectors), r"another multiple|Optimizer"),
     Fault("adam-epsilon-1e-3", GROUP, "Adam's epsilon is 1e-3 instead of 1e-7.",
-          with_options(f"{ADAM}.__init__", epsilon=1e-3), r"Adam"),
+          with_options(f"{ADAM}.__init__", epsilon=1e-3), r"Adam", first=PRETRAINED),
     Fault("adam-epsilon-1e-8", GROUP, "Adam's epsilon is 1e-8, PyTorch's, instead of 1e-7.",
-          with_options(f"{ADAM}.__init__", epsilon=1e-8), r"Adam"),
+          with_options(f"{ADAM}.__init__", epsilon=1e-8), r"Adam", first=PRETRAINED),
     Fault("adam-epsilon-inside", GROUP, "Adam's epsilon is added below the root (keras#17391 is on "
-          "its place).", wrapped(f"{ADAM}.update_step", inner_epsilon), r"Adam"),
+          "its place).", wrapped(f"{ADAM}.update_step", inner_epsilon), r"Adam", first=PRETRAINED),
     Fault("adam-beta-1", GROUP, "Adam's first beta is 0.89 instead of 0.9.",
-          with_options(f"{ADAM}.__init__", beta_1=0.89), r"Adam"),
+          with_options(f"{ADAM}.__init__", beta_1=0.89), r"Adam", first=PRETRAINED),
     Fault("adam-beta-2", GROUP, "Adam's second beta is 0.99 instead of 0.999.",
-          with_options(f"{ADAM}.__init__", beta_2=0.99), r"Adam"),
+          with_options(f"{ADAM}.__init__", beta_2=0.99), r"Adam", first=PRETRAINED),
     Fault("adam-no-bias-correction", GROUP, "Adam's moments are not corrected for their start "
           "(tensorflow#9047 and #35102 are on that correction).",
-          wrapped(f"{ADAM}.update_step", uncorrected), r"Adam"),
+          wrapped(f"{ADAM}.update_step", uncorrected), r"Adam", first=PRETRAINED),
     Fault("adam-amsgrad", GROUP, "Adam keeps the largest second moment, as AMSGrad does.",
-          with_options(f"{ADAM}.__init__", amsgrad=True), r"Adam"),
+          with_options(f"{ADAM}.__init__", amsgrad=True), r"Adam", first=PRETRAINED),
 ]  # fmt: skip

@@ -117,6 +117,7 @@ SMALL_TIER = (
     stepped("parity-alexnet-intended"),
     banded("traps"),
     stepped("parity-vgg19-w0.25-intended"),
+    stepped("parity-vgg19-w0.25-plain"),
     timed("step-time-lenet5"),
     trained("lenet5-intended-none"),
 )

@@ -77,9 +77,9 @@ class Honest:
         return self._known[key]
 
 
-def ordered(probes: Iterable[Probe], group: str) -> list[Probe]:
-    """Sort probes: first those that see the faults of a group, then the others by their cost."""
-    first = FIRST.get(group, "")
+def ordered(probes: Iterable[Probe], fault: Fault) -> list[Probe]:
+    """Sort probes: first those that have what is broken, then the others by their cost."""
+    first = fault.first or FIRST.get(fault.group, "")
     return sorted(probes, key=lambda probe: not probe.name.startswith(first))
 
 
@@ -87,7 +87,7 @@ def outcome(fault: Fault, probes: Iterable[Probe], honest: Honest) -> Outcome:
     """Plant a fault and measure until something finds it."""
     found = Outcome(fault.name, fault.group, fault.what, missed=fault.missed)
     seconds = 0.0
-    for probe in ordered(probes, fault.group):
+    for probe in ordered(probes, fault):
         before = honest.of(probe)
         try:
             with fault.plant():
