@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -232,9 +233,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if not option.release or option.collectonly:
         return
     folder = option.records / option.release / option.tier
-    if stash[VERDICTS]:
+    verdicts = stash[VERDICTS]
+    if verdicts:
         with stopping():
-            stash[UNWRITTEN] += unwritten(stash[VERDICTS], folder)
+            stash[UNWRITTEN] += unwritten(verdicts, folder)
     ended = session.exitstatus in ENDS  # else interrupted, or by an error within pytest
     session.exitstatus = status_of(session) if ended else ERROR_STATUS
 
@@ -244,7 +246,7 @@ def unwritten(verdicts: Iterable[Verdict], folder: Path) -> Iterator[str]:
 
     The run stands without them: what was measured may be judged again where nothing is writable.
     """
-    for write in (lambda: write_table(verdicts, folder), lambda: write_benchmark_json(folder)):
+    for write in (partial(write_table, verdicts, folder), partial(write_benchmark_json, folder)):
         try:
             write()
         except WriteError as error:
