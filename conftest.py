@@ -230,7 +230,7 @@ def pytest_exception_interact(
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the tables of the run; end it with 0, with 1 for a failed check, else with 2."""
     option, stash = session.config.option, session.config.stash
-    if not option.release or option.collectonly:
+    if not option.release:
         return
     folder = option.records / option.release / option.tier
     verdicts = stash[VERDICTS]
@@ -280,7 +280,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     verdicts, option = config.stash[VERDICTS], config.option
     records = list(config.stash[RECORDS].values())
     unanswered = config.stash[UNANSWERED] + skips(config)
-    if not option.release or option.collectonly:
+    if not option.release:
         return
     if not records:
         terminalreporter.line(nothing(option.release, unanswered))
