@@ -1,9 +1,24 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from suite.judge.gate.power import Law, Rates, detectable, draw, simulate
+from suite.judge.gate.interval import CERTAIN, admitted
+from suite.judge.gate.power import (
+    FAMILY,
+    HEADINGS,
+    SETTINGS,
+    Law,
+    Rates,
+    detectable,
+    draw,
+    simulate,
+    table,
+)
 from suite.judge.gate.sequential import Plan
 
+DOCS = Path(__file__).parents[3] / "docs" / "gate.md"
 PLAN = Plan()
 NEVER = 1e-9  # a margin at which nothing is ever no worse
 TAILED = {"mean": 0.774, "deviation": 0.029, "depth": 0.244}  # AlexNet's plain loss, accuracy
@@ -71,6 +86,16 @@ def test_a_clear_case_ends_at_the_first_look() -> None:
     assert (bad.worse, bad.seeds) == (1.0, 5.0)
 
 
+def test_a_few_stored_seeds_decide_less_than_as_many_as_the_candidate_has() -> None:
+    shares = [
+        simulate(PLAN, Law(), Law(), margin=2.0, stored=stored, runs=500).no_worse
+        for stored in (5, 10, None)
+    ]
+    assert shares == sorted(shares)
+    assert shares[0] < 0.9
+    assert shares[1] > 0.97
+
+
 def test_every_run_has_one_end() -> None:
     rates = simulate(PLAN, Law(), Law(-1.5), margin=1.0, runs=500)
     assert rates.worse + rates.no_worse + rates.undecided == pytest.approx(1.0)
@@ -85,3 +110,33 @@ def test_draws_have_the_law_that_is_asked_for() -> None:
     assert np.mean(after < -20) == pytest.approx(0.25, abs=0.01)
     normal = after > -20
     assert np.corrcoef(before[normal], after[normal])[0, 1] == pytest.approx(0.6, abs=0.01)
+
+
+def cells(lines: list[str]) -> dict[str, list[float]]:
+    """Read the rows of a table in Markdown: by their titles, the numbers."""
+    rows = [line.strip("| ").split(" | ") for line in lines]
+    return {title: [float(cell.rstrip(" %")) for cell in row] for title, *row in rows}
+
+
+def test_the_table_of_the_documentation_is_what_the_simulation_gives() -> None:
+    lines = DOCS.read_text(encoding="utf-8").splitlines()
+    start = lines.index(f"| {' | '.join(HEADINGS)} |") + 2
+    shown = cells(lines[start : start + len(SETTINGS)])
+    simulated = cells(table(PLAN)[2:])
+    assert list(shown) == list(simulated) == [row.title for row in SETTINGS]
+    for title, numbers in simulated.items():
+        assert shown[title] == pytest.approx(numbers, abs=0.5), title
+
+
+def test_the_limits_of_the_documentation_are_those_of_the_plan() -> None:
+    text = " ".join(DOCS.read_text(encoding="utf-8").split())
+    assert f"the same nominal level, {PLAN.nominal:.3f}, so that" in text
+    plan = replace(PLAN, power=CERTAIN)
+    values = 0.40 * np.array([-1, -1, 1, 1, 0])  # a standard deviation of 0.40 margins
+    assert "a standard deviation below 0.40 margins of five seeds" in text
+    assert admitted(values * 0.98, margin=1.0, plan=plan)
+    assert not admitted(values * 1.03, margin=1.0, plan=plan)
+    sizes = [f"{detectable(PLAN, 1.0, family=FAMILY, seeds=seeds):.1f}" for seeds in (5, 10, 20)]
+    assert f"{sizes[0]} standard deviations of five seeds" in text
+    assert f" {sizes[1]} (" in text
+    assert f" {sizes[2]} (" in text
