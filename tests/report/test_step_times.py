@@ -80,7 +80,7 @@ def test_the_timed_series_lies_under_the_node_id_of_its_test(
     command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "benchmarks", *options]
     done = subprocess.run(  # noqa: S603
         [*command, "-k", "step_time", "--seeds", "0,1"],
-        cwd=ROOT, env=alone(), capture_output=True, text=True, check=True,
+        cwd=ROOT, env=alone(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     collected = {line for line in done.stdout.splitlines() if "::" in line}
     cases = {str(case) for name in ("step-time", "full-size") for case in table(name, tier="small")}
