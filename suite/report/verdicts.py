@@ -23,6 +23,7 @@ TABLE_HEAD = markdown_grid(COLUMNS, []).split("\n")
 STYLES = {PASS: "green", REGRESSION: "bold red", NEW: "yellow", VANISHED: "yellow"}
 MOST = 20  # lines of one kind, of one release and tier; ten thousand are for a file
 NAMED = 3  # examples in a sentence
+SEEN = "clean_accuracy"  # what a user sees: how little of it could be told is part of the answer
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Report:
         cases: The cases that these are of, each with its seeds.
         regressions: How many of them are outside.
         failures: The first `MOST` of these.
+        blind: By case, how far `SEEN` may be off in one seed that passes: half of its interval.
         obstacles: What kept records from being judged, with the records; none may be passed over.
         stale: In what records are not of the present, with the records.
         stale_records: Their number.
@@ -53,6 +55,7 @@ class Report:
     cases: dict[str, set[str]] = field(default_factory=dict)
     regressions: int = 0
     failures: list[str] = field(default_factory=list)
+    blind: dict[str, float] = field(default_factory=dict)
     obstacles: dict[str, list[str]] = field(default_factory=dict)
     stale: dict[str, list[str]] = field(default_factory=dict)
     stale_records: int = 0
@@ -74,6 +77,8 @@ class Report:
             if verdict.judged:
                 self.judged += 1
                 self.cases.setdefault(verdict.case, set()).add(verdict.seed)
+                if verdict.metric == SEEN and verdict.expected is not None:
+                    self.blind[verdict.case] = (verdict.expected.high - verdict.expected.low) / 2
             if verdict.failed:
                 self.regressions += 1
                 self.failures += [str(verdict)] if len(self.failures) < MOST else []
@@ -123,7 +128,7 @@ def unanswered(reports: Sequence[Report], allowed: Leniency) -> list[str]:
 
 
 def answer(reports: Sequence[Report], allowed: Leniency) -> str:
-    """Say in one sentence whether there is a regression, in how much, and what was not judged."""
+    """Say whether there is a regression, in how much, what was not judged, and what may hide."""
     failed, reasons = regressions(reports), unanswered(reports, allowed)
     scope = f" in {_scope(reports)}" if any(report.judged for report in reports) else ""
     if failed:
@@ -134,7 +139,17 @@ def answer(reports: Sequence[Report], allowed: Leniency) -> str:
         said += f"; no regression{scope}" if scope else ""
     else:
         said = f"No regression{scope}"
-    return f"{said}{_allowances(reports, allowed)}."
+    missed = "" if failed or reasons else _blindness(reports)
+    return f"{said}{_allowances(reports, allowed)}.{missed}"
+
+
+def _blindness(reports: Sequence[Report]) -> str:
+    """Write how large a difference may pass, as one seed against a few stored ones sees little."""
+    points = [100 * half for report in reports for half in report.blind.values()]
+    if not points:
+        return ""
+    sizes = dict.fromkeys(f"{size:.1f}" for size in (min(points), max(points)))
+    return f" It would miss {' to '.join(sizes)} points of clean accuracy: see `nox -s gate`."
 
 
 def _scope(reports: Sequence[Report]) -> str:

@@ -14,12 +14,14 @@ from suite import store, tables
 from suite.__main__ import main
 from suite.cases import Case
 from suite.judge import staleness
+from suite.judge.baselines import expected_band
 from suite.store import read_record, write_record
 from tests.commands.conftest import (
     CASES,
     NIGHTLY,
     PLAIN_CASE,
     TRACE,
+    VALUES,
     Fill,
     Output,
     write_locks,
@@ -55,7 +57,10 @@ def test_compare_passes_what_agrees_and_says_first_how_much_was_judged(
     fill("records", [0.815])
     assert main(["compare"]) == 0
     answer, rest = told(capsys)
-    assert answer == "No regression in 1 number of 1 case of tf-2.21 small (seed 0)."
+    said, _, missed = answer.partition(" It would miss ")
+    assert said == "No regression in 1 number of 1 case of tf-2.21 small (seed 0)."
+    band = expected_band("clean_accuracy", VALUES, test_images=1000)
+    assert missed.startswith(f"{50 * (band.high - band.low):.1f} points of clean accuracy")
     assert "tf-2.21 small: 1 records against 5 of the baseline of tf-2.21" in rest
 
 
@@ -254,7 +259,7 @@ def test_stale_records_can_be_left_out_and_the_answer_repeats_it(
     fill("records", [0.8])
     assert main(["compare", "--stale", "leave-out"]) == 0
     answer, rest = told(capsys)
-    assert answer.endswith("case of tf-2.21 small (seed 0); 4 stale records left out.")
+    assert "case of tf-2.21 small (seed 0); 4 stale records left out." in answer
     assert "stale, left out, tf-2.21 small: the lock: sha256:9, expected" in rest
 
 
@@ -274,7 +279,7 @@ def test_stale_records_can_be_judged_all_the_same_and_the_answer_repeats_it(
     fill("baselines")
     fill("records", [0.8], environment={"lock_digest": "sha256:9"})
     assert main(["compare", "--stale", "accept"]) == 0
-    assert told(capsys)[0].endswith("(seed 0); 1 stale record judged all the same.")
+    assert "(seed 0); 1 stale record judged all the same." in told(capsys)[0]
     fill("records", [0.1], environment={"lock_digest": "sha256:9"})
     assert main(["compare", "--stale", "accept"]) == 1
 
@@ -339,7 +344,7 @@ def test_a_case_without_a_record_is_missing_unless_that_is_allowed(
     assert f"MISSING tf-2.21 small: no record of the case: {SECOND_CASE}" in rest
     assert main(["compare", "--partial"]) == 0
     answer, rest = told(capsys)
-    assert answer.endswith(f"; PARTIAL, missing: {SECOND_CASE} of tf-2.21 small.")
+    assert f"; PARTIAL, missing: {SECOND_CASE} of tf-2.21 small." in answer
     assert f"missing tf-2.21 small: no record of the case: {SECOND_CASE}" in rest
 
 
@@ -366,7 +371,7 @@ def test_a_baseline_may_lack_what_its_list_of_gaps_names(two: Fill, capsys: Outp
     Path("baselines/gaps.csv").write_text(gap)
     assert main(["compare"]) == 0
     answer, rest = told(capsys)
-    assert answer.endswith("(seed 0); no baseline yet of 1 case.")
+    assert "(seed 0); no baseline yet of 1 case." in answer
     assert f"  no baseline yet (too slow): {SECOND_CASE}" in rest
     two("baselines", case=SECOND_CASE)
     assert main(["compare"]) == 1

@@ -108,6 +108,18 @@ def test_the_answer_to_what_passes_says_how_much_was_judged() -> None:
     assert unanswered([one, two], Leniency()) == []
 
 
+def test_a_pass_says_how_large_a_difference_it_would_have_missed() -> None:
+    numbers = [
+        judge(case, "clean_accuracy", 0.5, band, seed=f"seed {seed}")
+        for case, band in (("a", Band(0.3, 0.7)), ("b", Band(0.46, 0.55)))
+        for seed in (0, 1)
+    ]
+    said = "It would miss 4.5 to 20.0 points of clean accuracy: see `nox -s gate`."
+    assert answer([report(*numbers)], Leniency()).endswith(f"(seeds 0, 1). {said}")
+    assert ". It would miss 20.0 points of" in answer([report(*numbers[:2])], Leniency())
+    assert "miss " not in answer([report(*numbers, BAD)], Leniency())
+
+
 def test_seeds_in_a_row_are_told_as_a_range() -> None:
     numbers = [judge("net", "loss", 0.4, BAND, seed=f"seed {seed}") for seed in (0, 1, 2, 10, 7, 8)]
     assert "(seeds 0 to 2, 7, 8, 10)" in answer([report(*numbers)], Leniency())
