@@ -29,7 +29,7 @@ class Plan:
     t = 17, and a change that stalls every seed would need a second look.
 
     The level is exact for normal means of known variance and looks of equal growth on both sides.
-    With Student's t at the same nominal level it stays within simulation error (Jennison and
+    With Student's t at the same nominal level a level of 5 % becomes 5.4 % (Jennison and
     Turnbull, 2000, section 4.4; `suite.judge.gate.power`). Where one side has fewer seeds than
     planned, looks are more alike, and the level is lower.
 
