@@ -58,8 +58,9 @@ def found(sound: Record, faulty: Record) -> dict[str, str]:
 
 
 def own_bands(record: Record) -> Mapping[str, Band]:
-    """Look up the bands of a record, which are the same for all stacks."""
-    return bands(record.case, tier="small", stack="eager")
+    """Look up the bands of a record, of all stacks, but for that of the tier's own size."""
+    rows = bands(record.case, tier="small", stack="eager")
+    return {name: band for name, band in rows.items() if name != "parameters"}
 
 
 def outside(record: Record) -> set[str]:
