@@ -51,10 +51,11 @@ def main(arguments: Sequence[str]) -> int:
 def _measure(gate: Gate, more: Sequence[str]) -> list[str]:
     """Measure what is missing, in the order of its cost, and tell what is worth to know of it."""
     options, sides = gate.options, [side for side in gate.sides if not side.stored]
-    names = ",".join(dict.fromkeys(side.release for side in sides))
     rounds = Rounds(
-        rows=chosen(read_releases(), names),
-        records=options.records,
+        rows={
+            root: chosen(read_releases(), ",".join(s.release for s in sides if s.root == root))
+            for root in {side.root: None for side in sides}
+        },
         until_s=clock_s() + options.budget,
         jobs=options.jobs,
         arguments=more,
@@ -85,9 +86,9 @@ def _measure_outcome(gate: Gate, rounds: Rounds, sides: Sequence[Side]) -> None:
             counts[case] += more[case]
 
 
-def _seeds(sides: Sequence[Side], question: str, count: int) -> list[int]:
-    """Pick the first seeds of each side for a question; each seed once."""
-    return sorted({seed for side in sides for seed in side.seeds.get(question, ())[:count]})
+def _seeds(sides: Sequence[Side], question: str, count: int) -> dict[Path, Sequence[int]]:
+    """Pick the first seeds of each side for a question, by the folder of its records."""
+    return {side.root: side.seeds.get(question, ())[:count] for side in sides}
 
 
 def _write(found: Told, options: argparse.Namespace) -> None:

@@ -35,11 +35,12 @@ from suite.networks.architectures import ARCHITECTURES
 from suite.records import Record
 from suite.releases import Release, chosen, read_releases
 from suite.report.gate import Scope, Told
-from suite.store import stored_cases
+from suite.store import files_by_case, stored_cases
 from suite.tables import asked
 
 LAYER_OF = {STEPS: STEP_MAP, DRAWS: RANDOM_PARTS, TRAINING: OUTCOME}
 STORED = "stored"
+ITSELF = ".baseline"  # the folder in that of all records for a row that is compared with itself
 STATES = "states"  # the folder of the baselines that holds the weights that steps start from
 
 
@@ -83,7 +84,8 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 def _sides(options: argparse.Namespace, plan: Plan) -> tuple[Side, Side]:
     """Find out what is compared with what.
 
-    One row against itself gets seeds of its own on each side: the same runs would say nothing.
+    One row against itself gets seeds and a folder of its own on each side: the same runs would say
+    nothing.
 
     Raises:
         SuiteError: If a name is no row of the release table.
@@ -97,33 +99,42 @@ def _sides(options: argparse.Namespace, plan: Plan) -> tuple[Side, Side]:
     if same and seeds is None:
         seeds = [*range(2 * plan.last)]
     own = (seeds[0::2], seeds[1::2]) if same and seeds else (seeds, seeds)
-    root, name = options.records, baseline.name
+    steps = (seeds or [])[:1]
+    root, name = options.records / (ITSELF if same else ""), baseline.name
     if stored:
         root, name, own = options.baselines, f"the stored baseline of {name}", (None, own[1])
+        steps = _traced(root / baseline.name / TIER) or steps
     return (
-        _side(name, baseline, root, own[0], stored=stored, first=seeds),
-        _side(candidate.name, candidate, options.records, own[1], first=seeds),
+        _side(name, baseline, root, _counted(own[0], steps), stored=stored),
+        _side(candidate.name, candidate, options.records, _counted(own[1], steps)),
     )
 
 
-def _side(
-    name: str,
-    row: Release,
-    root: Path,
-    seeds: Sequence[int] | None,
-    *,
-    first: Sequence[int] | None,
-    stored: bool = False,
-) -> Side:
-    """Say where the records of a side lie and what they must be.
+def _traced(folder: Path) -> list[int]:
+    """Find the seeds of the steps that a stored baseline holds, by the names of the files."""
+    files = files_by_case(folder)
+    own = (path for case, paths in files.items() if case.startswith(STEPS) for path in paths)
+    return sorted({int(path.stem.rpartition("-seed")[2]) for path in own})
 
-    The steps start from stored states, so that one seed tells all there is to tell.
+
+def _counted(seeds: Sequence[int] | None, steps: Sequence[int]) -> dict[str, Sequence[int]]:
+    """Say which seeds count, by question; without a question, all that there are.
+
+    The steps start from stored states, so that one seed tells all there is to tell: the same one
+    on both sides.
     """
-    counted: dict[str, Sequence[int]] = {}
-    if seeds is not None and first:
-        counted = {question: seeds if question == TRAINING else seeds[:1] for question in ASKED}
-        counted[STEPS] = first[:1]  # of both sides, to compare the same steps
-    return Side(name, row.name, root, TIER, counted, present(row.name, TIER), stored)
+    counted: dict[str, Sequence[int]] = {STEPS: steps} if steps else {}
+    if seeds is None:
+        return counted
+    others = {question: seeds if question == TRAINING else seeds[:1] for question in ASKED}
+    return {**others, **counted}
+
+
+def _side(
+    name: str, row: Release, root: Path, seeds: Mapping[str, Sequence[int]], *, stored: bool = False
+) -> Side:
+    """Say where the records of a side lie and what they must be."""
+    return Side(name, row.name, root, TIER, seeds, present(row.name, TIER), stored)
 
 
 def _row(name: str) -> Release:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,8 +21,7 @@ class Rounds:
     """What the gate measures, in `stopped_together` with what is running.
 
     Attributes:
-        rows: The rows of the release table, each once.
-        records: Where records, logs and reports go.
+        rows: The rows of the release table, by the folder where their records, logs and reports go.
         until_s: The clock at which the budget is spent.
         jobs: Rows that run at the same time.
         arguments: Passed on to pytest.
@@ -30,8 +29,7 @@ class Rounds:
         reasons: What the last run of each row said that did not end as expected.
     """
 
-    rows: Sequence[Release]
-    records: Path
+    rows: Mapping[Path, Sequence[Release]]
     until_s: float
     jobs: int = 1
     arguments: Sequence[str] = ()
@@ -43,18 +41,28 @@ class Rounds:
         """True where the budget is spent."""
         return clock_s() >= self.until_s
 
-    def run(self, cases: Sequence[str], seeds: Sequence[int]) -> None:
+    def run(self, cases: Sequence[str], seeds: Mapping[Path, Sequence[int]]) -> None:
         """Measure some seeds of some cases on all rows; what has its record is not run again.
+
+        Args:
+            cases: Names of the cases.
+            seeds: Of the rows of each folder.
 
         Raises:
             RecordError: If a report cannot be written.
         """
-        if not cases or not seeds or self.over:
-            return
+        for records, rows in self.rows.items():
+            if cases and seeds[records] and not self.over:
+                self._run(cases, seeds[records], records, rows)
+
+    def _run(
+        self, cases: Sequence[str], seeds: Sequence[int], records: Path, rows: Sequence[Release]
+    ) -> None:
+        """Measure some seeds of some cases on the rows of one folder."""
         asked = ("-k", expression(cases), "--seeds", ",".join(map(str, seeds)))
         print(printable(f"measuring seeds {asked[-1]} of {', '.join(cases)}"), flush=True)
         for row, outcome in in_turn(
-            self.rows, self.running, records=self.records, jobs=self.jobs,
+            rows, self.running, records=records, jobs=self.jobs,
             arguments=(*asked, *self.arguments), job=JOB, until_s=self.until_s,
         ):  # fmt: skip
             end = "passed" if outcome.passed else f"not as expected: {outcome.reason}"
