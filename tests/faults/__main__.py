@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from suite.stacks.loading import load
+from tests.faults import small as quick
 from tests.faults import unbroken
-from tests.faults.bench import small_tier
+from tests.faults.bench import Bench, Probe, small_tier
+from tests.faults.bookkeeping import BOOKKEEPING, tampered
+from tests.faults.fault import Tampering
 from tests.faults.probes import SMALL_TIER
 from tests.faults.score import Honest, Outcome, as_json, of_json, outcome, page
 from tests.faults.table import FAULTS
@@ -18,6 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     """Measure, print and write the score; 1 where a fault was missed without a known reason."""
     parser = argparse.ArgumentParser(prog="nox -s faults --")
     parser.add_argument("names", nargs="*", help="names or groups of faults; all")
+    parser.add_argument("--small", action="store_true", help="on a network of a few layers")
     parser.add_argument("--unbroken", type=Path, metavar="DIR", help="count false alarms instead")
     parser.add_argument("--markdown", type=Path, metavar="FILE")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -25,23 +31,44 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.unbroken:
         return unbroken.main(["all", str(options.unbroken)])
-    known = {*FAULTS, *(fault.group for fault in FAULTS.values())}
+    rows = (*FAULTS.values(), *BOOKKEEPING)
+    known = {row.name for row in rows} | {row.group for row in rows}
     for name in options.names:
         if name not in known:
             parser.error(f"{name} is no fault and no group: one of {', '.join(sorted(known))}")
     former = of_json(options.json.read_text()) if options.resume else {}
-    honest, made = Honest(small_tier()), [*former.values()]
-    for fault in FAULTS.values():
-        wanted = not options.names or {fault.name, fault.group} & {*options.names}
-        if wanted and fault.name not in former:
-            made.append(outcome(fault, SMALL_TIER, honest))
-            told(made[-1])
-            if options.json:
-                options.json.write_text(as_json(made))
+    made = [*former.values()]
+    with opened(small=options.small) as (bench, probes):
+        measure(options, made, Honest(bench), probes)
     if options.markdown:
         options.markdown.write_text(page(made))
     print(page(made))  # noqa: T201 - a command prints
     return int(any(not each.layer and not each.missed for each in made))
+
+
+@contextlib.contextmanager
+def opened(*, small: bool) -> Iterator[tuple[Bench, Sequence[Probe]]]:
+    """Open the bench of the small tier, or the one that takes seconds a fault and no data."""
+    if not small:
+        yield small_tier(), SMALL_TIER
+        return
+    with quick.bench(load()) as bench:
+        yield bench, quick.PROBES
+
+
+def measure(
+    options: argparse.Namespace, made: list[Outcome], honest: Honest, probes: Sequence[Probe]
+) -> None:
+    """Plant and measure what is asked for and not made yet; keep each as soon as it is known."""
+    former = {each.name for each in made}
+    for fault in (*FAULTS.values(), *BOOKKEEPING):
+        wanted = not options.names or {fault.name, fault.group} & {*options.names}
+        if wanted and fault.name not in former:
+            records = isinstance(fault, Tampering)
+            made.append(tampered(fault) if records else outcome(fault, probes, honest))
+            told(made[-1])
+            if options.json:
+                options.json.write_text(as_json(made))
 
 
 def told(made: Outcome) -> None:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import re
 import shutil
+import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +21,13 @@ import numpy as np
 from suite.files import MEASURING, SUITE, code_digest
 from suite.judge.gate.decide import decide
 from suite.judge.gate.evidence import Side, dropped, gathered
+from suite.judge.gate.finding import NO_WORSE
 from suite.judge.staleness import DATA, Present
 from suite.records import SCHEMA_VERSION, Record, record_key
 from suite.store import read_record, stored_cases, write_record
 from suite.tables import asked
 from tests.faults.fault import Tampering
+from tests.faults.score import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +42,9 @@ SEEDS = range(5)
 CASES = ("lenet5-plain", "lenet5-intended-none")
 GONE = "retired"  # a folder beside those of the releases
 GROUP = "bookkeeping"
+EVIDENCE = "evidence"
+"""In the place of a layer: what the gate says of the records themselves."""
+
 DEVIATION = 0.003  # of every metric over the seeds
 METRICS = {
     "clean_accuracy": 0.9,
@@ -109,6 +117,29 @@ def answered(folder: Path) -> Answer:
     missing = [text for evidence in found for text in evidence.missing]
     lost = dropped(stored_cases(folder / OLD / TIER), cases, where="its folder")
     return answer._replace(missing=[*missing, *lost, *answer.missing])
+
+
+def said(answer: Answer) -> str:
+    """Put together all that an answer says against a pass."""
+    worse = (f.words for f in answer.findings if f.decision != NO_WORSE)
+    return " ".join([*answer.missing, *worse])
+
+
+def tampered(tampering: Tampering) -> Outcome:
+    """Make up records, tamper with them and let the gate judge them."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        made_up(Path(folder))
+        tampering.tamper(Path(folder))
+        answer = answered(Path(folder))
+    found = Outcome(tampering.name, tampering.group, tampering.what)
+    if answer.decision == NO_WORSE:
+        return found._replace(seconds=time.perf_counter() - start)
+    words = said(answer)
+    return found._replace(
+        layer=EVIDENCE, case="made up", words=words, seconds=time.perf_counter() - start,
+        named=bool(re.search(tampering.named, words)),
+    )  # fmt: skip
 
 
 def rewritten(release: str, change: Callable[[Record], Record], seeds: Any = SEEDS) -> Any:

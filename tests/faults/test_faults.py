@@ -12,7 +12,7 @@ from suite.judge.gate.finding import NO_WORSE
 from suite.stacks.protocol import Stack
 from tests.faults import small
 from tests.faults.bench import agreed, measured
-from tests.faults.bookkeeping import BOOKKEEPING, answered, made_up
+from tests.faults.bookkeeping import BOOKKEEPING, answered, made_up, said
 from tests.faults.fault import Fault, Tampering
 from tests.faults.score import Honest, Outcome, groups, headline, outcome, table
 from tests.faults.table import FAULTS
@@ -75,8 +75,7 @@ def test_no_tampering_with_records_passes(tampering: Tampering, tmp_path: Path) 
     tampering.tamper(tmp_path)
     answer = answered(tmp_path)
     assert answer.decision != NO_WORSE
-    said = [*answer.missing, *(f.words for f in answer.findings if f.decision != NO_WORSE)]
-    assert re.search(tampering.named, " ".join(said)), said
+    assert re.search(tampering.named, said(answer)), said(answer)
 
 
 def test_the_score_counts_what_was_found_and_names_what_was_not() -> None:
