@@ -20,6 +20,7 @@ Entry: TypeAlias = "Mapping[str, Any]"
 DRAWN, CONSTANT, DROPOUT, LAYERS = "drawn", "constant", "dropout", "layers"
 MIXED = "of different kinds"  # from seed to seed, such as drawn with one and constant with another
 NEAR = 0.02  # a standard deviation so near to a rule's, as a share of it, looks like that rule
+SURE = 3  # standard errors within which a standard deviation could be a rule's
 NEAR_KURTOSIS = 0.12
 LISTED = 2  # rules that are named where several fit
 
@@ -206,8 +207,9 @@ def looks_like(entry: Entry) -> str:
 
 
 def near(entry: Entry, expected: float) -> bool:
-    """True where a root mean square could be the `expected` one."""
-    return bool(abs(entry["rms"] / expected - 1) < NEAR)
+    """True where a root mean square could be the `expected` one, but for chance."""
+    chance = np.sqrt((entry["kurtosis"] - 1) / (4 * entry["draws"]))  # standard error, as a share
+    return bool(abs(entry["rms"] / expected - 1) < max(NEAR, SURE * chance))
 
 
 def expectations(fans: Sequence[int]) -> dict[str, float]:
