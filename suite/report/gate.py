@@ -30,6 +30,7 @@ MOST = 20  # lines of one kind on a terminal; the files hold all
 MINUTE_S = 60.0
 NAMED = 8  # cases on one line of a terminal; the files name all
 NONE = "-"
+WORDED = [layer for layer in LAYERS if layer != OUTCOME]
 UNITS, ROUNDING = ("points", "nats"), 5e-4
 NO_TITLES: Mapping[str, str] = MappingProxyType({})
 
@@ -200,6 +201,9 @@ def lines(told: Told, *, width: int | None = None, verbose: bool = False) -> Ite
     yield from _cut("MISSING", grouped(told.answer.missing), verbose)
     yield ""
     yield from map(printable, _layers(told.answer))
+    if verbose:
+        for layer in WORDED:
+            yield from map(printable, _worded(told.answer, layer))
     rows = _rows(told.answer, verbose=verbose)
     if rows:
         yield f"\n{text_grid(COLUMNS, rows, width=width)}\n"
@@ -278,11 +282,19 @@ def _layers(answer: Answer) -> Iterator[str]:
 
 
 def _rows(answer: Answer, *, verbose: bool) -> list[tuple[str, ...]]:
-    """Write the findings of the outcome as rows of a table; with `verbose`, all of them."""
-    chosen = (f for decision in (WORSE, UNDECIDED, NO_WORSE) for f in _of(answer, decision))
-    shown = [finding for finding in chosen if verbose or finding.layer == OUTCOME]
+    """Write the findings of the outcome as rows of a table; with `verbose`, diagnostics too."""
+    chosen = [f for decision in (WORSE, UNDECIDED, NO_WORSE) for f in _of(answer, decision)]
     aside = [finding for finding in answer.findings if verbose and not finding.primary]
-    return [_row(finding) for finding in (*shown, *aside)]
+    return [_row(finding) for finding in (*chosen, *aside) if finding.layer == OUTCOME]
+
+
+def _worded(answer: Answer, layer: str) -> list[str]:
+    """Write each finding of a layer in words: its numbers differ from quantity to quantity."""
+    return [
+        f"{finding.decision}: {layer}, {finding.case}, {finding.metric}: {finding.words}"
+        for finding in answer.findings
+        if finding.layer == layer
+    ]
 
 
 def _row(finding: Finding) -> tuple[str, ...]:
@@ -353,9 +365,11 @@ def page(told: Told) -> str:
         texts = grouped(told.answer.missing, named=None)
         parts.append(f"## Missing\n\n{_bullets(texts)}")
     parts.append(f"## Judged\n\n{_bullets([*_layers(told.answer), *closing(told)])}")
-    for layer in LAYERS:
-        rows = [_row(finding) for finding in told.answer.findings if finding.layer == layer]
-        parts += [f"## {layer.capitalize()}\n\n{markdown_grid(COLUMNS, rows)}"] if rows else []
+    for layer in WORDED:
+        texts = _worded(told.answer, layer)
+        parts += [f"## {layer.capitalize()}\n\n{_bullets(texts)}"] if texts else []
+    rows = _rows(told.answer, verbose=True)
+    parts += [f"## {OUTCOME.capitalize()}\n\n{markdown_grid(COLUMNS, rows)}"] if rows else []
     return "\n\n".join(parts) + "\n"
 
 

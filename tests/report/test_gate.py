@@ -190,6 +190,17 @@ def test_a_terminal_gets_the_first_lines_of_many_and_says_so() -> None:
     assert sum(line.startswith("WORSE outcome") for line in lines(told(*many), verbose=True)) == 30
 
 
+def test_steps_and_draws_are_told_in_words_where_all_is_wanted() -> None:
+    told_ = told(KEPT, STEPS, DRAWN)
+    wanted = [
+        "no worse: step map, parity-lenet5-intended, steps: Steps agree.",
+        "no worse: random parts, random-lenet5, initial weights: as before.",
+    ]
+    assert [line for line in lines(told_, verbose=True) if line.startswith("no worse")] == wanted
+    assert not any(line.startswith("no worse") for line in lines(told_))
+    assert f"## Step map\n\n- {wanted[0]}\n" in page(told_)
+
+
 def test_seeds_in_a_row_are_a_range() -> None:
     assert ranges([5, 0, 1, 2, 9, 8]) == "0-2, 5, 8-9"
     assert ranges([]) == ""
