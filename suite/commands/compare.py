@@ -11,6 +11,7 @@ from suite.commands.judging import Wishes, judged
 from suite.commands.options import (
     ERROR_STATUS,
     REGRESSION_STATUS,
+    named,
     release_table,
     unpinned,
     write_text,
@@ -78,9 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--records", type=Path, default=Path("records"), metavar="DIR")
     parser.add_argument("--baselines", type=Path, default=Path("baselines"), metavar="DIR")
-    parser.add_argument("--release", help="judge this release alone")
+    parser.add_argument("--release", type=named, help="judge this release alone")
     parser.add_argument("--tier", choices=TIERS, help="judge this tier alone")
-    parser.add_argument("--against", metavar="RELEASE", help="judge by its baseline")
+    parser.add_argument("--against", type=named, metavar="RELEASE", help="judge by its baseline")
     parser.add_argument(
         "--stale", choices=(REFUSE, LEAVE_OUT, ACCEPT), default=REFUSE,
         help="records made with another lock, code or data than now: nothing can be told (the "

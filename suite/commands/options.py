@@ -86,6 +86,13 @@ def number(text: str, *, least: int) -> int:
     return int(text)
 
 
+def named(text: str) -> str:
+    """Read a name; an empty one, as of a variable that is not set, would stand for all."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must be a name, or left out. Received: an empty one")
+    return text
+
+
 def positive(text: str) -> int:
     """Read a number of 1 or more."""
     return number(text, least=1)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from suite.commands.options import (
     ERROR_STATUS,
     REGRESSION_STATUS,
+    named,
     release_table,
     unpinned,
     write_text,
@@ -133,9 +134,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--records", type=Path, default=Path("records"), metavar="DIR")
     parser.add_argument(
-        "--reference", metavar="RELEASE", help="compare with this one; else the default row"
+        "--reference",
+        type=named,
+        metavar="RELEASE",
+        help="compare with this one; else the default row",
     )
-    parser.add_argument("--release", help="compare this release alone")
+    parser.add_argument("--release", type=named, help="compare this release alone")
     parser.add_argument("--tier", choices=TIERS, default="small")
     parser.add_argument(
         "--stale", choices=(REFUSE, LEAVE_OUT, ACCEPT), default=REFUSE,

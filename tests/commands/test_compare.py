@@ -148,6 +148,22 @@ def test_a_baseline_outside_of_the_baselines_is_refused(
     assert "does not lie in baselines" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("compare", "--release"),
+        ("compare", "--against"),
+        ("parity", "--release"),
+        ("parity", "--reference"),
+    ],
+)
+def test_an_empty_name_does_not_stand_for_all(command: str, option: str, capsys: Output) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([command, option, ""])
+    assert left.value.code == 2
+    assert "must be a name, or left out. Received: an empty one" in capsys.readouterr().err
+
+
 def test_compare_without_records_names_the_command_that_makes_them(
     fill: Fill, capsys: Output
 ) -> None:
