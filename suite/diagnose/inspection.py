@@ -47,7 +47,7 @@ CLASS = re.compile(r"[A-Z]\w*")  # by any other name Keras might find a function
 WORD = re.compile(r"\w+")
 ROOTS = re.compile(r"(keras|tf_keras)((\.(src|api|_tf_keras\.keras|engine|legacy))*)")
 NEIGHBOURS = re.compile(
-    r"(keras|tf_keras)(\.src)?\.applications\.convnext"  # has layers of its own
+    r"(keras|tf_keras)(\.src)?\.applications\.(convnext|inception_resnet_v2)"  # have own layers
     r"|tensorflow\.python\.ops\.init_ops(_v2)?"  # Keras 2 keeps initializers of TensorFlow
 )
 COMPUTING = frozenset(

@@ -33,6 +33,7 @@ HONEST = {
     "a policy": entry("DTypePolicy", module="keras", registered_name=None),
     "of TensorFlow": entry("Constant", module="tensorflow.python.ops.init_ops_v2"),
     "ConvNeXt's": entry("LayerScale", module="keras.src.applications.convnext"),
+    "Inception's": entry("CustomScaleLayer", module="keras.src.applications.inception_resnet_v2"),
     "an activation": entry("function", "relu", module="builtins", registered_name="function"),
     "a loss": entry("function", "mae", module="keras.losses", registered_name=None),
     "a slice": entry("__slice__", {"start": None, "stop": 3, "step": None}),
