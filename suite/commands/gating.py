@@ -6,6 +6,7 @@ import argparse
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
@@ -150,9 +151,10 @@ def _row(name: str) -> Release:
 
 
 def judged(gate: Gate) -> tuple[Answer, list[Evidence]]:
-    """Judge the records that lie there."""
+    """Judge the records that lie there by what is there now: a run may have installed it."""
     lenient = gate.options.stale
-    found = [gathered(side, gate.wanted, lenient=lenient) for side in gate.sides]
+    sides = [replace(side, now=present(side.release, side.tier)) for side in gate.sides]
+    found = [gathered(side, gate.wanted, lenient=lenient) for side in sides]
     answer = decide(
         *(side.name for side in gate.sides),
         before=found[0].records,
@@ -163,8 +165,15 @@ def judged(gate: Gate) -> tuple[Answer, list[Evidence]]:
         margins=gate.options.margin,
     )
     own = [text for evidence in found for text in evidence.missing]
-    missing = [*own, *_left_out(gate), *answer.missing]
+    missing = [*own, *_unchecked(gate, sides), *_left_out(gate), *answer.missing]
     return answer._replace(missing=[*missing, *_unjudged(gate, answer)]), found
+
+
+def _unchecked(gate: Gate, sides: Sequence[Side]) -> Iterator[str]:
+    """Yield whose libraries cannot be looked up though they were measured with just now."""
+    for side in sides:
+        if side.now.unchecked and not (side.stored or gate.options.no_run):
+            yield f"{side.name}: its libraries could not be checked: {side.now.unchecked}"
 
 
 def _unjudged(gate: Gate, answer: Answer) -> Iterator[str]:

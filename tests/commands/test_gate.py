@@ -100,6 +100,7 @@ def project(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "NOX", (sys.executable, "-I", "-S", "fake.py"))
     monkeypatch.setattr(rows, "POLL_S", 0.01)
     monkeypatch.setattr(staleness, "code_digest", lambda *_: CODE)
+    monkeypatch.setattr(staleness, "_with_libraries", lambda now, _: now._replace(unchecked=""))
     monkeypatch.setattr(gating, "PLAN", Plan(looks=(5, 10)))
 
 
@@ -257,6 +258,33 @@ def test_what_is_cheap_is_measured_first(
         [[PLAIN_CASE, LOSS_CASE], ["3", "4", "5", "6", "7"]],
     ]
     assert "MISSING" in told(capsys)
+
+
+def test_libraries_that_cannot_be_checked_after_a_run_are_no_pass(
+    fill: Fill, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    both(fill, "pool")
+    lost = "there is no environment"
+    monkeypatch.setattr(staleness, "_with_libraries", lambda now, _: now._replace(unchecked=lost))
+    assert main(BOTH) == 2
+    reason = f"MISSING {OLD}, {NEW}: its libraries could not be checked: {lost}"
+    assert reason in told(capsys)
+    assert main(JUDGE) == 0
+
+
+def test_a_release_that_is_resolved_when_it_runs_is_judged_by_what_it_became(
+    fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both(fill, "pool")
+    write_locks(pin="numpy==2.0.1")
+    real = Rounds.run
+
+    def resolving(self: Rounds, *given: Any) -> None:
+        write_locks()
+        real(self, *given)
+
+    monkeypatch.setattr(Rounds, "run", resolving)
+    assert main(BOTH) == 0
 
 
 def test_a_run_that_makes_nothing_is_not_repeated(capsys: Output) -> None:
