@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from suite.cases import Case
-from suite.networks.batch_norm import walk
 from suite.networks.types import Model
 from suite.stacks.protocol import Stack, TrainStep
 
@@ -56,8 +55,7 @@ class Kept:
         A new seed of TensorFlow's own empties its cache of kernels, after which all graphs are
         compiled anew. Keras 3 does without: it takes the seeds of its layers from `random`.
         """
-        known = any(self._has(role, case) for role in self._entries)
-        if known and hasattr(stack.keras, "random"):
+        if any(self._has(role, case) for role in self._entries):
             random.seed(seed)
             np.random.seed(seed)
         else:
@@ -80,8 +78,7 @@ class Kept:
             models: New models, as a process of its own would make them.
             compiled: Makes what is kept from `models`.
         """
-        lasting = all(renewable(stack, model) for model in models)
-        if lasting and self._has(role, case):
+        if self._has(role, case):
             made: Made = self._entries[role].made
             for old, new in zip(made.models, models):
                 give_state(old, new)
@@ -89,7 +86,7 @@ class Kept:
             return made
         self._entries.pop(role, None)  # first, so that two are never in memory
         made = compiled()
-        if lasting:
+        if renewable(stack):
             self._entries[role] = Entry(case, made)
         return made
 
@@ -98,14 +95,13 @@ class Kept:
         return role in self._entries and self._entries[role].case == case
 
 
-def renewable(stack: Stack, model: Model) -> bool:
+def renewable(stack: Stack) -> bool:
     """True where a compiled model in the state of a new one does what the new one would.
 
-    In a graph of TensorFlow 1 the seed of what draws at random comes from its place in the graph,
-    and Keras 2 compiles a dropout's seed into its pass. Keras 3 keeps it in a variable.
+    So it is from Keras 3 on: all that layers draw at random follows from their variables. Keras 2
+    compiles a dropout's seed into its pass, and a graph of TensorFlow 1 every seed.
     """
-    drawing = [layer for layer in walk(model) if hasattr(layer, "seed")]
-    return not stack.GRAPH and all(layer.variables for layer in drawing)
+    return hasattr(stack.keras, "random")
 
 
 def give_state(model: Model, new: Model) -> None:
