@@ -270,6 +270,14 @@ def test_random_weights_follow_the_seed(stack: Stack) -> None:
     assert (first[0] != other[0]).any()
 
 
+def test_the_pretraining_trains_every_layer_the_frozen_ones_too(stack: Stack) -> None:
+    model = weights.build(stack, Case("vgg19", width=0.0625, size_px=32))
+    frozen = len(model.non_trainable_weights)
+    assert frozen == 2 * 5  # as published: up to the first convolution of block 3
+    weights.let_all_train(model)
+    assert model.non_trainable_weights == []
+
+
 def test_standardised_convolutions_have_mean_0_and_variance_1_over_the_images(
     stack: Stack, noise: Dataset
 ) -> None:
