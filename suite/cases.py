@@ -124,7 +124,7 @@ class Case:
 
     @property
     def net(self) -> str:
-        """The name of the network: its architecture, and its width where it is not the published."""
+        """The name of the network: its architecture, and its width if it is not the published."""
         return self.architecture if self.width == 1 else f"{self.architecture}-w{self.width:g}"
 
     @property

@@ -182,7 +182,7 @@ def test_a_case_leaves_the_baseline_only_when_it_is_named(
 ) -> None:
     for record in seeds("last_loss", VALUES, case="vgg19"):
         store(record, roots[1])
-    with pytest.raises(RecordError, match=r"no record of vgg19, .*name each .* with --removed CASE"):
+    with pytest.raises(RecordError, match=r"no record of vgg19, .*name each .* --removed CASE"):
         _rebaseline(roots)
     assert len(read_records(_folder(roots[1]))) == 10
     _rebaseline(roots, removed=["vgg19"])
