@@ -191,7 +191,9 @@ ATTACKS = [
           wrapped(f"{EAGER}:_adversarial", in_training), r"adversarial pass|phase"),
     Fault("attack-through-gradient", "attack", "The perturbed images are not held constant.",
           together(wrapped(STEP, through),
-                   wrapped("tensorflow:stop_gradient", lambda _: lambda x, *_: x)), r"radient"),
+                   wrapped("tensorflow:stop_gradient", lambda _: lambda x, *_: x)), r"radient",
+          missed="the sign lets no gradient through, and what a smooth stand-in adds is below the "
+          "tolerance of a gradient"),
     Fault("attack-none-in-step", "attack", "The step trains on the clean images twice; the "
           "evaluation attacks.",
           wrapped(f"{EAGER}:_adversarial", lambda real: lambda model, phases, _, branch:
