@@ -171,7 +171,8 @@ DRAWS = [
     Fault("init-normal", "initialisers", "A truncated normal distribution of the right size.",
           with_options(SCALING, distribution="truncated_normal"), r"truncated normal instead of"),
     Fault("init-scale-2-percent", "initialisers", "Kernels are 2 % too large.",
-          with_options(SCALING, scale=1.02**2), r"1\.02 of the baseline's (standard deviation|scale)"),
+          with_options(SCALING, scale=1.02**2),
+          r"1\.02 of the baseline's (standard deviation|scale)"),
     Fault("init-same-draw", "initialisers", "All layers draw the same numbers (keras#15586, "
           "keras-hub#352).", constant(DEFAULT_SEED, without_drawing), r"alike|correlate"),
     Fault("init-bias", "initialisers", "Biases of dense layers begin at 0.01.",
