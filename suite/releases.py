@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import ReleaseError
+from suite.files import read_within
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -16,6 +17,7 @@ else:
     import tomli as tomllib  # pytest brings it to these Pythons
 
 PROJECT = Path("pyproject.toml")
+PROJECT_BYTES = 1_000_000
 TABLES = (("releases", ""), ("gpu-releases", "-gpu"))
 """The tables of ``[tool.suite]``, each with what the names of its lock files end in."""
 
@@ -90,8 +92,8 @@ def read_releases(project: Path = PROJECT, *, table: str = "releases") -> tuple[
     Raises:
         ReleaseError: If the file cannot be read, or a row is wrong.
     """
-    settings = read_project(project)["tool"]["suite"]
-    rows = tuple(_release(row, project, dict(TABLES)[table]) for row in settings[table])
+    settings = read_table(project)
+    rows = tuple(_release(row, project, dict(TABLES)[table]) for row in settings.get(table, []))
     names = [row.name for row in rows]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -106,9 +108,31 @@ def read_project(project: Path = PROJECT) -> dict[str, Any]:
         ReleaseError: If it cannot be read.
     """
     try:
-        return tomllib.loads(project.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return tomllib.loads(read_within(project, PROJECT_BYTES).decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise ReleaseError(f"{project} cannot be read: {error}. Mend it.") from error
+
+
+def read_table(project: Path = PROJECT) -> dict[str, Any]:
+    """Read ``[tool.suite]`` of a project; its rows are checked one by one by `read_releases`.
+
+    Raises:
+        ReleaseError: If it cannot be read, or has no rows.
+    """
+    tools = read_project(project).get("tool")
+    settings = tools.get("suite") if isinstance(tools, dict) else None
+    if not (isinstance(settings, dict) and all(_has_rows(settings, *table) for table in TABLES)):
+        raise ReleaseError(
+            f"{project} has no release table, expected [tool.suite] with [[tool.suite.releases]]. "
+            "Restore it from version control."
+        )
+    return settings
+
+
+def _has_rows(settings: dict[str, Any], table: str, suffix: str) -> bool:
+    """True where a table of rows is one; that of the GPUs may be missing."""
+    rows = settings.get(table, [] if suffix else None)
+    return isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
 
 
 def _release(row: dict[str, Any], project: Path, suffix: str) -> Release:

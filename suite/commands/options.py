@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from suite.errors import RecordError, SuiteError
+from suite.errors import RecordError, ReleaseError, SuiteError
 from suite.report.text import printable
 from suite.store import places
 
@@ -109,10 +109,18 @@ def seed(text: str) -> int:
 
 
 def release_table() -> dict[str, Any]:
-    """Read the project's ``[tool.suite]``."""
-    from suite.releases import read_project  # noqa: PLC0415 - needs Python 3.11, errors do not
+    """Read the project's ``[tool.suite]``.
 
-    table: dict[str, Any] = read_project()["tool"]["suite"]
+    Raises:
+        ReleaseError: If it cannot be read, or lacks its default or the name of a row.
+    """
+    from suite.releases import PROJECT, read_table  # noqa: PLC0415 - needs 3.11, errors do not
+
+    table = read_table()
+    names = [table.get("default"), *(row.get("name") for row in table["releases"])]
+    if not all(isinstance(name, str) for name in names):
+        rule = "a default and a name in each row of [tool.suite]"
+        raise ReleaseError(f"{PROJECT} lacks {rule}. Restore it from version control.")
     return table
 
 

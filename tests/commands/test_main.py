@@ -246,3 +246,26 @@ def test_a_bare_python_is_told_what_it_lacks(python: str, options: list[str]) ->
     said = done.stderr.splitlines()
     assert re.match(r"error: .*No module named .* Run this through nox, or install", said[-1])
     assert len(said) == 1 or options
+
+
+TABLES = {
+    "nothing": "",
+    "no table": "tool = 3",
+    "no rows": '[tool.suite]\ndefault = "tf-2.21"\n',
+    "rows that are none": '[tool.suite]\ndefault = "tf-2.21"\nreleases = ["tf-2.21"]\n',
+    "no default": '[tool.suite]\nreleases = [{name = "tf-2.21"}]\n',
+    "no name": '[tool.suite]\ndefault = "tf-2.21"\nreleases = [{python = "3.11"}]\n',
+}
+
+
+@pytest.mark.parametrize("text", TABLES.values(), ids=TABLES.keys())
+@pytest.mark.parametrize("command", ["compare", "parity", "matrix", "results", "study"])
+def test_a_project_without_its_table_is_an_error_of_ours(
+    command: str, text: str, fill: Fill, capsys: Output
+) -> None:
+    fill("records")
+    Path("pyproject.toml").write_text(text)
+    assert main([command, *(["--table"] if command == "matrix" else [])]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: pyproject.toml")
+    assert "Unforeseen" not in line
