@@ -19,7 +19,14 @@ from typing import NamedTuple
 from suite.errors import ReleaseError
 from suite.files import file_digest, read_bytes, write_atomically
 from suite.libraries import PIN, read_pins
-from suite.releases import PROJECT, TABLES, Release, read_project, read_releases
+from suite.releases import (
+    PROJECT,
+    TABLES,
+    Release,
+    read_project,
+    read_releases,
+    read_table,
+)
 
 LOCKS = Path("locks")
 PLATFORM = (
@@ -87,11 +94,11 @@ def group_locks() -> list[Lock]:
     A group that asks for a build of its own ("+cpu") looks where the rows find such wheels.
     """
     project = read_project()
-    default = project["tool"]["suite"]["default"]
+    default = read_table().get("default", "")
     links = next((row.find_links for row in read_releases() if row.find_links), "")
     return [
         Lock(name, GROUPS_PYTHON, (), name, default, links if "+" in "".join(entries) else "")
-        for name, entries in project["dependency-groups"].items()
+        for name, entries in project.get("dependency-groups", {}).items()
     ]
 
 

@@ -269,3 +269,9 @@ def test_a_project_without_its_table_is_an_error_of_ours(
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("error: pyproject.toml")
     assert "Unforeseen" not in line
+
+
+def test_a_project_without_groups_has_locks_of_its_rows(fill: Fill, capsys: Output) -> None:
+    fill("records")
+    assert main(["lock", "--check"]) in (0, 1)
+    assert "Unforeseen" not in capsys.readouterr().err
