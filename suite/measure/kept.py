@@ -99,9 +99,11 @@ def renewable(stack: Stack) -> bool:
     """True where a compiled model in the state of a new one does what the new one would.
 
     So it is from Keras 3 on: all that layers draw at random follows from their variables. Keras 2
-    compiles a dropout's seed into its pass, and a graph of TensorFlow 1 every seed.
+    compiles a dropout's seed into its pass, and a graph of TensorFlow 1 every seed. On PyTorch
+    nothing is compiled, so nothing would be gained.
     """
-    return hasattr(stack.keras, "random")
+    keras = stack.keras
+    return hasattr(keras, "random") and keras.backend.backend() != "torch"
 
 
 def give_state(model: Model, new: Model) -> None:

@@ -170,4 +170,4 @@ def test_dropout_of_what_is_kept_has_its_seed_among_its_variables(stack: Stack) 
     keras = stack.keras
     inputs = keras.Input((3,))
     dropping = keras.Model(inputs, keras.layers.Dropout(0.5)(inputs))
-    assert renewable(stack) == bool(dropping.variables)
+    assert dropping.variables or not renewable(stack)

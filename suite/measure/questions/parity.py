@@ -311,7 +311,7 @@ def batch_norm_constants(stack: Stack, layer: Model) -> dict[str, float]:
     network.logits(values, training=True)
     mean, variance = (float(array[0]) for array in probe.get_weights()[-2:])
     share = mean  # of the batch in the moving statistics; its mean and variance are 1
-    corrected = (variance - (1 - share)) / share  # 8 / 8 or 8 / 7
+    corrected = (variance - (1 - share)) / share if share else float("nan")  # 8 / 8 or 8 / 7
     return {
         "observed_momentum": rounded(1 - share),
         "observed_epsilon": rounded((2 / float(outputs.max())) ** 2),

@@ -418,3 +418,10 @@ def test_states_that_are_missing_name_what_makes_them(stack: Stack, tmp_path: Pa
         patch.setattr(states, "FOLDER", tmp_path)
         with pytest.raises(WeightsError, match="nox -s states"):
             run_small(stack, case)
+
+
+def test_a_batch_norm_that_never_moves_has_constants_all_the_same(stack: Stack) -> None:
+    layer = stack.keras.layers.BatchNormalization(momentum=1.0)
+    found = parity.batch_norm_constants(stack, layer)
+    assert found["observed_momentum"] == 1
+    assert np.isnan(found["observed_correction"])
