@@ -165,6 +165,18 @@ def heavier(real: Any) -> Any:
     return make
 
 
+def thawed_by_the_model(model: Any) -> None:
+    """Let the model train, and trust that it tells its layers."""
+    model.trainable = True
+
+
+PRETRAININGS = [
+    Fault("pretraining-frozen", "pretraining", "Layers stay frozen: on TensorFlow, Keras 3 hands a "
+          "functional model's trainable to none of them. This suite's own, until it was found.",
+          constant("suite.measure.questions.parity:let_all_train", thawed_by_the_model),
+          r"Other variables train: .* only there", first="parity-vgg19-w0.25-plain"),
+]  # fmt: skip
+
 DRAWS = [
     Fault("init-fan-in", "initialisers", "Glorot's rule forgets the outputs: LeCun's.",
           with_options(SCALING, mode="fan_in"), r"standard deviation"),
@@ -235,4 +247,4 @@ COSTS = [
           wrapped("suite.stacks.eager:train_step", heavier), r"memory"),
 ]  # fmt: skip
 
-INPUTS = [*DRAWS, *DATA, *SCHEDULES, *EVALUATIONS, *COSTS]
+INPUTS = [*PRETRAININGS, *DRAWS, *DATA, *SCHEDULES, *EVALUATIONS, *COSTS]
