@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suite.cases import Case
+from suite.measure.named import weights_by_key
 from suite.measure.once import Session, open_session
-from suite.measure.questions.parity import weights_by_key
 from suite.measure.run import Run, fixed_training, subsets
 from suite.measure.states import save_states, states_along, states_path
 from suite.measure.training import batches

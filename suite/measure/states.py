@@ -14,22 +14,18 @@ import numpy as np
 from suite.cases import Case
 from suite.errors import WeightsError
 from suite.files import SUITE, read_within, write_atomically
+from suite.measure.named import State
 from suite.measure.training import Batch
-from suite.networks.types import Model
 from suite.stacks.protocol import TrainStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeAlias
 
 FOLDER = SUITE.parent / "baselines" / "states"
 STEPS = (20, 100)  # of the training, beside its last; before the first, weights are drawn
 LEVELS = 127  # of each sign: kernels are stored in 8 bits, and are a good start all the same
 STATES_BYTES = 16_000_000  # what a file may hold at most, four times the largest
 SCALE = "/scale"
-
-State: TypeAlias = "Mapping[tuple[str, str], np.ndarray]"
-"""Weights and statistics, by the layer's name in every release and their own."""
 
 
 def states_path(case: Case) -> Path:
@@ -107,32 +103,3 @@ def _unpacked(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     scale = arrays.get(name + SCALE)
     array = arrays[name]
     return array if scale is None else array.astype(np.float32) * np.float32(scale)
-
-
-def assign(layers: Mapping[str, Model], state: State, *, name: Callable[[object], str]) -> None:
-    """Give layers the weights and statistics of a state.
-
-    Args:
-        layers: The layers, by their name in every release.
-        state: Has a value for each of their weights.
-        name: Names a weight.
-
-    Raises:
-        WeightsError: If a weight is missing, left over or of another shape.
-    """
-    wanted = {
-        (key, name(weight)): tuple(array.shape)
-        for key, layer in layers.items()
-        for weight, array in zip(layer.weights, layer.get_weights())
-    }
-    found = {place: tuple(array.shape) for place, array in state.items()}
-    odd = sorted(place for place in {*wanted, *found} if wanted.get(place) != found.get(place))
-    if odd:
-        place = odd[0]
-        raise WeightsError(
-            f"{'/'.join(place)} has the shape {found.get(place)} in the stored states and "
-            f"{wanted.get(place)} in the network; {len(odd)} differ. Make the states anew with "
-            "`nox -s states`."
-        )
-    for key, layer in layers.items():
-        layer.set_weights([state[key, name(weight)] for weight in layer.weights])

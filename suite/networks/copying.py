@@ -57,6 +57,17 @@ def copied(
     return copy
 
 
+def without_dropout(keras: Keras, model: Model) -> Model:
+    """Copy `model` with dropout that drops nothing: each framework draws its own masks."""
+
+    def idle(layer: Model) -> Model | None:
+        dropout = isinstance(layer, keras.layers.Dropout)
+        return keras.layers.Dropout(0.0, name=layer.name) if dropout else None
+
+    has_dropout = any(isinstance(layer, keras.layers.Dropout) for layer in model.layers)
+    return copied(keras, model, replace=idle) if has_dropout else model
+
+
 def _change_all(model: Model, change: Callable[[Model], None]) -> None:
     """Change every BatchNorm layer of `model`."""
     for layer in batch_norms(model):

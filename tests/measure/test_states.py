@@ -10,8 +10,8 @@ import pytest
 
 from suite.errors import WeightsError
 from suite.measure import states
-from suite.measure.questions.parity import layers_by_key, weight_name, weights_by_key
-from suite.measure.states import STEPS, State, assign, load_states, save_states, states_along
+from suite.measure.named import State, set_weights_by_key, weights_by_key
+from suite.measure.states import STEPS, load_states, save_states, states_along
 from suite.measure.training import Batch
 from suite.networks.types import Model
 from suite.stacks.protocol import Stack, StepResult, TrainStep
@@ -80,9 +80,8 @@ def test_states_are_read_after_the_steps_that_are_named_and_after_the_last() -> 
 
 def test_a_state_is_given_to_the_layers_that_it_names(stack: Stack, foreign_model: Model) -> None:
     del stack
-    layers = layers_by_key(foreign_model)
     state = {place: array + 1 for place, array in weights_by_key(foreign_model).items()}
-    assign(layers, state, name=weight_name)
+    set_weights_by_key(foreign_model, state)
     for place, array in weights_by_key(foreign_model).items():
         np.testing.assert_array_equal(array, state[place])
 
@@ -98,7 +97,7 @@ def test_a_state_of_another_network_is_refused(foreign_model: Model, change: str
     else:
         state[place] = np.zeros((1, 2, 3))
     with pytest.raises(WeightsError, match=r"in the stored states .* `nox -s states`"):
-        assign(layers_by_key(foreign_model), state, name=weight_name)
+        set_weights_by_key(foreign_model, state)
 
 
 @pytest.mark.parametrize("case", table("states", tier="small"), ids=str)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from suite.measure.named import weights_by_key
 from suite.measure.questions.dropout import dropout
-from suite.measure.questions.parity import rounded, weights_by_key
+from suite.measure.questions.parity import rounded
 from suite.measure.run import Measured, Run
 from suite.measure.weights import build
 

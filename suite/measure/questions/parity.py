@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from suite.measure.evaluation import cross_entropy
+from suite.measure.named import (
+    State,
+    layers_by_key,
+    plant,
+    set_weights_by_key,
+    weight_name,
+    weights_by_key,
+)
 from suite.measure.run import Measured, Run
-from suite.measure.states import State, assign, load_states, states_path
+from suite.measure.states import load_states, states_path
 from suite.measure.statistics import batch_moments
 from suite.measure.training import Batch, batches, learning_rate
 from suite.measure.weights import build, let_all_train, pretraining_rate
 from suite.networks.architectures import PRETRAINED
 from suite.networks.batch_norm import batch_norms, is_batch_norm, moving_moments, state_kept
-from suite.networks.copying import copied
+from suite.networks.copying import without_dropout
 from suite.networks.phases import TRAINING, Phases
-from suite.networks.types import Images, Keras, Labels, Model
+from suite.networks.types import Images, Labels, Model
 from suite.records import json_digest
 from suite.stacks.protocol import Network, Stack, StepResult, TrainStep
 
@@ -37,18 +42,6 @@ MOVING = ("moving_mean", "moving_variance")  # the weights that are statistics
 
 Entry: TypeAlias = "dict[str, Any]"
 """One quantity of one step and layer, in JSON values."""
-
-DRAWS: Mapping[str, Callable[..., np.ndarray]] = MappingProxyType(
-    {
-        "kernel": lambda rng, shape: rng.normal(0, np.sqrt(2 / np.prod(shape[:-1])), shape),
-        "bias": lambda rng, shape: rng.normal(0, 0.1, shape),
-        "gamma": lambda rng, shape: rng.uniform(0.5, 1.5, shape),
-        "beta": lambda rng, shape: rng.normal(0, 0.1, shape),
-        "moving_mean": lambda rng, shape: rng.normal(0, 0.5, shape),
-        "moving_variance": lambda rng, shape: rng.uniform(0.5, 4, shape),
-    }
-)
-"""How initial weights are drawn, by name: kernels as in He et al. 2015; statistics of no data."""
 
 
 def parity(run: Run) -> Measured:
@@ -83,7 +76,7 @@ def _step_map(
     Yields:
         The entries, each with the name of its state.
     """
-    case, stack, layers = run.case, run.stack, layers_by_key(model)
+    case, stack = run.case, run.stack
     plant(model, seed=run.seed)
     starts = {"0": weights_by_key(model), **{f"{step}": state for step, state in states.items()}}
     pretrained = case.phases is None and case.architecture in PRETRAINED
@@ -94,65 +87,13 @@ def _step_map(
             rate = pretraining_rate(model)
         tracer = tracer_of(stack, model, phases=case.phases, epsilon=case.epsilon, by=optimizer)
         for index, (name, state) in enumerate(starts.items()):
-            assign(layers, state, name=weight_name)
+            set_weights_by_key(model, state)
             tracer.step.forget()
             following = source[index * STEPS : (index + 1) * STEPS]
             own = [batch._replace(step=step) for step, batch in enumerate(following)]
             label = name if optimizer == "sgd" else f"{name}, Adam"
             for entry in traced_steps(tracer, own, base_rate=rate):
                 yield {"state": label, **entry}
-
-
-def without_dropout(keras: Keras, model: Model) -> Model:
-    """Copy `model` with dropout that drops nothing: each framework draws its own masks."""
-
-    def idle(layer: Model) -> Model | None:
-        dropout = isinstance(layer, keras.layers.Dropout)
-        return keras.layers.Dropout(0.0, name=layer.name) if dropout else None
-
-    has_dropout = any(isinstance(layer, keras.layers.Dropout) for layer in model.layers)
-    return copied(keras, model, replace=idle) if has_dropout else model
-
-
-def plant(model: Model, *, seed: int) -> None:
-    """Set every weight and statistic of `model` to values drawn by NumPy from `seed` and its name.
-
-    They depend on no framework's initialiser and on no order of the layers.
-    """
-    for key, layer in layers_by_key(model).items():
-        drawn = [
-            DRAWS[weight_name(weight)](generator(f"{key}/{weight_name(weight)}", seed), array.shape)
-            for weight, array in zip(layer.weights, layer.get_weights())
-        ]
-        layer.set_weights(drawn)
-
-
-def generator(name: str, seed: int) -> np.random.Generator:
-    """Make NumPy's generator for one name and seed."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode())])
-
-
-def layers_by_key(model: Model) -> dict[str, Model]:
-    """Map names that are the same in every release to the layers that have weights.
-
-    Keras numbers layers without a name, each release in its own way: here they are named by
-    their class and their place among its layers.
-    """
-    found: dict[str, Model] = {}
-    counts: dict[str, int] = {}
-    for layer in model.layers:
-        if layer.weights:
-            name, kind = layer.name, type(layer).__name__
-            if re.sub(r"_\d+$", "", name).replace("_", "") == kind.lower():
-                counts[kind] = counts.get(kind, 0) + 1
-                name = f"{kind} {counts[kind]}"
-            found[name] = layer
-    return found
-
-
-def weight_name(weight: Any) -> str:
-    """Name a Keras variable without its layer: ``kernel``, ``gamma``."""
-    return str(weight.name).rsplit("/", maxsplit=1)[-1].split(":")[0]
 
 
 class Tracer(NamedTuple):
@@ -316,15 +257,6 @@ def batch_norm_constants(stack: Stack, layer: Model) -> dict[str, float]:
         "observed_momentum": rounded(1 - share),
         "observed_epsilon": rounded((2 / float(outputs.max())) ** 2),
         "observed_correction": rounded(8 - 8 / corrected),
-    }
-
-
-def weights_by_key(model: Model) -> dict[tuple[str, str], np.ndarray]:
-    """Read every weight and statistic, by its layer's key and its own name."""
-    return {
-        (key, weight_name(weight)): np.asarray(array)
-        for key, layer in layers_by_key(model).items()
-        for weight, array in zip(layer.weights, layer.get_weights())
     }
 
 

@@ -15,8 +15,9 @@ from suite.errors import WeightsError
 from suite.judge.parity.compare import Comparison, by_state, compare_traces
 from suite.judge.parity.implied import descent, first_rates, trace_of
 from suite.measure import states, statistics
+from suite.measure.named import layers_by_key, plant, weights_by_key
 from suite.measure.questions import parity
-from suite.measure.questions.parity import Entry, plant, trace_steps, weights_by_key
+from suite.measure.questions.parity import Entry, trace_steps
 from suite.measure.states import load_states, save_states
 from suite.measure.training import Batch
 from suite.measure.weights import PLAIN_RATE, build
@@ -118,7 +119,7 @@ def test_planted_statistics_are_foreign_and_finite(model: Model) -> None:
 
 
 def test_layers_without_a_name_are_called_alike_in_every_model(stack: Stack) -> None:
-    names = [list(parity.layers_by_key(network(stack))) for _ in range(2)]
+    names = [list(layers_by_key(network(stack))) for _ in range(2)]
     assert names[0] == names[1]
     assert names[0] == [
         "Conv2D 1", "first_bn", "second_conv", "second_bn", "Dense 1", "Dense 2",
