@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from suite import machine
-from suite.cases import Case
+from suite.cases import Case, read_seeds
 from suite.errors import FixError, SuiteError, WriteError
 from suite.judge.bands import bands_of
 from suite.judge.verdicts import Verdict, judge
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent
 FOUND_STATUS, ERROR_STATUS = 1, 2  # a check failed; it could not be told
 ENDS = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
-SEED_DIGITS = 9  # all of them are seeds that NumPy and every framework take
 VERDICTS: pytest.StashKey[list[Verdict]] = pytest.StashKey()
 RECORDS: pytest.StashKey[dict[str, Record]] = pytest.StashKey()
 UNANSWERED: pytest.StashKey[list[str]] = pytest.StashKey()
@@ -49,7 +48,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--release", help="name of the installed row of the release table")
     group.addoption("--lock", type=Path, help="lock file the environment was installed from")
     group.addoption("--tier", choices=TIERS, default="small", help="size of the cases")
-    group.addoption("--seeds", type=seeds, default=[0], help="seeds of all cases, such as 0,1,2")
+    group.addoption(
+        "--seeds", type=read_seeds, default=[0], help="seeds of all cases, such as 0,1,2"
+    )
     group.addoption("--gtsrb-root", type=Path, help="folder of GTSRB's archives; else GTSRB_ROOT")
     group.addoption(
         "--weights", type=weights_file, action="append", default=[], metavar="NET=FILE",
@@ -126,14 +127,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def chosen(metrics: Mapping[str, float], names: Iterable[str]) -> dict[str, float]:
     """Pick the named metrics."""
     return {name: metrics[name] for name in names}
-
-
-def seeds(text: str) -> list[int]:
-    """Read the seeds that ``--seeds`` names."""
-    numbers = text.split(",")
-    if not all(number.isdecimal() and len(number) <= SEED_DIGITS for number in numbers):
-        raise argparse.ArgumentTypeError(f"must be numbers, such as 0,1,2. Received: {text:.80}")
-    return [int(number) for number in numbers]
 
 
 def weights_file(text: str) -> tuple[str, str]:

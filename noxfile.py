@@ -226,10 +226,10 @@ def benchmark(session: nox.Session, row: Row, *more: str, lock: str, tier: str) 
     run_pytest(session, "benchmarks", *more, *labels, env=env)  # the last one counts
 
 
-def ask(session: nox.Session, command: str, *, fetches: bool = False) -> None:
+def ask(session: nox.Session, command: str, **options: Any) -> None:
     """Give one of the suite's commands what follows ``--``, where no framework is installed."""
     install(session, "tools")
-    run(session, "python", "-m", "suite", command, *session.posargs, fetches=fetches)
+    run(session, "python", "-m", "suite", command, *session.posargs, **options)
 
 
 def for_one_row(function: Callable[..., None]) -> Callable[..., None]:
@@ -352,12 +352,8 @@ def matrix(session: nox.Session) -> None:
 def gate(session: nox.Session) -> None:
     """Tell whether one release may replace another: -- --baseline ROW --candidate ROW."""
     refuse_labels(session, session.posargs)
-    install(session, "tools")
     try:
-        command = ("python", "-m", "suite", "gate", *session.posargs)
-        run(
-            session, *command, fetches=True, stderr=None
-        )  # apart: the answer is stdout's first line
+        ask(session, "gate", fetches=True, stderr=None)  # the answer is stdout's first line
     except CommandFailed as error:  # nox itself would end with 1 whatever the answer is
         sys.exit(error.return_code or 2)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from suite.networks.fixes import require_fix
 from suite.networks.phases import GRID, PHASES, Phases
 
 DATA = ("gtsrb", "synthetic")
+SEED_DIGITS = 9  # all of them are seeds that NumPy and every framework take
 PLAIN = "plain"
 """Name of the plain cross-entropy; every other loss is named after the phases of its passes."""
 
@@ -150,6 +152,18 @@ def require_settings(settings: Mapping[str, Any], names: Iterable[str]) -> None:
         raise ValueError(f"settings must have {error}. Received: {', '.join(settings)}") from error
     except TypeError as error:
         raise ValueError(f"settings must be a case's. Received: {error}") from error
+
+
+def read_seeds(text: str) -> list[int]:
+    """Read the seeds that an option names, such as ``0,1,2``.
+
+    Raises:
+        ArgumentTypeError: If they are none.
+    """
+    numbers = text.split(",")
+    if not all(number.isdecimal() and len(number) <= SEED_DIGITS for number in numbers):
+        raise ArgumentTypeError(f"must be numbers, such as 0,1,2. Received: {text:.80}")
+    return [int(number) for number in numbers]
 
 
 def require(name: str, value: str, rows: Collection[str]) -> None:

@@ -108,6 +108,11 @@ def read_records(folder: Path) -> list[Record]:
     return [read_resident(path) for path in _listed(folder)]
 
 
+def seed_of(path: Path) -> int:
+    """Read the seed off the name of a record's file, which `files_by_case` has found."""
+    return int(path.stem.rpartition("-seed")[2])
+
+
 def files_by_case(folder: Path) -> dict[str, list[Path]]:
     """Sort the files of one release and tier by case and seed, by their names; open none.
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
+from suite.cases import read_seeds
 from suite.commands.gating import Gate, judged, opened, told
 from suite.commands.options import ERROR_STATUS, REGRESSION_STATUS, positive
 from suite.commands.processes import stopped_together
@@ -26,7 +27,6 @@ from suite.report.junit import junit
 
 STATUSES = {NO_WORSE: 0, WORSE: REGRESSION_STATUS}
 ACCURACY = "accuracy"  # as people call the unit of a share of images
-SEED_DIGITS = 9
 UNITS_S = {"h": 3600, "m": 60, "s": 1}
 
 
@@ -165,10 +165,7 @@ def budget(text: str) -> int:
 
 def seeds(text: str) -> list[int]:
     """Read seeds, each once, in their order."""
-    numbers = text.split(",")
-    if not all(number.isdecimal() and len(number) <= SEED_DIGITS for number in numbers):
-        raise argparse.ArgumentTypeError(f"must be numbers, such as 0,1,2. Received: {text:.80}")
-    return [*dict.fromkeys(map(int, numbers))]
+    return [*dict.fromkeys(read_seeds(text))]
 
 
 def patterns(text: str) -> list[str]:

@@ -36,7 +36,7 @@ from suite.networks.architectures import ARCHITECTURES
 from suite.records import Record
 from suite.releases import Release, chosen, read_releases
 from suite.report.gate import Scope, Told
-from suite.store import files_by_case, stored_cases
+from suite.store import files_by_case, seed_of, stored_cases
 from suite.tables import asked
 
 LAYER_OF = {STEPS: STEP_MAP, DRAWS: RANDOM_PARTS, TRAINING: OUTCOME}
@@ -115,7 +115,7 @@ def _traced(folder: Path) -> list[int]:
     """Find the seeds of the steps that a stored baseline holds, by the names of the files."""
     files = files_by_case(folder)
     own = (path for case, paths in files.items() if case.startswith(STEPS) for path in paths)
-    return sorted({int(path.stem.rpartition("-seed")[2]) for path in own})
+    return sorted({seed_of(path) for path in own})
 
 
 def _counted(seeds: Sequence[int] | None, steps: Sequence[int]) -> dict[str, Sequence[int]]:

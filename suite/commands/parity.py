@@ -24,7 +24,7 @@ from suite.judge.staleness import present
 from suite.report.parity import parity_summary
 from suite.report.text import markdown, printable
 from suite.report.verdicts import ACCEPT, LEAVE_OUT, MOST, REFUSE
-from suite.store import files_by_case, places
+from suite.store import files_by_case, places, seed_of
 from suite.tables import TIERS, asked
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _traces(folder: Path) -> Files:
         RecordError: If the folder cannot be read.
     """
     return {
-        (case, int(path.stem.rpartition("-seed")[2])): path
+        (case, seed_of(path)): path
         for case, paths in files_by_case(folder).items()
         if case.startswith(QUESTION)
         for path in paths

@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from suite.judge.verdicts import listed
+
 NAMED = 3  # examples in a sentence
 
 
@@ -52,9 +54,8 @@ def inspected(folder: Path) -> Provenance:
     if not names:
         words = f"{folder}: as committed (last changed by {last.strip()}), clean"
         return Provenance(True, words)
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    listed = ", ".join(names[:NAMED])
-    words = f"{folder}: NOT CLEAN, other than its commit (of {last.strip()}) in {listed}{more}"
+    others = listed(names, most=NAMED)
+    words = f"{folder}: NOT CLEAN, other than its commit (of {last.strip()}) in {others}"
     return Provenance(False, words)
 
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from suite.errors import RecordError
 from suite.judge.parity.compare import compare_states
-from suite.judge.parity.differences import listed
 from suite.judge.staleness import Present, differences
+from suite.judge.verdicts import listed
 from suite.records import Record
 from suite.report.parity import paragraph, section
 from suite.store import read_resident

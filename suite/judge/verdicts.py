@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,15 @@ WHOLE: Final = "all"
 """Stands for the metric where a verdict is about all numbers of a case."""
 
 OUTCOMES = (PASS, REGRESSION, NEW, VANISHED, NOT_COMPARABLE)
+
+
+SHOWN = 4  # names listed in one line
+
+
+def listed(names: Sequence[str], *, most: int = SHOWN) -> str:
+    """List the first names, and say how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from suite.judge.parity.compare import Comparison
-from suite.judge.parity.distances import FINITE, Distance, tolerance_name
+from suite.judge.parity.distances import Distance, tolerance_name
 from suite.report.grid import markdown_grid
 from suite.report.text import markdown, printable
 
@@ -39,7 +39,7 @@ def findings(found: Comparison) -> Iterator[str]:
     """
     first = found.first
     if first:
-        yield f"first divergence: {first.place}, by {_against(first)}"
+        yield f"first divergence: {first.place}, by {first.against}"
         layers = _others(found.distances, first)
         if layers:
             yield layers
@@ -49,10 +49,8 @@ def findings(found: Comparison) -> Iterator[str]:
         yield "looks like: none of the causes the suite knows"
     for known in found.known:
         yield f"known difference: {known}"
-    compared = [distance for distance in found.distances if 0 < distance.tolerance < FINITE]
-    if compared and not first:
-        worst = max(compared, key=lambda distance: distance.value / distance.tolerance)
-        yield f"nearest to its tolerance: {worst.place}, {_against(worst)}"
+    if found.nearest and not first:
+        yield f"nearest to its tolerance: {found.nearest.place}, {found.nearest.against}"
 
 
 def _others(distances: Sequence[Distance], first: Distance) -> str:
@@ -80,11 +78,6 @@ def _verdict(found: Comparison) -> str:
     return "agrees but for known differences" if found.known else "agrees"
 
 
-def _against(distance: Distance) -> str:
-    """Write a distance and how much is allowed."""
-    return f"{distance.value:.2g} where {_allowed(distance)} is allowed"
-
-
 def _table(distances: Sequence[Distance]) -> str:
     """Write the largest distances of each quantity, at step 0 and later, as a Markdown table."""
     own: dict[str, list[Distance]] = {}
@@ -108,9 +101,4 @@ def _largest(distances: Iterable[Distance]) -> Distance | None:
 
 def _cells(distance: Distance | None) -> tuple[str, str]:
     """Write a distance and how much is allowed as two cells."""
-    return (f"{distance.value:.2g}", _allowed(distance)) if distance else ("-", "-")
-
-
-def _allowed(distance: Distance) -> str:
-    """Write the tolerance, or that any number is allowed."""
-    return "any number" if distance.tolerance == FINITE else f"{distance.tolerance:.2g}"
+    return (f"{distance.value:.2g}", distance.allowed) if distance else ("-", "-")

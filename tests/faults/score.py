@@ -113,12 +113,11 @@ def headline(outcomes: Sequence[Outcome]) -> str:
     layers = ", ".join(
         f"{n} by the {layer}" for layer, n in Counter(c.layer for c in caught).items()
     )
-    named = [each for each in caught if each.named is not None]
-    right = sum(bool(each.named) for each in named)
+    named = [each.named for each in caught if each.named is not None]
     share = len(caught) / len(outcomes) if outcomes else 0.0
     return (
         f"{len(caught)} of {len(outcomes)} planted faults found ({share:.1%}): {layers or 'none'}. "
-        f"The finding names the cause rightly in {right} of {len(named)} that have a name."
+        f"The finding names the cause rightly in {sum(named)} of {len(named)} that have a name."
     )
 
 
@@ -143,14 +142,13 @@ def groups(outcomes: Sequence[Outcome]) -> Iterator[str]:
     for group in dict.fromkeys(each.group for each in outcomes):
         own = [each for each in outcomes if each.group == group]
         caught = [each for each in own if each.layer]
-        named = [each for each in caught if each.named is not None]
-        right = sum(bool(each.named) for each in named)
+        named = [each.named for each in caught if each.named is not None]
         layers = ", ".join(dict.fromkeys(each.layer for each in caught)) or "-"
         missed = ", ".join(each.name for each in own if not each.layer) or "-"
         seconds = statistics.median(each.seconds for each in own)
         yield (
             f"| {group} | {len(caught)} of {len(own)} | {layers} | "
-            f"{right} of {len(named)} | {seconds:.0f} | {missed} |"
+            f"{sum(named)} of {len(named)} | {seconds:.0f} | {missed} |"
         )
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import conftest
 from suite import locks
+from suite.cases import read_seeds
 from suite.commands import options
 from suite.errors import SuiteError
 from suite.judge import bands, traps
@@ -74,7 +75,7 @@ def test_a_lock_is_fresh_or_it_is_said_why_not(path: Path, content: bytes) -> No
 @example("999999999999")
 def test_seeds_are_numbers_or_refused(text: str) -> None:
     with answered(ValueError, argparse.ArgumentTypeError):
-        found = conftest.seeds(text)
+        found = read_seeds(text)
         assert found == [int(number) for number in NUMBER.findall(text)]
         assert all(0 <= seed < 2**32 for seed in found)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from suite.cases import Case
 from suite.errors import RecordError
 from suite.judge.staleness import Present, differences, must_share
+from suite.judge.verdicts import listed
 from suite.records import Record
 from suite.store import files_by_case, read_resident
 
@@ -86,7 +87,7 @@ def gathered(side: Side, cases: Mapping[str, Case], *, lenient: bool = False) ->
             found.records.append(record)
     word = "stale, judged all the same" if lenient else "stale"
     for reason, names in stale.items():
-        found.missing.append(f"{side.name}: {word}: {_named(names)}: {reason}")
+        found.missing.append(f"{side.name}: {word}: {listed(names, most=NAMED)}: {reason}")
     found.missing += _mixed(found)
     return found
 
@@ -127,16 +128,10 @@ def _mixed(found: Evidence) -> Iterator[str]:
             if value != expected:
                 apart[f"{what} are {value}, expected {expected} as of {name}"].append(record.name)
     for reason, names in apart.items():
-        yield f"{found.side.name}: not made alike: {_named(names)}: {reason}"
+        yield f"{found.side.name}: not made alike: {listed(names, most=NAMED)}: {reason}"
 
 
 def dropped(stored: Collection[str], cases: Collection[str], *, where: str) -> Iterator[str]:
     """Yield the cases that a stored baseline holds and the suite no longer asks."""
     for case in sorted(set(stored) - set(cases)):
         yield f"{case}: in the stored baseline {where}, and no longer asked"
-
-
-def _named(names: Sequence[str]) -> str:
-    """List the first names, and count the rest."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{', '.join(names[:NAMED])}{more}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from suite.errors import RecordError
 from suite.judge.gate.finding import NO_WORSE, STEP_MAP, UNDECIDED, WORSE, Finding
 from suite.judge.parity.compare import Comparison, compare_states
-from suite.judge.parity.distances import FINITE, Distance
+from suite.judge.parity.distances import Distance
 from suite.records import Record
 
 QUESTION = "parity"
@@ -50,41 +50,31 @@ def _finding(key: tuple[str, int], before: Record | None, after: Record | None) 
 
 def _parting(parted: Sequence[Comparison], states: int) -> str:
     """Say where the steps part first, by how much, and what it looks like."""
-    first = next((each.first for each in parted if each.first), None)
-    place = f", first at {_place(parted, first)}" if first else ""
+    place = next((_place(each, each.first) for each in parted if each.first), "")
     causes = list(dict.fromkeys(cause for each in parted for cause in each.causes))
     looks = f" It looks like: {'; '.join(causes)}." if causes else " No cause the suite knows."
     return f"Steps from {len(parted)} of {states} states differ{place}.{looks}"
 
 
-def _place(parted: Sequence[Comparison], first: Distance) -> str:
+def _place(found: Comparison, first: Distance) -> str:
     """Name the place of a divergence, with its size."""
-    state = next(each.state for each in parted if each.first is first)
-    start = f"the state after {state}, " if state else ""
-    return f"{start}{first.place}, by {first.value:.2g} where {first.tolerance:.2g} is allowed"
+    start = f"the state after {found.state}, " if found.state else ""
+    return f", first at {start}{first.place}, by {first.against}"
 
 
 def _agreement(found: Sequence[Comparison]) -> str:
     """Say that all steps agree, but for which known differences, and how near to a tolerance."""
     known = list(dict.fromkeys(_kind(line) for each in found for line in each.known))
     but = f" but for known differences ({'; '.join(known)})" if known else ""
-    share, place = _nearest(found)
-    near = f"; nearest to its tolerance: {place}, {share:.0%} of it" if place else ""
-    return f"Steps from {len(found)} states agree{but}{near}."
+    nearest = ((each.nearest, each.state or "start") for each in found)
+    bounded = [(distance, state) for distance, state in nearest if distance]
+    if not bounded:
+        return f"Steps from {len(found)} states agree{but}."
+    near, state = max(bounded, key=lambda pair: pair[0].share)
+    place = f"{state}, {near.place}, {near.share:.0%} of it"
+    return f"Steps from {len(found)} states agree{but}; nearest to its tolerance: {place}."
 
 
 def _kind(known: str) -> str:
     """Name a known difference in its first words."""
     return known.partition(":")[0]
-
-
-def _nearest(found: Sequence[Comparison]) -> tuple[float, str]:
-    """Find the distance that is the largest share of its tolerance."""
-    shares: Mapping[str, float] = {
-        f"{each.state or 'start'}, {distance.place}": distance.value / distance.tolerance
-        for each in found
-        for distance in each.distances
-        if 0 < distance.tolerance < FINITE
-    }
-    place = max(shares, key=shares.__getitem__, default="")
-    return shares.get(place, 0.0), place

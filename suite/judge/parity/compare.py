@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from suite.errors import RecordError
-from suite.judge.parity.differences import causes, correction_differs, listed
-from suite.judge.parity.distances import Circumstances, Distance, distances
+from suite.judge.parity.differences import causes, correction_differs
+from suite.judge.parity.distances import FINITE, Circumstances, Distance, distances
 from suite.judge.parity.implied import STATE, Trace, remembered, trace_of, updates_per_step
 from suite.judge.parity.known import (
     correction,
@@ -20,6 +20,7 @@ from suite.judge.parity.known import (
     twice_updated,
     without_correction,
 )
+from suite.judge.verdicts import listed
 from suite.records import Record
 
 ADAM = "Adam"  # how the names of the states end that it steps from
@@ -54,6 +55,12 @@ class Comparison(NamedTuple):
     def first(self) -> Distance | None:
         """The first place where the two diverge; None where they do not."""
         return next((found for found in self.distances if found.diverges), None)
+
+    @property
+    def nearest(self) -> Distance | None:
+        """The distance that is the largest share of its tolerance; None where none is bounded."""
+        bounded = [found for found in self.distances if 0 < found.tolerance < FINITE]
+        return max(bounded, key=lambda found: found.share, default=None)
 
     @property
     def agrees(self) -> bool:

@@ -35,6 +35,7 @@ from suite.judge.parity.implied import (
     update_counts,
 )
 from suite.judge.parity.known import CORRECTION, keras_2
+from suite.judge.verdicts import listed
 from suite.records import Record
 
 EQUAL = 2e-4  # relative; constants read off two honest traces differ by less than 2e-5
@@ -61,7 +62,6 @@ unmoved ones. Where all of them are moved, the fit is off by 0.003, 0.003 and 0.
 tf-2.21, which moves them first, from the gradients of the unmoved ones)."""
 
 SHARE = 1e-4  # difference of the shares of its way that a moving statistic goes in a step
-SHOWN = 4  # names listed in one line
 
 
 def causes(mine: Trace, theirs: Trace, *, twice: bool, broken_at_once: bool) -> Iterator[str]:
@@ -319,12 +319,6 @@ def _by_text(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     for text, name in pairs:
         found.setdefault(text, []).append(name)
     return found
-
-
-def listed(names: Sequence[str]) -> str:
-    """List the first names, and say how many more there are."""
-    shown = ", ".join(names[:SHOWN])
-    return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"
 
 
 CAUSES: Sequence[Callable[[Trace, Trace], Iterator[str]]] = (

@@ -138,6 +138,21 @@ class Distance(NamedTuple):
         """True where the distance is more than the tolerance, or NaN."""
         return not self.value <= self.tolerance
 
+    @property
+    def allowed(self) -> str:
+        """The tolerance in words, or that any number is allowed."""
+        return "any number" if self.tolerance == FINITE else f"{self.tolerance:.2g}"
+
+    @property
+    def against(self) -> str:
+        """The distance, and how much is allowed."""
+        return f"{self.value:.2g} where {self.allowed} is allowed"
+
+    @property
+    def share(self) -> float:
+        """The distance over its tolerance, which must not be 0."""
+        return self.value / self.tolerance
+
 
 def distances(mine: Trace, theirs: Trace, known: Circumstances) -> Iterator[Distance]:
     """Measure how far two traces lie apart at each place, in the order of `theirs`.

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from suite.judge.parity.compare import compare_traces
-from suite.judge.parity.differences import SHOWN, listed
 from suite.judge.parity.implied import descent, trace_of
+from suite.judge.verdicts import SHOWN, listed
 from suite.measure.questions.parity import PROJECTIONS, Entry
 from tests.judge.parity.conftest import KERAS_2, KERAS_3, Against, Make, with_entries
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from suite.cases import Case
-from suite.judge.bands import Band, bands
-from suite.judge.gate.draws import draw_findings
-from suite.judge.gate.finding import WORSE
 from suite.measure.questions import draws
 from suite.records import Record
 from suite.stacks.protocol import Stack
 from tests.measure.conftest import SMALL, run_small
+from tests.measure.questions.drawing import found, outside, own_bands
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -56,24 +54,6 @@ def plant(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Plant:
             monkeypatch.setattr(stack.keras.layers, kind, made)
 
     return planted
-
-
-def found(sound: Record, faulty: Record) -> dict[str, str]:
-    """Return the words of what is worse, by quantity."""
-    findings = draw_findings([sound], [faulty])
-    return {row.metric: row.words for row in findings if row.decision == WORSE}
-
-
-def own_bands(record: Record) -> Mapping[str, Band]:
-    """Look up the bands of a record, of all stacks, but for that of the tier's own size."""
-    rows = bands(record.case, tier="small", stack="eager")
-    return {name: band for name, band in rows.items() if name != "parameters"}
-
-
-def outside(record: Record) -> set[str]:
-    """Name the metrics that lie outside their bands."""
-    rows = own_bands(record).items()
-    return {name for name, band in rows if record.metrics[name] not in band}
 
 
 def test_sound_draws_lie_in_all_bands_and_agree_with_another_seeds(
