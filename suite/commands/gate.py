@@ -22,6 +22,7 @@ from suite.judge.gate.finding import NO_WORSE, WORSE
 from suite.releases import chosen, read_releases
 from suite.report.gate import Told, lines, page
 from suite.report.gate_json import verdict
+from suite.report.gate_summary import summary
 from suite.report.grid import terminal_width
 from suite.report.junit import junit
 
@@ -99,6 +100,7 @@ def _write(found: Told, options: argparse.Namespace) -> None:
     """
     for path, text in (
         (options.markdown, page),
+        (options.summary, summary),
         (options.json, lambda found: f"{json.dumps(verdict(found), indent=1)}\n"),
         (options.junit, junit),
     ):
@@ -137,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=positive, default=2, metavar="N", help="rows at once; 2")
     parser.add_argument("--records", type=Path, default=Path("records"), metavar="DIR")
     parser.add_argument("--baselines", type=Path, default=Path("baselines"), metavar="DIR")
-    for name in ("markdown", "json", "junit"):
+    for name in ("markdown", "summary", "json", "junit"):
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help="write the answer here")
     parser.add_argument("-v", "--verbose", action="store_true", help="print every finding")
     return parser

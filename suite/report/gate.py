@@ -110,7 +110,7 @@ def headline(answer: Answer, titles: Mapping[str, str] = NO_TITLES) -> str:
 
 def _worse(answer: Answer, titles: Mapping[str, str]) -> str:
     """Name the worst finding, and count the others."""
-    found = _of(answer, WORSE)
+    found = ranked(answer, WORSE)
     worst = max(found, key=_gravity)
     more = f"; {_counted(len(found) - 1, 'more is', 'more are')} worse" if len(found) > 1 else ""
     left = _left(answer)
@@ -122,7 +122,7 @@ def _worse(answer: Answer, titles: Mapping[str, str]) -> str:
 
 def _left(answer: Answer) -> str:
     """Count what is not decided and what is missing; empty where nothing is."""
-    undecided, missing = len(_of(answer, UNDECIDED)), len(grouped(answer.missing))
+    undecided, missing = len(ranked(answer, UNDECIDED)), len(grouped(answer.missing))
     found = (
         [f"{_counted(undecided, 'finding is', 'findings are')} not decided"] if undecided else []
     )
@@ -139,7 +139,7 @@ def _gravity(finding: Finding) -> tuple[bool, float]:
 def _open(answer: Answer) -> str:
     """Count what is not decided and what is missing, with the first of each."""
     parts = []
-    undecided = _of(answer, UNDECIDED)
+    undecided = ranked(answer, UNDECIDED)
     if undecided:
         worst = undecided[0]
         some = f"{len(undecided)} of {len(judged(answer))} findings are not decided"
@@ -197,7 +197,8 @@ def lines(told: Told, *, width: int | None = None, verbose: bool = False) -> Ite
     """
     yield printable(headline(told.answer, told.titles))
     for decision, word in ((WORSE, "WORSE"), (UNDECIDED, "UNDECIDED")):
-        yield from _cut(word, [_line(found, told) for found in _of(told.answer, decision)], verbose)
+        found = ranked(told.answer, decision)
+        yield from _cut(word, [sentence(one, told) for one in found], verbose)
     yield from _cut("MISSING", grouped(told.answer.missing), verbose)
     yield ""
     yield from map(printable, _layers(told.answer))
@@ -241,7 +242,7 @@ def _more(count: int, named: int | None) -> str:
     return "" if named is None or count <= named else f" and {count - named} more"
 
 
-def _line(finding: Finding, told: Told) -> str:
+def sentence(finding: Finding, told: Told) -> str:
     """Write one finding: where, what, how sure, and what would decide it."""
     words = finding.words.rstrip(".")
     what = "" if words.startswith(finding.metric) else f", {finding.metric}"
@@ -283,7 +284,7 @@ def _layers(answer: Answer) -> Iterator[str]:
 
 def _rows(answer: Answer, *, verbose: bool) -> list[tuple[str, ...]]:
     """Write the findings of the outcome as rows of a table; with `verbose`, diagnostics too."""
-    chosen = [f for decision in (WORSE, UNDECIDED, NO_WORSE) for f in _of(answer, decision)]
+    chosen = [f for decision in (WORSE, UNDECIDED, NO_WORSE) for f in ranked(answer, decision)]
     aside = [finding for finding in answer.findings if verbose and not finding.primary]
     return [_row(finding) for finding in (*chosen, *aside) if finding.layer == OUTCOME]
 
@@ -359,26 +360,26 @@ def page(told: Told) -> str:
     """Write the answer and every finding in Markdown."""
     parts = [f"# {markdown(headline(told.answer, told.titles))}"]
     for decision, head in ((WORSE, "Worse"), (UNDECIDED, "Not decided")):
-        texts = [_line(finding, told) for finding in _of(told.answer, decision)]
-        parts += [f"## {head}\n\n{_bullets(texts)}"] if texts else []
+        texts = [sentence(finding, told) for finding in ranked(told.answer, decision)]
+        parts += [f"## {head}\n\n{bullets(texts)}"] if texts else []
     if told.answer.missing:
         texts = grouped(told.answer.missing, named=None)
-        parts.append(f"## Missing\n\n{_bullets(texts)}")
-    parts.append(f"## Judged\n\n{_bullets([*_layers(told.answer), *closing(told)])}")
+        parts.append(f"## Missing\n\n{bullets(texts)}")
+    parts.append(f"## Judged\n\n{bullets([*_layers(told.answer), *closing(told)])}")
     for layer in WORDED:
         texts = _worded(told.answer, layer)
-        parts += [f"## {layer.capitalize()}\n\n{_bullets(texts)}"] if texts else []
+        parts += [f"## {layer.capitalize()}\n\n{bullets(texts)}"] if texts else []
     rows = _rows(told.answer, verbose=True)
     parts += [f"## {OUTCOME.capitalize()}\n\n{markdown_grid(COLUMNS, rows)}"] if rows else []
     return "\n\n".join(parts) + "\n"
 
 
-def _bullets(texts: Iterable[str]) -> str:
+def bullets(texts: Iterable[str]) -> str:
     """Write a Markdown list of anybody's text."""
     return "\n".join(f"- {markdown(text)}" for text in texts)
 
 
-def _of(answer: Answer, decision: str) -> list[Finding]:
+def ranked(answer: Answer, decision: str) -> list[Finding]:
     """Pick the findings of one decision, the gravest first."""
     own = [finding for finding in judged(answer) if finding.decision == decision]
     return sorted(own, key=_gravity, reverse=True)
