@@ -207,36 +207,63 @@ def resolved(lock: Lock, *, upgrade: bool = False) -> str:
     Raises:
         ReleaseError: If nothing fits; it names the row and gives uv's reason. If uv is missing.
     """
+    start = lock.path if lock.path.exists() and not upgrade else None
+    body = compiled(lock.name, lock.pins, _options(lock), links=lock.find_links, start=start)
+    return f"# inputs {_digest(inputs(lock))}\n# content {_digest(body)}\n{body}"
+
+
+def compiled(
+    name: str,
+    pins: Sequence[str],
+    options: Sequence[str],
+    *,
+    links: str = "",
+    start: Path | None = None,
+    project: Path | None = PROJECT,
+) -> str:
+    """Resolve requirements with uv, by all settings of the user's, and return what it writes.
+
+    Args:
+        name: What they are called in an error.
+        pins: The requirements, beside those of the project.
+        options: Of `uv pip compile`.
+        links: Where wheels lie that PyPI does not have; may be empty.
+        start: A lock whose versions are kept where they still fit.
+        project: The file whose dependencies are resolved too; None for none.
+
+    Raises:
+        ReleaseError: If nothing fits; it gives uv's reason. If uv is missing.
+    """
     if not _has_uv():
         raise ReleaseError(NO_UV)
     with tempfile.TemporaryDirectory() as folder:
-        pins, output = Path(folder, "pins.in"), Path(folder, "lock.txt")
-        pins.write_text("\n".join(lock.pins), encoding="utf-8")
-        if lock.path.exists() and not upgrade:
-            shutil.copy(lock.path, output)
+        source, output = Path(folder, "pins.in"), Path(folder, "lock.txt")
+        source.write_text("\n".join(pins), encoding="utf-8")
+        if start:
+            shutil.copy(start, output)
+        sources = [str(path) for path in (project, source) if path]
         done = subprocess.run(
-            ["uv", "pip", "compile", str(PROJECT), str(pins), *_options(lock, output)],
-            env={**os.environ, **find_links(lock.find_links, os.environ)},
+            ["uv", "pip", "compile", *sources, *options, "--output-file", str(output)],
+            env={**os.environ, **find_links(links, os.environ)},
             capture_output=True,
             text=True,
             check=False,
         )
         if done.returncode:
-            raise ReleaseError(f"{lock.name} cannot be resolved: {one_line(done.stderr)}")
-        body = _HEADER.sub("", output.read_text(encoding="utf-8"))
-    return f"# inputs {_digest(inputs(lock))}\n# content {_digest(body)}\n{body}"
+            raise ReleaseError(f"{name} cannot be resolved: {one_line(done.stderr)}")
+        return _HEADER.sub("", output.read_text(encoding="utf-8"))
 
 
 def _has_uv() -> bool:
     return shutil.which("uv") is not None
 
 
-def _options(lock: Lock, output: Path) -> list[str]:
+def _options(lock: Lock) -> list[str]:
     """List the options that `uv pip compile` resolves a lock with."""
     options = ["--python-version", lock.python, "--python-platform", PLATFORM, *OPTIONS]
     options += ["--group", lock.group] if lock.group else []
     options += ["-c", str(LOCKS / f"{lock.constraint}.txt")] if lock.constraint else []
-    return [*options, "--custom-compile-command", "nox -s lock", "--output-file", str(output)]
+    return [*options, "--custom-compile-command", "nox -s lock"]
 
 
 def find_links(row: str, environment: Mapping[str, str]) -> dict[str, str]:

@@ -79,7 +79,14 @@ def _stop(running: Sequence[Run]) -> None:
         print(f"{run.release} stopped; the same command goes on with it", flush=True)
 
 
-def start(release: Release, records: Path, arguments: Sequence[str], *, job: str = "matrix") -> Run:
+def start(
+    release: Release,
+    records: Path,
+    arguments: Sequence[str],
+    *,
+    job: str = "matrix",
+    project: Path | None = None,
+) -> Run:
     """Start one row: make its environment, then run the benchmarks in it.
 
     Args:
@@ -87,6 +94,7 @@ def start(release: Release, records: Path, arguments: Sequence[str], *, job: str
         records: Where its records and reports go.
         arguments: Passed on to pytest.
         job: Names its log and reports.
+        project: Folder of the noxfile; None for the current one.
 
     Raises:
         RecordError: If its reports cannot be written.
@@ -97,7 +105,7 @@ def start(release: Release, records: Path, arguments: Sequence[str], *, job: str
         files.log.parent.mkdir(parents=True, exist_ok=True)
         for path in files:  # an old report would be taken for this run's
             path.unlink(missing_ok=True)
-        process = _begin(commands(release, files, more), files.log)
+        process = _begin(commands(release, files, more), files.log, project)
     except OSError as error:
         raise RecordError(
             f"{files.log} cannot be written: {error.strerror}. Free some space."
@@ -119,7 +127,7 @@ def commands(release: Release, files: Files, arguments: Sequence[str]) -> str:
     return f"{END_TOGETHER}\n{first} || exit\n{second}"
 
 
-def _begin(command: str, log: Path) -> subprocess.Popen[bytes]:
+def _begin(command: str, log: Path, project: Path | None = None) -> subprocess.Popen[bytes]:
     """Start a shell in a process group of its own, which ends with this process, even if killed."""
     with log.open("wb") as output:
         return subprocess.Popen(
@@ -127,6 +135,7 @@ def _begin(command: str, log: Path) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            cwd=project,
             start_new_session=True,
             preexec_fn=functools.partial(end_with, os.getpid()),  # noqa: PLW1509 - no threads here
         )
