@@ -12,7 +12,7 @@ from pathlib import Path
 
 from suite.commands.options import INTERRUPTED_STATUS, REGRESSION_STATUS, positive
 from suite.commands.processes import Run, stopped_together
-from suite.commands.rows import in_turn
+from suite.commands.turns import in_turn
 from suite.errors import RecordError
 from suite.files import (
     MEASURING,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from suite.commands.processes import Run
-from suite.commands.rows import in_turn
+from suite.commands.turns import in_turn
 from suite.releases import Release
 from suite.report.text import printable
 
