@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
 from suite.errors import RecordError
@@ -31,6 +32,7 @@ NUMBERS = (float, int)  # most of what a record holds
 NUMERIC = 30  # characters a quotation mark or escape, from which on a file is mostly numbers
 SPELLED = (b'nan"', b'inf"', b"\\u")  # parts of numbers that are not finite, or that may be
 STRING = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")')  # in JSON; runs at once, not by character
+NOTHING: Mapping[str, bytes] = MappingProxyType({})
 BARE: Mapping[str, Any] = {"curves": {}, "statistics": [], "timing": {}}
 NO_FOLDER = "it is no folder, expected one of records"
 
@@ -232,8 +234,10 @@ def stored_cases(folder: Path) -> set[str]:
     return set(files_by_case(folder))
 
 
-def replace_records(records: Iterable[Record], folder: Path) -> None:
-    """Make `folder` hold exactly `records`, or leave it as it was.
+def replace_records(
+    records: Iterable[Record], folder: Path, *, beside: Mapping[str, bytes] = NOTHING
+) -> None:
+    """Make `folder` hold exactly `records`, and files `beside` them, or leave it as it was.
 
     Raises:
         RecordError: If a record or the folder cannot be written.
@@ -243,6 +247,8 @@ def replace_records(records: Iterable[Record], folder: Path) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
         for record in records:
             write_record(record, fresh / f"{record.name}.json")
+        for name, content in beside.items():
+            write_atomically(fresh / name, content)
         _swap(fresh, folder, retired)
     except OSError as error:
         refuse_write(folder, error)

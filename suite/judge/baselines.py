@@ -23,7 +23,7 @@ from suite.judge.metrics import BOTH, LESS, MORE, RATIO, metric_row
 from suite.judge.staleness import Present, differences
 from suite.judge.verdicts import shown
 from suite.records import Record, encoded, json_digest
-from suite.store import files_by_case, read_resident, replace_records
+from suite.store import files_by_case, read_resident
 
 REBASELINE = "nox -s rebaseline -- --release RELEASE --tier TIER"
 MEASURE = 'nox -s "benchmarks(RELEASE)" -- --seeds 0,1,2,3,4'
@@ -225,7 +225,7 @@ def expected_band(metric: str, values: Sequence[float], *, test_images: int | No
     return Band(low, high)
 
 
-def rebaseline(
+def renewed(
     records_root: Path,
     baselines_root: Path,
     *,
@@ -235,7 +235,7 @@ def rebaseline(
     removed: Collection[str] = (),
     keep: bool = False,
 ) -> list[Record]:
-    """Make the records of a release and tier its baseline, and return what it holds.
+    """Read the records of a release and tier, and return what its baseline is to hold by them.
 
     Args:
         records_root: Folder of the records, with a folder for each release and tier.
@@ -248,8 +248,7 @@ def rebaseline(
 
     Raises:
         RecordError: If there are no records, one of them is not valid or not of the present, one
-            run stands for several seeds, a case is missing, a folder lies elsewhere, or the
-            baseline cannot be written; the baseline is then as before.
+            run stands for several seeds, a case is missing, or a folder lies elsewhere.
     """
     source, target = (folder_in(root, release, tier) for root in (records_root, baselines_root))
     files = files_by_case(source)
@@ -261,9 +260,7 @@ def rebaseline(
     summarise(records)
     _check_own_runs(records)
     kept = [*map(_without_curves, records), *traced]
-    kept += _others(source, target, {record.case for record in kept}, removed, keep=keep)
-    replace_records(kept, target)
-    return kept
+    return kept + _others(source, target, {record.case for record in kept}, removed, keep=keep)
 
 
 def _others(

@@ -20,7 +20,7 @@ from tests.commands.conftest import (
     write_project,
 )
 
-COMMAND = ["rebaseline", "--release", "tf-2.21", "--tier", "small"]
+COMMAND = ["rebaseline", "--release", "tf-2.21", "--tier", "small", "--reason", "to test"]
 TARGET = Path("baselines/tf-2.21/small")
 
 
@@ -29,7 +29,8 @@ def test_rebaseline_makes_the_records_the_baseline(fill: Fill, capsys: Output) -
     fill("records", [0.0], case=TRACE)
     assert main(COMMAND) == 0
     output = capsys.readouterr().out
-    assert f"{TARGET}: 6 records of 2 cases\nnew: {PLAIN_CASE}, {TRACE}\n" in output
+    assert output.startswith("First baseline: 2 cases, none before.\n")
+    assert f"\nnew: {PLAIN_CASE}, {TRACE}\n{TARGET}: 6 records of 2 cases\n" in output
     assert "CHANGELOG.md" in output
     assert {record.case for record in read_records(TARGET)} == {PLAIN_CASE, TRACE}
     assert main(["compare"]) == 0

@@ -20,12 +20,12 @@ from suite.judge.baselines import (
     folder_in,
     gaps,
     has_baseline,
-    rebaseline,
+    renewed,
     summarise,
 )
 from suite.judge.staleness import Present
 from suite.records import Record
-from suite.store import read_record, read_records, store, stored_cases
+from suite.store import read_record, read_records, replace_records, store, stored_cases
 from suite.tables import asked
 from tests.judge.conftest import EAGER, GRAPH, VALUES, MakeRecord, MakeRuns, updates
 
@@ -159,7 +159,9 @@ def everything_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _rebaseline(roots: tuple[Path, Path], removed: Sequence[str] = ()) -> list[Record]:
     now = Present({}, "", "", {}, "", "")
-    return rebaseline(*roots, release="tf-2.21", tier="small", now=now, removed=removed)
+    found = renewed(*roots, release="tf-2.21", tier="small", now=now, removed=removed)
+    replace_records(found, _folder(roots[1]))
+    return found
 
 
 def _folder(root: Path) -> Path:
