@@ -63,6 +63,13 @@ STACK_TESTS = [
     "tests/measure/test_phases_seen.py",
     "tests/diagnose/test_loading.py",
 ]
+WORKFLOWS = {  # by the schema that they follow
+    "dependabot": "docs/examples/dependabot.yml",
+    "github-actions": "action.yml",
+    "github-workflows": ".github/workflows/upgrade.yml docs/examples/github.yml",
+    "gitlab-ci": "docs/examples/gitlab-ci.yml",
+    "renovate": "renovate.json",
+}
 GPU = Path("/dev/nvidia0")
 NO_GPU = (
     f"the full tier needs a CUDA GPU: found neither {GPU} nor a GPU that `nvidia-smi -L` lists. "
@@ -304,12 +311,16 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, types and the import contracts."""
+    """Check style, types, the import contracts and the workflows (no network)."""
     install(session, "tools")
     run(session, "ruff", "check", ".")
     run(session, "ruff", "format", "--check", ".")
     run(session, "mypy")
     run(session, "lint-imports")
+    run(session, "actionlint", ".github/workflows/upgrade.yml", "docs/examples/github.yml")
+    run(session, "zizmor", "--offline", "--quiet", ".", "docs/examples/dependabot.yml")
+    for schema, file in WORKFLOWS.items():
+        run(session, "check-jsonschema", "--builtin-schema", f"vendor.{schema}", *file.split())
 
 
 @nox.session
@@ -391,7 +402,7 @@ def diagnose(session: nox.Session) -> None:
 
 @nox.session
 def rebaseline(session: nox.Session) -> None:
-    """Make a release's records its baseline: -- --release NAME --tier TIER."""
+    """Make a release's records its baseline: -- --release NAME --tier TIER --reason WHY."""
     ask(session, "rebaseline")
 
 

@@ -1,4 +1,4 @@
-"""Tests of suite.report.gate_summary: the answer first, a table, what is open; short in any case."""
+"""Tests of suite.report.gate_summary: the answer first, a table, what is open; always short."""
 
 from __future__ import annotations
 
