@@ -144,6 +144,7 @@ def test_generated_sections_have_both_markers_once() -> None:
         ("fixes.md", "fixes"),
         ("releases.md", "compatibility"),
         ("results.md", "results"),
+        ("trends.md", "trends"),
     ]
     for page in PAGES:
         assert text_of(page).count(": begin -->\n") == len(GENERATED.findall(text_of(page)))
@@ -153,10 +154,11 @@ def test_tables_are_what_the_stored_records_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)  # the release table is read from there
-    names = ("README.md", "docs/results.md", "docs/fixes.md")
-    readme, table, fixes = (Path(shutil.copy(name, tmp_path)) for name in names)
-    results.main(["--page", str(table), "--readme", str(readme)])
+    names = ("README.md", "docs/results.md", "docs/trends.md", "docs/fixes.md")
+    readme, table, trends, fixes = (Path(shutil.copy(name, tmp_path)) for name in names)
+    results.main(["--page", str(table), "--readme", str(readme), "--trends", str(trends)])
     figure = ["--figure", str(tmp_path / "fixes.svg")]
     study.main(["--records", "baselines", "studies", "--page", str(fixes), *figure])
-    for page, name in zip((readme, table, fixes), names):
+    for page, name in zip((readme, table, trends, fixes), names):
         assert text_of(page) == text_of(ROOT / name)
+    assert text_of(tmp_path / "trends.svg") == text_of(ROOT / "docs/trends.svg")

@@ -35,7 +35,11 @@ from suite.store import read_records, replace_records
 from suite.tables import TIERS
 
 UNKNOWN = "found without an index: neither its reason nor its day is known"
-COMMIT = "Commit the baseline alone, with a line in CHANGELOG.md that gives the reason."
+PAGES = "--page docs/results.md --readme README.md --trends docs/trends.md"
+COMMIT = (
+    "Commit the baseline alone, with a line in CHANGELOG.md that gives the reason. The pages "
+    f"follow: nox -s results -- {PAGES}"
+)
 
 
 def main(arguments: Sequence[str]) -> int:

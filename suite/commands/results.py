@@ -6,12 +6,15 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from suite import tables
 from suite.commands.options import folders_of, release_table, reporting
 from suite.errors import SuiteError
+from suite.judge.history import check_fits, read_history
 from suite.records import Record
 from suite.report.grid import terminal_width
 from suite.report.pages import write_section
 from suite.report.results import overview_markdown, results_markdown, results_text
+from suite.report.trend import Row, oldest_first, trends_figure, trends_markdown
 from suite.store import read_records
 
 SECTION = "results"
@@ -34,6 +37,8 @@ def main(arguments: Sequence[str]) -> int:
         print(results_text(records, width=terminal_width()))
         if options.page:
             write_section(options.page, results_markdown(records), section=SECTION)
+        if options.trends:
+            _trends(options, [row["name"] for row in table.get("releases", [])])
         if options.readme:
             write_section(options.readme, overview_markdown(default), section=SECTION)
     return 0
@@ -41,14 +46,45 @@ def main(arguments: Sequence[str]) -> int:
 
 def stored(root: Path, releases: Sequence[str]) -> list[Record]:
     """Read the records of all releases below `root`, in the order of the release table."""
+    folders = in_order(root, releases, TIERS)
+    return [record for folder in folders for record in read_records(folder)]
+
+
+def in_order(root: Path, releases: Sequence[str], tiers: Sequence[str]) -> list[Path]:
+    """List the folders of some tiers' records below `root`, in the order of the release table."""
 
     def order(folder: Path) -> tuple[int, str, int]:
         name = folder.parent.name
         place = releases.index(name) if name in releases else len(releases)
-        return place, name, TIERS.index(folder.name)
+        return place, name, tiers.index(folder.name)
 
-    folders = sorted(folders_of(root, releases, TIERS), key=order)
-    return [record for folder in folders for record in read_records(folder)]
+    return sorted(folders_of(root, releases, tiers), key=order)
+
+
+def _trends(options: argparse.Namespace, releases: Sequence[str]) -> None:
+    """Put the trends into their page, and the figure beside it.
+
+    Raises:
+        RecordError: If a baseline has no index, or one of other records.
+    """
+    page, rows = options.trends, oldest_first(histories(options.records, releases))
+    figure = page.with_suffix(".svg")
+    trends_figure(rows, figure)
+    write_section(page, trends_markdown(rows, releases, figure=figure.name), section="trends")
+
+
+def histories(root: Path, releases: Sequence[str]) -> list[Row]:
+    """Read the index of each baseline below `root`, each held against its records.
+
+    Raises:
+        RecordError: If one is missing, damaged, or tells of other records.
+    """
+    found = []
+    for folder in in_order(root, releases, [*tables.TIERS]):
+        entries = read_history(folder)
+        check_fits(entries, read_records(folder), folder)
+        found.append(Row(folder.parent.name, folder.name, entries))
+    return found
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,4 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--readme", type=Path, metavar="FILE", help="put the default row's table in short there"
     )
+    parser.add_argument(
+        "--trends", type=Path, metavar="FILE",
+        help="put every metric over the releases there, from the baselines' indexes, and a figure",
+    )  # fmt: skip
     return parser

@@ -62,8 +62,9 @@ class Renewal(NamedTuple):
         return next(found, None)
 
     def _decided(self, decision: str) -> list[Finding]:
-        """Pick the findings that the answer depends on, of one decision."""
-        return [f for f in self.answer.findings if f.primary and f.decision == decision]
+        """Pick the findings that the answer depends on, of one decision, the surest first."""
+        own = [f for f in self.answer.findings if f.primary and f.decision == decision]
+        return sorted(own, key=lambda finding: finding.p or 0.0)
 
 
 def renewal(former: Iterable[Record], fresh: Iterable[Record]) -> Renewal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from suite.judge.gate.finding import Finding
+from suite.judge.gate.finding import NO_WORSE, UNDECIDED, WORSE, Finding
 from suite.judge.history import Numbers, numbers
 from suite.judge.metrics import METRICS
 from suite.judge.renewal import Renewal
@@ -12,6 +12,7 @@ from suite.report.grid import text_grid
 from suite.report.text import printable
 
 COLUMNS = ("case", "metric", "old", "new", "difference", "how sure", "the gate says")
+ORDER = (WORSE, UNDECIDED, NO_WORSE)
 NONE = "-"
 MOST = 12  # lines of one kind; -v prints all
 LEGEND = (
@@ -65,16 +66,21 @@ def lines(found: Renewal, *, width: int | None = None, verbose: bool = False) ->
         yield from _cut([f"{word}: {f.case}: {f.words}" for f in findings], verbose=verbose)
     missing = [f"cannot be compared: {text}" for text in found.answer.missing]
     yield from _cut(missing, verbose=verbose)
-    chosen = [
-        (case, metric) for case, metric in _differing(found) if _is_shown(found, case, metric)
-    ]
-    rows = _differing(found) if verbose else chosen
+    differing = sorted(_differing(found), key=lambda name: _rank(found, *name))
+    rows = differing if verbose else [name for name in differing if _is_shown(found, *name)]
     if rows:
         yield text_grid(COLUMNS, [_row(found, *name) for name in rows], width=width)
         yield LEGEND
-    left = len(_differing(found)) - len(rows)
-    if left:
-        yield f"{left} diagnostics differ too: -v"
+    if len(differing) > len(rows):
+        yield f"{len(differing) - len(rows)} diagnostics differ too: -v"
+
+
+def _rank(found: Renewal, case: str, metric: str) -> int:
+    """Rank a metric: first what is worse, then what is undecided, diagnostics last."""
+    finding = found.finding(case, metric)
+    if finding is None or not finding.primary:
+        return len(ORDER)
+    return ORDER.index(finding.decision)
 
 
 def _cut(texts: list[str], *, verbose: bool) -> Iterator[str]:
