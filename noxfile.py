@@ -370,6 +370,17 @@ def gate(session: nox.Session) -> None:
 
 
 @nox.session
+def bisect(session: nox.Session) -> None:
+    """Find the package and version that made a release worse: -- --baseline ROW --candidate ROW."""
+    refuse_labels(session, session.posargs)
+    time = {"interrupt_timeout": 60.0, "terminate_timeout": 60.0}  # for it to remove environments
+    try:
+        ask(session, "bisect", fetches=True, stderr=None, **time)
+    except CommandFailed as error:
+        sys.exit(error.return_code or 2)
+
+
+@nox.session
 def compare(session: nox.Session) -> None:
     """Compare the records with the stored baselines; fail on a regression."""
     ask(session, "compare")

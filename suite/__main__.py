@@ -17,6 +17,7 @@ from suite.machine import end_with_parent
 from suite.report.text import printable
 
 COMMANDS = {
+    "bisect": "find the package and version that made a release worse",
     "compare": "judge the records against the stored baselines",
     "data": "download GTSRB's official archives",
     "diagnose": "tell what is wrong with a network of your own",

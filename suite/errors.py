@@ -29,3 +29,7 @@ class ReleaseError(SuiteError):
 
 class FixError(SuiteError):
     """A fix cannot be applied to a model, or not with this release."""
+
+
+class BudgetError(SuiteError):
+    """The time that a command was given is spent: what has been measured stands."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import traceback
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ INTERRUPTED_STATUS = 130  # what shells give for Ctrl-C
 
 MOST = 2**31 - 1  # of a number that is given: more seeds no generator and counts nothing there is
 DIGITS = len(str(MOST))
+UNITS_S = {"h": 3600, "m": 60, "s": 1}
 SHOWN = 400  # characters of the message of an error that is not ours
 
 
@@ -106,6 +108,18 @@ def several(text: str) -> int:
 def seed(text: str) -> int:
     """Read a seed."""
     return number(text, least=0)
+
+
+def budget(text: str) -> int:
+    """Read a time such as 30m, 2h or 90s, in seconds."""
+    if not re.fullmatch(r"\d{1,6}[hms]", text):
+        raise argparse.ArgumentTypeError(f"must be such as 30m, 2h or 90s. Received: {text:.80}")
+    return int(text[:-1]) * UNITS_S[text[-1]]
+
+
+def patterns(text: str) -> list[str]:
+    """Read words or patterns of the names of cases."""
+    return [part for part in text.split(",") if part]
 
 
 def release_table() -> dict[str, Any]:
