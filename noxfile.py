@@ -239,6 +239,14 @@ def ask(session: nox.Session, command: str, **options: Any) -> None:
     run(session, "python", "-m", "suite", command, *session.posargs, **options)
 
 
+def answer(session: nox.Session, command: str, **options: Any) -> None:
+    """Give one of the suite's commands what follows ``--``; end with its status, whatever it is."""
+    try:
+        ask(session, command, fetches=True, stderr=None, **options)  # stdout begins with the answer
+    except CommandFailed as error:  # nox itself would end with 1
+        sys.exit(error.return_code or 2)
+
+
 def for_one_row(function: Callable[..., None]) -> Callable[..., None]:
     """Make the row that is named a session's parameter, so that it gets a folder of its own.
 
@@ -363,10 +371,14 @@ def matrix(session: nox.Session) -> None:
 def gate(session: nox.Session) -> None:
     """Tell whether one release may replace another: -- --baseline ROW --candidate ROW."""
     refuse_labels(session, session.posargs)
-    try:
-        ask(session, "gate", fetches=True, stderr=None)  # the answer is stdout's first line
-    except CommandFailed as error:  # nox itself would end with 1 whatever the answer is
-        sys.exit(error.return_code or 2)
+    answer(session, "gate")
+
+
+@nox.session(name="new-row")
+def new_row(session: nox.Session) -> None:
+    """Add a new version to the release table, and gate it: -- tensorflow==2.22.0 [--no-run]."""
+    refuse_labels(session, session.posargs)
+    answer(session, "new-row")
 
 
 @nox.session
@@ -374,10 +386,7 @@ def bisect(session: nox.Session) -> None:
     """Find the package and version that made a release worse: -- --baseline ROW --candidate ROW."""
     refuse_labels(session, session.posargs)
     time = {"interrupt_timeout": 60.0, "terminate_timeout": 60.0}  # for it to remove environments
-    try:
-        ask(session, "bisect", fetches=True, stderr=None, **time)
-    except CommandFailed as error:
-        sys.exit(error.return_code or 2)
+    answer(session, "bisect", **time)
 
 
 @nox.session

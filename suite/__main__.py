@@ -24,6 +24,7 @@ COMMANDS = {
     "gate": "tell whether a release may replace another",
     "lock": "resolve the release table into locks/*.txt",
     "matrix": "run the small tier on the rows of the release table",
+    "new-row": "add a new version to the release table, and gate it",
     "parity": "compare the first steps of the releases",
     "rebaseline": "make records the baseline",
     "results": "show what every network reaches",
@@ -31,7 +32,7 @@ COMMANDS = {
     "states": "train the networks that parity steps from, and store them",
     "study": "compare the fixes and judge the claims",
 }
-"""What each command does; `suite.commands` has a module of each name."""
+"""What each command does; `suite.commands` has a module of each name, with _ for -."""
 
 DEBUG = "--debug"
 
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str]) -> int:
     """Run the command that is named first."""
     options = _parser().parse_args(arguments)
-    command = importlib.import_module(f"suite.commands.{options.command}")
+    command = importlib.import_module(f"suite.commands.{options.command.replace('-', '_')}")
     return int(command.main(options.arguments))
 
 
