@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from suite.judge.baselines import by_case
 from suite.judge.gate.decide import decide
 from suite.judge.gate.finding import UNDECIDED, WORSE, Answer, Finding
 from suite.judge.gate.paired import BASELINE, CANDIDATE
+from suite.judge.metrics import METRICS
 from suite.records import Record, encoded, json_digest
 
 
@@ -73,7 +75,7 @@ def renewal(former: Iterable[Record], fresh: Iterable[Record]) -> Renewal:
     Runs that are part of both say nothing of a change: of a case that got further seeds, those are
     held against the former ones; of a case that stays as it is, nothing is judged.
     """
-    before, after = by_case(former), by_case(fresh)
+    before, after = by_case(map(_judgeable, former)), by_case(fresh)
     runs = {case: _own(after[case], before[case]) for case in after if case in before}
     judged = [case for case, own in runs.items() if own]
     answer = decide(
@@ -83,6 +85,12 @@ def renewal(former: Iterable[Record], fresh: Iterable[Record]) -> Renewal:
         after=[record for case in judged for record in runs[case]],
     )
     return Renewal(before, after, answer)
+
+
+def _judgeable(record: Record) -> Record:
+    """Leave out the metrics that have no row any more: a baseline may be older than the table."""
+    known = {name: value for name, value in record.metrics.items() if name in METRICS}
+    return record if len(known) == len(record.metrics) else replace(record, metrics=known)
 
 
 def _own(runs: Iterable[Record], former: Iterable[Record]) -> list[Record]:

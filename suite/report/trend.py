@@ -180,12 +180,14 @@ def drawn(rows: Sequence[Row]) -> list[tuple[str, str]]:
     found = []
     for tier in dict.fromkeys(row.tier for row in rows):
         own = [row for row in rows if row.tier == tier]
-        names = dict.fromkeys(case for metric in COLOURS for case in cases(own, metric))
-        for case in sorted(names):
-            told = [row.numbers(case, metric) for row in own for metric in COLOURS]
-            if sum(map(len, told)) > len(COLOURS):
-                found.append((tier, case))
+        names = sorted({case for metric in COLOURS for case in cases(own, metric)})
+        found += [(tier, case) for case in names if _has_two(own, case)]
     return found
+
+
+def _has_two(rows: Sequence[Row], case: str) -> bool:
+    """True where a metric of a case has been told twice, by two rows or by one that changed."""
+    return any(sum(len(row.numbers(case, name)) for row in rows) > 1 for name in COLOURS)
 
 
 def trends_figure(rows: Sequence[Row], path: Path) -> None:

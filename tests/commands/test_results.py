@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from suite.commands.results import main
-from suite.errors import ReleaseError, SuiteError
+from suite.errors import RecordError, ReleaseError, SuiteError
+from suite.judge.baselines import by_case
+from suite.judge.history import HISTORY, entry_of, history_text
 from suite.records import Record
-from suite.store import store
+from suite.store import read_records, store
 
 MakeRecord = Callable[..., Record]
 Output = pytest.CaptureFixture[str]
@@ -112,3 +114,34 @@ def test_a_page_without_markers_is_left_as_it_was(fill: Callable[..., None]) -> 
     with pytest.raises(ReleaseError, match="lacks the lines <!-- results: begin -->"):
         main(["--page", "results.md"])
     assert Path("results.md").read_text(encoding="utf-8") == "nothing\n"
+
+
+def test_trends_are_written_from_the_indexes_with_their_figure(fill: Callable[..., None]) -> None:
+    fill("tf-2.21", "small")
+    fill("tf-2.15", "small")
+    for release, reason in (("tf-2.21", "why so"), ("tf-2.15", "there was none")):
+        folder = Path("baselines", release, "small")
+        own = by_case(read_records(folder))
+        entry = entry_of(own, day="2026-11-22", reason=reason)
+        (folder / HISTORY).write_bytes(history_text([entry]))
+    Path("trends.md").write_text(PAGE.replace("results", "trends"), encoding="utf-8")
+    assert main(["--trends", "trends.md"]) == 0
+    page = Path("trends.md").read_text(encoding="utf-8")
+    assert "small tier: 2 of 2 rows have a baseline" in page
+    assert "| tf-2.21 small | 2026-11-22 | why so |" in page
+    assert Path("trends.svg").read_text(encoding="utf-8").startswith("<?xml")
+    assert "former text" not in page
+
+
+@pytest.mark.parametrize("index", [None, b"{", b""])
+def test_trends_of_a_baseline_without_an_index_of_its_records_are_an_error(
+    fill: Callable[..., None], index: bytes | None
+) -> None:
+    fill("tf-2.21", "small")
+    if index is not None:
+        Path("baselines/tf-2.21/small", HISTORY).write_bytes(index)
+    Path("trends.md").write_text(PAGE.replace("results", "trends"), encoding="utf-8")
+    with pytest.raises(RecordError, match=r"baselines/tf-2\.21/small.*git checkout"):
+        main(["--trends", "trends.md"])
+    assert "former text" in Path("trends.md").read_text(encoding="utf-8")
+    assert not Path("trends.svg").exists()
