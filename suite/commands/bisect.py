@@ -51,11 +51,13 @@ class Worse(NamedTuple):
         findings: What is worse, the cheapest layer first.
         answer: All that was judged.
         found: The evidence of both sides.
+        notes: What is worth to know of the measuring.
     """
 
     findings: Sequence[Finding]
     answer: Answer
     found: Sequence[Evidence]
+    notes: Sequence[str] = ()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -65,6 +67,9 @@ def main(arguments: Sequence[str]) -> int:
         SuiteError: If a row, a case, a metric or a file cannot be used.
     """
     options, more = _parser().parse_known_args(arguments)
+    options.metric = options.metric or ""
+    if options.gtsrb_root:
+        os.environ["GTSRB_ROOT"] = str(options.gtsrb_root)
     _make_absolute()
     result = Result(options.baseline, options.candidate)
     with redirect_stdout(sys.stderr):  # what is tried meanwhile: the answer comes first
@@ -167,7 +172,7 @@ def _worse(gate: Gate, more: Sequence[str], until_s: float) -> Worse:
             worse = _judged(gate)
             if worse.findings:
                 return worse
-        return _trained(gate, rounds)
+        return _trained(gate, rounds)._replace(notes=rounds.notes())
 
 
 def _trained(gate: Gate, rounds: Rounds) -> Worse:
@@ -261,7 +266,7 @@ def _tell_nothing(gate: Gate, worse: Worse, result: Result, *, over: bool) -> No
     own = [f for f in primary if gate.options.metric in ("", f.metric, *TOLERANCES)]
     open_ = sorted({f"{f.case} ({f.metric})" for f in own if f.decision == UNDECIDED})
     layers = [f"{sum(f.layer == layer for f in own)} of the {layer}" for layer in _layers(own)]
-    looked = f"judged were {len(own)} findings: {', '.join(layers)}"
+    looked = f"{len(own)} findings were judged, {', '.join(layers)}"
     cases = sorted({f.case for f in own})
     if own and not open_ and not worse.answer.missing:
         result.nothing = f"{looked} ({listed(cases)})"
@@ -269,7 +274,7 @@ def _tell_nothing(gate: Gate, worse: Worse, result: Result, *, over: bool) -> No
     spent = "the budget is spent, and " if over else ""
     reasons = [*(f"{name} is undecided" for name in open_), *worse.answer.missing]
     result.undecided = f"{spent}nothing is worse in what was judged, but {listed(reasons)}"
-    result.notes = [f"{looked}." if own else "Nothing was judged."]
+    result.notes = [f"{looked}." if own else "Nothing was judged.", *worse.notes]
 
 
 def _layers(findings: Sequence[Finding]) -> list[str]:
@@ -297,13 +302,16 @@ def _parser() -> argparse.ArgumentParser:
         help="look at these alone, and at the step map of their networks; all",
     )  # fmt: skip
     parser.add_argument(
-        "--metric", type=named, default="", metavar="NAME",
+        "--metric", type=named, metavar="NAME",
         help="what is worse: a metric, or a quantity of the step map; what the gate calls worse",
     )  # fmt: skip
     parser.add_argument(
         "--budget", type=budget, default=1800, metavar="30m", help="time to measure in; 30m"
     )
     parser.add_argument("--records", type=Path, default=Path("records"), metavar="DIR")
+    parser.add_argument(
+        "--gtsrb-root", type=Path, metavar="DIR", help="folder of GTSRB's archives; GTSRB_ROOT"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the chain here")
     parser.set_defaults(
         baselines=Path("baselines"), seeds=None, stale=False, no_run=True, margin={}, jobs=1

@@ -197,7 +197,9 @@ class Bench(NamedTuple):
         arguments, running = (*asked_for, *self.arguments), list[Run]()
         records = point.folder.resolve()
         with stopped_together(running):
-            run = start(point.release, records, arguments, job=JOB, project=project)
+            run = start(
+                point.release, records, arguments, job=JOB, project=project if point.lock else None
+            )
             running.append(run)
             while run.process.poll() is None:
                 if clock_s() >= self.until_s:

@@ -59,12 +59,12 @@ def stopped_together(running: Sequence[Run]) -> Iterator[None]:
     finally:
         for number in STOPS:
             signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave processes behind
-        _stop(running)
+        stop(running)
         for number, handler in former.items():
             signal.signal(number, handler)
 
 
-def _stop(running: Sequence[Run]) -> None:
+def stop(running: Sequence[Run]) -> None:
     """End the rows that still run, by force if they do not end within `GRACE_S`."""
     live = [run for run in running if run.process.poll() is None]
     for run in live:
@@ -94,13 +94,15 @@ def start(
         records: Where its records and reports go.
         arguments: Passed on to pytest.
         job: Names its log and reports.
-        project: Folder of the noxfile; None for the current one.
+        project: Folder of the noxfile; None for the current one. If it lies below another project,
+            pytest must not take the place of the records for one of tests, and look there.
 
     Raises:
         RecordError: If its reports cannot be written.
     """
     files = files_of(release, records, job)
-    more = (*arguments, "--records", str(records.resolve()))
+    place = str(records.resolve())
+    more = (*arguments, *([f"--records={place}"] if project else ["--records", place]))
     try:
         files.log.parent.mkdir(parents=True, exist_ok=True)
         for path in files:  # an old report would be taken for this run's
