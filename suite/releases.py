@@ -21,6 +21,12 @@ PROJECT_BYTES = 1_000_000
 TABLES = (("releases", ""), ("gpu-releases", "-gpu"))
 """The tables of ``[tool.suite]``, each with what the names of its lock files end in."""
 
+BUILDS = {"tensorflow": ("tensorflow-cpu", "tensorflow")}
+"""The distributions of a package that has several, the preferred one first."""
+
+WATCHED = Path(".github", "watched", "requirements.txt")
+"""The newest versions that the table has, for an update bot to raise."""
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _PYTHON = re.compile(r"3\.\d+")
 _FIELDS = {
@@ -160,6 +166,13 @@ def _release(row: dict[str, Any], project: Path, suffix: str) -> Release:
         raise ReleaseError(f"{project}: {name} has no {error}. Add it.") from error
     except ValueError as error:
         raise ReleaseError(f"{project}: {name}: {error}") from error
+
+
+def pinned(row: Release, package: str) -> str:
+    """Read the version of a package that a row pins, of whichever build; empty if it pins none."""
+    pins = dict(pin.split("==", 1) for pin in row.pins if "==" in pin)
+    builds = BUILDS.get(package, (package,))
+    return next((pins[build] for build in builds if build in pins), "")
 
 
 def chosen(rows: tuple[Release, ...], names: str | None) -> tuple[Release, ...]:

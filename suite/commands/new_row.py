@@ -22,10 +22,15 @@ from suite.files import read_within, write_atomically
 from suite.judge.compatibility import TIER
 from suite.libraries import PIN
 from suite.locks import Lock, resolved
-from suite.releases import PROJECT, PROJECT_BYTES, Release, read_releases
-
-BUILDS = {"tensorflow": ("tensorflow-cpu", "tensorflow")}
-"""The distributions of a package, in the order in which they are tried."""
+from suite.releases import (
+    BUILDS,
+    PROJECT,
+    PROJECT_BYTES,
+    WATCHED,
+    Release,
+    pinned,
+    read_releases,
+)
 
 FREED: Mapping[str, frozenset[str]] = {
     "tensorflow": frozenset({"keras", "numpy"}),
@@ -34,7 +39,7 @@ FREED: Mapping[str, frozenset[str]] = {
 }
 """What uv may choose anew for a package's new version; whatever else a row pins stays."""
 
-WATCHED = Path(".github", "watched", "requirements.txt")  # what an update bot raises
+NO_SUCH = "there is no version of"  # as uv says it
 TRENDS = Path("docs", "trends.md")  # a generated page that names every row
 BASELINES = Path("baselines")
 
@@ -82,9 +87,7 @@ def main(arguments: Sequence[str]) -> int:
     found = _resolve(wanted, [row.python for row in read_releases()])
     _write(wanted, found, options.reason or _reason(wanted, found))
     print(f"added {wanted.name} (Python {found.python}): {', '.join(found.pins)}")
-    print(
-        f"as {wanted.base}, with what fits; {found.lock}: {len(PIN.findall(found.text))} packages"
-    )
+    print(f"made from {wanted.base}; {found.lock}: {len(PIN.findall(found.text))} packages")
     _refresh(wanted)
     gate = ["-s", "gate", "--", *_gate_options(wanted.name), *more]
     print(f"gate: nox {' '.join(gate)}", flush=True)
@@ -113,14 +116,13 @@ def _wanted(options: argparse.Namespace, rows: Sequence[Release]) -> Wanted:
         ReleaseError: If the argument is no such pin, no row pins the package, or one has it.
     """
     package, version = _parsed(options.pin)
-    pinned = {row: own for row in rows if not row.unpinned and (own := _pinned(row, package))}
-    if not pinned:
+    having = {row: own for row in rows if not row.unpinned and (own := pinned(row, package))}
+    if not having:
         known = sorted({pin.partition("==")[0] for row in rows for pin in row.pins})
         raise ReleaseError(f"no row pins {package}, expected one of {', '.join(known)}.")
-    base = _base(pinned, package, version, options.base)
-    having = [*pinned] if package in BUILDS else [base]
-    for row in having:
-        if Version(pinned[row]) == Version(version):
+    base = _base(having, package, version, options.base)
+    for row in having if package in BUILDS else [base]:
+        if Version(having[row]) == Version(version):
             raise ReleaseError(f"{row} has {package}=={version} already: gate that row.")
     return Wanted(package, version, base, _name(package, version, base, rows))
 
@@ -140,14 +142,7 @@ def _parsed(pin: str) -> tuple[str, str]:
     return next((own for own, builds in BUILDS.items() if package in builds), package), version
 
 
-def _pinned(row: Release, package: str) -> str:
-    """Read the version of a package that a row pins; empty where it pins none."""
-    builds = BUILDS.get(package, (package,))
-    pins = dict(pin.split("==") for pin in row.pins)
-    return next((pins[build] for build in builds if build in pins), "")
-
-
-def _base(pinned: Mapping[Release, str], package: str, version: str, named: str | None) -> Release:
+def _base(having: Mapping[Release, str], package: str, version: str, named: str | None) -> Release:
     """Choose the row that the new one is made from.
 
     For a framework that is the newest that is no newer, else the oldest; for what runs on one, the
@@ -157,15 +152,15 @@ def _base(pinned: Mapping[Release, str], package: str, version: str, named: str 
         ReleaseError: If the named row does not pin the package.
     """
     default = named or ("" if package in FREED else release_table()["default"])
-    for row in pinned:
+    for row in having:
         if row.name == default:
             return row
     if named:
-        raise ReleaseError(f"{named} pins no {package}; {', '.join(map(str, pinned))} do.")
+        raise ReleaseError(f"{named} pins no {package}; {', '.join(map(str, having))} do.")
     if package not in FREED:
-        return next(iter(pinned))
-    older = [row for row, own in pinned.items() if Version(own) <= Version(version)]
-    return max(older, key=lambda row: Version(pinned[row])) if older else [*pinned][-1]
+        return next(iter(having))
+    older = [row for row, own in having.items() if Version(own) <= Version(version)]
+    return max(older, key=lambda row: Version(having[row])) if older else [*having][-1]
 
 
 def _name(package: str, version: str, base: Release, rows: Sequence[Release]) -> str:
@@ -202,7 +197,12 @@ def _resolve(wanted: Wanted, pythons: Sequence[str]) -> Found:
                 return Found(python, pins, lock.path, resolved(lock))
             except ReleaseError as error:
                 reasons.append(f"{build} on Python {python}: {error}")
-    raise ReleaseError(f"{wanted.package}=={wanted.version} cannot be added. {reasons[0]}.")
+                if NO_SUCH in str(error):  # on no Python then
+                    break
+    raise ReleaseError(
+        f"{wanted.package}=={wanted.version} cannot be added, nothing was written. {reasons[0]}. "
+        "Name a version that is on the index, or with --from a row whose other pins fit it."
+    )
 
 
 def _asked(wanted: Wanted, build: str) -> Iterator[str]:
@@ -224,7 +224,7 @@ def _name_of(pin: str) -> str:
 def _reason(wanted: Wanted, found: Found) -> str:
     """Say why the row is there and where its pins come from."""
     chosen = [pin for pin in found.pins if _name_of(pin) in FREED.get(wanted.package, ())]
-    fitting = f"; {' and '.join(chosen)} are the newest that fit" if chosen else ""
+    fitting = f"; uv chose {' and '.join(chosen)}" if chosen else ""
     return f"as {wanted.base}, with {wanted.package} {wanted.version}{fitting}"
 
 
@@ -238,7 +238,7 @@ def _write(wanted: Wanted, found: Found, reason: str) -> None:
     rows: AoT = document["tool"]["suite"]["releases"]
     names = [row["name"] for row in rows]
     place = names.index(wanted.base.name)
-    older = Version(wanted.version) < Version(_pinned(wanted.base, wanted.package))
+    older = Version(wanted.version) < Version(pinned(wanted.base, wanted.package))
     rows.insert(place + older, _row(wanted, found, reason, rows[place]))
     write_atomically(found.lock, found.text.encode())
     write_atomically(PROJECT, tomlkit.dumps(document).encode())

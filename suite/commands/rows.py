@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from suite.files import MEASURING, SUITE, code_digest, read_bytes
 from suite.judge.compatibility import TIER
 from suite.judge.staleness import DATA
 from suite.locks import LOCKS, lock_of, one_line
-from suite.releases import Release, chosen, read_releases
+from suite.releases import WATCHED, Release, chosen, pinned, read_releases
 
 STORED = "stored"
 TOOLS = LOCKS / "tools.txt"  # of the environment that judges
@@ -34,11 +35,25 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     rows = _asked(options)
     if options.json:
-        print(json.dumps({"include": [entry(row, baselines=options.baselines) for row in rows]}))
+        print(json.dumps({"include": _matrix(options, rows)}))
         return 0
     for row in rows:
         print(f"{row.name:<16}Python {row.python:<6}{' '.join(row.pins)}")
     return 0
+
+
+def _matrix(options: argparse.Namespace, rows: Sequence[Release]) -> list[dict[str, str]]:
+    """Say of each row what a workflow needs; of a raised version without a row, as of the default.
+
+    A version has a lock only once `new-row` has made its row.
+    """
+    new = _new(options, read_releases())
+    if not new:
+        return [entry(row, baselines=options.baselines) for row in rows]
+    default = release_table()["default"]
+    (like,) = chosen(read_releases(), default)
+    own = {**entry(like, baselines=options.baselines), "baseline": f"{STORED}:{default}"}
+    return [{**own, "row": pin, "environment": ""} for pin in new]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,7 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--unpinned", action="store_true", help="the rows without a lock alone")
     which.add_argument(
         "--changed-from", metavar="COMMIT",
-        help="the rows whose lock is not that commit's; the default row where no lock changed",
+        help="the rows whose lock is not that commit's, or watched versions without a row that "
+        "were raised since; the default row where nothing changed",
     )  # fmt: skip
     return parser
 
@@ -63,8 +79,8 @@ def _asked(options: argparse.Namespace) -> tuple[Release, ...]:
     rows = read_releases()
     if options.rows:
         return chosen(rows, options.rows)
-    pinned = tuple(row for row in rows if row.unpinned == options.unpinned)
-    return _changed(pinned, options.changed_from) if options.changed_from else pinned
+    own = tuple(row for row in rows if row.unpinned == options.unpinned)
+    return _changed(own, options.changed_from) if options.changed_from else own
 
 
 def _changed(rows: Sequence[Release], commit: str) -> tuple[Release, ...]:
@@ -73,20 +89,42 @@ def _changed(rows: Sequence[Release], commit: str) -> tuple[Release, ...]:
     Raises:
         ReleaseError: If git cannot compare them.
     """
+    changed = _difference(commit, "--name-only", "--", str(LOCKS)).splitlines()
+    own = tuple(row for row in rows if str(lock_of(row).path) in changed)
+    return own or chosen(tuple(rows), release_table()["default"])
+
+
+def _new(options: argparse.Namespace, rows: Sequence[Release]) -> list[str]:
+    """List the watched versions that were raised since a commit and have no row yet."""
+    if not options.changed_from:
+        return []
+    text = _difference(options.changed_from, "--unified=0", "--", str(WATCHED))
+    raised = re.findall(r"(?m)^\+([\w-]+)==(\S+)$", text)
+    return [
+        f"{package}=={version}"
+        for package, version in raised
+        if version not in {pinned(row, package) for row in rows}
+    ]
+
+
+def _difference(commit: str, *options: str) -> str:
+    """Ask git what differs from a commit.
+
+    Raises:
+        ReleaseError: If git cannot tell.
+    """
     done = subprocess.run(
-        ["git", "diff", "--name-only", "--relative", "--end-of-options", commit, "--", str(LOCKS)],
+        ["git", "diff", "--relative", options[0], "--end-of-options", commit, *options[1:]],
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
         raise ReleaseError(
-            f"git cannot compare {LOCKS} with {commit}: {one_line(done.stderr)}. Fetch the commit "
+            f"git cannot compare with {commit}: {one_line(done.stderr)}. Fetch the commit "
             "(a shallow checkout lacks it: `fetch-depth: 2`), or name rows with --rows."
         )
-    paths = done.stdout.splitlines()
-    changed = tuple(row for row in rows if str(lock_of(row).path) in paths)
-    return changed or chosen(tuple(rows), release_table()["default"])
+    return done.stdout
 
 
 def entry(row: Release, *, baselines: Path) -> dict[str, str]:
