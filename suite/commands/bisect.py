@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from suite.cases import Case
 from suite.commands.bisecting import bisect
 from suite.commands.gating import Gate, opened
-from suite.commands.intermediate import Bench, copy_of_project, row_point
+from suite.commands.intermediate import Bench, Point, copy_of_project, new_removed, row_point
 from suite.commands.options import ERROR_STATUS, REGRESSION_STATUS, budget, named, patterns
 from suite.commands.probing import Search
 from suite.commands.processes import stopped_together
@@ -93,7 +93,8 @@ def _search(options: argparse.Namespace, more: Sequence[str], result: Result) ->
     """Find what is worse, and then why."""
     until_s, root = clock_s() + options.budget, (options.records / FOLDER).resolve()
     gate = _opened(options)
-    with _alone(root), stopped_together([]), copy_of_project(root) as project:
+    ends = _ends(options)
+    with _alone(root), stopped_together([]), new_removed(ends), copy_of_project(root) as project:
         try:
             worse = _worse(gate, more, until_s)
             if not worse.findings:
@@ -105,6 +106,12 @@ def _search(options: argparse.Namespace, more: Sequence[str], result: Result) ->
             bisect(search, result)
         except BudgetError as error:
             result.undecided = f"{error} The same command goes on with it"
+
+
+def _ends(options: argparse.Namespace) -> list[Point]:
+    """Give the environments of the two rows."""
+    rows = chosen(read_releases(), f"{options.baseline},{options.candidate}")
+    return [row_point(row, options.records) for row in rows]
 
 
 @contextmanager
@@ -245,14 +252,11 @@ def _search_of(gate: Gate, worse: Worse, bench: Bench, root: Path) -> Search:
     own = [finding for finding in worse.findings if finding.layer == layer]
     finding = min(own, key=lambda each: seconds.get(each.case, 0.0))
     quantity = options.metric if options.metric in TOLERANCES else ""
-    points = [
-        row_point(row, options.records)
-        for row in chosen(read_releases(), f"{options.baseline},{options.candidate}")
-    ]
+    baseline, candidate = _ends(options)
     return Search(
         symptom=symptom_of(finding, before, after, quantity=quantity),
-        baseline=points[0],
-        candidate=points[1],
+        baseline=baseline,
+        candidate=candidate,
         records=options.records,
         root=root,
         bench=bench,

@@ -161,7 +161,7 @@ def _packages(search: Search, result: Result, span: Span) -> None:
     if not found:
         result.undecided = f"the locks of {span.good.name} and {span.bad.name} do not differ"
         return
-    seen: dict[frozenset[str], str] = {frozenset(found): BAD, frozenset(): GOOD}
+    seen: dict[frozenset[str], str] = {frozenset(): GOOD}
 
     def test(names: AbstractSet[str]) -> str:
         names = frozenset(names)
@@ -170,6 +170,12 @@ def _packages(search: Search, result: Result, span: Span) -> None:
             seen[names] = _tried(search, PACKAGES, _with(span, found, names), recipe, span.links)[0]
         return seen[names]
 
+    if test(frozenset(found)) != BAD:  # the same packages, resolved here, must show it too
+        result.undecided = (
+            f"{span.good.name} with all packages of {span.bad.name} is {seen[frozenset(found)]}: "
+            f"{search.steps[-1].words}"
+        )
+        return
     culprits = smallest([*found], test)
     result.culprits = [str(found[name]) for name in culprits]
     kept = [n for n in culprits if seen.get(frozenset(culprits) - {n}) == UNRESOLVED]
@@ -182,8 +188,14 @@ def _packages(search: Search, result: Result, span: Span) -> None:
 
 def _with(span: Span, found: Mapping[str, Change], names: AbstractSet[str]) -> str:
     """Name an environment between two rows by what was changed in the good one."""
-    changed = " and ".join(str(found[name]) for name in found if name in names)
-    return f"{span.good.name} with {changed}"
+    if len(names) == len(found) > 1:
+        return f"{span.good.name} with all packages of {span.bad.name}"
+    return f"{span.good.name} with {_told(found, names)}"
+
+
+def _told(found: Mapping[str, Change], names: AbstractSet[str]) -> str:
+    """Name some changes."""
+    return " and ".join(str(found[name]) for name in found if name in names)
 
 
 def _has_versions(change: Change) -> bool:
@@ -244,7 +256,7 @@ def _confirm_set(
     good, bad = (
         mixed(span.good, span.bad, names, python=span.python) for names in (culprits, rest)
     )
-    back = " and ".join(str(found[name]) for name in found if name in culprits)
+    back = _told(found, culprits)
     sides = [
         (_with(span, found, culprits), good),
         (f"{span.bad.name} without {back}", bad),

@@ -265,6 +265,18 @@ def copy_of_project(root: Path) -> Iterator[Path]:
         remove(folder)
 
 
+@contextmanager
+def new_removed(points: Sequence[Point]) -> Iterator[None]:
+    """Remove in the end the environments of rows that were not there at the beginning."""
+    places = [environment_of(point, Path()) for point in points]
+    absent = [place for place in places if not place.exists()]
+    try:
+        yield
+    finally:
+        for place in absent:
+            remove(place)
+
+
 def add_row(project: Path, point: Point) -> None:
     """Give a copy of the project the row and the lock of a point, beside those it has."""
     text = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")

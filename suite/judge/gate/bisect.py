@@ -11,8 +11,9 @@ from typing import AbstractSet, Any, NamedTuple, TypeVar
 
 from suite.judge.gate.decide import PLAN, decide
 from suite.judge.gate.finding import (
-    LAYERS,
     NO_WORSE,
+    OUTCOME,
+    RANDOM_PARTS,
     STEP_MAP,
     UNDECIDED,
     WORSE,
@@ -27,6 +28,7 @@ from suite.judge.staleness import DISTRIBUTIONS
 from suite.records import Record
 
 GOOD, BAD, UNRESOLVED = "good", "bad", "unresolved"
+SEARCHED = (STEP_MAP, RANDOM_PARTS, OUTCOME)  # layers, the cheapest first; time is in no record
 FRAMEWORKS = ("tensorflow", "jax", "torch")  # by which rows are of one line
 VARIABLES = "the variables"  # of the environment that a row sets: a change as a package is one
 
@@ -139,9 +141,11 @@ def gravest(answer: Answer, *, metric: str = "") -> list[Finding]:
     worse = [
         finding
         for finding in answer.findings
-        if finding.decision == WORSE and (finding.metric == metric if metric else finding.primary)
+        if finding.decision == WORSE
+        and finding.layer in SEARCHED
+        and (finding.metric == metric if metric else finding.primary)
     ]
-    return sorted(worse, key=lambda finding: LAYERS.index(finding.layer))
+    return sorted(worse, key=lambda finding: SEARCHED.index(finding.layer))
 
 
 def symptom_of(
