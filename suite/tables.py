@@ -117,7 +117,7 @@ TRACED = {  # three steps from each of four states, at the published rate
     **UNTRAINED,
     "weights": "states",
     "train_images": 4 * 3 * 32,
-    "test_images": 64,
+    "test_images": None,
     "learning_rate": 0.001,
 }
 

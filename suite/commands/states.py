@@ -12,7 +12,7 @@ from suite.measure.named import weights_by_key
 from suite.measure.once import Session, open_session
 from suite.measure.run import Run, fixed_training, subsets
 from suite.measure.states import save_states, states_along, states_path
-from suite.measure.training import batches
+from suite.measure.training import batches, train
 from suite.tables import table
 
 TIER = "small"
@@ -43,10 +43,11 @@ def _store(case: Case, session: Session) -> None:
     fixed = fixed_training(run)
     step = stack.train_step(fixed.model, phases=fixed.phases, epsilon=case.epsilon)
     source = batches(run.train, batch_size=case.batch_size, epochs=case.epochs, seed=SEED)
-    along = states_along(
-        step, source, base_rate=case.learning_rate, read=lambda: weights_by_key(fixed.model)
+    steps = len(run.train.labels) // case.batch_size * case.epochs
+    training = train(step, source, steps=steps, base_rate=case.learning_rate, title=str(case))
+    save_states(
+        states_path(case), dict(states_along(training, read=lambda: weights_by_key(fixed.model)))
     )
-    save_states(states_path(case), dict(along))
 
 
 def _parser() -> argparse.ArgumentParser:

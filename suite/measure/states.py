@@ -15,8 +15,7 @@ from suite.cases import Case
 from suite.errors import WeightsError
 from suite.files import SUITE, read_within, write_atomically
 from suite.measure.named import State
-from suite.measure.training import Batch
-from suite.stacks.protocol import TrainStep
+from suite.measure.training import TimedStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,23 +33,20 @@ def states_path(case: Case) -> Path:
 
 
 def states_along(
-    step: TrainStep, source: Iterable[Batch], *, base_rate: float, read: Callable[[], State]
+    training: Iterable[TimedStep], *, read: Callable[[], State]
 ) -> Iterator[tuple[int, State]]:
-    """Train, and yield the states after `STEPS` steps and after the last.
+    """Follow a training, and yield the states after `STEPS` steps and after the last.
 
     Args:
-        step: The update.
-        source: The batches, one for each step.
-        base_rate: The learning rate.
+        training: Makes one step after another.
         read: Reads the present weights and statistics.
     """
     made = 0
-    for batch in source:
+    for made, _ in enumerate(training, start=1):
         if made in STEPS:
             yield made, read()
-        step(batch.images, batch.labels, base_rate)
-        made += 1
-    yield made, read()
+    if made not in STEPS:
+        yield made, read()
 
 
 def save_states(path: Path, states: Mapping[int, State]) -> None:

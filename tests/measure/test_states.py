@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from suite.errors import WeightsError
 from suite.measure import states
 from suite.measure.named import State, set_weights_by_key, weights_by_key
 from suite.measure.states import STEPS, load_states, save_states, states_along
-from suite.measure.training import Batch
+from suite.measure.training import Batch, TimedStep
 from suite.networks.types import Model
-from suite.stacks.protocol import Stack, StepResult, TrainStep
+from suite.stacks.protocol import Stack, StepResult
 from suite.tables import table
 
 KERNEL, BIAS = ("conv", "kernel"), ("conv", "bias")
@@ -60,21 +61,18 @@ def test_a_file_with_other_arrays_is_refused(tmp_path: Path) -> None:
 
 
 def test_states_are_read_after_the_steps_that_are_named_and_after_the_last() -> None:
-    made: list[float] = []
-
-    def update(images: Any, labels: Any, rate: float) -> StepResult:
-        del images, labels
-        made.append(rate)
-        return StepResult(0.0, 0.0, 0.0)
-
+    made: list[TimedStep] = []
     nothing = np.zeros((1, 1, 1, 3), np.float32), np.zeros(1, np.int64)
-    source = [Batch(step, 0, *nothing) for step in range(130)]
+
+    def training() -> Iterator[TimedStep]:
+        for step in range(130):
+            made.append(TimedStep(Batch(step, 0, *nothing), StepResult(0.0, 0.0, 0.0), 0.0))
+            yield made[-1]
 
     def read() -> State:
         return {BIAS: np.array([len(made)])}
 
-    along = states_along(TrainStep(update, None), source, base_rate=0.1, read=read)
-    found = {step: int(state[BIAS][0]) for step, state in along}
+    found = {step: int(state[BIAS][0]) for step, state in states_along(training(), read=read)}
     assert found == {step: step for step in (*STEPS, 130)}
 
 

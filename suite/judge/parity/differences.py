@@ -98,6 +98,27 @@ def initial_weights(mine: Trace, theirs: Trace) -> Iterator[str]:
         yield f"Initial weights are not the same: {listed(names)}"
 
 
+def data_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
+    """Say which images are others, and whether the epochs come in another order."""
+    place = Place(0, "data")
+    if place not in theirs:
+        return
+    for name in ("training_images", "test_images"):
+        here, there = (trace[place][name] for trace in (mine, theirs))
+        if here != there:
+            yield f"Other {name.replace('_', ' ')}: {here[0]} of them here, {there[0]} there"
+    here, there = (trace[place]["epochs"] for trace in (mine, theirs))
+    if here != there:
+        repeated = [where for where, own in (("here", here), ("there", there)) if repeats(own)]
+        told = f": each repeats the first {' and '.join(repeated)}" if repeated else ""
+        yield f"The epochs come in another order{told}"
+
+
+def repeats(epochs: Sequence[str]) -> bool:
+    """True where all epochs have one order."""
+    return len(set(epochs)) < len(epochs)
+
+
 def batches_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
     """Say from which step on other batches are fed, or the same in another order."""
     fed = [
@@ -323,6 +344,7 @@ def _by_text(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 CAUSES: Sequence[Callable[[Trace, Trace], Iterator[str]]] = (
     initial_weights,
+    data_differ,
     batches_differ,
     schedule_differs,
     batch_norm_differs,

@@ -16,8 +16,8 @@ import numpy as np
 
 from suite.measure.named import weights_by_key
 from suite.measure.questions.dropout import dropout
-from suite.measure.questions.parity import rounded
 from suite.measure.run import Measured, Run
+from suite.measure.summaries import rounded
 from suite.measure.weights import build
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from suite.measure.questions.parity import Entry
+    from suite.measure.summaries import Entry
 
 BUILDS = 16  # times that a network is built, each with a seed of its own
 SEEDS = 2**32  # NumPy and some frameworks take no larger seed

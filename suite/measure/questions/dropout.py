@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from suite.measure.questions.parity import rounded
 from suite.measure.run import Run, probe
+from suite.measure.summaries import rounded
 from suite.measure.weights import build
 from suite.networks.phases import Phases
 from suite.networks.types import Images, Keras, Model
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from suite.measure.questions.parity import Entry
+    from suite.measure.summaries import Entry
 
 PASSES = 12  # of the same batch in the training phase, for each seed
 STEPS = 4  # of the same batch at a learning rate of zero

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from suite.measure.named import (
 from suite.measure.run import Measured, Run
 from suite.measure.states import load_states, states_path
 from suite.measure.statistics import batch_moments
+from suite.measure.summaries import rounded, summarised
 from suite.measure.training import Batch, batches, learning_rate
 from suite.measure.weights import build, let_all_train, pretraining_rate
 from suite.networks.architectures import PRETRAINED
@@ -33,15 +34,12 @@ from suite.stacks.protocol import Network, Stack, StepResult, TrainStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeAlias
 
-PROJECTIONS = 4  # of each array; two different arrays have no chance to agree in all of them
+    from suite.measure.summaries import Entry
+
 STEPS = 3  # from each state; the third tells Nesterov's momentum from the plain one
-DIGITS = 9  # significant digits that are kept, one more than float32 has
+EPOCHS = 2  # whose order of batches is told: each epoch must have its own
 MOVING = ("moving_mean", "moving_variance")  # the weights that are statistics
-
-Entry: TypeAlias = "dict[str, Any]"
-"""One quantity of one step and layer, in JSON values."""
 
 
 def parity(run: Run) -> Measured:
@@ -62,8 +60,9 @@ def parity(run: Run) -> Measured:
             stack, model, source,
             phases=case.phases, epsilon=case.epsilon, base_rate=case.learning_rate,
         )  # fmt: skip
+        traced = [data(run), *traced]
     else:
-        traced = list(_step_map(run, model, states, list(source)))
+        traced = [{"state": "0", **data(run)}, *_step_map(run, model, states, list(source))]
     parameters = float(model.count_params())
     return Measured({**traced_metrics(traced), "parameters": parameters}, {}, traced, {})
 
@@ -181,6 +180,27 @@ def traced_steps(tracer: Tracer, source: Iterable[Batch], *, base_rate: float) -
         yield from ({"step": batch.step, **entry} for entry in entries)
 
 
+def data(run: Run) -> Entry:
+    """Describe what a case trains on, in which order, and what it is evaluated on."""
+    order = {"batch_size": run.case.batch_size, "seed": run.seed}
+    fed: dict[int, list[str]] = {}
+    for batch in batches(run.train, epochs=EPOCHS, **order):
+        fed.setdefault(batch.epoch, []).append(digest(batch.images, batch.labels))
+    told = {
+        "training_images": [len(run.train.labels), digest(run.train.images, run.train.labels)],
+        "epochs": [json_digest(made) for made in fed.values()],
+        "test_images": [len(run.test.labels), digest(run.test.images, run.test.labels)],
+    }
+    return {"step": 0, "quantity": "data", "layer": "", "digest": json_digest(told), **told}
+
+
+def digest(images: np.ndarray, labels: np.ndarray) -> str:
+    """Compute the sha256 of images and their labels."""
+    whole = hashlib.sha256(images.tobytes())
+    whole.update(labels.astype("<i8").tobytes())
+    return whole.hexdigest()
+
+
 def schedule() -> Entry:
     """Describe the schedule of the learning rate, which only a long training would show."""
     rates = [
@@ -262,11 +282,10 @@ def batch_norm_constants(stack: Stack, layer: Model) -> dict[str, float]:
 
 def batch_entry(images: Images, labels: Labels, rate: float) -> Entry:
     """Describe a batch by its digest, with the learning rate that its step is given."""
-    digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
     return {
         "quantity": "batch",
         "layer": "",
-        "digest": digest,
+        "digest": digest(images, labels),
         "images": len(labels),
         "learning_rate": rate,
     }
@@ -363,34 +382,3 @@ def changes(
     ]
     statistics = [entry for entry in entries if entry["weight"] in MOVING]
     return statistics, [entry for entry in entries if entry not in statistics]
-
-
-def summarised(quantity: str, layer: str, array: np.ndarray, *, weight: str = "") -> Entry:
-    """Summarise `array` by its root mean square and its seeded random projections.
-
-    A projection is the sum of the elements, each with a random sign, divided by the square root
-    of their number. The mean square of the projection of a difference of two arrays is expected
-    to be the mean square of that difference.
-    """
-    flat = np.asarray(array, dtype=np.float64).ravel()
-    size = len(flat)
-    sums = [np.dot(signs(size, index), flat) for index in range(PROJECTIONS)]
-    return {
-        "quantity": quantity,
-        "layer": layer,
-        "weight": weight,
-        "rms": rounded(np.sqrt(np.mean(flat**2))),
-        "projections": [rounded(value / np.sqrt(size)) for value in sums],
-    }
-
-
-def signs(size: int, index: int) -> np.ndarray:
-    """Draw `size` random signs; NumPy promises that the raw bits of PCG64 never change."""
-    raw = np.random.PCG64([size, index]).random_raw((size + 63) // 64)
-    bits = np.unpackbits(np.asarray(raw, dtype="<u8").view(np.uint8))[:size]
-    return 2.0 * bits - 1.0
-
-
-def rounded(value: float) -> float:
-    """Round `value` to `DIGITS` significant digits."""
-    return float(f"{value:.{DIGITS}g}")

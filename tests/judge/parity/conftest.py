@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from suite.judge.parity.compare import Comparison, compare_traces
-from suite.measure.questions.parity import PROJECTIONS, Entry, summarised
+from suite.measure.summaries import PROJECTIONS, Entry, summarised
 from suite.records import Record
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class Planted(NamedTuple):
         steeper: Factor of the gradient of one kernel.
         other_start: Deviation of the initial weights of the logits.
         order: Digests of the batches.
+        epochs: Digests of the order of the epochs.
+        test_images: How many images there are to evaluate on.
         noise: Relative rounding of every array.
         drop: Factor of the learning rate after ten epochs.
         forward: Relative error of the second layer's batch.
@@ -73,6 +75,8 @@ class Planted(NamedTuple):
     steeper: float = 1.0
     other_start: float = 0.0
     order: tuple[int, ...] = tuple(range(STEPS))
+    epochs: tuple[str, ...] = ("first", "second")
+    test_images: int = 100
     noise: float = 0.0
     drop: float = 0.1
     forward: float = 0.0
@@ -111,8 +115,14 @@ class Paper:
         self.entries.append({"step": step, "quantity": quantity, "layer": layer, **values})
 
     def start(self) -> None:
-        """Trace the constants of BatchNorm and the initial weights."""
+        """Trace the data, the constants of BatchNorm and the initial weights."""
         planted = self.planted
+        told = {
+            "training_images": [64, "training"],
+            "epochs": list(planted.epochs),
+            "test_images": [planted.test_images, f"test {planted.test_images}"],
+        }
+        self.number(0, "data", digest=str(told), **told)
         rates = [1.0, 1.0, planted.drop, planted.drop**2]
         self.number(0, "schedule", digest=str(rates), rates=rates)
         for layer in LAYERS:

@@ -10,7 +10,7 @@ import pytest
 from suite.judge.parity.compare import compare_traces
 from suite.judge.parity.implied import descent, trace_of
 from suite.judge.verdicts import SHOWN, listed
-from suite.measure.questions.parity import PROJECTIONS, Entry
+from suite.measure.summaries import PROJECTIONS, Entry
 from tests.judge.parity.conftest import KERAS_2, KERAS_3, Against, Make, with_entries
 
 
@@ -52,6 +52,13 @@ from tests.judge.parity.conftest import KERAS_2, KERAS_3, Against, Make, with_en
         ),
         ({"steeper": 1.2}, "gradient", "The gradient of conv/kernel is 1.2 times there's"),
         ({"other_start": 1e-3}, "initial weight", "weights are not the same: logits/kernel"),
+        ({"test_images": 108}, "data", "Other test images: 108 of them here, 100 there"),
+        ({"epochs": ("first", "third")}, "data", "The epochs come in another order"),
+        (
+            {"epochs": ("first", "first")},
+            "data",
+            "The epochs come in another order: each repeats the first here",
+        ),
         ({"order": (0, 1, 3, 2, 4)}, "batch", "The same batches in another order, from step 2 on"),
         ({"order": (0, 7, 2, 3, 4)}, "batch", "Other batches, from step 1 on"),
     ],

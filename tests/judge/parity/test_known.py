@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from suite.judge.parity.compare import compare_traces
-from suite.measure.questions.parity import PROJECTIONS, Entry
+from suite.measure.summaries import PROJECTIONS, Entry
 from suite.records import Record
 from tests.judge.parity.conftest import GRAPH, KERAS_2, Make, with_entries, with_nan
 

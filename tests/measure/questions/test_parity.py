@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 
 from suite.cases import Case
+from suite.data import Split
 from suite.errors import WeightsError
 from suite.judge.parity.compare import Comparison, by_state, compare_traces
 from suite.judge.parity.implied import descent, first_rates, trace_of
 from suite.measure import states, statistics
 from suite.measure.named import layers_by_key, plant, weights_by_key
 from suite.measure.questions import parity
-from suite.measure.questions.parity import Entry, trace_steps
+from suite.measure.questions.parity import trace_steps
+from suite.measure.run import Run, subsets
 from suite.measure.states import load_states, save_states
+from suite.measure.summaries import Entry, signs, summarised
 from suite.measure.training import Batch
 from suite.measure.weights import PLAIN_RATE, build
 from suite.networks.batch_norm import batch_norms
@@ -26,7 +29,7 @@ from suite.networks.phases import PHASES, Phases
 from suite.networks.types import Model
 from suite.records import Record
 from suite.stacks.protocol import Stack, TrainStep
-from tests.measure.conftest import SMALL, run_small
+from tests.measure.conftest import SMALL, coloured, run_small
 
 MakeRecord = Callable[..., Record]
 VERSIONS = {"keras": metadata.version("keras")}
@@ -127,8 +130,8 @@ def test_layers_without_a_name_are_called_alike_in_every_model(stack: Stack) -> 
 
 
 def test_the_signs_are_the_same_for_ever() -> None:
-    assert parity.signs(12, 0).tolist() == SIGNS
-    assert abs(parity.signs(10_000, 1).mean()) < 0.05
+    assert signs(12, 0).tolist() == SIGNS
+    assert abs(signs(10_000, 1).mean()) < 0.05
 
 
 SIGNS = [-1.0, -1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, 1.0, 1.0, -1.0, -1.0]
@@ -137,15 +140,12 @@ SIGNS = [-1.0, -1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, 1.0, 1.0, -1.0, -1.0]
 def test_a_summary_holds_the_size_of_an_array_and_of_its_differences() -> None:
     rng = np.random.default_rng(0)
     array, other = rng.normal(size=(2, 30, 40))
-    first, second = (parity.summarised("gradient", "layer", each) for each in (array, other))
+    first, second = (summarised("gradient", "layer", each) for each in (array, other))
     assert first["rms"] == pytest.approx(np.sqrt((array**2).mean()), rel=1e-8)
     sums = np.subtract(first["projections"], second["projections"])
-    difference = parity.summarised("gradient", "layer", array - other)
+    difference = summarised("gradient", "layer", array - other)
     np.testing.assert_allclose(sums, difference["projections"], rtol=1e-6)
-    many = [
-        np.dot(parity.signs(1200, index), (array - other).ravel()) ** 2 / 1200
-        for index in range(400)
-    ]
+    many = [np.dot(signs(1200, index), (array - other).ravel()) ** 2 / 1200 for index in range(400)]
     assert np.mean(many) == pytest.approx(((array - other) ** 2).mean(), rel=0.2)
 
 
@@ -355,6 +355,40 @@ def test_a_parity_case_records_the_trace_of_every_step(stack: Stack) -> None:
     assert record.metrics["all_finite"] == 1
 
 
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (lambda run: run, set()),
+        (lambda run: run._replace(test=one_more(run.test)), {"test_images"}),
+        (lambda run: run._replace(test=relabelled(run.test)), {"test_images"}),
+        (lambda run: run._replace(train=relabelled(run.train)), {"training_images", "epochs"}),
+        (lambda run: run._replace(seed=1), {"epochs"}),
+    ],
+    ids=["none", "one more test image", "a test label", "a training label", "order"],
+)
+def test_a_trace_tells_other_images_and_another_order(
+    stack: Stack, fault: Callable[[Run], Run], told: set[str]
+) -> None:
+    case = Case("lenet5", question="parity", **{**SMALL, "epochs": 1})
+    run = Run(case, 0, stack, *subsets(case, coloured(), seed=0), {})
+    before, after = parity.data(run), parity.data(fault(run))
+    assert {name for name in before if before[name] != after[name]} - {"digest"} == told
+    assert (before["digest"] != after["digest"]) == bool(told)
+    assert len(set(before["epochs"])) == parity.EPOCHS
+
+
+def one_more(split: Split) -> Split:
+    """Repeat the first image."""
+    return Split(*(np.concatenate([array, array[:1]]) for array in split))
+
+
+def relabelled(split: Split) -> Split:
+    """Give the last image another label."""
+    labels = split.labels.copy()
+    labels[-1] += 1
+    return split._replace(labels=labels)
+
+
 def stepped(
     stack: Stack, folder: Path, *, loss: str = "intended", architecture: str = "lenet5"
 ) -> tuple[Record, dict[int, Any]]:
@@ -375,6 +409,7 @@ def test_steps_start_from_drawn_weights_and_from_each_stored_state(
     record, stored = stepped(stack, tmp_path)
     start = [e for e in record.statistics if e["quantity"] == "initial weight"]
     assert list(dict.fromkeys(entry["state"] for entry in start)) == ["0", "7"]
+    assert [e["state"] for e in record.statistics if e["quantity"] == "data"] == ["0"]
     found = {(e["layer"], e["weight"]): e["rms"] for e in start if e["state"] == "7"}
     for place, array in stored[7].items():
         assert found[place] == pytest.approx(np.sqrt(np.mean(array.astype(float) ** 2)), rel=1e-6)
