@@ -48,7 +48,8 @@ installs = not any(holds(needed) for needed in plan["uninstallable"])
 result = "success" if installs else "failed"
 report.write_text(json.dumps({{"sessions": [{{"result": result, "reason": None}}]}}))
 if "--install-only" in options:
-    pathlib.Path(".nox", "benchmarks-" + re.sub("[^a-z0-9-]", "-", name)).mkdir(parents=True, exist_ok=True)
+    place = "benchmarks-" + re.sub("[^a-z0-9-]", "-", name)
+    pathlib.Path(".nox", place).mkdir(parents=True, exist_ok=True)
     sys.exit(not installs)
 with open({calls!r}, "a") as file:
     file.write(json.dumps([name, pins]) + "\\n")
