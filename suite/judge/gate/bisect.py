@@ -22,8 +22,9 @@ from suite.judge.gate.finding import (
 )
 from suite.judge.gate.outcome import MARGINS
 from suite.judge.gate.steps import step_findings
-from suite.judge.parity.compare import compare_states
+from suite.judge.parity.compare import Comparison, compare_states
 from suite.judge.parity.distances import Distance
+from suite.judge.parity.implied import Place
 from suite.judge.staleness import DISTRIBUTIONS
 from suite.records import Record
 
@@ -45,6 +46,7 @@ class Symptom(NamedTuple):
         quantity: Of the step map, what parts first; empty where no quantity does.
         part: The layer of the network in which it parts; empty if it is of none.
         words: What the gate found.
+        cause: What the steps look like, where no quantity parts but what trains, or how often.
     """
 
     layer: str
@@ -53,12 +55,13 @@ class Symptom(NamedTuple):
     quantity: str = ""
     part: str = ""
     words: str = ""
+    cause: str = ""
 
     @property
     def place(self) -> str:
         """What parts, and where."""
-        what = f"{self.quantity or self.metric}{f' of {self.part}' if self.part else ''}"
-        return f"{what} of {self.case} ({self.layer})"
+        what = self.quantity or self.cause or self.metric
+        return f"{what}{f' of {self.part}' if self.part else ''} in {self.case} ({self.layer})"
 
 
 class Seen(NamedTuple):
@@ -159,8 +162,8 @@ def symptom_of(
         after: Records of the candidate.
         quantity: The quantity of the step map to look for, if it parts; empty for the first.
     """
-    parted = _parted(finding.case, before, after) if finding.layer == STEP_MAP else []
-    places = [distance.place for distance in parted]
+    compared = _compared(finding.case, before, after) if finding.layer == STEP_MAP else []
+    places = [distance.place for distance in _parted(compared)]
     own = [place for place in places if place.quantity == quantity]
     place = next(iter(own or places), None)
     return Symptom(
@@ -168,22 +171,31 @@ def symptom_of(
         case=finding.case,
         metric=finding.metric,
         quantity=place.quantity if place else "",
-        part="/".join(filter(None, (place.layer, place.weight))) if place else "",
+        part=_part(place) if place else "",
         words=finding.words,
+        cause=next((cause for each in compared for cause in each.causes), ""),
     )
 
 
-def _parted(case: str, before: Sequence[Record], after: Sequence[Record]) -> list[Distance]:
-    """List the places at which the steps of a case part, cause before effect, state by state."""
+def _compared(case: str, before: Sequence[Record], after: Sequence[Record]) -> list[Comparison]:
+    """Compare the steps of a case, state by state."""
     theirs = {record.seed: record for record in before if record.case == case}
     return [
-        distance
+        compared
         for mine in after
         if mine.case == case and mine.seed in theirs
         for compared in compare_states(mine, theirs[mine.seed])
-        for distance in compared.distances
-        if distance.diverges
     ]
+
+
+def _parted(compared: Iterable[Comparison]) -> list[Distance]:
+    """List the places at which steps part, cause before effect, state by state."""
+    return [distance for each in compared for distance in each.distances if distance.diverges]
+
+
+def _part(place: Place) -> str:
+    """Name the layer of a place, and its weight."""
+    return "/".join(filter(None, (place.layer, place.weight)))
 
 
 def shown(
@@ -210,21 +222,28 @@ def shown(
     if not own:
         return Seen(UNRESOLVED, f"nothing was judged of {symptom.metric}")
     finding = next((each for each in own if each.decision == WORSE), own[0])
-    if finding.decision == WORSE and symptom.quantity:
-        return _again(symptom, _parted(symptom.case, before, after), finding)
+    if finding.decision == WORSE and symptom.layer == STEP_MAP:
+        return _again(symptom, _compared(symptom.case, before, after), finding)
     statuses = {WORSE: BAD, NO_WORSE: GOOD, UNDECIDED: UNRESOLVED}
     more = finding.decision == UNDECIDED and 0 < min(finding.seeds) < PLAN.last
     return Seen(statuses[finding.decision], finding.words, more)
 
 
-def _again(symptom: Symptom, parted: Iterable[Distance], finding: Finding) -> Seen:
-    """Tell whether steps part at the symptom's place; where they part elsewhere it is another's."""
-    for distance in parted:
+def _again(symptom: Symptom, compared: Sequence[Comparison], finding: Finding) -> Seen:
+    """Tell whether steps part as the symptom says; where they part otherwise it is another's."""
+    for distance in _parted(compared):
         place = distance.place
-        part = "/".join(filter(None, (place.layer, place.weight)))
-        if (place.quantity, part) == (symptom.quantity, symptom.part):
+        if symptom.quantity and (place.quantity, _part(place)) == (symptom.quantity, symptom.part):
             return Seen(BAD, f"{place} parts, by {distance.against}")
+    for cause in (cause for each in compared for cause in each.causes):
+        if not symptom.quantity and _kind(cause) == _kind(symptom.cause):
+            return Seen(BAD, cause)
     return Seen(GOOD, f"agrees there; but another difference shows: {finding.words}")
+
+
+def _kind(cause: str) -> str:
+    """Name what kind of cause it is: what comes before its values."""
+    return cause.partition(":")[0]
 
 
 def rows_between(

@@ -205,12 +205,23 @@ def test_a_step_is_bad_where_it_parts_at_the_place_of_the_symptom_alone(make: Ma
     [found] = step_findings(before, after)
     symptom = symptom_of(found, before, after)
     assert (symptom.quantity, symptom.part) == ("batch mean", "second_bn")
-    assert symptom.place.startswith("batch mean of second_bn of ")
+    assert symptom.place.startswith("batch mean of second_bn in ")
     assert shown(symptom, before, after).status == BAD
     assert shown(symptom, *steps(make)).status == GOOD
     other = shown(symptom, *steps(make, rate=1.05))
     assert other.status == GOOD
     assert "another difference shows" in other.words
+
+
+def test_steps_without_a_place_are_told_by_what_they_look_like(make: Make) -> None:
+    before, after = steps(make, rate=1.05)
+    [found] = step_findings(before, after)
+    symptom = symptom_of(found, before, after)
+    assert (symptom.quantity, symptom.part) == ("", "")
+    assert symptom.place.startswith("Optimizer: SGD at 1.05 of the learning rate")
+    assert shown(symptom, before, after).status == BAD
+    assert shown(symptom, *steps(make, rate=1.1)).status == BAD
+    assert shown(symptom, *steps(make, epsilon=0.011)).status == GOOD
 
 
 def test_a_quantity_can_be_named(make: Make) -> None:
