@@ -24,10 +24,10 @@ from suite.commands.processes import stopped_together
 from suite.commands.rounds import Rounds, clock_s
 from suite.errors import BudgetError, SuiteError
 from suite.files import write_atomically
-from suite.judge.gate.bisect import gravest, symptom_of
 from suite.judge.gate.decide import decide, further
 from suite.judge.gate.evidence import ATTACK, DRAWS, STEPS, TRAINING, Evidence, gathered
 from suite.judge.gate.finding import UNDECIDED, Answer, Finding
+from suite.judge.gate.symptom import gravest, symptom_of
 from suite.judge.parity.distances import TOLERANCES
 from suite.judge.staleness import present
 from suite.judge.verdicts import listed

@@ -12,9 +12,6 @@ from suite.commands.intermediate import Point, point_of, row_point, versions_bet
 from suite.commands.probing import Search
 from suite.errors import ReleaseError
 from suite.judge.gate.bisect import (
-    BAD,
-    GOOD,
-    UNRESOLVED,
     VARIABLES,
     Change,
     Kit,
@@ -25,6 +22,7 @@ from suite.judge.gate.bisect import (
     rows_between,
     smallest,
 )
+from suite.judge.gate.symptom import BAD, GOOD, UNRESOLVED
 from suite.libraries import read_pins
 from suite.locks import lock_of
 from suite.releases import Release, read_releases, read_table

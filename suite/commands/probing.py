@@ -15,9 +15,9 @@ from suite.commands.rounds import clock_s
 from suite.errors import RecordError, SuiteError
 from suite.files import SUITE, code_digest, parse_json, read_bytes, write_atomically
 from suite.judge.compatibility import TIER, Outcome
-from suite.judge.gate.bisect import BAD, GOOD, UNRESOLVED, Seen, Symptom, shown
 from suite.judge.gate.decide import PLAN
 from suite.judge.gate.evidence import TRAINING, Side, gathered
+from suite.judge.gate.symptom import BAD, GOOD, UNRESOLVED, Seen, Symptom, shown
 from suite.records import Record
 from suite.report.bisect import Step
 from suite.report.text import printable

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from suite.judge.gate.bisect import Symptom
+from suite.judge.gate.symptom import Symptom
 
 NAMED, NOTHING, UNDECIDED = ENDS = ("named", "nothing to bisect", "undecided")
 SCHEMA = 1  # of the JSON; it changes when a field goes or changes its meaning
