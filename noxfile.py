@@ -302,6 +302,15 @@ def stack_tests(session: nox.Session, row: Row = ROW) -> None:
     run_pytest(session, *STACK_TESTS, *options, env=env)
 
 
+@nox.session(python=ROW["python"])
+@for_one_row
+def overhead(session: nox.Session, row: Row = ROW) -> None:
+    """Compare the suite's steps with bare loops of TensorFlow 2 (2 minutes): -- ROW [OPTIONS]."""
+    options = options_after_row(session)
+    env = install_release(session, row, row["name"])
+    run_pytest(session, "benchmarks/bare_loops.py", *options, env=env)
+
+
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """Try new hostile input on every reader, each time other (minutes): -- [-n 2] [OPTIONS]."""
