@@ -278,6 +278,7 @@ def _read(found: Any) -> Numbers:
     mean, deviation, seeds = found
     plain = all(type(v) in (int, float) or v in NOT_FINITE for v in (mean, deviation))
     _check(plain and type(seeds) is int and seeds > 0, "a metric", rule, found)
+    _check(not float(deviation) < 0, "a standard deviation", "be 0 or more", deviation)
     return Numbers(float(mean), float(deviation), seeds)
 
 

@@ -62,7 +62,8 @@ def lines(found: Renewal, *, width: int | None = None, verbose: bool = False) ->
         verbose: True to show every metric that differs, not only those that the gate decides by.
     """
     yield printable(answer(found))
-    for word, findings in (("worse", found.worse), ("undecided", found.undecided)):
+    told = found.worse[1:]  # the answer has told of the first
+    for word, findings in (("worse", told), ("undecided", found.undecided)):
         yield from _cut([f"{word}: {f.case}: {f.words}" for f in findings], verbose=verbose)
     missing = [f"cannot be compared: {text}" for text in found.answer.missing]
     yield from _cut(missing, verbose=verbose)

@@ -65,8 +65,8 @@ def oldest_first(rows: Sequence[Row]) -> list[Row]:
     """Sort baselines by the TensorFlow that they state, and those without one behind."""
 
     def age(row: Row) -> tuple[bool, list[int]]:
-        found = row.entries[-1].versions.get("tensorflow", [""])
-        return not found[0], [int(part) for part in re.findall(r"\d+", found[0])]
+        found = " ".join(row.entries[-1].versions.get("tensorflow", []))
+        return not found, [int(part) for part in re.findall(r"\d{1,9}", found)]
 
     return sorted(rows, key=age)
 
@@ -238,7 +238,7 @@ def _figure(rows: Sequence[Row]) -> Figure:
 def _draw(axis: Axes, rows: Sequence[Row], case: str) -> None:
     """Draw one case: a colour a metric, from row to row."""
     for side, (metric, colour) in zip((-ASIDE / 2, ASIDE / 2), COLOURS.items()):
-        told = [(place + side, row.numbers(case, metric)) for place, row in enumerate(rows)]
+        told = [(place + side, _shares(row, case, metric)) for place, row in enumerate(rows)]
         line = [(x, PERCENT * found[-1].mean) for x, found in told if found]
         axis.plot([x for x, _ in line], [y for _, y in line], color=colour, lw=0.8)
         for x, found in told:
@@ -251,6 +251,15 @@ def _draw(axis: Axes, rows: Sequence[Row], case: str) -> None:
     more = max(0.0, LEAST_SPAN - (high - low)) / 2
     axis.set_ylim(low - more, high + more)
     axis.spines[["top", "right"]].set_visible(False)
+
+
+def _shares(row: Row, case: str, metric: str) -> list[Numbers]:
+    """Give the numbers that can be drawn: an accuracy and its deviation lie in [0, 1]."""
+    return [
+        own
+        for own in row.numbers(case, metric)
+        if 0 <= own.mean <= 1 and (0 <= own.deviation <= 1 or math.isnan(own.deviation))
+    ]
 
 
 def _mark(axis: Axes, x: float, found: Sequence[Numbers], colour: str) -> None:

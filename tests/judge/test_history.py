@@ -132,6 +132,7 @@ DAMAGED = [
     ({"cases": {"net": {"x": [1, "2", 5]}}}, "a metric must be a mean"),
     ({"cases": {"net": {"x": [1, 2, 0]}}}, "a metric must be a mean"),
     ({"cases": {"net": {"x": [True, 2, 5]}}}, "a metric must be a mean"),
+    ({"cases": {"net": {"x": [1, -2, 5]}}}, "a standard deviation must be 0 or more"),
     ({"another": 1}, "it must have the fields"),
 ]
 
