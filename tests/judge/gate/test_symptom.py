@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from suite.judge.gate.finding import (
-    COST,
     NO_WORSE,
     OUTCOME,
     RANDOM_PARTS,
@@ -33,7 +32,7 @@ def finding(layer: str, metric: str, decision: str = WORSE, *, primary: bool = T
 def test_the_cheapest_layer_comes_first_and_time_is_not_searched() -> None:
     found = [
         finding(OUTCOME, GAIN),
-        finding(COST, "step_s"),
+        finding("cost", "step_s"),
         finding(RANDOM_PARTS, "weights", NO_WORSE),
         finding(STEP_MAP, "steps"),
         finding(OUTCOME, "diagnostic", primary=False),
