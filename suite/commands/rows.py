@@ -22,7 +22,6 @@ from suite.locks import LOCKS, lock_of, one_line
 from suite.releases import WATCHED, Release, chosen, pinned, read_releases
 
 STORED = "stored"
-TOOLS = LOCKS / "tools.txt"  # of the environment that judges
 SHORT = 16  # hexadecimal digits of a digest in the key of a cache
 
 
@@ -133,16 +132,15 @@ def entry(row: Release, *, baselines: Path) -> dict[str, str]:
     A row without a stored baseline is judged by that of the default row.
     """
     own = (baselines / row.name / TIER).is_dir()
-    locks = [] if row.unpinned else [lock_of(row).path, TOOLS]
     return {
         "row": row.name,
         "baseline": STORED if own else f"{STORED}:{release_table()['default']}",
-        "environment": _digest(*map(read_bytes, locks)) if locks else "",
+        "environment": "" if row.unpinned else _digest(read_bytes(lock_of(row).path)),
         "data": _digest(DATA["gtsrb", "32"].encode()),
         "code": _digest(code_digest(SUITE, MEASURING).encode()),
     }
 
 
-def _digest(*parts: bytes) -> str:
+def _digest(content: bytes) -> str:
     """Compute a digest that is short enough for the key of a cache."""
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:SHORT]
+    return hashlib.sha256(content).hexdigest()[:SHORT]

@@ -59,7 +59,7 @@ PYTHON
       shift
     done
     [ "$MARK" != crash ] || rm -f report/*
-    mkdir -p records/row .nox && touch records/row/record.json
+    mkdir -p records/row .nox/benchmarks-row && touch records/row/record.json
     exit "$STATUS"
   ;;
   *"--session data"*) mkdir -p "$HOME/.cache/adversarial-training-regression/data" ;;
