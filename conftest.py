@@ -58,6 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )  # fmt: skip
     group.addoption("--records", type=Path, default=ROOT / "records", help="where records go")
     group.addoption("--partial", action="store_true", help="cases may be skipped")
+    group.addoption("--worker", metavar="SOCKET", help="time steps as asked there; nothing else")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -111,8 +112,11 @@ def cases(marker: pytest.Mark, **size: Any) -> list[Case]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the questions that the tier does not ask; refuse benchmarks without a release."""
+    """Deselect the questions that are not asked; refuse benchmarks without a release."""
     option = config.option
+    wanted = [i for i in items if bool(i.get_closest_marker("worker")) == bool(option.worker)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+    items[:] = wanted
     markers = {item: item.get_closest_marker("table") for item in items}
     if any(markers.values()) and not (option.release and option.lock):
         raise pytest.UsageError(

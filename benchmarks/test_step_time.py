@@ -1,5 +1,8 @@
 """What does an adversarial step cost beside a plain one, in time and memory?
 
+Whether it costs more than on another release is the gate's question: it starts this file's worker
+on both and asks them in turn (`suite.commands.pairs`).
+
 The times also go to ``timing/step-times.json`` beside the records, under these tests' node ids:
 pytest-benchmark's own ``compare`` and ``--benchmark-compare`` read them.
 """
@@ -17,6 +20,8 @@ from suite.judge.bands import judged
 
 if TYPE_CHECKING:
     from typing import TypeAlias
+
+    from suite.measure.once import Session
 
 Timer: TypeAlias = "Callable[[], Callable[..., Any]]"
 
@@ -51,3 +56,10 @@ def test_adversarial_step_costs_its_ratio(
 ) -> None:
     record = measure(case, seed, timer)
     check(record, judged(record))
+
+
+@pytest.mark.worker
+def test_worker_times_steps_as_it_is_asked(session: Session, pytestconfig: pytest.Config) -> None:
+    from suite.measure.worker import serve  # noqa: PLC0415 - takes seconds
+
+    serve(pytestconfig.option.worker, session)
