@@ -46,6 +46,7 @@ class Runner:
         github: The context `github`.
         inputs: The context `inputs`.
         variables: Further environment variables of every script.
+        source: What is checked out: an address, or a folder; this repository unless given.
         log: The names of the steps that ran, and the actions of others that were stood in for.
     """
 
@@ -53,6 +54,7 @@ class Runner:
     github: dict[str, Any]
     inputs: Mapping[str, Any] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
     log: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -166,15 +168,15 @@ class Runner:
         return stand_in(given)
 
     def check_out(self, given: dict[str, Any]) -> dict[str, str]:
-        """Clone this repository, with no credentials; what is not committed yet is on top."""
+        """Clone what `source` names, with no credentials; a folder is copied, which is fast."""
         assert given["persist-credentials"] == "false"
         if not (self.workspace / ".git").exists():
-            source = self.variables.get("SOURCE", "")
-            if source:
-                clone(source, self.workspace, depth=given.get("fetch-depth", "1"))
+            if self.source.startswith("file:"):
+                clone(self.source, self.workspace, depth=given.get("fetch-depth", "1"))
+            elif self.source:
+                shutil.copytree(self.source, self.workspace, dirs_exist_ok=True)
             else:
-                clone(f"file://{ROOT}", self.workspace)
-                add_uncommitted(self.workspace)
+                copied(self.workspace)
         return {}
 
     def set_up(self, _: dict[str, Any]) -> dict[str, str]:
@@ -228,8 +230,9 @@ def clone(source: str, place: Path, *, depth: str = "1") -> None:
     git(ROOT, "clone", "--quiet", "--depth", depth, source, str(place))
 
 
-def add_uncommitted(place: Path) -> None:
-    """Commit in a clone of this repository what is changed here and not committed."""
+def copied(place: Path) -> None:
+    """Clone this repository, and commit in the clone what is changed here and not committed."""
+    clone(f"file://{ROOT}", place)
     changed = git(ROOT, "diff", "--name-only", "--diff-filter=AM", "HEAD").splitlines()
     for name in changed:
         (place / name).parent.mkdir(parents=True, exist_ok=True)

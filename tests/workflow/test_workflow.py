@@ -23,8 +23,7 @@ from tests.workflow.runner import (
     WORKFLOW,
     Runner,
     StepError,
-    add_uncommitted,
-    clone,
+    copied,
     git,
     read,
 )
@@ -73,8 +72,16 @@ case "$(tail -n 1 "$CALLS")" in *" --jq "*) [ ! -f "$COMMENT" ] || echo 4711 ;; 
 """
 
 
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clone this repository once for all tests."""
+    place = tmp_path_factory.mktemp("checkout")
+    copied(place)
+    return place
+
+
 @pytest.fixture
-def make(tmp_path: Path) -> Any:
+def make(tmp_path: Path, checkout: Path) -> Any:
     """Return a function that makes a runner whose uvx and gh are stood in for."""
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -95,7 +102,8 @@ def make(tmp_path: Path) -> Any:
             **{"MARK": "✅", "ANSWER": "Yes", "STATUS": "0"},
             **given.pop("variables", {}),
         }
-        return Runner(tmp_path / "runner", github, given.pop("inputs", {}), variables)
+        source = given.pop("source", str(checkout))
+        return Runner(tmp_path / "runner", github, given.pop("inputs", {}), variables, source)
 
     return made
 
@@ -190,24 +198,23 @@ def test_each_night_has_the_nightly_row_and_once_a_week_all_others(make: Any, cr
 
 
 @pytest.mark.parametrize(
-    ("file", "line", "rows"),
+    ("change", "rows"),
     [
-        ("README.md", "more", ["tf-2.21"]),
-        ("locks/tf-2.12.txt", "# more", ["tf-2.12"]),
-        (str(WATCHED), "tensorflow==9.9", ["tensorflow==9.9"]),
-        (str(WATCHED), "keras==3.15.1", ["tf-2.21"]),
+        (("README.md", "more"), ["tf-2.21"]),
+        (("locks/tf-2.12.txt", "# more"), ["tf-2.12"]),
+        ((str(WATCHED), "tensorflow==9.9"), ["tensorflow==9.9"]),
+        ((str(WATCHED), "keras==3.15.1"), ["tf-2.21"]),
     ],
 )
 def test_a_pull_request_runs_what_it_changes(
-    make: Any, tmp_path: Path, file: str, line: str, rows: list[str]
+    make: Any, checkout: Path, tmp_path: Path, change: tuple[str, str], rows: list[str]
 ) -> None:
-    source = tmp_path / "source"
-    clone(f"file://{ROOT}", source)
-    add_uncommitted(source)
+    source = Path(shutil.copytree(checkout, tmp_path / "source"))
+    file, line = change
     with (source / file).open("a") as opened:
         opened.write(f"{line}\n")
     git(source, "commit", "--quiet", "--all", "--message", "change")
-    runner = make("pull_request", variables={"SOURCE": f"file://{source}"})
+    runner = make("pull_request", source=f"file://{source}")
     assert [entry["row"] for entry in matrix(runner)] == rows
 
 
@@ -269,11 +276,11 @@ def test_the_nightly_row_has_no_environment_to_cache(make: Any) -> None:
     assert not any("environments" in name for name in runner.log)
 
 
-def test_another_repository_uses_the_action_without_its_history(make: Any, tmp_path: Path) -> None:
+def test_another_repository_uses_the_action_without_its_history(
+    make: Any, checkout: Path, tmp_path: Path
+) -> None:
     runner = make()
-    place = tmp_path / "actions"
-    clone(f"file://{ROOT}", place)
-    add_uncommitted(place)
+    place = Path(shutil.copytree(checkout, tmp_path / "actions"))
     shutil.rmtree(place / ".git")
     given = {"candidate": "tensorflow==9.9", "baseline": "tf-2.15", "cases": "lenet5"}
     outputs = runner.action(place, given)
