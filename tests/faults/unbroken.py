@@ -43,9 +43,9 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
 
 CASES: Mapping[int, Sequence[str]] = {
     11: ("parity-lenet5-plain", "parity-lenet5-intended", "parity-resnet50-w0.25-intended"),
-    12: ("parity-lenet5-intended", "parity-alexnet-plain"),
+    12: ("parity-lenet5-intended", "parity-alexnet-w0.5-plain"),
     13: ("parity-lenet5-plain", "parity-vgg19-w0.25-intended"),
-    14: ("parity-alexnet-intended", "parity-resnet50-w0.25-plain"),
+    14: ("parity-alexnet-w0.5-intended", "parity-resnet50-w0.25-plain"),
     15: ("parity-vgg19-w0.25-plain", "parity-resnet50-w0.25-literal"),
 }
 """What each seed measures in the default setting; a run in another takes one of them in turn."""
