@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,16 @@ def test_what_is_watched_is_the_newest_of_the_release_table() -> None:
         assert version in {pinned(row, package) for row in rows[:1]}
 
 
+@pytest.mark.parametrize(
+    "path",
+    [str(WATCHED), "locks/tf-2.21.txt", "suite/judge/bands.csv", "baselines/states/x", ACTION],
+)
+def test_a_pull_request_that_changes_what_is_gated_starts_the_workflow(path: str) -> None:
+    patterns = WORK["on"]["pull_request"]["paths"]
+    assert any(fnmatchcase(path, pattern.replace("**", "*")) for pattern in patterns)
+    assert not any(fnmatchcase("docs/ci.md", pattern) for pattern in patterns)
+
+
 # which rows
 
 
@@ -328,6 +339,15 @@ def test_one_comment_tells_of_all_rows_the_gravest_first_and_is_edited_in_place(
         "POST repos/owner/name/issues/7/comments",
         "PATCH repos/owner/name/issues/comments/4711",
     ]
+
+
+def test_where_no_row_gave_an_answer_the_comment_says_so(make: Any, tmp_path: Path) -> None:
+    runner = make("pull_request", event=OWN)
+    place = runner.folder / "artefacts" / "upgrade-a" / "report"
+    place.mkdir(parents=True)
+    (place / "gate.xml").write_text("<testsuites/>")
+    runner.job("report", needs={})
+    assert "### ❔ May you upgrade? No row gave an answer." in (tmp_path / "comment.md").read_text()
 
 
 def test_a_comment_is_never_longer_than_github_takes(make: Any, tmp_path: Path) -> None:
