@@ -11,8 +11,16 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from suite.cases import read_seeds
+from suite.commands import pairs
+from suite.commands.costs import place
 from suite.commands.gating import Gate, judged, opened, told
-from suite.commands.options import ERROR_STATUS, REGRESSION_STATUS, positive
+from suite.commands.options import (
+    ERROR_STATUS,
+    REGRESSION_STATUS,
+    budget,
+    patterns,
+    positive,
+)
 from suite.commands.processes import stopped_together
 from suite.commands.rounds import Rounds, clock_s
 from suite.files import write_atomically
@@ -28,7 +36,7 @@ from suite.report.junit import junit
 
 STATUSES = {NO_WORSE: 0, WORSE: REGRESSION_STATUS}
 ACCURACY = "accuracy"  # as people call the unit of a share of images
-UNITS_S = {"h": 3600, "m": 60, "s": 1}
+SHARE = 0.5  # of the budget, for time and memory at most: seeds need some too
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -65,8 +73,27 @@ def _measure(gate: Gate, more: Sequence[str]) -> list[str]:
         for question in filter(lambda question: question != TRAINING, ASKED):
             own = [name for name, case in gate.wanted.items() if case.question == question]
             rounds.run(own, _seeds(sides, question, 1))
+        if gate.timed and not rounds.over:
+            _measure_costs(gate, rounds)
         _measure_outcome(gate, rounds, sides)
     return rounds.notes()
+
+
+def _measure_costs(gate: Gate, rounds: Rounds) -> None:
+    """Have both rows make steps in turn, for a share of the budget at most."""
+    rows = [chosen(read_releases(), side.release)[0] for side in gate.sides]
+    pairs.measure(
+        gate.sides,
+        [*gate.timed],
+        [
+            pairs.opener(row, side, rounds.arguments)
+            for row, side in zip(rows, gate.sides, strict=True)
+        ],
+        path=place(gate.options.records, gate.sides),
+        running=rounds.running,
+        until_s=min(rounds.until_s, clock_s() + SHARE * gate.options.budget),
+        margins=gate.options.margin,
+    )
 
 
 def _measure_outcome(gate: Gate, rounds: Rounds, sides: Sequence[Side]) -> None:
@@ -123,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--candidate", required=True, metavar="ROW", help="the row you would take")
     parser.add_argument(
         "--margin", type=margins, default={}, metavar="UNIT=NUMBER,...",
-        help="how much worse is no worse, by unit or metric: accuracy=0.02,nats=0.1",
+        help="how much worse is no worse, by unit or metric: accuracy=0.02,nats=0.1,time=0.05",
     )  # fmt: skip
     parser.add_argument(
         "--budget", type=budget, default=1800, metavar="30m", help="time to measure in; 30m"
@@ -158,18 +185,6 @@ def margins(text: str) -> dict[str, float]:
     return found
 
 
-def budget(text: str) -> int:
-    """Read a time such as 30m, 2h or 90s, in seconds."""
-    if not re.fullmatch(r"\d{1,6}[hms]", text):
-        raise argparse.ArgumentTypeError(f"must be such as 30m, 2h or 90s. Received: {text:.80}")
-    return int(text[:-1]) * UNITS_S[text[-1]]
-
-
 def seeds(text: str) -> list[int]:
     """Read seeds, each once, in their order."""
     return [*dict.fromkeys(read_seeds(text))]
-
-
-def patterns(text: str) -> list[str]:
-    """Read words or patterns of the names of cases."""
-    return [part for part in text.split(",") if part]

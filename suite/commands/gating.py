@@ -7,14 +7,16 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
 from suite.cases import Case
+from suite.commands import costs
 from suite.commands.provenance import inspected
 from suite.errors import SuiteError
 from suite.judge.compatibility import TIER
+from suite.judge.gate.cost import MARGINS as COSTS
+from suite.judge.gate.cost import SHOWN as COSTS_SHOWN
 from suite.judge.gate.decide import PLAN, decide
 from suite.judge.gate.evidence import (
     ASKED,
@@ -74,12 +76,17 @@ class Gate(NamedTuple):
     def wanted(self) -> dict[str, Case]:
         """The cases that are measured: those that the user names."""
         patterns = self.options.cases
-        return {name: case for name, case in self.cases.items() if _matches(name, patterns)}
+        return {name: case for name, case in self.cases.items() if costs.matches(name, patterns)}
 
+    @property
+    def timed(self) -> dict[str, Case]:
+        """The cases whose steps are timed on both sides; none against a stored baseline."""
+        return {} if self.stored else costs.costed(self.options.cases)
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    """True where a name holds one of some words, or fits one of some patterns."""
-    return not patterns or any(part in name or fnmatchcase(name, part) for part in patterns)
+    @property
+    def stored(self) -> bool:
+        """True where the baseline is a stored one: its steps were timed elsewhere, or long ago."""
+        return any(side.stored for side in self.sides)
 
 
 def _sides(options: argparse.Namespace, plan: Plan) -> tuple[Side, Side]:
@@ -164,9 +171,17 @@ def judged(gate: Gate) -> tuple[Answer, list[Evidence]]:
         plan=gate.plan,
         margins=gate.options.margin,
     )
+    findings, lacking = costs.judged(
+        costs.place(gate.options.records, gate.sides),
+        (sides[0], sides[1]),
+        [*gate.timed],
+        margins=gate.options.margin,
+        lenient=lenient,
+    )
     own = [text for evidence in found for text in evidence.missing]
     missing = [*own, *_unchecked(gate, sides), *_left_out(gate), *answer.missing]
-    return answer._replace(missing=[*missing, *_unjudged(gate, answer)]), found
+    missing += [*_unjudged(gate, answer), *lacking]
+    return answer._replace(findings=[*answer.findings, *findings], missing=missing), found
 
 
 def _unchecked(gate: Gate, sides: Sequence[Side]) -> Iterator[str]:
@@ -199,7 +214,8 @@ def _expected(gate: Gate, side: Side) -> Iterator[tuple[str, Sequence[int]]]:
 
 def _left_out(gate: Gate) -> Iterator[str]:
     """Yield what the user or an edit kept out of the answer."""
-    for case in sorted(set(gate.cases) - set(gate.wanted)):
+    every = {*gate.cases, *(() if gate.stored else costs.costed(()))}
+    for case in sorted(every - {*gate.wanted, *gate.timed}):
         yield f"{case}: not asked, because of --cases"
     for side in {side.release: side for side in gate.sides}.values():
         folder = gate.options.baselines / side.release / TIER
@@ -227,11 +243,14 @@ def told(gate: Gate, notes: Sequence[str]) -> Told:
     return Told(
         answer=answer,
         sides=[_scope(evidence, gate) for evidence in found],
-        margins=_shown({**MARGINS, **gate.options.margin}),
+        margins=_shown({**MARGINS, **({} if gate.stored else COSTS), **gate.options.margin}),
         level=gate.plan.level,
         seconds=_seconds(found),
-        titles={name: ARCHITECTURES[case.architecture].title for name, case in gate.cases.items()},
-        notes=[*notes, *more, *clean],
+        titles={
+            name: ARCHITECTURES[case.architecture].title
+            for name, case in {**gate.cases, **gate.timed}.items()
+        },
+        notes=[*notes, *more, *clean, *([costs.NOT_JUDGED] if gate.stored else [])],
     )
 
 
@@ -258,7 +277,7 @@ def _shown(margins: Mapping[str, float]) -> dict[str, float]:
     """Give margins in the units that findings are stated in."""
     found = {}
     for name, margin in margins.items():
-        unit, factor = SHOWN.get(name, (name, 1.0))
+        unit, factor = {**SHOWN, **COSTS_SHOWN}.get(name, (name, 1.0))
         found[unit] = margin * factor
     return found
 

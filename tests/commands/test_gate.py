@@ -19,7 +19,7 @@ import pytest
 from suite import tables
 from suite.__main__ import main
 from suite.cases import PLAIN, Case
-from suite.commands import gating, processes, rows
+from suite.commands import gating, processes, turns
 from suite.commands.rounds import Rounds, expression
 from suite.judge import staleness
 from suite.judge.gate.evidence import ASKED
@@ -98,7 +98,7 @@ def project(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "TABLES", CASES)
     Path("fake.py").write_text(FAKE)
     monkeypatch.setattr(processes, "NOX", (sys.executable, "-I", "-S", "fake.py"))
-    monkeypatch.setattr(rows, "POLL_S", 0.01)
+    monkeypatch.setattr(turns, "POLL_S", 0.01)
     monkeypatch.setattr(staleness, "code_digest", lambda *_: CODE)
     monkeypatch.setattr(staleness, "_with_libraries", lambda now, _: now._replace(unchecked=""))
     monkeypatch.setattr(gating, "PLAN", Plan(looks=(5, 10)))

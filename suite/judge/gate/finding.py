@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 NO_WORSE, WORSE, UNDECIDED = DECISIONS = ("no worse", "worse", "undecided")
-STEP_MAP, RANDOM_PARTS, OUTCOME = LAYERS = ("step map", "random parts", "outcome")
+STEP_MAP, RANDOM_PARTS, OUTCOME, COST = LAYERS = ("step map", "random parts", "outcome", "cost")
 
 
 class Finding(NamedTuple):

@@ -1,0 +1,263 @@
+"""Pairs: steps of two releases, made by a worker of each in turn, until it is clear what they cost.
+
+A worker is a benchmark run of its row that does nothing but what it is asked at a Unix socket
+(`suite.measure.worker`): environment, lock and variables are those of any other run.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Client
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from suite.commands.costs import Costs, read, stale, write
+from suite.commands.outcomes import outcome_of
+from suite.commands.processes import GRACE_S, POLL_S, Run, start, stop
+from suite.errors import SuiteError
+from suite.judge.gate.cost import LOOKS, TIME, Start, precise
+from suite.judge.gate.evidence import Side
+from suite.locks import fault, lock_of
+from suite.releases import Release
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from typing import TypeAlias
+
+    Ask: TypeAlias = Callable[[int], Mapping[str, Any]]
+    Open: TypeAlias = Callable[[str], Run]
+
+JOB = "cost"  # names the logs and reports
+BLOCKS, MOST_BLOCKS = 40, 160  # pairs of blocks a start: more where they scatter
+FEWEST_BLOCKS = 20  # of a start that the budget cuts short
+BLOCK_S = 0.1  # of one side: a pair lies within the same second
+FEWEST, MOST = 3, 50  # steps in a block
+HANG_UP_S = 20.0  # for workers to end by themselves: pytest and nox report first
+ANSWER_S = 600.0  # for an answer: the first takes as long as making the model
+ADDRESS_BYTES = 100  # that a Unix socket's path may have
+clock_s = time.perf_counter
+
+
+class Worker(NamedTuple):
+    """A worker that is connected.
+
+    Attributes:
+        run: Its process.
+        connection: To its socket.
+        said: What it said of its environment.
+    """
+
+    run: Run
+    connection: Connection
+    said: dict[str, Any]
+
+    def ask(self, case: str, steps: int, *, until_s: float) -> dict[str, Any]:
+        """Have some steps of a case made; give their seconds and the memory's peak.
+
+        Raises:
+            SuiteError: If the worker ends or does not answer in time.
+        """
+        try:
+            self.connection.send_bytes(json.dumps({"case": case, "steps": steps}).encode())
+        except ConnectionError as error:
+            raise SuiteError(_last_words(self.run)) from error
+        return _received(self.run, self.connection, until_s)
+
+
+def _received(run: Run, connection: Connection, until_s: float) -> dict[str, Any]:
+    """Wait for a worker's next message.
+
+    Raises:
+        SuiteError: If the worker ends or does not answer in time.
+    """
+    limit_s = max(0.0, min(ANSWER_S, until_s - clock_s()))
+    try:
+        if not connection.poll(limit_s):
+            raise SuiteError(f"the worker of {run.release} did not answer within {limit_s:.0f} s")
+        found: dict[str, Any] = json.loads(connection.recv_bytes())
+    except (EOFError, ConnectionError) as error:
+        raise SuiteError(_last_words(run)) from error
+    return found
+
+
+def _last_words(run: Run) -> str:
+    """Say why a worker has ended, once its process has."""
+    deadline_s = clock_s() + GRACE_S
+    while run.process.poll() is None and clock_s() < deadline_s:
+        time.sleep(POLL_S)
+    status = run.process.poll()
+    outcome = outcome_of(run.files, status=status or 0, seconds=0.0, lock_digest="")
+    said = outcome.reason or f"it ended with status {status}"
+    return f"the worker of {run.release} ended: {said} (log in {run.files.log})"
+
+
+def connected(run: Run, address: str, *, until_s: float) -> Worker:
+    """Wait for a worker's socket, which it makes when its framework is loaded, and connect.
+
+    Raises:
+        SuiteError: If it ends before, or takes too long.
+    """
+    while run.process.poll() is None:
+        try:
+            connection = Client(address, family="AF_UNIX")
+        except (FileNotFoundError, ConnectionRefusedError):
+            if clock_s() > until_s:
+                raise SuiteError(f"the worker of {run.release} was not there in time") from None
+            time.sleep(POLL_S)
+        else:
+            return Worker(run, connection, _received(run, connection, until_s))
+    raise SuiteError(_last_words(run))
+
+
+def opener(row: Release, side: Side, arguments: Sequence[str]) -> Open:
+    """Give what starts the worker of a row at an address."""
+
+    def started(address: str) -> Run:
+        unfit = None if row.unpinned else fault(lock_of(row))
+        if unfit:
+            raise SuiteError(f"{row}: {unfit.text}")
+        return start(row, side.root, [*arguments, "--worker", address], job=JOB)
+
+    return started
+
+
+@contextmanager
+def workers(
+    openers: Sequence[Open], running: list[Run], *, until_s: float
+) -> Iterator[list[Worker]]:
+    """Start a worker a side, one after the other as both may share an environment; end them.
+
+    Args:
+        openers: Start the worker of each side.
+        running: Holds what is running meanwhile, so that a signal can stop it.
+        until_s: The clock at which the budget is spent.
+
+    Raises:
+        SuiteError: If one cannot be started.
+    """
+    made: list[Worker] = []
+    runs: list[Run] = []
+    with TemporaryDirectory(prefix="cost-") as folder:
+        try:
+            for number, begin in enumerate(openers):
+                address = str(Path(folder, str(number)))
+                if len(address.encode()) > ADDRESS_BYTES:
+                    raise SuiteError(f"{address} is too long for a socket: give a shorter TMPDIR")
+                runs.append(begin(address))
+                running.append(runs[-1])
+                made.append(connected(runs[-1], address, until_s=until_s))
+            yield made
+        finally:
+            _end(made, runs)
+            for run in runs:
+                running.remove(run)
+
+
+def _end(made: Sequence[Worker], runs: Sequence[Run]) -> None:
+    """Hang up, upon which workers end by themselves; stop those that do not."""
+    for worker in made:
+        worker.connection.close()
+    deadline_s = clock_s() + HANG_UP_S * bool(made)
+    while any(run.process.poll() is None for run in runs) and clock_s() < deadline_s:
+        time.sleep(POLL_S)
+    stop(runs)
+
+
+def alternated(asks: Sequence[Ask], draw: random.Random, *, until_s: float) -> Start:
+    """Have both sides make blocks of steps in turn, in an order that is drawn for each pair.
+
+    Args:
+        asks: Make a number of steps on the baseline, and on the candidate.
+        draw: Draws the order.
+        until_s: The clock at which to end, if enough was measured by then.
+
+    Raises:
+        SuiteError: If too little was.
+    """
+    first = [ask(FEWEST) for ask in asks]  # makes the model
+    step_s = max(statistics.median(answer["step_s"]) for answer in first)
+    count = min(MOST, max(FEWEST, round(BLOCK_S / step_s)))
+    pairs: list[tuple[float, float]] = []
+    peaks = [0.0, 0.0]
+    while not _enough(pairs) and clock_s() < until_s:
+        medians = [0.0, 0.0]
+        for side in draw.sample((0, 1), 2):
+            answer = asks[side](count)
+            medians[side] = statistics.median(answer["step_s"])
+            peaks[side] = max(peaks[side], answer.get("peak_memory_bytes", 0.0))
+        pairs.append((medians[0], medians[1]))
+    if len(pairs) < FEWEST_BLOCKS:
+        raise SuiteError(f"the budget was spent after {len(pairs)} of {FEWEST_BLOCKS} pairs")
+    return Start(pairs, (peaks[0], peaks[1]) if all(peaks) else None)
+
+
+def _enough(pairs: Sequence[tuple[float, float]]) -> bool:
+    """True where further pairs of blocks are not worth their time."""
+    known = len(pairs) >= BLOCKS and precise(Start(pairs).ratios(TIME))
+    return known or len(pairs) >= MOST_BLOCKS
+
+
+def measure(
+    sides: tuple[Side, Side],
+    cases: Sequence[str],
+    openers: Sequence[Open],
+    *,
+    path: Path,
+    running: list[Run],
+    until_s: float,
+    margins: Mapping[str, float],
+) -> Costs:
+    """Measure until every case is decided, there were `LOOKS` starts, or the budget is spent.
+
+    What is stored and still of the present counts, so that the same command goes on with it. What
+    goes wrong is stored too, as the reason why something is undecided.
+
+    Args:
+        sides: The baseline and the candidate.
+        cases: Names of the cases whose steps are timed.
+        openers: Start the worker of each side.
+        path: Where the result is stored after each start.
+        running: As of `workers`.
+        until_s: The clock at which the budget is spent.
+        margins: As of `cost_findings`.
+
+    Raises:
+        RecordError: If the result cannot be read or written.
+    """
+    costs = read(path)
+    if costs.sides and any(stale(costs, sides)):
+        costs = Costs()
+    costs.fault = ""
+    while _waiting(costs, cases, margins):
+        try:
+            with workers(openers, running, until_s=until_s) as pair:
+                said = [worker.said for worker in pair]
+                costs = costs if costs.sides == said else Costs(said)
+                for case in _waiting(costs, cases, margins):
+                    print(f"timing steps of {case} in turn", flush=True)
+                    asks = [_asking(worker, case, until_s) for worker in pair]
+                    made = alternated(asks, random.Random(), until_s=until_s)  # noqa: S311
+                    costs.starts.setdefault(case, []).append(made)
+        except SuiteError as error:
+            costs.fault = str(error)
+            break
+        finally:
+            write(costs, path)
+    return costs
+
+
+def _waiting(costs: Costs, cases: Sequence[str], margins: Mapping[str, float]) -> list[str]:
+    """Pick the cases that are not decided and have a look left."""
+    undecided = costs.open(cases, margins)
+    return [case for case in undecided if len(costs.starts.get(case, [])) < LOOKS]
+
+
+def _asking(worker: Worker, case: str, until_s: float) -> Ask:
+    """Give what makes steps of one case on a worker."""
+    return lambda steps: worker.ask(case, steps, until_s=until_s)
