@@ -90,7 +90,7 @@ def point_of(title: str, recipe: Recipe, root: Path, *, links: str = "") -> Poin
     lock, note = _resolved(title, recipe, links)
     digest = _digest([recipe.python, lock, dict(recipe.variables)])[:DIGITS]
     release = Release(
-        name=f"bisect-{digest}",
+        name=f"bisect-{recipe.python}",  # one environment a Python: uv changes what differs
         python=recipe.python,
         pins=tuple(f"{name}=={version}" for name, version in sorted(recipe.pins.items())),
         reason=title,
@@ -167,19 +167,22 @@ class Bench(NamedTuple):
     def measured(
         self, point: Point, case: str, seeds: Sequence[int], use: Callable[[], Any]
     ) -> Outcome:
-        """Measure some seeds of a case, call `use` while the environment is there, and remove it.
+        """Measure some seeds of a case, and call `use` while the environment is there.
 
-        An environment of a row stays if it was there before. What became of the run comes back.
+        That of a row is removed then, unless it was there before. That of the copy of the project
+        is changed into the next one, unless something failed, and goes with the copy. What became
+        of the run comes back.
 
         Raises:
             BudgetError: If the budget is spent.
         """
         project = self.project if point.lock else Path()
         place = environment_of(point, project)
-        stays = place.exists()
+        stays = place.exists() and not point.lock
         try:
             outcome = self._run(point, case, seeds, project.resolve())
             use()
+            stays = stays or bool(point.lock and outcome.imports)
             return outcome
         finally:
             if not stays:
