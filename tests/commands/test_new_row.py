@@ -66,7 +66,7 @@ arguments = sys.argv[1:]
 pins = pathlib.Path(arguments[3]).read_text().split()
 python = arguments[arguments.index("--python-version") + 1]
 wheels = {{"tensorflow-cpu==2.22.0": ["3.13", "3.11"], "tensorflow-cpu==2.4.4": ["3.8"],
-          "tensorflow-cpu==2.30.0": ["3.13"], "tensorflow==2.0.4": ["3.8"]}}
+          "tensorflow-cpu==2.30.0": ["3.8", "3.13"], "tensorflow==2.0.4": ["3.8"]}}
 for pin in pins:
     name, _, version = pin.partition("==")
     if version.startswith("9") or pin == "tensorflow-cpu==2.0.4":

@@ -48,6 +48,7 @@ class Runner:
         variables: Further environment variables of every script.
         source: What is checked out: an address, or a folder; this repository unless given.
         log: The names of the steps that ran, and the actions of others that were stood in for.
+        keys: The caches that were looked for.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class Runner:
     variables: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     log: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Make the folders; the home is empty."""
@@ -187,13 +189,15 @@ class Runner:
     def restore(self, given: dict[str, Any]) -> dict[str, str]:
         """Find nothing: a cache is empty at first."""
         _check_key(given["key"])
+        self.keys.append(given["key"])
         return {"cache-hit": ""}
 
     def save(self, given: dict[str, Any]) -> dict[str, str]:
-        """Keep nothing, but see that there is something to keep."""
+        """Keep nothing; note where there is nothing to keep, of which GitHub warns."""
         _check_key(given["key"])
         paths = [Path(self._there(path)) for path in given["path"].split()]
-        assert any([*path.parent.glob(path.name)] for path in paths), paths
+        if not any([*path.parent.glob(path.name)] for path in paths):
+            self.log.append(f"nothing to save: {given['path']}")
         return {}
 
     def upload(self, given: dict[str, Any]) -> dict[str, str]:
@@ -234,7 +238,8 @@ def copied(place: Path) -> None:
     """Clone this repository, and commit in the clone what is changed here and not committed."""
     clone(f"file://{ROOT}", place)
     changed = git(ROOT, "diff", "--name-only", "--diff-filter=AM", "HEAD").splitlines()
-    for name in changed:
+    new = git(ROOT, "ls-files", "--others", "--exclude-standard").splitlines()
+    for name in (*changed, *new):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, place / name)
     git(place, "add", "--all")

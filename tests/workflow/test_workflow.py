@@ -254,6 +254,8 @@ def test_the_gate_is_asked_what_the_matrix_says_and_the_summary_shows_its_answer
         "--junit": f"{report}/gate.xml",
     }  # fmt: skip
     assert runner.summary.read_text() == "### ✅ May you upgrade? Yes\n"
+    assert not [line for line in runner.log if line.startswith("nothing to save")]
+    assert [key.split("-")[1] for key in runner.keys] == ["environments", "data", "records"]
     kept = runner.folder / "artefacts" / "upgrade-tf-2.21"
     assert (kept / "report" / "gate.json").exists()
     assert (kept / "records" / "row" / "record.json").exists()
@@ -303,6 +305,9 @@ def test_another_repository_uses_the_action_without_its_history(
     assert '+name = "tf-9.9"' in patch
     assert "b/locks/tf-9.9.txt" in patch
     assert list(runner.workspace.iterdir()) == []
+    environments = re.fullmatch(r"upgrade-environments-Linux-(\w{16})-(\w{16})", runner.keys[0])
+    assert environments  # of both sides
+    assert environments[1] != environments[2]
 
 
 def test_an_input_that_the_action_does_not_have_is_refused(make: Any) -> None:
