@@ -111,8 +111,12 @@ def outcome(fault: Fault) -> Outcome:
 
 
 def trial(runs: int, share: float, out: Path) -> None:
-    """Make runs with and without a planted slowdown, one of each in turn; write what each found."""
-    for run in range(runs):
+    """Make runs with and without a planted slowdown, one of each in turn; write what each found.
+
+    What the file holds already counts, so that the same command goes on with it.
+    """
+    former = len(out.read_text().splitlines()) // 2 if out.exists() else 0
+    for run in range(former, runs):
         for fault in ("", "cost-15-percent-slower"):
             start, load_before = time.perf_counter(), os.getloadavg()[0]
             made = findings(fault, share)

@@ -46,7 +46,7 @@ class Start(NamedTuple):
     """What one start of both workers measured of one case, the baseline's value first.
 
     Attributes:
-        step_s: Median seconds of a step in each pair of blocks.
+        step_s: Seconds of the fastest step in each pair of blocks.
         peak_memory_bytes: The most memory that was taken; None where that cannot be measured.
     """
 
