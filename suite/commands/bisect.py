@@ -171,7 +171,7 @@ def _worse(gate: Gate, more: Sequence[str], until_s: float) -> Worse:
     if worse.findings:
         return worse
     rows = chosen(read_releases(), f"{gate.options.baseline},{gate.options.candidate}")
-    rounds = Rounds({gate.options.records: rows}, until_s, arguments=more)
+    rounds = Rounds({gate.options.records: rows}, until_s, jobs=gate.options.jobs, arguments=more)
     with stopped_together(rounds.running):
         for question in (STEPS, DRAWS):
             cases = [name for name, case in gate.wanted.items() if case.question == question]
@@ -318,6 +318,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the chain here")
     parser.set_defaults(
-        baselines=Path("baselines"), seeds=None, stale=False, no_run=True, margin={}, jobs=1
+        baselines=Path("baselines"), seeds=None, stale=False, no_run=True, margin={}, jobs=2
     )
     return parser
