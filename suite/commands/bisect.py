@@ -37,6 +37,7 @@ from suite.report.grid import terminal_width
 
 STATUSES = {NAMED: REGRESSION_STATUS, NOTHING: 0}
 FOLDER = ".bisect"  # in that of all records; hidden, as its records are of no row
+SHOWN = 3  # reasons for which nothing can be decided
 PLACES = (
     "GTSRB_ROOT", "GTSRB_ORIGINALS", "SUITE_CACHE", "UV_CACHE_DIR", "UV_CONFIG_FILE",
     "UV_FIND_LINKS", "PIP_FIND_LINKS",
@@ -268,7 +269,7 @@ def _tell_nothing(gate: Gate, worse: Worse, result: Result, *, over: bool) -> No
     """Say that nothing is worse, or what is missing for that."""
     primary = [finding for finding in worse.answer.findings if finding.primary]
     own = [f for f in primary if gate.options.metric in ("", f.metric, *TOLERANCES)]
-    open_ = sorted({f"{f.case} ({f.metric})" for f in own if f.decision == UNDECIDED})
+    open_ = [f for f in own if f.decision == UNDECIDED]
     layers = [f"{sum(f.layer == layer for f in own)} of the {layer}" for layer in _layers(own)]
     looked = f"{len(own)} findings were judged, {', '.join(layers)}"
     cases = sorted({f.case for f in own})
@@ -276,9 +277,16 @@ def _tell_nothing(gate: Gate, worse: Worse, result: Result, *, over: bool) -> No
         result.nothing = f"{looked} ({listed(cases)})"
         return
     spent = "the budget is spent, and " if over else ""
-    reasons = [*(f"{name} is undecided" for name in open_), *worse.answer.missing]
-    result.undecided = f"{spent}nothing is worse in what was judged, but {listed(reasons)}"
+    undecided = (f"{f.case}, {f.metric}, is undecided ({f.words.rstrip('.')})" for f in open_)
+    reasons = [*undecided, *worse.answer.missing]
+    result.undecided = f"{spent}nothing is worse in what was judged, but {_some(reasons)}"
     result.notes = [f"{looked}." if own else "Nothing was judged.", *worse.notes]
+
+
+def _some(reasons: Sequence[str]) -> str:
+    """Give the first reasons, and count the others."""
+    more = [f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else []
+    return "; ".join([*(reason.rstrip(".") for reason in reasons[:SHOWN]), *more])
 
 
 def _layers(findings: Sequence[Finding]) -> list[str]:
