@@ -19,7 +19,7 @@ from scipy.special import stdtrit
 from suite.errors import RecordError
 from suite.files import read_bytes
 from suite.judge.bands import Band, bands_of
-from suite.judge.metrics import BOTH, LESS, MORE, RATIO, metric_row
+from suite.judge.metrics import BOTH, LESS, MORE, metric_row
 from suite.judge.staleness import Present, differences
 from suite.judge.verdicts import shown
 from suite.records import Record, encoded, json_digest
@@ -340,9 +340,7 @@ def _drawn(record: Record) -> dict[str, Any]:
     Times differ from run to run of the same seed.
     """
     drawn = {
-        name: value
-        for name, value in record.metrics.items()
-        if not (metric_row(name).per_machine or metric_row(name) == RATIO)
+        name: value for name, value in record.metrics.items() if not metric_row(name).per_machine
     }
     curves = {name: curve for name, curve in record.curves.items() if not name.endswith("_s")}
     return {"metrics": drawn or record.metrics, "curves": curves}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from suite.judge.bands import Band, bands_of
-from suite.judge.baselines import REBASELINE, Baseline, by_case, machine_of, summarise
+from suite.judge.baselines import REBASELINE, Baseline, by_case, summarise
 from suite.judge.metrics import LESS, metric_row
 from suite.judge.verdicts import (
     NEW,
@@ -26,6 +26,7 @@ NO_RECORD = "no record of the case"
 NO_BASELINE = "no baseline of the case"
 NEITHER = "neither a record nor a baseline of the case"
 NO_NUMBER = "no number in the record of the case"
+ASK = "not judged, it depends on machine and hour: nox -s gate measures two releases side by side"
 
 
 def compare(baseline: Sequence[Record], measured: Iterable[Record]) -> list[Verdict]:
@@ -71,8 +72,8 @@ def _judge_record(
         elif metric not in record.metrics:
             reason = "in the baseline, and not measured"
             verdicts.append(_vanished(record.case, _seed(record), metric, reason))
-        elif metric_row(metric).per_machine and machine_of(record) != machine_of(former):
-            verdicts.append(_other_machine(record, former, metric, expected[metric]))
+        elif metric_row(metric).per_machine:
+            verdicts.append(_of_the_moment(record, metric, expected[metric]))
         else:
             verdicts.append(_judge_metric(record, metric, expected[metric]))
     return verdicts
@@ -90,8 +91,7 @@ def _judge_metric(record: Record, metric: str, expected: Baseline) -> Verdict:
     verdict = judge(
         record.case, metric, value, band or absolute, seed=_seed(record), baseline=str(expected)
     )
-    note = f"{verdict.reason} (baseline {expected}{_factor(metric, value, expected)})"
-    return replace(verdict, reason=note)
+    return replace(verdict, reason=f"{verdict.reason} (baseline {expected})")
 
 
 def _judge_not_finite(record: Record, metric: str, expected: Baseline) -> Verdict:
@@ -125,16 +125,13 @@ def _other_stack(record: Record, metric: str, expected: Baseline, absolute: Band
 
 
 def _factor(metric: str, value: float, expected: Baseline) -> str:
-    """Write how many times the baseline a number is, if its metric depends on the machine."""
+    """Write how many times the baseline a time, a rate or memory is; nothing of a ratio."""
     row = metric_row(metric)
-    if not row.per_machine or not value or not expected.mean:
+    if row.unit == "1" or not value or not expected.mean:
         return ""
-    band = expected.band or Band(-math.inf, math.inf)
-    less = row.worse == LESS
-    factor = expected.mean / value if less else value / expected.mean
-    allowed = expected.mean / band.low if less else band.high / expected.mean
+    factor = expected.mean / value if row.worse == LESS else value / expected.mean
     words = f"{factor:.3g} times the memory" if row.unit == "bytes" else f"slowdown {factor:.3g}"
-    return f", {words}{', better than the band' if factor * allowed < 1 else ''}"
+    return f", {words}"
 
 
 def _other_settings(record: Record, former: Record) -> list[Verdict]:
@@ -175,14 +172,22 @@ def _unjudged(record: Record, what: str, reason: str) -> Verdict:
     )
 
 
-def _other_machine(record: Record, former: Record, metric: str, expected: Baseline) -> Verdict:
-    """Say that a number of another machine was not judged."""
-    value = record.metrics[metric]
-    here, there = machine_of(record), machine_of(former)
-    reason = f"times of machine {here} are not held against those of {there}"
-    return Verdict(
-        record.case, _seed(record), metric, value, None, str(expected), NOT_COMPARABLE, reason
+def _of_the_moment(record: Record, metric: str, expected: Baseline) -> Verdict:
+    """Tell a time, memory or a ratio of times; it is judged by the band of its case, if it has one.
+
+    What the baseline took is another machine's, or another hour's: the same step took 0.17 s and
+    0.51 s on one machine.
+    """
+    value, own = record.metrics[metric], bands_of(record)
+    absolute = own.get(metric, Band(-math.inf, math.inf))  # of which NaN is outside
+    verdict = judge(
+        record.case, metric, value, absolute, seed=_seed(record), baseline=str(expected)
     )
+    note = f"(baseline {expected}{_factor(metric, value, expected)})"
+    if metric in own or verdict.failed:
+        return replace(verdict, reason=f"{verdict.reason} {note}")
+    reason = f"{metric} is {shown(value)} {note}: {ASK}"
+    return replace(verdict, outcome=NOT_COMPARABLE, expected=None, reason=reason)
 
 
 def _new(record: Record, metric: str, reason: str) -> Verdict:

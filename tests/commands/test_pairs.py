@@ -217,13 +217,14 @@ def test_a_signal_leaves_no_worker_behind() -> None:
     running: list[Run] = []
     begun: list[Run] = []
     until_s = pairs.clock_s() + 60
-    with (
-        pytest.raises(KeyboardInterrupt),
-        stopped_together(running),
-        workers(openers(), running, until_s=until_s),
-    ):
-        begun += running
-        signal.raise_signal(signal.SIGTERM)
+
+    def interrupted() -> None:
+        with stopped_together(running), workers(openers(), running, until_s=until_s):
+            begun.extend(running)
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert len(begun) == 2
     assert all(run.process.poll() is not None for run in begun)
 

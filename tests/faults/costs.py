@@ -35,12 +35,12 @@ from suite.releases import chosen, read_releases
 from suite.stacks.loading import load
 from tests.faults import inputs
 from tests.faults.bench import RELEASE, TIER
-from tests.faults.fault import Fault
+from tests.faults.fault import Fault, wrapped
 from tests.faults.score import Outcome
 
 CASES = ("step-time-lenet5", "step-time-resnet50-w0.25")
 BUDGET_S = 900.0
-PLANTED = {fault.name: fault for fault in inputs.COSTS}
+CHANGES = {"cost-15-percent-slower": inputs.slower, "cost-30-percent-memory": inputs.heavier}
 
 
 def begin(address: str, *, folder: Path, fault: str, share: float) -> Run:
@@ -70,7 +70,8 @@ def work(address: str, fault: str, share: float) -> None:
     with contextlib.ExitStack() as planted:
         planted.enter_context(mock.patch.object(inputs, "SLOWER", share))
         if fault:
-            planted.enter_context(PLANTED[fault].plant())
+            place = f"{stack.__name__}:train_step"  # of whichever stack is installed
+            planted.enter_context(wrapped(place, CHANGES[fault])())
         serve(address, session)
 
 

@@ -75,7 +75,6 @@ def test_unchanged_runs_lie_in_their_band_as_often_as_promised() -> None:
         ("information_gain", 1.0, None, 0.02),
         ("clean_branch_gain", 1.0, None, 0.02),
         ("classes_predicted", 20.0, None, 2.0),
-        ("adversarial_plain_ratio", 2.8, None, 0.98),
         ("adversarial_branch_gain", 1.0, None, 0.02),
         ("parameters", 2_668_875.0, None, 2.668875),
     ],
