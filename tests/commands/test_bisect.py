@@ -192,6 +192,9 @@ def test_the_package_and_its_first_bad_version_are_named_first(plan: Plan, capsy
     assert "Confirmed from both sides, measured anew." in out
     sides = [step for step in found["steps"] if step["stage"] == bisecting.BOTH_SIDES]
     assert [step["status"] for step in sides] == ["bad", "good"]
+    pins = [json.dumps(call[1:]) for call in calls()]
+    assert any(pins.count(each) > 1 for each in pins)  # measured anew, not known
+    assert len([*Path("records/.bisect").glob("*-again")]) == 2
 
 
 def test_a_finished_search_is_known_and_measures_nothing(plan: Plan) -> None:
@@ -202,14 +205,6 @@ def test_a_finished_search_is_known_and_measures_nothing(plan: Plan) -> None:
     assert (status, len(calls())) == (1, before)
     assert second["answer"] == first["answer"]
     assert all(step["known"] for step in second["steps"])
-
-
-def test_what_confirms_is_measured_anew(plan: Plan) -> None:
-    plan({"b": "1.2"})
-    asked()
-    pins = [json.dumps(call[1:]) for call in calls()]
-    assert any(pins.count(each) > 1 for each in pins)
-    assert len([*Path("records/.bisect").glob("*-again")]) == 2
 
 
 def test_two_packages_that_only_do_it_together_are_named_together(plan: Plan) -> None:
