@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from suite.stacks.loading import load
+from tests.faults import costs, unbroken
 from tests.faults import small as quick
-from tests.faults import unbroken
 from tests.faults.bench import Bench, Probe, small_tier
 from tests.faults.bookkeeping import BOOKKEEPING, tampered
-from tests.faults.fault import Tampering
+from tests.faults.fault import Fault, Tampering
 from tests.faults.probes import SMALL_TIER
 from tests.faults.score import Honest, Outcome, as_json, of_json, outcome, page
 from tests.faults.table import FAULTS
@@ -64,11 +64,19 @@ def measure(
     for fault in (*FAULTS.values(), *BOOKKEEPING):
         wanted = not options.names or {fault.name, fault.group} & {*options.names}
         if wanted and fault.name not in former:
-            records = isinstance(fault, Tampering)
-            made.append(tampered(fault) if records else outcome(fault, probes, honest))
+            made.append(found(fault, honest, probes))
             told(made[-1])
             if options.json:
                 options.json.write_text(as_json(made))
+
+
+def found(fault: Fault | Tampering, honest: Honest, probes: Sequence[Probe]) -> Outcome:
+    """Plant a fault where it belongs: in the records, in a worker, or in this process."""
+    if isinstance(fault, Tampering):
+        return tampered(fault)
+    if fault.name in costs.CHANGES:
+        return costs.outcome(fault)
+    return outcome(fault, probes, honest)
 
 
 def told(made: Outcome) -> None:

@@ -28,7 +28,6 @@ FIRST: Mapping[str, str] = MappingProxyType(
         "initialisers": "random-lenet5",
         "seeds": "random-lenet5",
         "padding": "parity-alexnet",
-        "cost": "step-time",
     }
 )
 """What is measured first for the faults of a group: a network that has what is broken."""
