@@ -253,7 +253,7 @@ def first(stored: list[Record], case: str) -> Record:
 def test_an_unbroken_outlier_keeps_its_limits(stored: list[Record]) -> None:
     """AlexNet may leave its plateau late: at seed 11 tf-2.21 ended at .530, after .774 +- .029."""
     late = {"clean_accuracy": 0.530, "information_gain": 1.9, "train_accuracy": 0.3}
-    (record,) = changed([first(stored, "alexnet-plain")], "alexnet-plain", **late)
+    (record,) = changed([first(stored, "alexnet-w0.5-plain")], "alexnet-w0.5-plain", **late)
     assert outside(record) == set()
 
 
@@ -261,7 +261,7 @@ STALL, MEND = "resnet50-w0.25-literal-none", "resnet50-w0.25-intended-bn-momentu
 FAULTS = [
     ("lenet5-plain", "phases_agree", 0.0),  # a default phase changed
     ("lenet5-plain", "clean_accuracy", 0.06),  # labels shuffled, no gradient, rate zero
-    ("alexnet-intended-none", "adversarial_branch_gain", 0.0),  # one half of the loss is dropped
+    ("alexnet-w0.5-intended-none", "adversarial_branch_gain", 0.0),  # one half of the loss is dropped
     ("vgg19-w0.25-intended-none", "information_gain", 0.0),  # a rate that kills its units
     (CONTROL, "updates_per_step", 2.0),  # updated by the attack's pass, too
     (CONTROL, "updates_per_step", 0.0),  # not updated at all
@@ -279,7 +279,7 @@ FAULTS = [
     ("attack-lenet5", "linear_label_gap", 0.0),  # true labels in place of the predicted ones
     ("attack-lenet5", "pixel_max", 1.01),  # not clipped
     ("attack-resnet50-w0.25", "state_change", 0.1),  # an attack in the training phase
-    ("attack-alexnet", "parameters", 571_000.0),  # another network
+    ("attack-alexnet-w0.5", "parameters", 571_000.0),  # another network
     ("step-time-lenet5", "last_loss", 7.5),  # the sum of two losses in place of their mean
     ("step-time-lenet5", "last_loss", math.nan),  # a loss that overflowed
     ("step-time-lenet5", "adversarial_plain_ratio", 0.9),  # it does less than a plain step
