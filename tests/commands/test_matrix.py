@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from suite.__main__ import main
-from suite.commands import processes, rows
+from suite.commands import processes, turns
 from suite.commands.matrix import disk_use, evidence, read_outcome, run_matrix
 from suite.errors import RecordError, ReleaseError
 from suite.files import file_digest
@@ -89,7 +89,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_lock(release(name), f"{name}==1\n")
     Path("fake.py").write_text(FAKE)
     monkeypatch.setattr(processes, "NOX", (sys.executable, "-I", "-S", "fake.py"))
-    monkeypatch.setattr(rows, "POLL_S", 0.01)
+    monkeypatch.setattr(turns, "POLL_S", 0.01)
 
 
 def release(name: str, *, unpinned: bool = False) -> Release:
@@ -196,7 +196,7 @@ def test_other_commands_take_no_further_options(capsys: Output) -> None:
 def test_a_row_whose_lock_is_stale_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     stale = "locks/one.txt is stale; would change keras 1 -> 2"
     fault = Fault(stale)
-    monkeypatch.setattr(rows, "fault", lambda lock: fault if lock.name == "one" else None)
+    monkeypatch.setattr(turns, "fault", lambda lock: fault if lock.name == "one" else None)
     assert main(["matrix", "--rows", "one,two"]) == 1
     assert calls("start") == ["two"]
     outcome = read_outcome(release("one"), Path("records"))
@@ -208,13 +208,13 @@ def test_a_row_that_cannot_be_resolved_cannot_be_installed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fault = Fault("locks/one.txt is missing; no version of keras==9.9", unresolvable=True)
-    monkeypatch.setattr(rows, "fault", lambda _: fault)
+    monkeypatch.setattr(turns, "fault", lambda _: fault)
     outcome = run_matrix([release("one")], records=Path("records"))["one"]
     assert (outcome.installs, outcome.reason) == (False, fault.text)
 
 
 def test_an_unpinned_row_needs_no_fresh_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "fault", lambda _: Fault("stale"))
+    monkeypatch.setattr(turns, "fault", lambda _: Fault("stale"))
     assert run_matrix([release("one", unpinned=True)], records=Path("records"))["one"].passed
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,8 +30,9 @@ ROOT = Path(__file__).parents[3] / "baselines"
 GAIN = "adversarial_branch_gain"
 VGG19 = "vgg19-w0.25-intended-none"
 FROZEN = (0.4805, 0.4160, 0.4514, 0.5028, 0.5731)
+TRAINED = (0.6011, 0.5914, 0.6328, 0.6428, 0.7006)
 """Gain of VGG19's adversarial branch on tf-2.21, seeds 0 to 4, while its pretraining left layers
-frozen that tf-2.15's trained."""
+frozen, and on tf-2.15, where it trained them: both on one core, in the baselines of 2026-11-22."""
 
 MEASURED = (*PRIMARY, "clean_branch_gain", GAIN)
 
@@ -39,7 +40,7 @@ MEASURED = (*PRIMARY, "clean_branch_gain", GAIN)
 @functools.lru_cache(maxsize=None)
 def stored(release: str) -> tuple[Record, ...]:
     """Read the trained cases of a stored baseline, without their curves."""
-    found = [read_record(path, bare=True) for path in sorted((ROOT / release / "small").iterdir())]
+    found = [read_record(path, bare=True) for path in sorted((ROOT / release / "small").glob("*.json"))]
     return tuple(record for record in found if record.question == "training")
 
 
@@ -72,11 +73,11 @@ def finding(decision: str, **changes: object) -> Finding:
     )
 
 
-def frozen(record: Record) -> Record:
-    """Give VGG19 the gain that it had on tf-2.21 with frozen layers."""
+def former(record: Record, gains: Sequence[float]) -> Record:
+    """Give VGG19 the gain that it had before."""
     if record.case != VGG19:
         return record
-    return replace(record, metrics={**record.metrics, GAIN: FROZEN[record.seed]})
+    return replace(record, metrics={**record.metrics, GAIN: gains[record.seed]})
 
 
 def test_tf_2_21_is_no_longer_worse_than_tf_2_15() -> None:
@@ -85,8 +86,9 @@ def test_tf_2_21_is_no_longer_worse_than_tf_2_15() -> None:
 
 
 def test_tf_2_21_was_worse_than_tf_2_15_because_of_vgg19() -> None:
-    after = [frozen(record) for record in stored(AFTER)]
-    answer = decide("tf-2.15", "tf-2.21", before=stored(BEFORE), after=after)
+    before = [former(record, TRAINED) for record in stored(BEFORE)]
+    after = [former(record, FROZEN) for record in stored(AFTER)]
+    answer = decide("tf-2.15", "tf-2.21", before=before, after=after)
     worse = {(found.case, found.metric) for found in answer.findings if found.decision == WORSE}
     assert (VGG19, GAIN) in worse
     assert {case for case, _ in worse} <= {VGG19, "vgg19-w0.25-plain"}
