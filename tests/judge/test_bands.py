@@ -261,7 +261,7 @@ STALL, MEND = "resnet50-w0.25-literal-none", "resnet50-w0.25-intended-bn-momentu
 FAULTS = [
     ("lenet5-plain", "phases_agree", 0.0),  # a default phase changed
     ("lenet5-plain", "clean_accuracy", 0.06),  # labels shuffled, no gradient, rate zero
-    ("alexnet-w0.5-intended-none", "adversarial_branch_gain", 0.0),  # one half of the loss is dropped
+    ("alexnet-w0.5-intended-none", "adversarial_branch_gain", 0.0),  # half of the loss is dropped
     ("vgg19-w0.25-intended-none", "information_gain", 0.0),  # a rate that kills its units
     (CONTROL, "updates_per_step", 2.0),  # updated by the attack's pass, too
     (CONTROL, "updates_per_step", 0.0),  # not updated at all

@@ -40,7 +40,8 @@ MEASURED = (*PRIMARY, "clean_branch_gain", GAIN)
 @functools.lru_cache(maxsize=None)
 def stored(release: str) -> tuple[Record, ...]:
     """Read the trained cases of a stored baseline, without their curves."""
-    found = [read_record(path, bare=True) for path in sorted((ROOT / release / "small").glob("*.json"))]
+    paths = sorted((ROOT / release / "small").glob("*.json"))
+    found = [read_record(path, bare=True) for path in paths]
     return tuple(record for record in found if record.question == "training")
 
 
