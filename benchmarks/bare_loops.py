@@ -2,7 +2,7 @@
 
 `nox -s overhead` runs this alone; the loops are written for TensorFlow 2. Both train the same
 network on the same noise, step by step in turn, in an order that is drawn: what slows the machine
-down slows all of them.
+down slows all of them. The first calls, which compile, are told and not judged: there is one each.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ import numpy as np
 import pytest
 
 from suite.cases import Case
-from suite.judge.gate.cost import Start, cost_findings
-from suite.judge.gate.finding import WORSE
 from suite.measure.weights import build
 from suite.stacks.loading import load
 from suite.tables import table
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
 
 Step: TypeAlias = "Callable[[Any, Any], Any]"
 
+GOAL = 0.95  # of a bare loop's speed
 ROUNDS = 60  # of one step each; ten seconds for the slowest network
 BATCHES = 10
 CLASSES = 43
@@ -152,5 +151,5 @@ def test_a_step_is_as_fast_as_in_a_bare_loop(
     first, spent = timed(steps_of(stack, case), noise(case))
     with capsys.disabled():
         print("", *told(case, first, spent), sep="\n")  # noqa: T201 - what this file is for
-    [found] = cost_findings(case.net, [Start(list(zip(spent[OWN], spent[SUITE])))])
-    assert found.decision != WORSE, found.words
+    speed = statistics.median(spent[OWN]) / statistics.median(spent[SUITE])
+    assert speed >= GOAL, f"{speed:.2f} of a bare loop's speed, expected {GOAL} at least"

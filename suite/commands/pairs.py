@@ -6,7 +6,9 @@ A worker is a benchmark run of its row that does nothing but what it is asked at
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 import random
 import statistics
 import time
@@ -57,17 +59,19 @@ class Worker(NamedTuple):
     connection: Connection
     said: dict[str, Any]
 
-    def ask(self, case: str, steps: int, *, until_s: float) -> dict[str, Any]:
+    def ask(self, case: str, steps: int) -> dict[str, Any]:
         """Have some steps of a case made; give their seconds and the memory's peak.
 
+        What is asked is waited for, though the budget ends meanwhile: it is a fraction of a second.
+
         Raises:
-            SuiteError: If the worker ends or does not answer in time.
+            SuiteError: If the worker ends or does not answer in `ANSWER_S`.
         """
         try:
             self.connection.send_bytes(json.dumps({"case": case, "steps": steps}).encode())
         except ConnectionError as error:
             raise SuiteError(_last_words(self.run)) from error
-        return _received(self.run, self.connection, until_s)
+        return _received(self.run, self.connection, math.inf)
 
 
 def _received(run: Run, connection: Connection, until_s: float) -> dict[str, Any]:
@@ -183,6 +187,8 @@ def alternated(asks: Sequence[Ask], draw: random.Random, *, until_s: float) -> S
     Raises:
         SuiteError: If too little was.
     """
+    if clock_s() >= until_s:
+        raise SuiteError(f"the budget was spent after 0 of {FEWEST_BLOCKS} pairs")
     first = [ask(FEWEST) for ask in asks]  # makes the model
     step_s = max(statistics.median(answer["step_s"]) for answer in first)
     count = min(MOST, max(FEWEST, round(BLOCK_S / step_s)))
@@ -242,11 +248,7 @@ def measure(
             with workers(openers, running, until_s=until_s) as pair:
                 said = [worker.said for worker in pair]
                 costs = costs if costs.sides == said else Costs(said)
-                for case in _waiting(costs, cases, margins):
-                    print(f"timing steps of {case} in turn", flush=True)
-                    asks = [_asking(worker, case, until_s) for worker in pair]
-                    made = alternated(asks, random.Random(), until_s=until_s)  # noqa: S311
-                    costs.starts.setdefault(case, []).append(made)
+                _start(costs, pair, _waiting(costs, cases, margins), until_s=until_s)
         except SuiteError as error:
             costs.fault = str(error)
             break
@@ -255,12 +257,20 @@ def measure(
     return costs
 
 
+def _start(costs: Costs, pair: Sequence[Worker], cases: Sequence[str], *, until_s: float) -> None:
+    """Have one start of both workers time the steps of some cases.
+
+    Raises:
+        SuiteError: As of `alternated`.
+    """
+    for case in cases:
+        print(f"timing steps of {case} in turn", flush=True)
+        asks = [functools.partial(worker.ask, case) for worker in pair]
+        made = alternated(asks, random.Random(), until_s=until_s)  # noqa: S311
+        costs.starts.setdefault(case, []).append(made)
+
+
 def _waiting(costs: Costs, cases: Sequence[str], margins: Mapping[str, float]) -> list[str]:
     """Pick the cases that are not decided and have a look left."""
     undecided = costs.open(cases, margins)
     return [case for case in undecided if len(costs.starts.get(case, [])) < LOOKS]
-
-
-def _asking(worker: Worker, case: str, until_s: float) -> Ask:
-    """Give what makes steps of one case on a worker."""
-    return lambda steps: worker.ask(case, steps, until_s=until_s)

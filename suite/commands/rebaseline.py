@@ -172,8 +172,10 @@ def _index(target: Path, options: argparse.Namespace) -> int:
     """Enter a baseline into its index as it lies there; no record changes.
 
     Raises:
-        SuiteError: If there is no baseline or no reason, or its index tells of it already.
+        SuiteError: If there is no baseline or no reason, or nothing is to be written.
     """
+    if options.dry_run:
+        raise SuiteError("--index shows nothing that --dry-run could show: give one of them.")
     _require_reason(target, options)
     if not target.is_dir():
         raise RecordError(f"{target} is missing, expected a baseline to enter into its index.")

@@ -46,13 +46,14 @@ def _matrix(options: argparse.Namespace, rows: Sequence[Release]) -> list[dict[s
 
     A version has a lock only once `new-row` has made its row.
     """
-    new = _new(options, read_releases())
-    if not new:
-        return [entry(row, baselines=options.baselines) for row in rows]
     default = release_table()["default"]
     (like,) = chosen(read_releases(), default)
     own = {**entry(like, baselines=options.baselines), "baseline": f"{STORED}:{default}"}
-    return [{**own, "row": pin, "environment": ""} for pin in new]
+    new = _new(options, read_releases())
+    return [
+        *(entry(row, baselines=options.baselines) for row in rows),
+        *({**own, "row": pin, "environment": ""} for pin in new),
+    ]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,18 +80,22 @@ def _asked(options: argparse.Namespace) -> tuple[Release, ...]:
     if options.rows:
         return chosen(rows, options.rows)
     own = tuple(row for row in rows if row.unpinned == options.unpinned)
-    return _changed(own, options.changed_from) if options.changed_from else own
+    if not options.changed_from:
+        return own
+    changed = _changed(own, options.changed_from)
+    if changed or _new(options, rows):
+        return changed
+    return chosen(own, release_table()["default"])
 
 
 def _changed(rows: Sequence[Release], commit: str) -> tuple[Release, ...]:
-    """Pick the rows whose lock is not that of `commit`; the default row where there is none.
+    """Pick the rows whose lock is not that of `commit`.
 
     Raises:
         ReleaseError: If git cannot compare them.
     """
     changed = _difference(commit, "--name-only", "--", str(LOCKS)).splitlines()
-    own = tuple(row for row in rows if str(lock_of(row).path) in changed)
-    return own or chosen(tuple(rows), release_table()["default"])
+    return tuple(row for row in rows if str(lock_of(row).path) in changed)
 
 
 def _new(options: argparse.Namespace, rows: Sequence[Release]) -> list[str]:

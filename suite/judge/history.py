@@ -138,7 +138,6 @@ def entry_of(
     records = [record for runs in cases.values() for record in runs]
     days = sorted(record.started_at[:10] for record in records)
     made = [record.environment for record in records]
-    packages = sorted({name for environment in made for name in environment["versions"]})
     return Entry(
         _day(day),
         _one_line(reason),
@@ -148,12 +147,18 @@ def entry_of(
         former,
         records_digest(records),
         [days[0], days[-1]],
-        {name: _values(e["versions"].get(name) for e in made) for name in packages},
+        _versions(made),
         _values(e["code_digest"] for e in made),
         _values(e["lock_digest"] for e in made),
         _values(e["data_digest"] for e in made),
         {case: numbers(runs) for case, runs in cases.items() if len(runs) > 1},
     )
+
+
+def _versions(made: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """List the versions of each package in some environments."""
+    names = sorted({name for environment in made for name in environment["versions"]})
+    return {name: _values(each["versions"].get(name) for each in made) for name in names}
 
 
 def _values(found: Iterable[Any]) -> list[str]:

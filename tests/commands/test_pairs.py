@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import signal
@@ -211,6 +212,19 @@ def test_what_scatters_is_measured_for_longer() -> None:
     assert len(made.step_s) == MOST_BLOCKS
     with pytest.raises(SuiteError, match=f"after 0 of {FEWEST_BLOCKS} pairs"):
         alternated([ask, ask], draw, until_s=0.0)
+
+
+def test_a_budget_that_ends_meanwhile_keeps_the_pairs_that_were_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = itertools.count()
+    monkeypatch.setattr(pairs, "clock_s", lambda: next(now))
+
+    def ask(steps: int) -> dict[str, Any]:
+        return {"step_s": [0.1] * steps}
+
+    made = alternated([ask, ask], random.Random(0), until_s=25)  # noqa: S311
+    assert FEWEST_BLOCKS <= len(made.step_s) < BLOCKS
 
 
 def test_a_signal_leaves_no_worker_behind() -> None:

@@ -279,6 +279,7 @@ def test_the_index_alone_can_be_written_with_its_day(fill: Fill, capsys: Output)
     ("more", "told"),
     [
         (["--index"], "--reason is missing"),
+        (["--index", "--dry-run", "--reason", "x"], "give one of them"),
         (["--index", "--reason", "x", "--date", "today"], "'today' is no day"),
         (["--reason", "x", "--date", "2026-11-22"], "--date goes with --index alone"),
         (["--reason", " "], "--reason is empty"),

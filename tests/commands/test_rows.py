@@ -92,6 +92,11 @@ def test_a_watched_version_that_is_raised_is_gated_until_it_has_a_row(capsys: Ou
     (found,) = matrix(capsys, "--changed-from", "HEAD")
     assert (found["row"], found["baseline"]) == ("keras==1", "stored:tf-2.21")
     assert found["environment"] == ""
+    Path("locks", "tf-2.16.txt").write_text("new\n")  # beside it
+    assert [row["row"] for row in matrix(capsys, "--changed-from", "HEAD")] == [
+        "tf-2.16",
+        "keras==1",
+    ]
 
 
 @pytest.mark.usefixtures("project")
