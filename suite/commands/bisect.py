@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
@@ -16,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from suite.cases import Case
 from suite.commands.bisecting import bisect
-from suite.commands.gating import Gate, opened
+from suite.commands.gating import Gate, opened, unjudged
 from suite.commands.intermediate import Bench, Point, copy_of_project, new_removed, row_point
 from suite.commands.options import ERROR_STATUS, REGRESSION_STATUS, budget, named, patterns
 from suite.commands.probing import Search
@@ -24,10 +25,12 @@ from suite.commands.processes import stopped_together
 from suite.commands.rounds import Rounds, clock_s
 from suite.errors import BudgetError, SuiteError
 from suite.files import write_atomically
+from suite.judge.gate import draws, limits, stalls, steps
 from suite.judge.gate.decide import decide, further
 from suite.judge.gate.evidence import ATTACK, DRAWS, STEPS, TRAINING, Evidence, gathered
 from suite.judge.gate.finding import UNDECIDED, Answer, Finding
 from suite.judge.gate.symptom import gravest, symptom_of
+from suite.judge.metrics import METRICS
 from suite.judge.parity.distances import TOLERANCES
 from suite.judge.staleness import present
 from suite.judge.verdicts import listed
@@ -37,6 +40,13 @@ from suite.report.grid import terminal_width
 
 STATUSES = {NAMED: REGRESSION_STATUS, NOTHING: 0}
 FOLDER = ".bisect"  # in that of all records; hidden, as its records are of no row
+SEEN = "time, memory and the attack's cases were not looked at"
+QUESTION_OF = {
+    **dict.fromkeys([*TOLERANCES, steps.METRIC], STEPS),
+    **dict.fromkeys(draws.QUANTITIES, DRAWS),
+}
+"""The one question that a quantity is of; a metric is of training."""
+
 SHOWN = 3  # reasons for which nothing can be decided
 PLACES = (
     "GTSRB_ROOT", "GTSRB_ORIGINALS", "SUITE_CACHE", "UV_CACHE_DIR", "UV_CONFIG_FILE",
@@ -104,9 +114,23 @@ def _search(options: argparse.Namespace, more: Sequence[str], result: Result) ->
             search = _search_of(gate, worse, Bench(until_s, more, project), root)
             result.symptom, result.steps = search.symptom, search.steps
             result.others = len(worse.findings) - 1
-            bisect(search, result)
+            _go_through(search, result)
         except BudgetError as error:
             result.undecided = f"{error} The same command goes on with it"
+
+
+def _go_through(search: Search, result: Result) -> None:
+    """Search for the cause; an error ends the chain, which is told all the same.
+
+    Raises:
+        BudgetError: If the budget is spent.
+    """
+    try:
+        bisect(search, result)
+    except BudgetError:
+        raise
+    except SuiteError as error:
+        result.undecided = str(error)
 
 
 def _ends(options: argparse.Namespace) -> list[Point]:
@@ -136,8 +160,9 @@ def _opened(options: argparse.Namespace) -> Gate:
     """Find out what is compared, by the gate's own rules.
 
     Raises:
-        SuiteError: If a row or a case is none, or both rows are the same.
+        SuiteError: If a row, a case or a metric is none, or both rows are the same.
     """
+    _check(options.metric)
     gate = opened(options)
     gate = gate._replace(
         cases={name: case for name, case in gate.cases.items() if case.question != ATTACK}
@@ -148,7 +173,41 @@ def _opened(options: argparse.Namespace) -> Gate:
         names = ", ".join(gate.cases)
         raise SuiteError(f"--case {','.join(options.cases)} fits no case, expected one of {names}.")
     related = {name: case for name, case in gate.cases.items() if _belongs(case, gate)}
-    return gate._replace(options=_with_cases(options, [*gate.wanted, *related]))
+    return _narrowed(gate._replace(options=_with_cases(options, [*gate.wanted, *related])))
+
+
+def _check(metric: str) -> None:
+    """Check that a metric or a quantity is one that is looked at.
+
+    Raises:
+        SuiteError: If it is not.
+    """
+    own = [name for name, row in METRICS.items() if not row.per_machine]
+    others = [*QUESTION_OF, limits.METRIC, stalls.METRIC]
+    if metric and metric not in (*own, *others):
+        raise SuiteError(
+            f"--metric {metric} is none that is looked at, expected one of "
+            f"{', '.join([*own, *others])}."
+        )
+
+
+def _narrowed(gate: Gate) -> Gate:
+    """Leave the cases alone that a quantity is of: it needs no seed to be trained.
+
+    Raises:
+        SuiteError: If there are none.
+    """
+    metric = gate.options.metric
+    question = QUESTION_OF.get(metric)
+    if not question:
+        return gate
+    own = {name: case for name, case in gate.wanted.items() if case.question == question}
+    if not own:
+        raise SuiteError(
+            f"--metric {metric} is looked for in the cases called {question}-..., of which none is "
+            "asked for. Name one with --case, or leave --case or --metric out."
+        )
+    return gate._replace(cases=own)
 
 
 def _belongs(case: Case, gate: Gate) -> bool:
@@ -197,11 +256,7 @@ def _trained(gate: Gate, rounds: Rounds) -> Worse:
 
 
 def _judged(gate: Gate) -> Worse:
-    """Judge the records that are there: all but time and memory, which no search explains.
-
-    Raises:
-        SuiteError: If no metric or quantity is called as the user says.
-    """
+    """Judge the records that are there: all but time and memory, which no search explains."""
     sides = [replace(side, now=present(side.release, side.tier)) for side in gate.sides]
     found = [gathered(side, gate.wanted) for side in sides]
     expected = [(name, _first(gate, case)) for name, case in gate.wanted.items()]
@@ -215,6 +270,7 @@ def _judged(gate: Gate) -> Worse:
     )
     missing = [*(text for each in found for text in each.missing), *answer.missing]
     answer = answer._replace(missing=missing)
+    answer = answer._replace(missing=[*missing, *unjudged(gate, answer)])
     return Worse(_asked(gate.options.metric, answer, found), answer, found)
 
 
@@ -224,17 +280,9 @@ def _first(gate: Gate, case: Case) -> range:
 
 
 def _asked(metric: str, answer: Answer, found: Sequence[Evidence]) -> list[Finding]:
-    """List what is worse of a metric or a quantity, the cheapest layer first; of all without one.
-
-    Raises:
-        SuiteError: If none is called so.
-    """
+    """List what is worse, of a metric or a quantity if one is named, the cheapest layer first."""
     if metric in TOLERANCES:
         return [finding for finding in gravest(answer) if _parts(finding, metric, found)]
-    known = sorted({finding.metric for finding in answer.findings})
-    if metric and known and metric not in known:
-        names = ", ".join([*known, *TOLERANCES])
-        raise SuiteError(f"--metric {metric} was not judged, expected one of {names}.")
     return gravest(answer, metric=metric)
 
 
@@ -266,21 +314,34 @@ def _search_of(gate: Gate, worse: Worse, bench: Bench, root: Path) -> Search:
 
 
 def _tell_nothing(gate: Gate, worse: Worse, result: Result, *, over: bool) -> None:
-    """Say that nothing is worse, or what is missing for that."""
-    primary = [finding for finding in worse.answer.findings if finding.primary]
-    own = [f for f in primary if gate.options.metric in ("", f.metric, *TOLERANCES)]
+    """Say that nothing is worse, or only what was not asked for, or what is missing for that."""
+    result.metric = metric = gate.options.metric
+    own, others = _looked_at(metric, worse.answer), gravest(worse.answer)
+    looked = f"{len(own)} findings were judged, {', '.join(_counted(own))}"
     open_ = [f for f in own if f.decision == UNDECIDED]
-    layers = [f"{sum(f.layer == layer for f in own)} of the {layer}" for layer in _layers(own)]
-    looked = f"{len(own)} findings were judged, {', '.join(layers)}"
-    cases = sorted({f.case for f in own})
-    if own and not open_ and not worse.answer.missing:
-        result.nothing = f"{looked} ({listed(cases)})"
+    reasons = [*(_said(f) for f in [*others, *open_]), *worse.answer.missing]
+    if own and not reasons:
+        result.nothing = f"{looked} ({listed(sorted({f.case for f in own}))}); {SEEN}"
         return
     spent = "the budget is spent, and " if over else ""
-    undecided = (f"{f.case}, {f.metric}, is undecided ({f.words.rstrip('.')})" for f in open_)
-    reasons = [*undecided, *worse.answer.missing]
-    result.undecided = f"{spent}nothing is worse in what was judged, but {_some(reasons)}"
-    result.notes = [f"{looked}." if own else "Nothing was judged.", *worse.notes]
+    parts = "does not part" if metric in TOLERANCES else "was not found to be worse"
+    what = f"{metric} {parts}" if metric else "nothing is worse"
+    why = _some(reasons or ["nothing was judged of it"])
+    result.undecided = f"{spent}{what} in what was judged, but {why}"
+    hint = ["Without --metric the cause of what is worse is looked for."] if others else []
+    result.notes = [f"{looked}." if own else "Nothing was judged.", *hint, *worse.notes]
+
+
+def _looked_at(metric: str, answer: Answer) -> list[Finding]:
+    """List the findings of a metric; without one, or of a quantity, all that decide."""
+    wanted = "" if metric in TOLERANCES else metric
+    return [f for f in answer.findings if (f.metric == wanted if wanted else f.primary)]
+
+
+def _said(finding: Finding) -> str:
+    """Say what was decided of a finding, and why."""
+    words = finding.words.rstrip(".")
+    return f"{finding.case}, {finding.metric}, is {finding.decision} ({words})"
 
 
 def _some(reasons: Sequence[str]) -> str:
@@ -289,9 +350,10 @@ def _some(reasons: Sequence[str]) -> str:
     return "; ".join([*(reason.rstrip(".") for reason in reasons[:SHOWN]), *more])
 
 
-def _layers(findings: Sequence[Finding]) -> list[str]:
-    """Name the layers of findings, each once."""
-    return [*dict.fromkeys(finding.layer for finding in findings)]
+def _counted(findings: Sequence[Finding]) -> list[str]:
+    """Count findings by their layers."""
+    counts = Counter(finding.layer for finding in findings)
+    return [f"{count} of the {layer}" for layer, count in counts.items()]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from packaging.version import Version
 
-from suite.commands.intermediate import Point, point_of, row_point, versions_between
+from suite.commands.intermediate import point_of, row_point, versions_between
 from suite.commands.probing import Search
 from suite.errors import ReleaseError
 from suite.judge.gate.bisect import (
@@ -27,6 +27,7 @@ from suite.libraries import read_pins
 from suite.locks import lock_of
 from suite.releases import Release, read_releases, read_table
 from suite.report.bisect import Result
+from suite.report.text import printable
 
 ROWS, PYTHONS, PACKAGES, VERSIONS, BOTH_SIDES = (
     "rows", "Pythons", "packages", "versions", "both sides",
@@ -39,16 +40,12 @@ class Span(NamedTuple):
     Attributes:
         good: What the last good one is made of.
         bad: What the first bad one is made of.
-        good_point: The environment of the first.
-        bad_point: That of the second.
         python: The Python that both are measured with.
         links: Where wheels lie that PyPI does not have.
     """
 
     good: Kit
     bad: Kit
-    good_point: Point
-    bad_point: Point
     python: str
     links: str
 
@@ -73,14 +70,20 @@ def _rows(search: Search, result: Result) -> Span | None:
     rows = {row.name: row for row in read_releases()}
     names = rows_between([*rows], entries, search.baseline.title, search.candidate.title)
     points = {name: row_point(rows[name], search.records) for name in names}
-    if search.look(points[names[-1]], ROWS) != BAD:
-        result.undecided = f"{names[-1]} does not show again what the gate called worse"
+    status = search.look(points[names[-1]], ROWS)
+    if status != BAD:
+        what = (
+            "does not show again what the gate called worse"
+            if status == GOOD
+            else f"could not be tried again, {status}"
+        )
+        result.undecided = f"{names[-1]} {what}: {search.steps[-1].words}"
         return None
     good, bad, between = first_bad(names, lambda name: search.look(points[name], ROWS))
     result.rows, result.passed_over = (good, bad), between
     before, after = (_kit(rows[name], entries[name].get("env", {})) for name in (good, bad))
     links = rows[bad].find_links or rows[good].find_links
-    return Span(before, after, points[good], points[bad], before.python, links)
+    return Span(before, after, before.python, links)
 
 
 def _kit(row: Release, variables: Mapping[str, str]) -> Kit:
@@ -91,38 +94,37 @@ def _kit(row: Release, variables: Mapping[str, str]) -> Kit:
 
 def _tried(
     search: Search, stage: str, title: str, recipe: Recipe, links: str, *, again: bool = False
-) -> tuple[str, Point | None]:
+) -> str:
     """Resolve a recipe and look at it; what cannot be resolved is passed over, and said."""
     try:
         point = point_of(title, recipe, search.root, links=links)
     except ReleaseError as error:
-        return search.tell_unresolved(stage, title, str(error)), None
-    return search.look(point, stage, again=again), point
+        return search.tell_unresolved(stage, title, str(error))
+    return search.look(point, stage, again=again)
 
 
 def _one_python(search: Search, result: Result, span: Span) -> Span | None:
     """Find a Python with which both rows can be measured; it may itself be to blame."""
     own = [kit.python for kit in (span.good, span.bad)]
-    found: dict[str, list[tuple[str, Point | None]]] = {}
+    found: dict[str, list[str]] = {}
     for python in dict.fromkeys([*own, *_pythons(*own)]):
-        ends: list[tuple[str, Point | None]] = []
-        for kit, point, status in (
-            (span.good, span.good_point, GOOD), (span.bad, span.bad_point, BAD),
-        ):  # fmt: skip
-            title = f"{kit.name}'s packages on Python {python}"
-            whole = mixed(kit, kit, frozenset(), python=python)
-            same = kit.python == python
-            ends.append(
-                (status, point) if same else _tried(search, PYTHONS, title, whole, span.links)
-            )
-        found[python] = ends
-        (good, good_point), (bad, bad_point) = ends
-        if (good, bad) == (GOOD, BAD) and good_point and bad_point:
-            return span._replace(good_point=good_point, bad_point=bad_point, python=python)
-    _blame_python(
-        search, result, span, {python: [e[0] for e in ends] for python, ends in found.items()}
-    )
+        found[python] = [
+            status if kit.python == python else _on(search, PYTHONS, kit, python, span.links)
+            for kit, status in ((span.good, GOOD), (span.bad, BAD))
+        ]
+        if found[python] == [GOOD, BAD]:
+            return span._replace(python=python)
+    _blame_python(search, result, span, found)
     return None
+
+
+def _on(
+    search: Search, stage: str, kit: Kit, python: str, links: str, *, again: bool = False
+) -> str:
+    """Look at a row's packages on another Python."""
+    title = f"{kit.name}'s packages on Python {python}{', again' if again else ''}"
+    whole = mixed(kit, kit, frozenset(), python=python)
+    return _tried(search, stage, title, whole, links, again=again)
 
 
 def _pythons(first: str, second: str) -> list[str]:
@@ -138,11 +140,10 @@ def _blame_python(
     low, high = span.good.python, span.bad.python
     what = f"Python {low} -> {high}"
     if found[high][0] == BAD and found[low][1] == GOOD:
-        statuses = []
-        for kit, python in ((span.good, high), (span.bad, low)):
-            title = f"{kit.name}'s packages on Python {python}, again"
-            whole = mixed(kit, kit, frozenset(), python=python)
-            statuses.append(_tried(search, BOTH_SIDES, title, whole, span.links, again=True)[0])
+        statuses = [
+            _on(search, BOTH_SIDES, kit, python, span.links, again=True)
+            for kit, python in ((span.good, high), (span.bad, low))
+        ]
         if statuses == [BAD, GOOD]:
             result.culprit = what
             return
@@ -165,7 +166,7 @@ def _packages(search: Search, result: Result, span: Span) -> None:
         names = frozenset(names)
         if names not in seen:
             recipe = mixed(span.good, span.bad, names, python=span.python)
-            seen[names] = _tried(search, PACKAGES, _with(span, found, names), recipe, span.links)[0]
+            seen[names] = _tried(search, PACKAGES, _with(span, found, names), recipe, span.links)
         return seen[names]
 
     if test(frozenset(found)) != BAD:  # the same packages, resolved here, must show it too
@@ -204,7 +205,8 @@ def _has_versions(change: Change) -> bool:
 
 def _versions(search: Search, result: Result, span: Span, name: str) -> None:
     """Find the first bad version of the one package that is to blame, and confirm it."""
-    package, low, high, listed = _listed(search, span, name)
+    listed = _listed(search, span, name)
+    package = listed.package
 
     def recipe(version: str, *, into: AbstractSet[str]) -> Recipe:
         found = mixed(span.good, span.bad, into, python=span.python)
@@ -213,10 +215,12 @@ def _versions(search: Search, result: Result, span: Span, name: str) -> None:
     def test(version: str) -> str:
         title = f"{span.good.name} with {package} {version}"
         wanted = recipe(version, into=frozenset([name]))
-        return _tried(search, VERSIONS, title, wanted, span.links)[0]
+        return _tried(search, VERSIONS, title, wanted, span.links)
 
-    good, bad, between = first_bad([low, *listed, high], test)
+    good, bad, between = first_bad([listed.good, *listed.between, listed.bad], test)
     result.package, result.versions, result.skipped = package, (good, bad), between
+    if listed.lowest in (good, bad):
+        result.unlisted = listed.ended
     rest = frozenset(change.name for change in changes(span.good, span.bad)) - {name}
     sides = [
         (f"{span.good.name} with {package} {bad}", recipe(bad, into=frozenset([name]))),
@@ -226,16 +230,42 @@ def _versions(search: Search, result: Result, span: Span, name: str) -> None:
     _confirm(search, result, span, f"{package} {bad}", sides)
 
 
-def _listed(search: Search, span: Span, name: str) -> tuple[str, str, str, list[str]]:
+class Listed(NamedTuple):
+    """The versions of a package between those of two rows.
+
+    Attributes:
+        package: Its name.
+        good: The version of the good row.
+        bad: That of the bad one.
+        between: Those between, from good to bad.
+        ended: Why those above the lowest may be missing; empty if none are.
+    """
+
+    package: str
+    good: str
+    bad: str
+    between: Sequence[str]
+    ended: str
+
+    @property
+    def lowest(self) -> str:
+        """The lower one of the two rows' versions."""
+        return min(self.good, self.bad, key=_version_key)
+
+
+def _listed(search: Search, span: Span, name: str) -> Listed:
     """List the versions of a package between those of two rows, in the order good to bad."""
     change = next(each for each in changes(span.good, span.bad) if each.name == name)
     package = next(iter(change.before))
     good, bad = change.before[package], change.after[package]
     low, high = sorted((good, bad), key=_version_key)
-    listed, ended = versions_between(package, low, high, python=span.python, links=span.links)
+    listed, ended = versions_between(
+        package, low, high, python=span.python, until_s=search.bench.until_s, links=span.links
+    )
     if ended:
         search.tell_unresolved(VERSIONS, f"versions of {package} from {low} on", ended)
-    return package, good, bad, listed if low == good else listed[::-1]
+    between = listed if low == good else listed[::-1]
+    return Listed(package, good, bad, between, printable(ended, limit=200))
 
 
 def _version_key(version: str) -> Version:
@@ -273,11 +303,11 @@ def _confirm(
     """
     statuses = []
     for title, recipe in sides[:2]:
-        status, _ = _tried(search, BOTH_SIDES, f"{title}, again", recipe, span.links, again=True)
+        status = _tried(search, BOTH_SIDES, f"{title}, again", recipe, span.links, again=True)
         statuses.append(status)
     if statuses == [BAD, UNRESOLVED]:
         title, recipe = sides[2]
-        again, _ = _tried(search, BOTH_SIDES, f"{title}, again", recipe, span.links, again=True)
+        again = _tried(search, BOTH_SIDES, f"{title}, again", recipe, span.links, again=True)
         statuses[1] = again
         result.one_sided = (
             f"{span.bad.name} cannot be had with it put back: it was put back in "

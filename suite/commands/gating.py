@@ -180,7 +180,7 @@ def judged(gate: Gate) -> tuple[Answer, list[Evidence]]:
     )
     own = [text for evidence in found for text in evidence.missing]
     missing = [*own, *_unchecked(gate, sides), *_left_out(gate), *answer.missing]
-    missing += [*_unjudged(gate, answer), *lacking]
+    missing += [*unjudged(gate, answer), *lacking]
     return answer._replace(findings=[*answer.findings, *findings], missing=missing), found
 
 
@@ -191,7 +191,7 @@ def _unchecked(gate: Gate, sides: Sequence[Side]) -> Iterator[str]:
             yield f"{side.name}: its libraries could not be checked: {side.now.unchecked}"
 
 
-def _unjudged(gate: Gate, answer: Answer) -> Iterator[str]:
+def unjudged(gate: Gate, answer: Answer) -> Iterator[str]:
     """Yield the cases that have records and yet nothing that the answer depends on."""
     decided = {
         (finding.layer, finding.case)

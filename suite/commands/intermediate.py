@@ -123,7 +123,7 @@ def _resolved(title: str, recipe: Recipe, links: str) -> tuple[str, str]:
 
 
 def versions_between(
-    package: str, low: str, high: str, *, python: str, links: str = ""
+    package: str, low: str, high: str, *, python: str, until_s: float, links: str = ""
 ) -> tuple[list[str], str]:
     """List the versions of a package between two, ascending, as uv finds them for a Python.
 
@@ -131,13 +131,26 @@ def versions_between(
     that the user's settings name counts, and what was withdrawn or has no file for the platform
     does not.
 
+    Args:
+        package: Its name.
+        low: The lower version.
+        high: The higher one.
+        python: The Python.
+        until_s: The clock at which the budget is spent.
+        links: Where wheels lie that PyPI does not have; may be empty.
+
     Returns:
         The versions, and why the list may end early; empty if it reaches the lower one.
+
+    Raises:
+        BudgetError: If the budget is spent.
     """
     options = ["--python-version", python, "--python-platform", PLATFORM, "--no-deps"]
     options += ["--no-header", "--no-annotate", "--quiet"]
     low, last, found = low.partition("+")[0], high.partition("+")[0], list[str]()
     while len(found) < MOST_VERSIONS:
+        if clock_s() >= until_s:
+            raise BudgetError(f"The budget was spent while versions of {package} were listed.")
         wanted = f"{package}>={low},<{last}"
         try:
             text = compiled(wanted, [wanted], options, links=links, project=None)

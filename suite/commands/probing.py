@@ -135,7 +135,7 @@ class Search:
         """Compute the digest of all that decides what a point shows."""
         content = [
             point.digest, self.baseline.digest, code_digest(SUITE), list(self.symptom[:5]),
-            dict(self.margins), again,
+            self.symptom.kind, dict(self.margins), again,
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -41,6 +41,7 @@ class Result:
         baseline: Name of the row that is good.
         candidate: Name of the row that is judged.
         symptom: What is looked for; None where nothing is worse.
+        metric: The metric or quantity that alone was looked at, where nothing of it is worse.
         nothing: What was looked at where nothing is worse; empty otherwise.
         others: How many other findings are worse.
         rows: The last good and the first bad row.
@@ -51,6 +52,7 @@ class Result:
         package: The one package that is to blame; empty if that is not known.
         versions: Its last good and its first bad version.
         skipped: Versions between them that could not be tried.
+        unlisted: Why not all versions between them are known; empty where they are.
         culprit: What was confirmed from both sides; empty if nothing was.
         one_sided: How the second side was had; empty where it is the bad row.
         undecided: Why nothing is named; empty where something is.
@@ -61,6 +63,7 @@ class Result:
     baseline: str
     candidate: str
     symptom: Symptom | None = None
+    metric: str = ""
     nothing: str = ""
     others: int = 0
     rows: tuple[str, str] | None = None
@@ -71,6 +74,7 @@ class Result:
     package: str = ""
     versions: tuple[str, str] | None = None
     skipped: Sequence[str] = ()
+    unlisted: str = ""
     culprit: str = ""
     one_sided: str = ""
     undecided: str = ""
@@ -88,8 +92,9 @@ class Result:
 def answer(result: Result) -> str:
     """Say in one sentence what is to blame, or why that is not known."""
     if result.end == NOTHING:
+        what = f"{result.metric} is no worse" if result.metric else "nothing is worse"
         return (
-            f"Nothing to bisect: nothing is worse on {result.candidate} than on "
+            f"Nothing to bisect: {what} on {result.candidate} than on "
             f"{result.baseline}; {result.nothing}."
         )
     place = f"; what parts is {result.symptom.place}" if result.symptom else ""
@@ -106,7 +111,7 @@ def _between(result: Result) -> str:
     if result.versions:
         version = f" (the last good version is {result.versions[0]}"
         skipped = f"; untried between them: {_named(result.skipped)}" if result.skipped else ""
-        version += f"{skipped})"
+        version += f"{skipped}{_unlisted(result)})"
     rows = result.rows
     return f"{version}, which came between {rows[0]} and {rows[1]}" if rows else version
 
@@ -120,8 +125,14 @@ def _narrowed(result: Result) -> str:
         parts.append(f"suspected: {', '.join(result.culprits)}")
     if result.versions:
         good, bad = result.versions
-        parts.append(f"{result.package} {good} is good and {bad} bad")
+        parts.append(f"{result.package} {good} is good and {bad} bad{_unlisted(result)}")
     return f"; so far: {'; '.join(parts)}" if parts else ""
+
+
+def _unlisted(result: Result) -> str:
+    """Say that versions may lie between the last good and the first bad one, and why."""
+    why = result.unlisted.rstrip(".")
+    return f"; versions between them could not be listed: {why}" if why else ""
 
 
 def _named(names: Sequence[str]) -> str:

@@ -17,9 +17,11 @@ from filelock import FileLock
 from suite import tables
 from suite.__main__ import main
 from suite.cases import PLAIN, Case
-from suite.commands import bisecting, intermediate, probing, processes
+from suite.commands import bisect, bisecting, intermediate, probing, processes
 from suite.errors import ReleaseError
 from suite.judge import staleness
+from suite.judge.gate.finding import NO_WORSE, OUTCOME, STEP_MAP, WORSE, Answer, Finding
+from suite.judge.gate.symptom import Symptom
 from suite.releases import read_releases
 from tests.commands.conftest import Fill, Output, write_lock
 
@@ -75,6 +77,7 @@ for seed in value("--seeds").split(","):
     accuracy = 0.8 + 0.004 * (int(seed) % 5) + noise - fall
     metrics = dict.fromkeys(template.metrics, 2 * accuracy)
     metrics["clean_accuracy"] = accuracy
+    metrics["information_gain"] = 2 + noise  # nats; a fault leaves it alone
     digest = file_digest(pathlib.Path("locks", name + ".txt"))
     environment = {{**template.environment, "lock_digest": digest, "versions": {{}}}}
     record = dataclasses.replace(
@@ -274,7 +277,121 @@ def test_a_range_in_which_nothing_is_wrong_says_so_first(plan: Plan, capsys: Out
     assert (status, found["end"]) == (0, "nothing to bisect")
     out = capsys.readouterr().out
     assert out.startswith("Nothing to bisect: nothing is worse on three than on one; ")
+    assert found["nothing"].endswith("; time, memory and the attack's cases were not looked at")
     assert {name for name, _ in calls()} == {GOOD_ROW, BAD_ROW}
+
+
+def test_a_metric_that_alone_is_looked_at_is_named(plan: Plan, capsys: Output) -> None:
+    plan({"b": "9.0"})
+    assert asked("--metric", "clean_accuracy")[0] == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Nothing to bisect: clean_accuracy is no worse on three than on one; ")
+
+
+def judge(monkeypatch: pytest.MonkeyPatch, *findings: Finding) -> None:
+    """Let the gate find something, whatever was measured."""
+    monkeypatch.setattr(bisect, "decide", lambda *names, **_: Answer(*names, findings))
+
+
+def test_what_is_worse_elsewhere_is_not_nothing(
+    plan: Plan, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan({"b": "9.0"})
+    ours = Finding(OUTCOME, CASE, "adversarial_accuracy", NO_WORSE, "fine.")
+    judge(monkeypatch, ours, Finding(OUTCOME, CASE, "clean_accuracy", WORSE, "far lower."))
+    status, found = asked("--metric", "adversarial_accuracy")
+    assert (status, found["end"]) == (2, "undecided")
+    told = "adversarial_accuracy was not found to be worse in what was judged, but lenet5-plain, "
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"{told}clean_accuracy, is worse (far lower)." in out
+    assert "Without --metric the cause of what is worse is looked for." in out
+
+
+def test_a_quantity_that_does_not_part_trains_no_seed(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan({"b": "9.0"})
+    steps = Case("lenet5", loss=PLAIN, question="parity")
+    cases = {"accuracy": (Case("lenet5", loss=PLAIN),), "parity": (steps,)}
+    monkeypatch.setattr(tables, "TABLES", cases)
+    judge(monkeypatch, Finding(STEP_MAP, str(steps), "steps", WORSE, "Steps differ."))
+    status, found = asked("--metric", "gradient")
+    assert status == 2
+    told = "gradient does not part in what was judged, but parity-lenet5-plain, steps, is worse"
+    assert told in found["undecided"]
+    ran: list[Any] = []
+    monkeypatch.setattr(bisect.Rounds, "run", lambda _, cases, seeds: ran.append([cases, seeds]))
+    asked("--metric", "gradient")
+    assert {name for cases, _ in ran for name in cases} == {"parity-lenet5-plain"}
+
+
+def test_a_case_of_which_nothing_decides_is_missing(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan({"b": "9.0"})
+    assert asked()[0] == 0
+    judge(monkeypatch, Finding(OUTCOME, "lenet5-other", "clean_accuracy", NO_WORSE, "fine."))
+    status, found = asked()
+    assert status == 2
+    assert "lenet5-plain: nothing was found that the answer could depend on" in found["undecided"]
+
+
+def test_a_baseline_that_cannot_be_measured_leaves_a_chain(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan({"b": "1.2"})
+    worse = Finding(OUTCOME, CASE, "clean_accuracy", WORSE, "lower.")
+    judge(monkeypatch, worse)
+    plan({"b": "1.2"}, broken=[["b", "1.0"]])
+    status, found = asked()
+    assert (status, found["symptom"]["metric"]) == (2, "clean_accuracy")
+    assert found["undecided"].startswith("one cannot be measured: ")
+
+
+def test_a_list_of_versions_that_ends_early_is_told_where_it_matters(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan({"b": "1.2"})
+    real = intermediate.compiled
+
+    def torn(name: str, pins: Sequence[str], *rest: Any, **more: Any) -> str:
+        if "project" in more and pins[0].endswith(f"<{ends}"):
+            raise ReleaseError("the index is away")
+        return real(name, pins, *rest, **more)
+
+    monkeypatch.setattr(intermediate, "compiled", torn)
+    ends = "1.3"  # 1.1 and 1.2 are not listed
+    status, found = asked()
+    assert (status, found["versions"]) == (1, ["1.0", "1.3"])
+    assert "; versions between them could not be listed: the index is away)" in found["answer"]
+    ends = "1.1"  # all are
+    assert asked()[1]["unlisted"] == ""
+
+
+def test_listing_versions_ends_with_the_budget(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan({"b": "1.2"})
+    real = bisecting.versions_between
+    monkeypatch.setattr(
+        bisecting, "versions_between",
+        lambda *given, **named: real(*given, **{**named, "until_s": 0.0}),
+    )  # fmt: skip
+    status, found = asked()
+    assert status == 2
+    assert "The budget was spent while versions of b were listed" in found["undecided"]
+
+
+def test_another_cause_is_not_answered_from_the_journal(plan: Plan, tmp_path: Path) -> None:
+    plan({})
+    rows = [intermediate.row_point(row, tmp_path) for row in read_releases()]
+    bench = intermediate.Bench(0.0, [], tmp_path)
+
+    def key(cause: str) -> str:
+        symptom = Symptom(STEP_MAP, "case", "steps", cause=cause)
+        search = probing.Search(symptom, rows[0], rows[1], tmp_path, tmp_path, bench, {})
+        return search._key(rows[1], again=False)
+
+    assert key("Optimizer: SGD at 1.05") == key("Optimizer: SGD at 1.1")
+    assert key("Optimizer: SGD at 1.05") != key("Epsilon: 0.011")
 
 
 def test_an_environment_that_cannot_be_built_leaves_it_undecided(
@@ -392,7 +509,12 @@ def test_a_damaged_journal_is_no_evidence(plan: Plan) -> None:
         (["--candidate", "nine"], "nine is no row of the release table"),
         (["--candidate", GOOD_ROW], "are both one, expected two"),
         (["--case", "vgg"], "--case vgg fits no case, expected one of lenet5-plain"),
-        (["--metric", "speed"], "--metric speed was not judged, expected one of "),
+        (
+            ["--metric", "speed"],
+            "--metric speed is none that is looked at, expected one of clean_acc",
+        ),
+        (["--metric", "peak_memory_bytes"], "--metric peak_memory_bytes is none"),
+        (["--metric", "gradient"], "is looked for in the cases called parity-..., of which none"),
         (["--baseline", "stored"], "stored"),
     ],
 )
@@ -402,6 +524,7 @@ def test_what_cannot_be_asked_is_refused(
     plan({"b": "9.0"})
     assert main([*BOTH, *options]) == 2
     assert told in capsys.readouterr().err
+    assert not Path("calls").exists()  # before anything is measured
 
 
 def test_two_searches_at_once_are_refused(plan: Plan, capsys: Output) -> None:

@@ -50,6 +50,11 @@ def test_lines_are_broken_where_a_terminal_ends() -> None:
         (FOUND, NAMED, "To blame is keras 3.1.0"),
         (Result("a", "b", nothing="9 were judged"), NOTHING,
          "Nothing to bisect: nothing is worse on b than on a; 9 were judged."),
+        (Result("a", "b", metric="gradient", nothing="9 were judged"), NOTHING,
+         "Nothing to bisect: gradient is no worse on b than on a; 9 were judged."),
+        (replace(FOUND, skipped=[], unlisted="No index."), NAMED,
+         "To blame is keras 3.1.0 (the last good version is 2.15.0; versions between them could "
+         "not be listed: No index), which"),
         (Result("a", "b"), UNDECIDED, "Could not be decided: "),
         (replace(FOUND, culprit="", undecided="The budget is spent."), UNDECIDED,
          "Could not be decided: The budget is spent; so far: it begins between tf-2.15 and "

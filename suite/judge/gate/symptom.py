@@ -56,6 +56,11 @@ class Symptom(NamedTuple):
         what = self.quantity or self.cause or self.metric
         return f"{what}{f' of {self.part}' if self.part else ''} in {self.case} ({self.layer})"
 
+    @property
+    def kind(self) -> str:
+        """The kind of its cause: in an environment that shows it the values may be others."""
+        return _kind(self.cause)
+
 
 class Seen(NamedTuple):
     """What one environment shows of a symptom.
@@ -170,7 +175,7 @@ def _again(symptom: Symptom, compared: Sequence[Comparison], finding: Finding) -
         if symptom.quantity and (place.quantity, _part(place)) == (symptom.quantity, symptom.part):
             return Seen(BAD, f"{place} parts, by {distance.against}")
     for cause in (cause for each in compared for cause in each.causes):
-        if not symptom.quantity and _kind(cause) == _kind(symptom.cause):
+        if not symptom.quantity and _kind(cause) == symptom.kind:
             return Seen(BAD, cause)
     return Seen(GOOD, f"agrees there; but another difference shows: {finding.words}")
 
