@@ -72,11 +72,8 @@ def _rows(search: Search, result: Result) -> Span | None:
     points = {name: row_point(rows[name], search.records) for name in names}
     status = search.look(points[names[-1]], ROWS)
     if status != BAD:
-        what = (
-            "does not show again what the gate called worse"
-            if status == GOOD
-            else f"could not be tried again, {status}"
-        )
+        again = "does not show again what the gate called worse"
+        what = again if status == GOOD else f"is {status} when it is looked at again"
         result.undecided = f"{names[-1]} {what}: {search.steps[-1].words}"
         return None
     good, bad, between = first_bad(names, lambda name: search.look(points[name], ROWS))

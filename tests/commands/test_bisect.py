@@ -339,13 +339,29 @@ def test_a_case_of_which_nothing_decides_is_missing(
 def test_a_baseline_that_cannot_be_measured_leaves_a_chain(
     plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan({"b": "1.2"})
-    worse = Finding(OUTCOME, CASE, "clean_accuracy", WORSE, "lower.")
-    judge(monkeypatch, worse)
+    judge(monkeypatch, Finding(OUTCOME, CASE, "clean_accuracy", WORSE, "lower."))
     plan({"b": "1.2"}, broken=[["b", "1.0"]])
     status, found = asked()
     assert (status, found["symptom"]["metric"]) == (2, "clean_accuracy")
     assert found["undecided"].startswith("one cannot be measured: ")
+
+
+@pytest.mark.parametrize(
+    ("fault", "broken", "told"),
+    [
+        ({"b": "1.2"}, [["b", "2.0"]], "three is unresolved when it is looked at again: "),
+        ({"b": "9.0"}, [], "three does not show again what the gate called worse: clean_accuracy"),
+    ],
+)
+def test_a_candidate_that_is_not_bad_again_says_why(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, fault: dict[str, str], broken: list[list[str]],
+    told: str,
+) -> None:  # fmt: skip
+    plan(fault, broken=broken)
+    judge(monkeypatch, Finding(OUTCOME, CASE, "clean_accuracy", WORSE, "lower."))
+    status, found = asked()
+    assert (status, found["rows"]) == (2, None)
+    assert found["undecided"].startswith(told)
 
 
 def test_a_list_of_versions_that_ends_early_is_told_where_it_matters(
