@@ -326,16 +326,18 @@ def _tell_nothing(gate: Gate, worse: Worse, result: Result, *, over: bool) -> No
     spent = "the budget is spent, and " if over else ""
     parts = "does not part" if metric in TOLERANCES else "was not found to be worse"
     what = f"{metric} {parts}" if metric else "nothing is worse"
-    why = _some(reasons or ["nothing was judged of it"])
+    why = _some(reasons or ["no record that is judged has it"])
     result.undecided = f"{spent}{what} in what was judged, but {why}"
     hint = ["Without --metric the cause of what is worse is looked for."] if others else []
     result.notes = [f"{looked}." if own else "Nothing was judged.", *hint, *worse.notes]
 
 
 def _looked_at(metric: str, answer: Answer) -> list[Finding]:
-    """List the findings of a metric; without one, or of a quantity, all that decide."""
+    """List the findings that decide, of a metric if one is named; of a diagnostic, all."""
     wanted = "" if metric in TOLERANCES else metric
-    return [f for f in answer.findings if (f.metric == wanted if wanted else f.primary)]
+    own = [f for f in answer.findings if wanted in ("", f.metric)]
+    deciding = [f for f in own if f.primary]
+    return deciding or (own if wanted else [])
 
 
 def _said(finding: Finding) -> str:

@@ -20,7 +20,15 @@ from suite.cases import PLAIN, Case
 from suite.commands import bisect, bisecting, intermediate, probing, processes
 from suite.errors import ReleaseError
 from suite.judge import staleness
-from suite.judge.gate.finding import NO_WORSE, OUTCOME, STEP_MAP, WORSE, Answer, Finding
+from suite.judge.gate.finding import (
+    NO_WORSE,
+    OUTCOME,
+    STEP_MAP,
+    UNDECIDED,
+    WORSE,
+    Answer,
+    Finding,
+)
 from suite.judge.gate.symptom import Symptom
 from suite.releases import read_releases
 from tests.commands.conftest import Fill, Output, write_lock
@@ -298,13 +306,25 @@ def test_what_is_worse_elsewhere_is_not_nothing(
 ) -> None:
     plan({"b": "9.0"})
     ours = Finding(OUTCOME, CASE, "adversarial_accuracy", NO_WORSE, "fine.")
-    judge(monkeypatch, ours, Finding(OUTCOME, CASE, "clean_accuracy", WORSE, "far lower."))
+    other = ours._replace(decision=UNDECIDED, primary=False)  # of which the answer is independent
+    judge(monkeypatch, ours, other, Finding(OUTCOME, CASE, "clean_accuracy", WORSE, "far lower."))
     status, found = asked("--metric", "adversarial_accuracy")
     assert (status, found["end"]) == (2, "undecided")
     told = "adversarial_accuracy was not found to be worse in what was judged, but lenet5-plain, "
     out = " ".join(capsys.readouterr().out.split())
     assert f"{told}clean_accuracy, is worse (far lower)." in out
+    assert "1 findings were judged, 1 of the outcome." in out
     assert "Without --metric the cause of what is worse is looked for." in out
+
+
+def test_a_metric_that_no_record_has_is_undecided(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan({"b": "9.0"})
+    judge(monkeypatch, Finding(OUTCOME, CASE, "clean_accuracy", NO_WORSE, "fine."))
+    status, found = asked("--metric", "pgd_accuracy")
+    assert status == 2
+    assert found["undecided"].endswith("but no record that is judged has it")
 
 
 def test_a_quantity_that_does_not_part_trains_no_seed(
