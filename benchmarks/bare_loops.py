@@ -7,7 +7,6 @@ down slows all of them. The first calls, which compile, are told and not judged:
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -117,6 +116,11 @@ def timed(steps: Mapping[str, Step], batches: list[Any]) -> tuple[dict[str, Any]
     return first, spent
 
 
+def fastest(spent: list[float]) -> float:
+    """Take what the fastest tenth stays below: others may use the machine during the rest."""
+    return float(np.quantile(spent, 0.1))
+
+
 def noise(case: Case) -> list[tuple[Any, Any]]:
     """Draw batches of noise."""
     rng = np.random.default_rng(0)
@@ -129,7 +133,7 @@ def noise(case: Case) -> list[tuple[Any, Any]]:
 
 def told(case: Case, first: Mapping[str, float], spent: Mapping[str, list[float]]) -> Iterator[str]:
     """Say how fast the suite is beside a bare loop, then where the time of a step goes."""
-    ms = {name: 1000 * statistics.median(own) for name, own in spent.items()}
+    ms = {name: 1000 * fastest(own) for name, own in spent.items()}
     yield (
         f"{case.net}: {ms[OWN] / ms[SUITE]:.2f} of a bare loop's speed: {ms[SUITE]:.2f} ms a step "
         f"through the suite, {ms[OWN]:.2f} ms in a bare loop ({ROUNDS} steps each, in turn)"
@@ -151,5 +155,5 @@ def test_a_step_is_as_fast_as_in_a_bare_loop(
     first, spent = timed(steps_of(stack, case), noise(case))
     with capsys.disabled():
         print("", *told(case, first, spent), sep="\n")  # noqa: T201 - what this file is for
-    speed = statistics.median(spent[OWN]) / statistics.median(spent[SUITE])
+    speed = fastest(spent[OWN]) / fastest(spent[SUITE])
     assert speed >= GOAL, f"{speed:.2f} of a bare loop's speed, expected {GOAL} at least"
