@@ -182,7 +182,8 @@ def test_without_a_reason_it_is_shown_and_nothing_is_written(fill: Fill, capsys:
     before = content()
     assert main(SHOW) == 2
     told = capsys.readouterr()
-    assert told.out.startswith("1 of 1 cases changes, none gets worse.\n")
+    assert told.out.startswith("1 of 1 cases changes, none gets worse; the gate leaves 1 undecided")
+    assert "better than chance allows" in told.out
     assert "0.71 ± 0.016 (5)   0.81 ± 0.016 (5)   +10 points" in told.out
     assert "--reason is missing, expected why the baseline changes" in told.err
     assert content() == before

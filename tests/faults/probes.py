@@ -63,12 +63,16 @@ def trained(name: str, seeds: Sequence[int] = SEEDS) -> Probe:
         kept = Kept()
         return [bench.measure(name, seed, kept=kept) for seed in seeds]
 
-    return Probe(OUTCOME, name, measure, compared, (WORSE,))
+    return Probe(OUTCOME, name, measure, compared, SURE)
 
 
 def compared(before: Sequence[Record], after: Sequence[Record]) -> list[Finding]:
-    """Judge the outcome of seeds that were measured in this process on both sides."""
+    """Judge the outcome of seeds that were measured in this process on both sides.
+
+    What further seeds may decide is no alarm; what is too good is one.
+    """
     found, missing = outcome_findings(before, after, plan=Plan())
+    found = [each for each in found if each.decision != UNDECIDED or each.further is None]
     case = after[0].case
     lacking = [Finding(OUTCOME, case, "records", UNDECIDED, text) for text in missing]
     return [*found, *lacking]

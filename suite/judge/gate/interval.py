@@ -209,20 +209,27 @@ def _measured(
     half = quantile(plan.nominal, found.freedom) * found.error
     own = own_level(plan, surprise.family)
     decision = _decision(claim, found.estimate, half, surprise.p <= plan.level)
+    suspect = _too_good(claim, found, surprise, plan)
     open_ = decision == UNDECIDED and claim.margin is not None
     scale = _sign(claim.pairs.metric) * _shown_unit(claim.pairs.metric)[1]
     low, high = sorted(scale * (found.estimate + side * half) for side in (-1, 1))
     judged = finding._replace(
-        decision=decision,
+        decision=UNDECIDED if suspect else decision,
         estimate=scale * found.estimate,
         low=low,
         high=high,
         p=claim.p,
         detectable=abs(scale) * reach(own, found.freedom, plan) * found.error,
         further=_further(claim, found, own, plan) if open_ else None,
-        primary=claim.needed or decision == WORSE,
+        primary=claim.needed or suspect or decision == WORSE,
     )
     return judged._replace(words=_words(judged, claim, found, surprise, plan))
+
+
+def _too_good(claim: Claim, found: Difference, surprise: Surprise, plan: Plan) -> bool:
+    """True where a primary metric rose by more than its margin and chance: a leak, or no attack."""
+    rose = found.estimate > (claim.margin or 0.0)
+    return claim.primary and rose and surprise.p <= plan.level
 
 
 def _decision(claim: Claim, estimate: float, half: float, surprising: bool) -> str:
@@ -258,7 +265,7 @@ def _words(
     text = f"{finding.metric} is {_number(abs(estimate))}{unit} {side} ({ends}; {seeds})"
     if finding.decision == WORSE:
         return f"{text}; p = {surprise.p:.2g} over all looks and metrics"
-    if claim.primary and surprise.p <= plan.level and found.estimate > (claim.margin or 0.0):
+    if _too_good(claim, found, surprise, plan):
         return f"{text}; better than chance allows (p = {surprise.p:.2g}): find out why"
     if claim.primary and not claim.certain and finding.decision != NO_WORSE:
         limit = f"{_number(finding.margin or 0.0)}{unit}"

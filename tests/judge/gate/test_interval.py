@@ -32,8 +32,15 @@ def judged(pairs: Pairs, *, family: int = 1, margin: float = 0.1, plan: Plan = P
 
 
 def test_the_difference_decides() -> None:
-    found = [judged(sides(shift)) for shift in (0.3, 0.0, -0.08, -0.3)]
+    found = [judged(sides(shift)) for shift in (0.08, 0.0, -0.08, -0.3)]
     assert [finding.decision for finding in found] == [NO_WORSE, NO_WORSE, UNDECIDED, WORSE]
+
+
+def test_what_rises_by_more_than_margin_and_chance_is_as_suspect() -> None:
+    finding = judged(sides(0.3))
+    assert (finding.decision, finding.primary) == (UNDECIDED, True)
+    assert "better than chance allows" in finding.words
+    assert finding.further is None  # no seed decides it
 
 
 def test_more_seeds_are_asked_for_the_nearer_the_difference_is_to_the_margin() -> None:
@@ -76,7 +83,7 @@ def test_a_metric_that_is_worse_the_larger_it_is_is_turned_round() -> None:
     assert slower.decision == WORSE
     assert slower.estimate == pytest.approx(0.3, abs=0.05)
     assert (slower.low or 0) < (slower.estimate or 0) < (slower.high or 0)
-    assert judged(sides(-0.3, metric="plain_step_s")).decision == NO_WORSE
+    assert judged(sides(-0.08, metric="plain_step_s")).decision == NO_WORSE
 
 
 def test_numbers_that_are_the_same_on_both_sides_are_no_worse() -> None:
