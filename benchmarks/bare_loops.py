@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from suite.cases import Case
+from suite.data import CLASSES
 from suite.measure.weights import build
 from suite.stacks.loading import load
 from suite.tables import table
@@ -27,7 +28,6 @@ Step: TypeAlias = "Callable[[Any, Any], Any]"
 GOAL = 0.95  # of a bare loop's speed
 ROUNDS = 60  # of one step each; ten seconds for the slowest network
 BATCHES = 10
-CLASSES = 43
 RATE = 0.001
 OWN, SHARED, PLAIN = "CleverHans predicts the labels", "the clean pass predicts them", "plain"
 SUITE = "the suite"

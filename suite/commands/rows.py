@@ -32,16 +32,18 @@ def main(arguments: Sequence[str]) -> int:
         ReleaseError: If a name is no row, or git does not know the commit.
     """
     options = _parser().parse_args(arguments)
-    rows = _asked(options)
+    rows, new = _asked(options)
     if options.json:
-        print(json.dumps({"include": _matrix(options, rows)}))
+        print(json.dumps({"include": _matrix(options, rows, new)}))
         return 0
     for row in rows:
         print(f"{row.name:<16}Python {row.python:<6}{' '.join(row.pins)}")
     return 0
 
 
-def _matrix(options: argparse.Namespace, rows: Sequence[Release]) -> list[dict[str, str]]:
+def _matrix(
+    options: argparse.Namespace, rows: Sequence[Release], new: Sequence[str]
+) -> list[dict[str, str]]:
     """Say of each row what a workflow needs; of a raised version without a row, as of the default.
 
     A version has a lock only once `new-row` has made its row.
@@ -49,7 +51,6 @@ def _matrix(options: argparse.Namespace, rows: Sequence[Release]) -> list[dict[s
     default = release_table()["default"]
     (like,) = chosen(read_releases(), default)
     own = {**entry(like, baselines=options.baselines), "baseline": f"{STORED}:{default}"}
-    new = _new(options, read_releases())
     return [
         *(entry(row, baselines=options.baselines) for row in rows),
         *({**own, "row": pin, "environment": ""} for pin in new),
@@ -74,18 +75,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _asked(options: argparse.Namespace) -> tuple[Release, ...]:
-    """Pick the rows that the options ask for."""
+def _asked(options: argparse.Namespace) -> tuple[tuple[Release, ...], list[str]]:
+    """Pick the rows that the options ask for, and the raised versions that have no row yet."""
     rows = read_releases()
     if options.rows:
-        return chosen(rows, options.rows)
+        return chosen(rows, options.rows), []
     own = tuple(row for row in rows if row.unpinned == options.unpinned)
     if not options.changed_from:
-        return own
-    changed = _changed(own, options.changed_from)
-    if changed or _new(options, rows):
-        return changed
-    return chosen(own, release_table()["default"])
+        return own, []
+    changed, new = _changed(own, options.changed_from), _new(options.changed_from, rows)
+    fallback = () if new else chosen(own, release_table()["default"])
+    return changed or fallback, new
 
 
 def _changed(rows: Sequence[Release], commit: str) -> tuple[Release, ...]:
@@ -98,11 +98,9 @@ def _changed(rows: Sequence[Release], commit: str) -> tuple[Release, ...]:
     return tuple(row for row in rows if str(lock_of(row).path) in changed)
 
 
-def _new(options: argparse.Namespace, rows: Sequence[Release]) -> list[str]:
+def _new(commit: str, rows: Sequence[Release]) -> list[str]:
     """List the watched versions that were raised since a commit and have no row yet."""
-    if not options.changed_from:
-        return []
-    text = _difference(options.changed_from, "--unified=0", "--", str(WATCHED))
+    text = _difference(commit, "--unified=0", "--", str(WATCHED))
     raised = re.findall(r"(?m)^\+([\w-]+)==(\S+)$", text)
     return [
         f"{package}=={version}"
