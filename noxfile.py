@@ -293,6 +293,13 @@ def cross_check(session: nox.Session) -> None:
     run_pytest(session, "tests/cross_check", *session.posargs, env=ENVIRONMENT)
 
 
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Test the report's pages in Chromium, which is not installed here: -- [--screenshots]."""
+    install(session, "tools", "browser")
+    run(session, "python", "-m", "pytest", "tests/browser", *session.posargs)
+
+
 @nox.session(name="stack-tests", python=ROW["python"])
 @for_one_row
 def stack_tests(session: nox.Session, row: Row = ROW) -> None:
