@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import os
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from suite.data import Split
+from suite.data import Split, label_entropy
 from suite.data.split import pixels
 from suite.networks.types import Images, Labels
 from suite.stacks.protocol import StepResult, TrainStep
@@ -19,6 +22,11 @@ from suite.stacks.protocol import StepResult, TrainStep
 DECAY = 1e-6  # of the learning rate per step, as published
 DROP_EPOCHS = 10  # epochs after which the learning rate falls tenfold, as published
 WARMUP_STEPS = 2  # dropped from every timing: they compile and allocate
+LIVE_S = 0.5  # between two looks of the live line
+LIFE_S = 30.0  # between two signs of life where there is no terminal: many pile up in a log
+RECENT = 20  # steps that the numbers shown are averaged over: those of one batch jump about
+LINE = "\x1b[K{n_fmt}/{total_fmt}{postfix}, {remaining} left, {desc}"
+"""The live line: it clears what stands there first, and a narrow terminal cuts its end."""
 
 
 class Batch(NamedTuple):
@@ -29,12 +37,14 @@ class Batch(NamedTuple):
         epoch: Counts from 0.
         images: ``(batch, height, width, 3)`` in [0, 1].
         labels: ``(batch,)``.
+        entropy: Of the labels of the whole split, in nats; NaN where it is not known.
     """
 
     step: int
     epoch: int
     images: Images
     labels: Labels
+    entropy: float = math.nan
 
 
 class TimedStep(NamedTuple):
@@ -66,6 +76,7 @@ def batches(split: Split, *, batch_size: int, epochs: int, seed: int) -> Iterato
         raise ValueError(
             f"batch_size must be at most {len(split.labels)}, the images. Received: {batch_size}"
         )
+    entropy = label_entropy(split.labels)
     for epoch in range(epochs):
         order = np.random.default_rng([seed, epoch]).permutation(len(split.labels))
         for index in range(per_epoch):
@@ -75,6 +86,7 @@ def batches(split: Split, *, batch_size: int, epochs: int, seed: int) -> Iterato
                 epoch,
                 pixels(split.images[chosen]),
                 split.labels[chosen].astype(np.int64),
+                entropy,
             )
 
 
@@ -89,22 +101,56 @@ def timed(step: TrainStep, batch: Batch, *, base_rate: float) -> TimedStep:
 def train(
     step: TrainStep, source: Iterable[Batch], *, steps: int, base_rate: float, title: str
 ) -> Iterator[TimedStep]:
-    """Train, yielding each step once it is made, and show the progress on the terminal."""
-    pace_s = _pace_s()
-    with tqdm(
-        total=steps, desc=title, unit="step", file=sys.__stderr__,
-        mininterval=pace_s, maxinterval=pace_s,
-    ) as bar:  # fmt: skip
-        for batch in source:
+    """Train, yielding each step once it is made, and show how it goes.
+
+    A terminal has one line, which is gone at the end; elsewhere a line comes every `LIFE_S`.
+    """
+    recent: deque[StepResult] = deque(maxlen=RECENT)
+    begun_s = told_s = clock_s()
+    with _live_line(title, steps) as bar:
+        for count, batch in enumerate(source, start=1):
             done = timed(step, batch, base_rate=base_rate)
-            bar.set_postfix(loss=f"{done.result.loss:.3f}", refresh=False)
-            bar.update()
+            recent.append(done.result)
+            if not bar.disable:
+                bar.set_postfix_str(in_words(recent, batch.entropy), refresh=False)
+                bar.update()
+            elif clock_s() - told_s > LIFE_S:
+                told_s = clock_s()
+                left = tqdm.format_interval((told_s - begun_s) / count * (steps - count))
+                words = f"{count}/{steps}, {in_words(recent, batch.entropy)}, {left} left, {title}"
+                tqdm.write(words, file=sys.__stderr__)
             yield done
 
 
-def _pace_s() -> float:
-    """Choose the seconds between two signs of progress: few on a terminal, many in a log file."""
-    return 0.5 if sys.__stderr__ and sys.__stderr__.isatty() else 20.0
+def _live_line(title: str, steps: int) -> tqdm[Any]:
+    """Begin the live line, past pytest's capture; it stays away where there is no terminal."""
+    return tqdm(
+        total=steps, desc=title, file=sys.__stderr__, disable=not is_live(), leave=False,
+        mininterval=LIVE_S, miniters=1, dynamic_ncols=True, bar_format=LINE,
+    )  # fmt: skip
+
+
+def is_live() -> bool:
+    """True where a line can be written over: on a terminal that is no dumb one."""
+    terminal = sys.__stderr__ is not None and sys.__stderr__.isatty()
+    return terminal and os.environ.get("TERM") != "dumb"
+
+
+def in_words(recent: Collection[StepResult], entropy: float) -> str:
+    """Put the last steps into words: loss, accuracy on clean images, information gain.
+
+    The gain is that of the adversarial branch, if there is one: where it stays near 0, the
+    training stalls.
+
+    Args:
+        recent: What these steps measured.
+        entropy: Of the labels of the split, in nats.
+    """
+    last = [r.clean_ce if r.adversarial_ce is None else r.adversarial_ce for r in recent]
+    gain = entropy - float(np.mean(last))
+    loss = np.mean([result.loss for result in recent])
+    accuracy = np.mean([result.clean_accuracy for result in recent])
+    return f"loss {loss:.3f}, accuracy {100 * accuracy:.0f} %, gain {gain:+.2f} nats"
 
 
 def step_timing(done: Sequence[TimedStep], batch_size: int) -> dict[str, Any]:

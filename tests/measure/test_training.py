@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import math
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from suite.data import Split
+from suite.data import Split, label_entropy
 from suite.measure import training
-from suite.measure.training import Batch, TimedStep, batches, learning_rate, timed, train
+from suite.measure.training import Batch, TimedStep, batches, in_words, learning_rate, timed, train
 from suite.networks.types import Images, Labels
 from suite.stacks.protocol import StepResult
 
@@ -121,3 +123,79 @@ def test_the_step_time_is_the_median_after_the_warm_up() -> None:
     result = StepResult(1.0, 1.0, 0.0)
     done = [TimedStep(batch, result, step_s) for step_s in (5.0, 3.0, 0.25, 0.5, 1.0)]
     assert training.step_timing(done, 8) == {"step_s": 0.5, "images_per_s": 16.0}
+
+
+# What is shown meanwhile
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def falling(images: Images, labels: Labels, rate: float) -> StepResult:
+    del images, labels, rate
+    return StepResult(2.5, 2.25, 0.375, 2.75, 0.25)
+
+
+def shown_on(
+    screen: io.StringIO,
+    split: Split,
+    patch: pytest.MonkeyPatch,
+    *,
+    step_s: float,
+    term: str = "xterm",
+) -> str:
+    """Train nine steps that take so many seconds each; return what was written."""
+    ticks = itertools.count(0.0, step_s / 2)
+    patch.setattr(training, "clock_s", lambda: next(ticks))
+    patch.setattr("sys.__stderr__", screen)
+    patch.setattr(training, "LIVE_S", 0.0)
+    patch.setenv("TERM", term)
+    source = batches(split, batch_size=6, epochs=3, seed=0)
+    assert len([*train(falling, source, steps=9, base_rate=1.0, title="a case")]) == 9
+    return screen.getvalue()
+
+
+def test_a_terminal_has_one_live_line_which_is_gone_at_the_end(
+    numbered: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = shown_on(Terminal(), numbered, monkeypatch, step_s=0.1)
+    gain = label_entropy(numbered.labels) - 2.75
+    assert f"\x1b[K7/9, loss 2.500, accuracy 38 %, gain {gain:+.2f} nats, " in text
+    assert "left, a case" in text
+    assert "\n" not in text
+    assert text.endswith("\r")
+    assert not text.rstrip("\r").rpartition("\r")[2].strip()
+
+
+@pytest.mark.parametrize(("screen", "term"), [(Terminal(), "dumb"), (io.StringIO(), "xterm")])
+def test_elsewhere_a_sign_of_life_is_a_whole_line_now_and_then(
+    screen: io.StringIO, term: str, numbered: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = shown_on(screen, numbered, monkeypatch, step_s=10.0, term=term)
+    lines = text.splitlines()
+    assert "\r" not in text
+    assert "\x1b" not in text
+    assert 1 <= len(lines) <= 4
+    assert lines[0].startswith("3/9, loss 2.500, accuracy 38 %, gain ")
+    assert lines[0].endswith(" left, a case")
+
+
+def test_short_cases_show_nothing_where_there_is_no_terminal(
+    numbered: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shown_on(io.StringIO(), numbered, monkeypatch, step_s=0.1) == ""
+
+
+def test_the_gain_shown_is_that_of_the_adversarial_branch_if_there_is_one() -> None:
+    plain, other = StepResult(1.0, 1.0, 0.5), StepResult(3.0, 2.0, 0.75)
+    assert in_words([plain, other], 3.5) == "loss 2.000, accuracy 62 %, gain +2.00 nats"
+    attacked = StepResult(2.0, 1.0, 0.5, 3.0, 0.25)
+    assert in_words([attacked], 3.5) == "loss 2.000, accuracy 50 %, gain +0.50 nats"
+    assert "gain +nan nats" in in_words([plain], math.nan)
+
+
+def test_each_batch_knows_the_entropy_of_the_whole_split(numbered: Split) -> None:
+    [found] = {b.entropy for b in batches(numbered, batch_size=6, epochs=2, seed=0)}
+    assert found == pytest.approx(math.log(20))
