@@ -348,6 +348,19 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site of the documentation in build/site (a minute): -- [--external] checks URLs."""
+    if {*session.posargs} - {"--external"}:
+        session.error(f"--external is the only option. Received: {' '.join(session.posargs)}")
+    install(session, "docs")
+    builder = "linkcheck" if session.posargs else "html"
+    folder = "build/links" if session.posargs else "build/site"
+    options = ("--fail-on-warning", "--keep-going", "--fresh-env", "--write-all", "--quiet")
+    run(session, "sphinx-build", *options, "-b", builder, "-c", "docs", "-d", "build/pages", ".",
+        folder)  # fmt: skip
+
+
+@nox.session
 def quickstart(session: nox.Session) -> None:
     """Try everything on synthetic signs (at most 10 minutes; no data set needed)."""
     benchmark(session, DEFAULT, *session.posargs, lock=DEFAULT["name"], tier="quickstart")

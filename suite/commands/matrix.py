@@ -155,8 +155,9 @@ def main(arguments: Sequence[str]) -> int:
     lines, traps, count = _shown(rows, options.records)
     print(text_report(lines, width=terminal_width()))
     if options.page:
-        page = markdown_report(lines, records=count)
-        write_section(options.page, f"{page}\n\n{traps_markdown(traps)}")
+        write_section(options.page, markdown_report(lines, records=count))
+    if options.traps:
+        write_section(options.traps, traps_markdown(traps), section="seen")
     failed = [row for row in rows if row.name in outcomes and not outcomes[row.name].passed]
     for row in failed:
         print(f"{row} failed{', and is no gate' if row.unpinned else ''}")
@@ -186,4 +187,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="rows at once")
     parser.add_argument("--table", action="store_true", help="print what is stored; run nothing")
     parser.add_argument("--page", type=Path, metavar="FILE", help="put the tables there too")
+    parser.add_argument("--traps", type=Path, metavar="FILE", help="put what each trap did there")
     return parser

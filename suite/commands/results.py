@@ -14,6 +14,7 @@ from suite.records import Record
 from suite.report.grid import terminal_width
 from suite.report.pages import write_section
 from suite.report.results import overview_markdown, results_markdown, results_text
+from suite.report.traps import stated_markdown
 from suite.report.trend import Row, oldest_first, trends_figure, trends_markdown
 from suite.store import read_records
 
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str]) -> int:
             write_section(options.page, results_markdown(records), section=SECTION)
         if options.trends:
             _trends(options, [row["name"] for row in table.get("releases", [])])
+        if options.traps:
+            write_section(options.traps, stated_markdown(), section="traps")
         if options.readme:
             write_section(options.readme, overview_markdown(default), section=SECTION)
     return 0
@@ -96,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--page", type=Path, metavar="FILE", help="put the tables there too")
     parser.add_argument(
         "--readme", type=Path, metavar="FILE", help="put the default row's table in short there"
+    )
+    parser.add_argument(
+        "--traps", type=Path, metavar="FILE", help="put what is stated of each trap there"
     )
     parser.add_argument(
         "--trends", type=Path, metavar="FILE",

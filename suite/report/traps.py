@@ -1,4 +1,4 @@
-"""The page of traps: what each release does in each trap, as Markdown."""
+"""The page of traps: what is stated of each, and what each release does, as Markdown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,28 @@ from suite.records import Record
 from suite.report.grid import markdown_grid
 from suite.report.text import markdown
 
+STATED = ("call", "it is", "it matters, since")
+KERAS = 3  # the first version of Keras that has behaviour of its own, whatever is below it
 UNSEEN = "-"  # the record was made before there was this trap
+
+
+def stated_markdown() -> str:
+    """Write a table with a row for each trap: what it does since when, and why that matters."""
+    rows = [(_title(trap), _stated(trap), trap.meaning) for trap in TRAPS]
+    return markdown_grid(STATED, rows, marked_up=True)
+
+
+def _stated(trap: Trap) -> str:
+    """Write what is expected of a trap, the oldest version first."""
+    (_, first), *later = trap.expected
+    parts = [f"{_framework(since)}: **{markdown(outcome)}**" for since, outcome in later]
+    return "; ".join([f"**{markdown(first)}**", *parts])
+
+
+def _framework(since: str) -> str:
+    """Name a version on the scale of `suite.judge.traps.generation`."""
+    keras = int(since.partition(".")[0]) >= KERAS
+    return f"from Keras {since}" if keras else f"from TensorFlow {since}"
 
 
 def traps_markdown(records: Iterable[Record]) -> str:
@@ -38,8 +59,12 @@ def _row(trap: Trap, records: Sequence[Record]) -> tuple[str, ...]:
         for old, new in zip([UNSEEN, *seen], seen)
     ]
     marks = [_mark(trap, record, outcome) for record, outcome in zip(records, seen)]
-    title = f"[{trap.question}]({trap.source})"
-    return (title, *(f"{cell}{mark}" for cell, mark in zip(cells, marks)))
+    return (_title(trap), *(f"{cell}{mark}" for cell, mark in zip(cells, marks)))
+
+
+def _title(trap: Trap) -> str:
+    """Write the question of a trap as a link to its source."""
+    return f"[{trap.question}]({trap.source})"
 
 
 def _seen(trap: Trap, record: Record) -> str:

@@ -356,9 +356,11 @@ def test_only_traps_under_the_present_lock_are_shown(make_record: MakeRecord) ->
         fields = {"question": "traps", "statistics": [], "environment": environment}
         store(make_record("traps", release=name, **fields), Path("records"))
     Path("page.md").write_text(f"{BEGIN}\n{END}\n")
-    assert main(["matrix", "--table", "--page", "page.md"]) == 0
+    Path("traps.md").write_text("{}\n{}\n".format(*markers("seen")))
+    assert main(["matrix", "--table", "--page", "page.md", "--traps", "traps.md"]) == 0
+    assert "\n| trap | one |\n" in Path("traps.md").read_text()
     text = Path("page.md").read_text()
-    assert "| trap | one |\n" in text
+    assert "| trap |" not in text
     assert "From 1 records of the small tier" in text
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from suite.judge.traps import TRAPS
 from suite.records import Record
-from suite.report.traps import traps_markdown
+from suite.report.traps import stated_markdown, traps_markdown
 
 MakeRecord = Callable[..., Record]
 
@@ -70,3 +70,11 @@ def test_the_first_seed_of_a_release_counts(make_record: MakeRecord) -> None:
     first = traps_record(make_record, "tf-2.21", NEW, "raises")
     second = traps_record(make_record, "tf-2.21", NEW, "ignored", seed=1)
     assert row(traps_markdown([first, second])) == " raises |"
+
+
+def test_what_is_stated_of_a_trap_names_the_framework_whose_version_changed_it() -> None:
+    lines = stated_markdown().splitlines()
+    assert len(lines) == 2 + len(TRAPS)
+    assert all(trap.source in line for trap, line in zip(TRAPS, lines[2:]))
+    changes = "**honoured**; from TensorFlow 2.11: **ignored**; from Keras 3.0: **raises**"
+    assert f" | {changes} | ignored, the published learning rate" in lines[2]
