@@ -45,6 +45,8 @@ def main(arguments: Sequence[str]) -> int:
     """Print and store the diagnosis of a network; return 0 if it is healthy."""
     options = _parser().parse_args(arguments)
     check_figure(options.figure)
+    if options.html:
+        _check_page(options.html)
     given = {name: getattr(options, name) for name in ASKED}
     answer = ask(EXAMINER, given, limit_s=60 * options.limit)
     found = diagnosis_of(answer["diagnosis"])
@@ -101,6 +103,10 @@ def _parser() -> argparse.ArgumentParser:
         help="of the figure in it, a .png or .svg (default: diagnosis.png)",
     )  # fmt: skip
     parser.add_argument(
+        "--html", type=Path, metavar="FILE",
+        help="write a page there, too: the finding, the evidence, what was tried, the fix as code",
+    )  # fmt: skip
+    parser.add_argument(
         "--limit", type=positive, default=LIMIT_MIN, metavar="MIN",
         help=f"minutes after which it is given up (default: {LIMIT_MIN})",
     )  # fmt: skip
@@ -144,15 +150,41 @@ def _check_classes(listing: Listing, outputs: int) -> None:
 def _report_diagnosis(
     found: Diagnosis, options: argparse.Namespace, *, classes: Sequence[str]
 ) -> int:
-    """Print a diagnosis, write its JSON and its figure, and return the status."""
+    """Print a diagnosis, write its JSON, figure and page, and return the status."""
     page, figure = options.out / "diagnosis.json", options.out / options.figure
     about = {**{name: getattr(options, name) for name in ASKED}, "class_names": classes}
     print(diagnosis_text(found, width=terminal_width(), full=str(page)))
     write_atomically(page, diagnosis_json(found, about).encode())
+    if options.html:
+        _write_page(options.html, found, about)
     try:
         write_atomically(figure, diagnosis_figure(found, figure))
         written = printable(f"{page}, {figure}")
     except ModuleNotFoundError:
         written = f"{printable(str(page))}\nno figure: pip install matplotlib"
-    print(f"\nwritten: {written}")
+    shown = f"{printable(str(options.html))}, " if options.html else ""
+    print(f"\nwritten: {shown}{written}")
     return 0 if found.verdict == HEALTHY else ILL_STATUS
+
+
+def _check_page(path: Path) -> None:
+    """Refuse a page that could not be written in the end.
+
+    Raises:
+        SuiteError: If its name is none of a page, or what writes pages is not installed.
+    """
+    try:
+        from suite.report.html.diagnosis import check_page  # noqa: PLC0415 - words do without
+    except ModuleNotFoundError as error:
+        raise SuiteError(
+            f"a page needs {error.name}, which is not installed here: python -m pip install "
+            f"{error.name}, or leave --html out."
+        ) from error
+    check_page(path)
+
+
+def _write_page(path: Path, found: Diagnosis, about: Mapping[str, Any]) -> None:
+    """Write the page of a diagnosis."""
+    from suite.report.html.diagnosis import write_page  # noqa: PLC0415 - as above
+
+    write_page(path, found, about)

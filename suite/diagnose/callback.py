@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,6 +13,7 @@ import numpy as np
 from suite.diagnose.diagnosis import diagnose
 from suite.diagnose.found import Diagnosis, LayerExamination
 from suite.diagnose.network import Network
+from suite.errors import SuiteError
 from suite.networks.types import Keras, Model
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def callback(
     batch_size: int = 32,
     max_images: int = 256,
     tell: Callable[[str], None] = print,
+    report: Callable[[Diagnosis, Sequence[Look]], None] | None = None,
 ) -> Any:
     """Make a Keras callback that diagnoses the network in training, and leaves it as it was.
 
@@ -68,6 +70,9 @@ def callback(
         batch_size: Images in a batch, as in the training.
         max_images: Images examined at most, drawn at random, always the same.
         tell: Called with every line.
+        report: Called once training has ended, with the diagnosis and the looks, such as
+            ``page_at("diagnosis.html")`` of `suite.report.html.diagnosis`. If it cannot write, that
+            is told: the training is not lost.
 
     Raises:
         ValueError: If `every_epochs` is not positive.
@@ -81,7 +86,7 @@ def callback(
         with _chance_kept(keras):
             return diagnose(model, images, labels, keras=keras, **options, **more)
 
-    return _callback_class(keras, Watch(examine, every_epochs, tell))()
+    return _callback_class(keras, Watch(examine, every_epochs, tell, report))()
 
 
 def _callback_class(keras: Keras, watch: Watch) -> Any:
@@ -127,13 +132,18 @@ class Watch:
     """
 
     def __init__(
-        self, examine: Callable[..., Diagnosis], every_epochs: int, tell: Callable[[str], None]
+        self,
+        examine: Callable[..., Diagnosis],
+        every_epochs: int,
+        tell: Callable[[str], None],
+        report: Callable[[Diagnosis, Sequence[Look]], None] | None,
     ) -> None:
         """Start with nothing seen."""
         self.history: list[Look] = []
         self.diagnosis: Diagnosis | None = None
         self.counter = Counter()
-        self._examine, self._every_epochs, self._tell = examine, every_epochs, tell
+        self._examine, self._every_epochs = examine, every_epochs
+        self._tell, self._report = tell, report
 
     def end_epoch(self, network: Network, epoch: int, *, margin: str) -> None:
         """Look at the model if it is time to, and tell what is seen."""
@@ -148,9 +158,14 @@ class Watch:
             self._tell("\n".join(found.words))
 
     def end(self, model: Model) -> None:
-        """Make the whole diagnosis."""
+        """Make the whole diagnosis, and report it."""
         found = self._examine(model)
         self.diagnosis = found._replace(layers=self.counter.counted(found.layers))
+        if self._report:
+            try:
+                self._report(self.diagnosis, self.history)
+            except (OSError, SuiteError) as error:
+                self._tell(f"no report: {error}")
 
 
 class Counter:

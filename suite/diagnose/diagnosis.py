@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from suite.diagnose.attempts import attempts
 from suite.diagnose.causes.rules import judge
 from suite.diagnose.examine import examine
 from suite.diagnose.found import SHOWN, Diagnosis, Examination, Finding, LayerExamination
@@ -121,6 +122,9 @@ def _diagnosis(examination: Examination, finding: Finding, check: Check) -> Diag
         images=examination.images,
         classes=examination.classes,
         label_entropy=examination.label_entropy,
+        attempts=attempts(examination),
+        weights=examination.weights,
+        units=examination.units,
     )
 
 

@@ -276,6 +276,24 @@ class Examination(NamedTuple):
         return next((trial for trial in found if layer in ("", trial.layer)), None)
 
 
+class Attempt(NamedTuple):
+    """What was tried, in words, and what the network was worth then.
+
+    Attributes:
+        what: Was changed.
+        accuracy: Fraction of the images classified rightly.
+        information_gain: Nats; nan where only the accuracy was measured.
+        classes_predicted: Number of different classes among the predictions; None likewise.
+        scale: The conversion of the images, where that was tried; else None.
+    """
+
+    what: str
+    accuracy: float
+    information_gain: float
+    classes_predicted: int | None
+    scale: InputScale | None = None
+
+
 class Finding(NamedTuple):
     """What is wrong.
 
@@ -315,6 +333,9 @@ class Diagnosis(NamedTuple):
         images: Number of images examined.
         classes: Number of classes of the network's output.
         label_entropy: Entropy of the examined labels, nats.
+        attempts: All that was tried, the network as it is first.
+        weights: Kernels and BatchNorm's scales, in order of execution.
+        units: What the layers put out, in order of execution.
     """
 
     verdict: str
@@ -331,3 +352,6 @@ class Diagnosis(NamedTuple):
     images: int
     classes: int
     label_entropy: float
+    attempts: tuple[Attempt, ...] = ()
+    weights: tuple[Weights, ...] = ()
+    units: tuple[Unit, ...] = ()

@@ -15,9 +15,13 @@ from suite.diagnose.found import (
     BATCH_STATISTICS,
     HEALTHY,
     PRECISE_BN,
+    Attempt,
     Diagnosis,
     Evaluation,
+    InputScale,
     LayerExamination,
+    Unit,
+    Weights,
 )
 from suite.networks.phases import INFERENCE, TRAINING
 from suite.report.grid import text_grid
@@ -97,7 +101,7 @@ def _facts(diagnosis: Diagnosis) -> Iterator[str]:
     if diagnosis.verdict != HEALTHY:
         yield f"try first     {diagnosis.fix or 'no fix of BatchNorm'}"
     if diagnosis.layers:
-        yield f"steps needed  {_count(diagnosis.steps_needed)}{_check(diagnosis)}"
+        yield f"steps needed  {count(diagnosis.steps_needed)}{_check(diagnosis)}"
     yield (
         f"examined      {diagnosis.images} images, {diagnosis.classes} classes, entropy of the "
         f"labels {diagnosis.label_entropy:.4g} nats"
@@ -172,11 +176,11 @@ def _layer(layer: LayerExamination, *, starts: bool) -> tuple[str, ...]:
         layer.phase if layer.trainable else f"{layer.phase}, frozen",
         f"{layer.momentum:g}",
         "?" if layer.updates_seen is None else str(layer.updates_seen),
-        _count(layer.half_life_steps),
+        count(layer.half_life_steps),
         _number(layer.mean_shift),
         _number(layer.log_variance_ratio),
         _number(layer.symmetric_kl),
-        _count(layer.steps_needed),
+        count(layer.steps_needed),
     )
 
 
@@ -185,7 +189,7 @@ def _number(value: float) -> str:
     return f"{value:.3g}" if math.isfinite(value) else str(float(value))
 
 
-def _count(steps: float) -> str:
+def count(steps: float) -> str:
     """Write a number of steps, rounded up."""
     if math.isnan(steps):
         return "?"
@@ -219,14 +223,29 @@ def diagnosis_of(content: Mapping[str, Any]) -> Diagnosis:
         ValueError: If a number is none.
     """
     values = _with_numbers(content, texts=("verdict", "cause", "layer", "fix"))
-    layers = [_with_numbers(layer, texts=("layer", "phase")) for layer in content["layers"]]
-    evaluations = {
-        name: Evaluation(**_with_numbers(found)) for name, found in content["evaluations"].items()
+    parts = {
+        "words": tuple(content["words"]),
+        "evaluations": {
+            name: Evaluation(**_with_numbers(found))
+            for name, found in content["evaluations"].items()
+        },
+        "layers": _rows(LayerExamination, content["layers"], texts=("layer", "phase")),
+        "attempts": tuple(map(_attempt, content["attempts"])),
+        "weights": _rows(Weights, content["weights"], texts=("layer",)),
+        "units": _rows(Unit, content["units"], texts=("layer", "kind")),
     }
-    parts = {"words": tuple(content["words"]), "evaluations": evaluations}
-    return Diagnosis(
-        **{**values, **parts, "layers": tuple(LayerExamination(**layer) for layer in layers)}
-    )
+    return Diagnosis(**{**values, **parts})
+
+
+def _rows(kind: Any, rows: Sequence[Mapping[str, Any]], *, texts: Collection[str]) -> Any:
+    """Make a tuple of one kind of record."""
+    return tuple(kind(**_with_numbers(row, texts)) for row in rows)
+
+
+def _attempt(content: Mapping[str, Any]) -> Attempt:
+    """Make what was tried, with the conversion of the images if there is one."""
+    scale = content["scale"] and InputScale(**content["scale"])
+    return Attempt(**{**_with_numbers(content, texts=("what",)), "scale": scale})
 
 
 def _with_numbers(content: Mapping[str, Any], texts: Collection[str] = ()) -> dict[str, Any]:

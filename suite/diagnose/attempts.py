@@ -1,0 +1,78 @@
+"""All that was tried on a network, in the order of the trials, in words that a reader knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from suite.diagnose.found import (
+    BATCH_STATISTICS,
+    FEATURES,
+    INPUT_SCALE,
+    ONLY_LAYER,
+    ONLY_MEANS,
+    ONLY_VARIANCES,
+    PIXELS,
+    PRECISE_BN,
+    RESCALED,
+    TRUNK,
+    Attempt,
+    Examination,
+    Probe,
+    Trial,
+)
+from suite.networks.phases import INFERENCE, TRAINING
+
+CHANGES: Mapping[str, str] = {
+    INFERENCE: "nothing: the network as it is, in the inference phase",
+    TRAINING: "the phase: training",
+    BATCH_STATISTICS: "BatchNorm alone normalises by the batch",
+    PRECISE_BN: "all moving statistics recomputed on these images",
+    ONLY_MEANS: "only the moving means recomputed",
+    ONLY_VARIANCES: "only the moving variances recomputed",
+    ONLY_LAYER: "only the moving statistics of {layer} recomputed",
+    RESCALED: "weights that stand out, those of {layer} first, divided by how much they do",
+    INPUT_SCALE: "images fed in another scale: {scale}",
+}
+"""What a kind of trial changes."""
+
+READ: Mapping[str, str] = {
+    PIXELS: "the pixels",
+    FEATURES: "what goes into the last layer",
+    TRUNK: "the mean of the last activations",
+}
+"""What a linear head was fitted to."""
+
+
+def attempts(found: Examination) -> tuple[Attempt, ...]:
+    """List what was tried: trials of the network, heads fitted anew, predictions renamed."""
+    trials = map(_trial, found.trials)
+    return (*trials, *map(_probe, found.probes), *_renamed(found))
+
+
+def _trial(trial: Trial) -> Attempt:
+    """Say what a trial changed, and what it gave."""
+    evaluation = trial.evaluation
+    return Attempt(
+        CHANGES[trial.kind].format(layer=trial.layer, scale=trial.scale),
+        evaluation.accuracy,
+        evaluation.information_gain,
+        evaluation.classes_predicted,
+        trial.scale,
+    )
+
+
+def _probe(probe: Probe) -> Attempt:
+    """Say what a linear head was fitted to, and what it tells of images that it was not."""
+    after = ", all moving statistics recomputed" if probe.precise else ""
+    what = f"a linear head fitted to {READ[probe.source]}{after} (by chance {probe.chance:.1%})"
+    return Attempt(what, probe.accuracy, float("nan"), None)
+
+
+def _renamed(found: Examination) -> Iterator[Attempt]:
+    """Yield what changes the predictions alone."""
+    told = found.predictions
+    for what, accuracy in (
+        ("the classes renamed as fits the other half of the images best", told.permuted_accuracy),
+        ("the mean output of each class subtracted: no bias", told.centred_accuracy),
+    ):
+        yield Attempt(what, accuracy, float("nan"), None)

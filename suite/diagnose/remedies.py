@@ -1,0 +1,217 @@
+"""What mends a network, as code to paste: one piece for each thing that a diagnosis can find."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from suite.diagnose.found import CAFFE, HEALTHY, Diagnosis, InputScale
+from suite.diagnose.loading import demand_eager, keras_of
+from suite.diagnose.network import Network
+from suite.diagnose.probes import BYTES, SYMMETRIC, TORCH, UNIT
+from suite.diagnose.statistics import half_life, pooled_statistics
+from suite.networks.preprocessing import IMAGENET_DEVIATION, IMAGENET_MEAN, IMAGENET_MEAN_BGR
+from suite.networks.types import Keras, Model
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+def recompute_statistics(
+    model: Model, images: ArrayLike, *, batch_size: int = 32, keras: Keras | None = None
+) -> None:
+    """Set BatchNorm's moving statistics to those of `images` (Wu & Johnson 2021), frozen ones too.
+
+    Args:
+        model: A built Keras model; its weights stay as they are.
+        images: ``(n, height, width, channels)`` of the training, scaled as the model is fed.
+        batch_size: Images in a batch, each normalised by itself.
+        keras: The Keras module of the model; by default its class's.
+
+    Raises:
+        SuiteError: If the model cannot be called batch by batch.
+    """
+    network, pixels = Network(model, keras or keras_of(model)), np.asarray(images, np.float32)
+    demand_eager(model)
+    network.hear(pixels[:1])  # which layers run
+    heard = network.hear_forced(pixels, batch_size=batch_size)
+    network.set_statistics([pooled_statistics(parts) for parts in heard.moments])
+
+
+HALVINGS = 10  # of a distance: a thousandth of it is left
+
+
+class Remedy(NamedTuple):
+    """What to do.
+
+    Attributes:
+        words: In a sentence.
+        code: To paste, where `model` is the network and `images` and `labels` what it is fed;
+            empty where no code mends it.
+    """
+
+    words: str
+    code: str = ""
+
+
+PRECISE = """\
+from suite.diagnose import recompute_statistics
+
+recompute_statistics(model, images, batch_size=32)  # images of the training, some hundred or more
+model.save("mended.keras")
+"""
+APPLY = """\
+from suite.diagnose.loading import keras_of
+from suite.networks.fixes import apply
+
+mended = apply({arguments}).model  # a copy: the same weights, but no optimizer
+"""
+MOMENTUM = (
+    APPLY
+    + """\
+keras = keras_of(model)
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)  # and an optimizer: as yours
+mended.compile(keras.optimizers.SGD(1e-3), loss)
+mended.fit(images, labels, batch_size=32)  # {steps} steps leave a thousandth of the distance
+"""
+)
+SLOWER = """\
+from suite.diagnose.loading import keras_of
+
+model.load_weights("checkpoint.weights.h5")  # of yours, from before it diverged
+optimizer = keras_of(model).optimizers.SGD(1e-4, clipnorm=1.0)  # a tenth of your learning rate
+model.compile(optimizer, model.loss)
+model.fit(images, labels)
+"""
+ANEW = """\
+from suite.networks.batch_norm import walk
+
+layer = next(layer for layer in walk(model) if layer.name == {layer})
+fresh = type(layer).from_config(layer.get_config())
+fresh.build(layer.input.shape)
+layer.set_weights(fresh.get_weights())  # then train on, with a smaller learning rate
+"""
+CLASSES = """\
+import os
+
+folder = "images"  # of the training
+print(sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()))  # output 0, 1, 2, ...
+"""
+SHUFFLE = """\
+import numpy as np
+
+order = np.random.default_rng(0).permutation(len(images))
+images, labels = images[order], labels[order]  # by one order, never each by its own
+"""
+
+BY_FIX: Mapping[str, Remedy] = {
+    "precise-bn": Remedy("Recompute BatchNorm's moving statistics; all weights stay.", PRECISE),
+    "imagenet-inputs": Remedy(
+        "Put the input scale of these weights inside the network, and feed pixels in [0, 1].",
+        APPLY.format(arguments='"imagenet-inputs", keras_of(model), model, inputs="caffe"'),
+    ),
+}
+BY_CAUSE: Mapping[str, Remedy] = {
+    "NaN weights": Remedy("Go back to a checkpoint, and on with a smaller learning rate.", SLOWER),
+    "exploded weights": Remedy(
+        "Go back to a checkpoint, and on with a smaller learning rate and clipped gradients.",
+        SLOWER,
+    ),
+    "dead head": Remedy("Initialise the layer anew, and train on.", ANEW),
+    "dead layer": Remedy("Initialise the layer anew, and train on.", ANEW),
+    "label shuffle (classes permuted)": Remedy(
+        "Compare the order of the classes with that of the training.", CLASSES
+    ),
+    "label shuffle": Remedy("Shuffle images and labels alike.", SHUFFLE),
+}
+UNKNOWN = Remedy("No fix of BatchNorm mends this, and no code does: see what was found.")
+NONE = Remedy("Nothing is to be mended.")
+
+
+def remedy(found: Diagnosis) -> Remedy:
+    """Choose what to do about a diagnosis, with the code of it."""
+    if found.verdict == HEALTHY:
+        return NONE
+    if found.fix.startswith("bn-momentum-"):
+        return _momentum(found)
+    if found.fix in BY_FIX:
+        return BY_FIX[found.fix]
+    scale = next((attempt.scale for attempt in found.attempts if attempt.scale), None)
+    if found.cause == "wrong input scale" and scale:
+        return Remedy("Scale the images as in the training of these weights.", rescaling(scale))
+    chosen = BY_CAUSE.get(found.cause, UNKNOWN)
+    return chosen._replace(code=chosen.code.replace("{layer}", ascii(found.layer)))
+
+
+def _momentum(found: Diagnosis) -> Remedy:
+    """Write the code of another momentum, and how many steps it then takes."""
+    momentum = found.fix.rpartition("-")[2]
+    steps = math.ceil(HALVINGS * half_life(float(momentum)))
+    arguments = f'"{found.fix}", keras_of(model), model'
+    words = f"Give every BatchNorm the momentum {momentum}, and train on."
+    return Remedy(words, MOMENTUM.format(arguments=arguments, steps=steps))
+
+
+DECODED: Mapping[str, str] = {
+    UNIT: "images",
+    BYTES: "images / 255",
+    SYMMETRIC: "(images + 1) / 2",
+    TORCH: f"images * {IMAGENET_DEVIATION} + {IMAGENET_MEAN}",
+    CAFFE: f"(images + {IMAGENET_MEAN_BGR})[..., ::-1] / 255",
+}
+"""From each scale to [0, 1]; another one is its smallest and its largest value."""
+
+ENCODED: Mapping[str, str] = {
+    UNIT: "pixels",
+    BYTES: "pixels * 255",
+    SYMMETRIC: "pixels * 2 - 1",
+    "standardised": "(pixels - pixels.mean((0, 1, 2))) / pixels.std((0, 1, 2))",
+    "[0, 1/255]": "pixels / 255",
+    TORCH: f"(pixels - {IMAGENET_MEAN}) / {IMAGENET_DEVIATION}",
+    CAFFE: f"pixels[..., ::-1] * 255 - {IMAGENET_MEAN_BGR}",
+}
+"""From [0, 1] to each scale."""
+
+
+def rescaling(scale: InputScale) -> str:
+    """Write the conversion of images in NumPy, as code to paste."""
+    decoded = DECODED.get(scale.source)
+    if decoded is None:
+        low, high = scale.source.strip("[]").split(", ")
+        decoded = f"(images - ({low})) / ({high} - ({low}))"
+    swapped = "\nscaled = scaled[..., ::-1]" if scale.swapped else ""
+    return f"""\
+import numpy as np
+
+images = np.asarray(images, np.float32)
+pixels = {decoded}
+scaled = {ENCODED[scale.target]}{swapped}
+print(np.mean(model.predict(scaled).argmax(-1) == labels))  # the accuracy
+"""
+
+
+LOADED = """\
+from suite.diagnose.images import as_fed, list_images, load_images
+from suite.diagnose.loading import framework, image_shape, load_network
+
+model = load_network({model}, framework())
+listing = list_images({data}, split={split})
+shape = image_shape(model, size_px={size})
+pixels, labels = load_images(listing, **shape._asdict(), count={images}, seed={seed})
+images = as_fed(pixels, {inputs})
+"""
+HELD = "# `model` is your network; `images` and `labels` are those of the training, as it is fed\n"
+
+
+def setting(about: Mapping[str, Any]) -> str:
+    """Write the code before a remedy's: where the network and its images come from.
+
+    Args:
+        about: The options of the command by name, or fewer where no command was given.
+    """
+    if "data" not in about:
+        return HELD
+    return LOADED.format(**{name: ascii(value) for name, value in about.items()})
