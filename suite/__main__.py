@@ -28,6 +28,7 @@ COMMANDS = {
     "parity": "compare the first steps of the releases",
     "rebaseline": "make records the baseline",
     "results": "show what every network reaches",
+    "report": "write one page of records, baselines and verdicts",
     "rows": "list the rows of the release table",
     "states": "train the networks that parity steps from, and store them",
     "study": "compare the fixes and judge the claims",

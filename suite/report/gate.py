@@ -156,8 +156,8 @@ def _passed(answer: Answer) -> str:
     """Say how much was judged, and how little could have been missed."""
     own = judged(answer)
     cases = {finding.case for finding in own}
-    missed = _missed(answer.findings)
-    could = f"; what could have been missed is less than {missed}" if missed else ""
+    least = missed(answer.findings)
+    could = f"; what could have been missed is less than {least}" if least else ""
     return f"nothing is worse in {len(own)} findings on {len(cases)} cases{could}"
 
 
@@ -166,7 +166,7 @@ def judged(answer: Answer) -> list[Finding]:
     return [finding for finding in answer.findings if finding.primary]
 
 
-def _missed(findings: Iterable[Finding]) -> str:
+def missed(findings: Iterable[Finding]) -> str:
     """Write of each unit the largest of the smallest effects that would have been found.
 
     Diagnostics count where the answer would depend on their metric if it varied less.
@@ -201,7 +201,7 @@ def lines(told: Told, *, width: int | None = None, verbose: bool = False) -> Ite
         yield from _cut(word, [sentence(one, told) for one in found], verbose)
     yield from _cut("MISSING", grouped(told.answer.missing), verbose)
     yield ""
-    yield from map(printable, _layers(told.answer))
+    yield from map(printable, layers(told.answer))
     if verbose:
         for layer in WORDED:
             yield from map(printable, _worded(told.answer, layer))
@@ -267,7 +267,7 @@ def _minutes(seconds: float) -> str:
     return _counted(count, "minute", "minutes")
 
 
-def _layers(answer: Answer) -> Iterator[str]:
+def layers(answer: Answer) -> Iterator[str]:
     """Say for each layer how many findings it has, of how many cases, and how they ended."""
     for layer in LAYERS:
         own = [finding for finding in judged(answer) if finding.layer == layer]
@@ -365,7 +365,7 @@ def page(told: Told) -> str:
     if told.answer.missing:
         texts = grouped(told.answer.missing, named=None)
         parts.append(f"## Missing\n\n{bullets(texts)}")
-    parts.append(f"## Judged\n\n{bullets([*_layers(told.answer), *closing(told)])}")
+    parts.append(f"## Judged\n\n{bullets([*layers(told.answer), *closing(told)])}")
     for layer in WORDED:
         texts = _worded(told.answer, layer)
         parts += [f"## {layer.capitalize()}\n\n{bullets(texts)}"] if texts else []

@@ -12,7 +12,8 @@ from suite.report.text import printable
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    Cell: TypeAlias = "str | float | int | None"
+Cell: TypeAlias = "str | float | int | None"
+"""What a table holds in one place."""
 
 POINTS, LINES, CELLS, ESTIMATE = PLOTS = ("points", "lines", "cells", "estimate")
 """The kinds of plot that assets/page.js draws."""

@@ -76,32 +76,38 @@ function points(table, options, { width, y }) {
 }
 
 /** One line a column over the first one named, with lines of another figure beside them. */
-function lines(table, options, { width }) {
-  const series = options.y.map((name) => ({ name, rows: finite(picked(table, [options.x, name], [options.x, name]), options.x, name), key: name }));
+function lines(table, given, { width, y: group }) {
+  const options = { ...given, ...given.groups?.[group] };
+  const numeric = (name) => (options.names ? [name] : [options.x, name]);
+  const read = (content, name) => finite(picked(content, [options.x, name], numeric(name)), ...numeric(name));
+  const series = options.y.map((name) => ({ name, key: name, rows: read(table, name) }));
   const other = options.beside && document.getElementById(options.beside);
   if (other) {
     const content = tableOf(other);
-    for (const name of JSON.parse(other.dataset.options).y) {
-      if (!options.y.includes(name)) continue;
-      const rows = finite(picked(content, [options.x, name], [options.x, name]), options.x, name);
-      series.push({ name: `${options.besideName}: ${name}`, rows, key: name, other: true });
+    for (const name of options.y.filter((column) => content.columns.includes(column))) {
+      series.push({ name: `${options.besideName}: ${name}`, key: name, rows: read(content, name) });
     }
   }
   const drawn = series.filter((line) => line.rows.length);
-  const wide = width >= NARROW;
+  const dash = (index) => (index + Math.floor(index / COLOURS.length)) % DASHES.length;
+  const names = options.names ? distinct(table.rows.map((row) => row[table.columns.indexOf(options.x)])) : [];
+  const style = named(names, width);
+  const x = options.names
+    ? { type: "point", domain: names, tickRotate: style.tickRotate, label: null, padding: 0.4 }
+    : { label: options.x, nice: true, ticks: width < NARROW ? 4 : undefined };
   return {
-    legend: drawn.map((line, index) => [LINES[index % LINES.length], line.name, index % COLOURS.length]),
-    marginLeft: 56, marginBottom: 36,
-    x: { label: options.x, nice: true, ticks: wide ? undefined : 4, type: options.log ? "symlog" : "linear" },
+    legend: drawn.map((line, index) => [LINES[dash(index)], line.name, index]),
+    marginLeft: 56, marginBottom: options.names ? style.margin : 36,
+    x,
     y: { label: options.label, grid: true, nice: true },
     marks: [
       ...ruled(options.rules, "y"),
       ...drawn.flatMap((line, index) => {
         const colour = COLOURS[index % COLOURS.length];
-        const place = { x: options.x, y: line.name.slice(line.name.length - line.key.length) };
+        const place = { x: options.x, y: line.key };
         return [
-          Plot.line(line.rows, { ...place, stroke: colour, strokeWidth: 2, strokeDasharray: DASHES[index % DASHES.length] }),
-          ...(line.rows.length <= 12 ? [Plot.dot(line.rows, { ...place, fill: colour, r: 3, symbol: SYMBOLS[index % SYMBOLS.length] })] : []),
+          Plot.line(line.rows, { ...place, stroke: colour, strokeWidth: 2, strokeDasharray: DASHES[dash(index)] }),
+          ...(line.rows.length <= 20 ? [Plot.dot(line.rows, { ...place, fill: colour, r: 3, symbol: SYMBOLS[index % SYMBOLS.length] })] : []),
         ];
       }),
     ],
@@ -127,14 +133,15 @@ function cells(table, options, { width }) {
   const longest = Math.max(0, ...names.map((name) => name.length));
   const style = named(columns, width - Math.min(width * 0.4, longest * 6.2));
   return {
-    legend: options.limit === undefined ? [] : [["\u25a0", "within its tolerance: darker is nearer", 0], ["\u2715", "over it", 1], ...(first.length ? [["\u25a2", "first divergence", 1]] : [])],
+    legend: options.signed ? [["\u25a0", "more", 0], ["\u25a0", "less: a minus", 1]] : options.limit === undefined ? [] : [["\u25a0", "within its tolerance: darker is nearer", 0], ["\u2715", "over it", 1], ...(first.length ? [["\u25a2", "first divergence", 1]] : [])],
     marginLeft: Math.min(width * 0.4, 16 + longest * 6.2), marginBottom: style.margin, padding: 0.08,
     x: { type: "band", domain: columns, tickRotate: style.tickRotate, label: null },
     y: { type: "band", domain: names, label: head, labelAnchor: "top" },
     marks: [
-      Plot.cell(found, { x: "column", y: "row", fill: (cell) => (over(cell) ? COLOURS[1] : COLOURS[0]),
+      Plot.cell(found, { x: "column", y: "row", fill: (cell) => COLOURS[over(cell) || (options.signed && cell.value < 0) ? 1 : 0],
         fillOpacity: (cell) => (over(cell) ? 0.9 : 0.06 + 0.94 * Math.min(1, size(cell) / most)),
         title: (cell) => `${cell.row}, ${cell.column}: ${cell.text}` }),
+      ...(options.text ? [Plot.text(found, { x: "column", y: "row", text: "text", fill: "currentColor" })] : []),
       Plot.text(found.filter(over), { x: "column", y: "row", text: () => "\u2715", fill: "var(--paper)", fontWeight: 700 }),
       Plot.cell(first, { x: "column", y: "row", fill: "none", stroke: "currentColor", strokeWidth: 2.5 }),
     ],

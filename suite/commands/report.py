@@ -1,0 +1,345 @@
+"""`report`: one page of everything that records, baselines and verdicts tell, answer first."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from suite.commands import costs
+from suite.commands.gating import Gate, told
+from suite.commands.options import named
+from suite.errors import RecordError, SuiteError
+from suite.files import read_within, write_atomically
+from suite.judge.compatibility import TIER
+from suite.judge.gate.cost import Start
+from suite.judge.gate.decide import PLAN
+from suite.judge.gate.evidence import ASKED, STEPS, Side
+from suite.judge.parity.compare import Comparison, compare_states
+from suite.judge.staleness import present
+from suite.locks import lock_of, pins_of
+from suite.records import Record
+from suite.releases import read_releases
+from suite.report.html.judged import Judged, of_json, of_told
+from suite.report.html.report import Evidence, Unread, report
+from suite.report.html.runs import Run, run_of
+from suite.report.text import printable
+from suite.store import NAME, Place, places, read_resident
+from suite.tables import TIERS, asked
+
+VERDICT_BYTES = 50_000_000  # of a verdict, which has about 200 kB
+MIB = 2.0**20
+NOT_NAMED = "it is not named after a record, expected CASE-seedNUMBER.json. Move it away."
+NO_ROW = "it is no row of the release table, so the gate cannot judge it; its numbers are shown."
+NOTHING = (
+    "{} hold no record, and no verdict was given: there is nothing to report. Measure a row "
+    '(`nox -s "benchmarks(ROW)"`), or name folders and files that are there with --records, '
+    "--baselines and --verdict."
+)
+
+
+class Home(NamedTuple):
+    """Where the records of the small tier of a row lie.
+
+    Attributes:
+        root: The folder of all records, or of all baselines.
+        stored: True for a baseline.
+    """
+
+    root: Path
+    stored: bool
+
+
+class Found(NamedTuple):
+    """What was read, as it is read.
+
+    Attributes:
+        runs: What the records tell.
+        homes: The rows that have records of the small tier, with all places of them.
+        traces: The files of the steps, by place, row and name.
+        unread: What could not be read or judged.
+    """
+
+    runs: list[Run]
+    homes: dict[str, list[Home]]
+    traces: dict[tuple[Home, str, str], Path]
+    unread: list[Unread]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the report, say what it answers and where it lies; 0 whatever the answer is.
+
+    Raises:
+        SuiteError: If there is nothing to report, or the file cannot be written.
+    """
+    options = _parser().parse_args(arguments)
+    evidence = gathered(options)
+    content = report(evidence).encode("utf-8", "replace")
+    write_atomically(options.output, content)
+    for answer in [*evidence.judged.values()][:1]:
+        print(printable(answer.answer))
+    unread = f"; {len(evidence.unread)} things could not be read or judged" * bool(evidence.unread)
+    print(
+        printable(
+            f"{options.output}: {len(evidence.runs)} records of {len(evidence.releases)} rows, "
+            f"{len(content) / MIB:.1f} MiB{unread}"
+        )
+    )
+    return 0
+
+
+def gathered(options: argparse.Namespace) -> Evidence:
+    """Read records, baselines and verdicts, and have the gate judge what no verdict does.
+
+    Raises:
+        SuiteError: If a folder that was named is not there, or nothing could be read at all.
+    """
+    found = Found([], {}, {}, [])
+    rows = [row.name for row in read_releases()]
+    for root, stored in _roots(options):
+        _read(root, stored, rows, found)
+    verdicts = [*_verdicts(options.verdict, found.unread)]
+    if not found.runs and not verdicts and not found.unread:
+        raise RecordError(NOTHING.format(", ".join(str(root) for root, _ in _roots(options))))
+    told = {own.candidate: own for own in reversed(verdicts)}
+    releases = _ordered(rows, found, told.values())
+    candidate, reference = _compared(options, releases, found.homes, verdicts)
+    judged = dict(_judged(candidate, reference, releases, found, told))
+    first = {candidate: judged.pop(candidate)} if candidate in judged else {}
+    return Evidence(
+        releases=releases,
+        reference=reference,
+        runs=found.runs,
+        judged={**first, **judged},
+        others=[own for own in verdicts if own is not told[own.candidate]],
+        expected={name: case.question for name, case in asked(TIER).items()},
+        traces=dict(_traces(reference, releases, found)),
+        starts=dict(_starts(reference, releases, found)),
+        pins=_pins(found.unread),
+        unread=found.unread,
+        places=[*(str(root) for root, _ in _roots(options)), *map(str, options.verdict)],
+    )
+
+
+def _roots(options: argparse.Namespace) -> Iterator[tuple[Path, bool]]:
+    """Yield the folders of records, then that of baselines; those that were named must be there.
+
+    Raises:
+        RecordError: If one is not.
+    """
+    for root in options.records or [Path("records")]:
+        if options.records and not root.is_dir():
+            raise RecordError(f"{root} is no folder. Name one of records with --records.")
+        yield root, False
+    if options.baselines and not options.baselines.is_dir():
+        raise RecordError(f"{options.baselines} is no folder. Name that of the baselines.")
+    yield options.baselines or Path("baselines"), True
+
+
+def _read(root: Path, stored: bool, rows: Sequence[str], found: Found) -> None:
+    """Read all records below a folder, and note what cannot be read."""
+    for place in places(root, releases=rows, tiers=TIERS):
+        if place.fault:
+            found.unread.append(Unread(str(place.path), place.fault))
+            continue
+        for path in _files(place, found):
+            try:
+                steps = path.name.startswith(f"{STEPS}-")
+                record = read_resident(path, bare=steps)
+            except RecordError as error:
+                found.unread.append(Unread(str(path), str(error)))
+                continue
+            _keep(record, path, Home(root, stored), found)
+
+
+def _files(place: Place, found: Found) -> Iterator[Path]:
+    """Yield the files of one release and tier that are named after a record."""
+    for path in sorted(place.path.glob("*.json")):
+        if NAME.fullmatch(path.stem):
+            yield path
+        else:
+            found.unread.append(Unread(str(path), NOT_NAMED))
+
+
+def _keep(record: Record, path: Path, home: Home, found: Found) -> None:
+    """Keep what the page shows of a record, and where its steps lie."""
+    run = run_of(record, stored=home.stored)
+    found.runs.append(run)
+    found.unread.extend(Unread(str(path), f"{fault}. The rest is shown.") for fault in run.faults)
+    if record.tier == TIER:
+        homes = found.homes.setdefault(record.release, [])
+        homes += [home] if home not in homes else []
+        if record.question == STEPS:
+            found.traces[home, record.release, record.name] = path
+
+
+def _verdicts(files: Iterable[Path], unread: list[Unread]) -> Iterator[Judged]:
+    """Yield the answers of the gate that files hold, and note what is none."""
+    for path in files:
+        try:
+            yield of_json(read_within(path, VERDICT_BYTES), str(path))
+        except (OSError, ValueError, SuiteError) as error:
+            unread.append(Unread(str(path), str(error)))
+
+
+def _ordered(rows: Sequence[str], found: Found, verdicts: Iterable[Judged]) -> list[str]:
+    """List the rows that anything is known of, the newest first, strangers last."""
+    there = {run.record.release for run in found.runs}
+    there |= {name for own in verdicts for name in (own.candidate, own.baseline)}
+    return [*(row for row in rows if row in there), *sorted(there - {*rows})]
+
+
+def _compared(
+    options: argparse.Namespace,
+    releases: Sequence[str],
+    homes: dict[str, list[Home]],
+    verdicts: Sequence[Judged],
+) -> tuple[str, str]:
+    """Choose the row that the page answers for, and the one that all are compared with.
+
+    As named; or those of the first verdict; or the newest row with records of its own (or with a
+    baseline), and the next older one.
+    """
+    if verdicts:
+        first = verdicts[0]
+        return options.candidate or first.candidate, options.baseline or first.baseline
+    there = [row for row in releases if row in homes]
+    measured = [row for row in there if any(not home.stored for home in homes[row])]
+    for candidate in [options.candidate] if options.candidate else [*measured, *there]:
+        reference = options.baseline or _older(candidate, there, homes)
+        if reference:
+            return candidate, reference
+    return options.candidate or "", options.baseline or ""
+
+
+def _older(candidate: str, there: Sequence[str], homes: dict[str, list[Home]]) -> str:
+    """Name the next older row that has records, or the row itself if it has a baseline too."""
+    behind = there[there.index(candidate) + 1 :] if candidate in there else []
+    both = {home.stored for home in homes.get(candidate, ())} == {True, False}
+    return behind[0] if behind else candidate if both else ""
+
+
+def _judged(
+    candidate: str,
+    reference: str,
+    releases: Sequence[str],
+    found: Found,
+    told_before: dict[str, Judged],
+) -> Iterator[tuple[str, Judged]]:
+    """Yield what the gate says of each row beside the reference, or said in a verdict."""
+    rows = {row.name for row in read_releases()}
+    for release in releases:
+        if release in told_before:
+            yield release, told_before[release]
+            continue
+        sides = _sides(release, reference, found.homes)
+        if sides is None or (release == reference != candidate):
+            continue
+        if {side.release for side in sides} - rows:
+            found.unread.append(Unread(release, NO_ROW))
+            continue
+        try:
+            yield release, of_told(told(_gate(sides), []))
+        except SuiteError as error:
+            found.unread.append(Unread(f"{release} beside {reference}", str(error)))
+
+
+def _sides(release: str, reference: str, homes: dict[str, list[Home]]) -> tuple[Side, Side] | None:
+    """Say what is compared: records where there are some, else the stored baseline."""
+    if reference not in homes or release not in homes:
+        return None
+    after, before = homes[release][0], homes[reference][0]
+    if release == reference:
+        before = homes[reference][-1]
+        if before == after or not before.stored:
+            return None
+    return _side(reference, before), _side(release, after)
+
+
+def _side(release: str, home: Home) -> Side:
+    """Describe one side of a comparison."""
+    name = f"the stored baseline of {release}" if home.stored else release
+    return Side(name, release, home.root, TIER, {}, present(release, TIER), home.stored)
+
+
+def _gate(sides: tuple[Side, Side]) -> Gate:
+    """Have the gate judge what lies there, stale records too: it is then undecided at best."""
+    options = argparse.Namespace(
+        records=sides[1].root, baselines=Path("baselines"), cases=[], margin={}, no_run=True,
+        stale=True,
+    )  # fmt: skip
+    cases = {name: case for name, case in asked(TIER).items() if case.question in ASKED}
+    return Gate(options, sides, cases, PLAN)
+
+
+def _traces(
+    reference: str, releases: Sequence[str], found: Found
+) -> Iterator[tuple[tuple[str, str], list[Comparison]]]:
+    """Yield the comparisons of the steps of each row with those of the reference."""
+    for release in releases:
+        sides = _sides(release, reference, found.homes)
+        if sides is None:
+            continue
+        before, after = (Home(side.root, side.stored) for side in sides)
+        for (home, row, name), path in found.traces.items():
+            other = found.traces.get((before, reference, name))
+            if (home, row) == (after, release) and other:
+                try:
+                    mine, theirs = read_resident(path), read_resident(other)
+                    yield (release, mine.case), compare_states(mine, theirs)
+                except RecordError as error:
+                    found.unread.append(Unread(f"{name} of {release}", str(error)))
+
+
+def _starts(
+    reference: str, releases: Sequence[str], found: Found
+) -> Iterator[tuple[str, dict[str, list[Start]]]]:
+    """Yield what workers of the reference and of a row measured in turn."""
+    for release in releases:
+        sides = _sides(release, reference, found.homes)
+        if sides and not any(side.stored for side in sides):
+            try:
+                yield release, costs.read(costs.place(sides[1].root, sides)).starts
+            except RecordError as error:
+                found.unread.append(Unread(f"times of {release}", str(error)))
+
+
+def _pins(unread: list[Unread]) -> dict[str, dict[str, str]]:
+    """Read the versions that the locks of all rows hold."""
+    found = {}
+    for row in read_releases():
+        try:
+            found[row.name] = dict(pins_of(lock_of(row).path))
+        except (OSError, SuiteError) as error:
+            unread.append(Unread(f"lock of {row}", str(error)))
+    return {name: own for name, own in found.items() if own}
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="nox -s report --",
+        description="Write one page of everything that records, baselines and verdicts tell. With "
+        "no option: of what the repository has.",
+        allow_abbrev=False,
+    )
+    for name, what in (
+        ("records", "a folder of records (records); may be given several times"),
+        ("verdict", "what the gate wrote with --json; likewise"),
+    ):
+        metavar = "FILE" if name == "verdict" else "DIR"
+        parser.add_argument(
+            f"--{name}", type=Path, action="append", default=[], metavar=metavar, help=what
+        )
+    parser.add_argument("--baselines", type=Path, metavar="DIR", help="the stored ones (baselines)")
+    parser.add_argument(
+        "--candidate", type=named, metavar="ROW", help="the row you would take (newest)"
+    )
+    parser.add_argument(
+        "--baseline", type=named, metavar="ROW", help="the row you have (next older)"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("report.html"), metavar="FILE", help="report.html"
+    )
+    return parser

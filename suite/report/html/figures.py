@@ -1,0 +1,303 @@
+"""Figures of the report: tables of runs and findings, each with the plot that is drawn from it."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from suite.judge.bands import STALLED
+from suite.judge.gate.finding import Finding
+from suite.judge.gate.interval import SHOWN
+from suite.judge.metrics import METRICS
+from suite.report.html.runs import (
+    ACCURACIES,
+    EPOCH,
+    EVALUATIONS,
+    GAINS,
+    STEP,
+    Norm,
+    Run,
+    mean_curves,
+    spread,
+)
+from suite.report.html.table import CELLS, ESTIMATE, LINES, POINTS, Cell, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SEEDS = 40  # of a side and case that a table lists: more are thinned out, evenly by value
+MAJORITY = 0.0594
+"""Share of GTSRB's most frequent class in its test images (docs/data.md): what a network that
+always says the same is right in. Of the training images it is 0.0574."""
+
+LABELS = 15  # of a confusion matrix: those that changed most
+NATS, FRACTION = "information gain (nats)", "accuracy"
+GAIN_GROUP, ACCURACY_GROUP = "information gain", "accuracy"
+FINDING_COLUMNS = (
+    "quantity", "decision", "difference", "interval", "margin", "smallest found", "in words",
+)  # fmt: skip
+
+
+def seeds(runs: Sequence[Run], case: str) -> Table:
+    """Show every metric of every seed of a case: a point a seed, beside those of other releases."""
+    names = metrics_of(runs)
+    kept, left = _few(runs, names[0] if names else "")
+    rows = [
+        (
+            f"{run.side} seed {run.record.seed}",
+            run.side,
+            *(run.record.metrics.get(n) for n in names),
+        )
+        for run in kept
+    ]
+    odd = sum(not math.isfinite(v) for run in kept for v in run.record.metrics.values())
+    notes = [
+        f"{left} more seeds are left out: of each release {SEEDS} are kept, evenly by value."
+        if left
+        else "",
+        f"{odd} numbers are not finite: the table has them, the plot cannot." if odd else "",
+    ]
+    return Table(
+        f"Every seed of {case}, release by release",
+        ("run", "release", *names),
+        rows,
+        POINTS if names else "",
+        {"x": "release", "choose": names},
+        note=" ".join(filter(None, notes)),
+    )
+
+
+def metrics_of(runs: Iterable[Run]) -> list[str]:
+    """List the metrics of runs, those that decide first."""
+    there = {name for run in runs for name in run.record.metrics}
+    primary = [name for name, row in METRICS.items() if row.primary and name in there]
+    return [*primary, *sorted(there - {*primary})]
+
+
+def _few(runs: Sequence[Run], metric: str) -> tuple[list[Run], int]:
+    """Keep some seeds of each side, evenly by the value of a metric; count the others."""
+    kept: list[Run] = []
+    for side in dict.fromkeys(run.side for run in runs):
+        own = [run for run in runs if run.side == side]
+        if len(own) > SEEDS:
+            own.sort(key=lambda run: (run.record.metrics.get(metric, math.nan), run.record.seed))
+            own = [own[place] for place in spread(len(own), SEEDS)]
+        kept += sorted(own, key=lambda run: run.record.seed)
+    return kept, len(runs) - len(kept)
+
+
+def findings_table(found: Sequence[Finding], case: str) -> Table:
+    """List what the gate says of a case, with interval, margin and what would have been found."""
+    return Table(f"What was judged of {case}", FINDING_COLUMNS, [_finding(one) for one in found])
+
+
+def _finding(found: Finding) -> tuple[Cell, ...]:
+    """Write a finding as a row."""
+    unit = f" {found.unit}" if found.unit else ""
+    there = found.low is not None and found.high is not None
+    return (
+        f"{found.layer}: {found.metric}",
+        found.decision if found.primary else f"diagnostic ({found.decision})",
+        "" if found.estimate is None else f"{found.estimate:+.3g}{unit}",
+        f"{found.low:+.3g} to {found.high:+.3g}" if there else "",
+        "" if found.margin is None else f"{found.margin:.3g}",
+        "" if found.detectable is None else f"{found.detectable:.2g}",
+        found.words,
+    )
+
+
+def estimate(found: Finding, before: Sequence[Run], after: Sequence[Run]) -> Table | None:
+    """Show the seeds of both sides, the difference with its interval, and the margin, on one axis.
+
+    Returns:
+        The figure; None where there is no difference, or no finite number to show it beside.
+    """
+    metric = found.metric
+    sides = [[r for r in own if metric in r.record.metrics] for own in (before, after)]
+    values = [run.record.metrics[metric] for run in sides[0]]
+    values = [value for value in values if math.isfinite(value)]
+    if found.estimate is None or not values or metric not in METRICS:
+        return None
+    mean, factor = statistics.fmean(values), SHOWN.get(METRICS[metric].unit, ("", 1.0))[1]
+    kept = [run for own in sides for run in _few(own, metric)[0]]
+
+    def at(value: float | None) -> float | None:
+        return None if value is None else mean + value / factor
+
+    margin = None if found.margin is None else at(-found.margin)
+    return Table(
+        f"{metric}: {found.decision}, {found.words}",
+        ("seed", "side", "value"),
+        [(f"seed {run.record.seed}", run.side, run.record.metrics[metric]) for run in kept],
+        ESTIMATE,
+        {
+            "mean": mean, "at": at(found.estimate), "low": at(found.low), "high": at(found.high),
+            "margins": [] if margin is None else [margin], "label": metric,
+        },
+        note="Diamond and bar: the difference and its interval, drawn from the baseline's mean.",
+        height=3,
+    )  # fmt: skip
+
+
+def curves(runs: Sequence[Run], *, name: str, beside: str = "", other: str = "") -> Table | None:
+    """Show the training of a case on one release: gains and accuracies of both branches.
+
+    Args:
+        runs: The seeds of the case on that release.
+        name: The figure's id.
+        beside: The id of the figure to draw beside it: the control's, or a treatment's.
+        other: What the case of that figure is called.
+    """
+    found = mean_curves(run.steps for run in runs)
+    if not found:
+        return None
+    groups = {
+        GAIN_GROUP: _group([n for n in GAINS if n in found], NATS, _chance()),
+        ACCURACY_GROUP: _group([n for n in ACCURACIES if n in found], FRACTION, _majority()),
+    }
+    return Table(
+        f"Training, batch by batch (the training phase, mean over {len(runs)} seeds)",
+        [*found],
+        [*zip(*found.values())],
+        LINES,
+        {
+            "x": STEP, "groups": {k: g for k, g in groups.items() if g["y"]},
+            "choose": [k for k, g in groups.items() if g["y"]],
+            **({"beside": beside, "besideName": other} if beside else {}),
+        },
+        note=f"Running means over 10 steps, of which {len(found[STEP])} are kept.",
+        height=5,
+        name=name,
+    )  # fmt: skip
+
+
+def evaluations(
+    runs: Sequence[Run], *, name: str, beside: str = "", other: str = ""
+) -> Table | None:
+    """Show what a case reaches on test images after each epoch, in both phases."""
+    found = mean_curves(run.epochs for run in runs)
+    if not found:
+        return None
+    there = [name for name in EVALUATIONS if name in found]
+    gains = [name for name in there if name.startswith("gain")]
+    groups = {
+        ACCURACY_GROUP: _group([n for n in there if n not in gains], FRACTION, _majority()),
+        GAIN_GROUP: _group(gains, NATS, _chance()),
+    }
+    return Table(
+        f"Test images after each epoch, in both phases (mean over {len(runs)} seeds)",
+        [*found],
+        [*zip(*found.values())],
+        LINES,
+        {
+            "x": EPOCH, "groups": {k: g for k, g in groups.items() if g["y"]},
+            "choose": [k for k, g in groups.items() if g["y"]],
+            **({"beside": beside, "besideName": other} if beside else {}),
+        },
+        height=5,
+        name=name,
+    )  # fmt: skip
+
+
+def _group(names: Sequence[str], label: str, rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Describe lines that share an axis, with what is drawn across it."""
+    return {"y": [*names], "label": label, "rules": [*rules]}
+
+
+def _chance() -> list[dict[str, Any]]:
+    """Mark what knowing the classes' frequencies alone is worth, and below what it is a stall."""
+    return [{"at": 0.0, "label": "chance"}, {"at": STALLED, "label": "a stall is below"}]
+
+
+def _majority() -> list[dict[str, Any]]:
+    """Mark what a constant answer is right in."""
+    return [{"at": MAJORITY, "label": "always the most frequent class"}]
+
+
+def norms(runs: Sequence[Run]) -> Iterator[Table]:
+    """Show how far BatchNorm's moving statistics are from the batches', layer by layer over time.
+
+    Yields:
+        One figure for the means, one for the variances; none without BatchNorm.
+    """
+    found: dict[tuple[str, int | None], list[Norm]] = {}
+    for run in runs:
+        for norm in run.norms:
+            found.setdefault((norm.layer, norm.step), []).append(norm)
+    layers = [*dict.fromkeys(layer for layer, _ in found)]
+    steps = sorted({step for _, step in found}, key=lambda step: math.inf if step is None else step)
+    heads = ["end" if step is None else f"step {step}" for step in steps]
+    for field, what in (
+        ("mean_shift", "means, in standard deviations"),
+        ("log_variance_ratio", "variances, as the logarithm of their ratio"),
+    ):
+        rows: list[tuple[Cell, ...]] = [
+            (layer, *(_mean(found.get((layer, step), ()), field) for step in steps))
+            for layer in layers
+        ]
+        if rows:
+            yield Table(
+                f"Distance of BatchNorm's moving statistics from the batches': {what}",
+                ("layer", *heads),
+                rows,
+                CELLS,
+                {"signed": True},
+                note=f"Mean over {len(runs)} seeds; darker is further.",
+                height=2 + math.ceil(len(rows) / 4),
+            )
+
+
+def _mean(found: Sequence[Norm], field: str) -> float | None:
+    """Average a field over seeds; None without one."""
+    values = [float(getattr(norm, field)) for norm in found]
+    if not all(map(math.isfinite, values)):
+        return math.nan
+    return statistics.fmean(values) if values else None
+
+
+def confusion(before: Sequence[Run], after: Sequence[Run]) -> Table | None:
+    """Show where the predictions of two releases differ, over the seeds that both have.
+
+    Returns:
+        Test images more (or fewer) that the candidate takes for another label; None where one side
+        told none.
+    """
+    sides = [{r.record.seed: r.confusion for r in own if r.confusion} for own in (before, after)]
+    both = sorted(set(sides[0]) & set(sides[1]))
+    if not both:
+        return None
+    changed: dict[tuple[str, str], int] = {}
+    for sign, side in zip((-1, 1), sides):
+        for seed in both:
+            for pair, count in side[seed].items():
+                changed[pair] = changed.get(pair, 0) + sign * count
+    rows = _most([label for label, _ in changed], changed, 0)
+    columns = _most([label for _, label in changed], changed, 1)
+    shown = {
+        pair for pair, count in changed.items() if count and pair[0] in rows and pair[1] in columns
+    }
+    moved = sum(map(abs, changed.values()))
+    seen = sum(abs(changed[pair]) for pair in shown)
+    rest = "" if seen == moved else f" {moved - seen} of {moved} changes are of other labels."
+    return Table(
+        f"Confusion matrix: what changed, in test images over seeds {', '.join(map(str, both))}"
+        if moved
+        else f"Confusion matrix: no prediction changed over seeds {', '.join(map(str, both))}",
+        ("label", *(f"as {label}" for label in columns)),
+        [(row, *(changed[row, c] if (row, c) in shown else None for c in columns)) for row in rows],
+        CELLS if moved else "",
+        {"signed": True, "text": True},
+        note=f"More than before is positive.{rest}",
+        height=2 + math.ceil(len(rows) / 3),
+    )
+
+
+def _most(labels: Iterable[str], changed: Mapping[tuple[str, str], int], side: int) -> list[str]:
+    """Choose the labels of a side that changed most, in the order of their numbers."""
+    sizes: dict[str, int] = dict.fromkeys(labels, 0)
+    for pair, count in changed.items():
+        sizes[pair[side]] += abs(count)
+    chosen = sorted((label for label in sizes if sizes[label]), key=lambda label: -sizes[label])
+    return sorted(chosen[:LABELS], key=lambda label: (len(label), label))
