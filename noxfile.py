@@ -443,6 +443,20 @@ def results(session: nox.Session) -> None:
 
 
 @nox.session
+def report(session: nox.Session) -> None:
+    """Write one page of all records: -- [--records DIR] [--baselines DIR] [--verdict FILE]."""
+    ask(session, "report")
+
+
+@nox.session(name="report-assets", venv_backend="none")
+def report_assets(session: nox.Session) -> None:
+    """Bundle the report's plotting library anew, bit for bit (Node.js and npm)."""
+    with session.chdir("suite/report/html/vendor"):
+        run(session, "npm", "ci", fetches=True)
+        run(session, "node", "build.mjs")
+
+
+@nox.session
 def diagnose(session: nox.Session) -> None:
     """Find out why a network of your own does not train: -- MODEL --data DIR."""
     install(session, DEFAULT["name"], "tools")
