@@ -242,6 +242,29 @@ def test_a_folder_that_cannot_be_written_is_an_error_after_the_words(capsys: Out
     assert "cannot be written" in printed.err
 
 
+@pytest.mark.usefixtures("doctor")
+def test_a_page_is_written_where_it_is_wanted(capsys: Output) -> None:
+    assert run("--html", "deep/er/net.html") == 1
+    assert "\nwritten: deep/er/net.html, diagnosis/diagnosis.json" in capsys.readouterr().out
+    page = Path("deep/er/net.html").read_text(encoding="utf-8")
+    assert "<h1>stale statistics: stale mean, from bn on</h1>" in page
+    assert "load_network(&#39;nets_of_mine:net&#39;, framework())" in page
+    assert "nox -s diagnose -- nets_of_mine:net --data images" in page
+
+
+def test_a_page_that_cannot_be_written_is_an_error_before_the_diagnosis(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    assert run("--html", "page.txt") == 2
+    assert (
+        "page.txt is no name of a page. Name a file that ends in .html" in capsys.readouterr().err
+    )
+    monkeypatch.setitem(sys.modules, "suite.report.html.diagnosis", None)
+    assert run("--html", "page.html") == 2
+    assert "a page needs suite.report.html.diagnosis, which is not" in capsys.readouterr().err
+    assert not hasattr(doctor, "limit_s")
+
+
 def test_the_options_are_those_of_the_functions_behind_them() -> None:
     options = command._parser().parse_args(["net", "--data", "gtsrb"])
     defaults = inspect.signature(diagnose).parameters

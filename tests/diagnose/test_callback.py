@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from suite.diagnose import callback as module
 from suite.diagnose.callback import callback
 from suite.diagnose.found import VERDICTS, Diagnosis, Evaluation, LayerExamination
 from suite.diagnose.loading import framework
+from suite.errors import SuiteError
+from suite.report.html.diagnosis import page_at
 
 keras = framework()
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras' own, on NumPy 2.4
@@ -205,3 +208,42 @@ def test_a_network_without_batch_norm_can_be_watched() -> None:
     watch = watching()
     fit(bare, watch, epochs=1)
     assert watch.history[0].updates == {}
+
+
+@pytest.mark.usefixtures("doctor")
+def test_a_report_is_made_once_at_the_end_of_what_was_seen() -> None:
+    reported: list[Any] = []
+    watch = watching(report=lambda *seen: reported.append(seen))
+    fit(network(), watch, epochs=2)
+    assert reported == [(watch.diagnosis, watch.history)]
+    assert [look.epoch for look in reported[0][1]] == [1, 2]
+
+
+@pytest.mark.usefixtures("doctor")
+def test_a_page_is_written_at_the_end(tmp_path: Path) -> None:
+    page = tmp_path / "new" / "diagnosis.html"
+    fit(network(), watching(report=page_at(page, model="<b>mine</b>")), epochs=2)
+    text = page.read_text(encoding="utf-8")
+    assert "<h1>healthy</h1>" in text
+    assert "Diagnosis of &lt;b&gt;mine&lt;/b&gt;" in text
+    assert "Information gain at the end of each epoch" in text
+
+
+@pytest.mark.usefixtures("doctor")
+def test_a_training_is_not_lost_with_its_report(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    report = page_at(blocked / "diagnosis.html")
+    blocked.write_text("in the way")
+    told: list[str] = []
+    assert fit(network(), watching(report=report, tell=told.append), epochs=1)["loss"]
+    assert told[-1].startswith(f"no report: {blocked}")
+
+
+@pytest.mark.parametrize("name", ["diagnosis.png", "diagnosis", "folder.html", "file/a.html"])
+def test_a_name_that_no_page_can_have_is_refused_before_the_training(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "folder.html").mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SuiteError, match="Name a file"):
+        page_at(tmp_path / name)

@@ -1,0 +1,224 @@
+"""Tests of the remedies: the code of each is run as it stands, and mends what it is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from suite.diagnose.found import Diagnosis, InputScale
+from suite.diagnose.probes import input_conventions
+from suite.diagnose.remedies import (
+    BY_CAUSE,
+    DECODED,
+    ENCODED,
+    recompute_statistics,
+    remedy,
+    rescaling,
+    setting,
+)
+from suite.networks.types import Keras, Model
+from tests.diagnose.nets import (
+    CLASSES,
+    SIDE_PX,
+    Data,
+    Make,
+    change,
+    found,
+    norms,
+    reset,
+    scale_weights,
+)
+
+pytestmark = pytest.mark.filterwarnings(  # Keras' own get_weights on torch, with NumPy 2
+    "ignore:__array__ implementation:DeprecationWarning"
+)
+
+
+def accuracy(model: Model, data: Data) -> float:
+    images, labels = data
+    return float(np.mean(np.array(model(images, training=False)).argmax(-1) == labels))
+
+
+def pasted(code: str, model: Model, data: Data, **more: Any) -> dict[str, Any]:
+    """Run code where it is pasted: beside the network and its images."""
+    names = {"model": model, "images": data[0], "labels": data[1], **more}
+    exec(compile(code, "pasted", "exec"), names)  # noqa: S102 - that is what it is for
+    return names
+
+
+def code_of(diagnosis: Diagnosis) -> str:
+    code = remedy(diagnosis).code
+    assert code
+    return code
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_recomputed_statistics_mend_stale_ones_and_the_mended_file_is_the_network(
+    keras: Keras, make: Make, data: Data, frozen: bool
+) -> None:
+    model = make()
+    reset(model)
+    for layer in norms(model):
+        layer.trainable = not frozen
+    assert accuracy(model, data) < 0.5
+    pasted(code_of(found(model, data)), model, data)
+    assert accuracy(model, data) > 0.9
+    assert accuracy(keras.models.load_model("mended.keras"), data) > 0.9
+    assert all(layer.trainable is not frozen for layer in norms(model))
+
+
+def test_statistics_are_those_of_the_layer_whatever_the_order_of_the_layers(
+    keras: Keras, data: Data
+) -> None:
+    class Backwards(keras.Model):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.second = keras.layers.BatchNormalization(name="second")
+            self.first = keras.layers.BatchNormalization(name="first")
+            self.unused = keras.layers.BatchNormalization(name="unused")
+            self.unused.build((None, 3))
+
+        def call(self, images: Any, training: bool = False) -> Any:
+            return self.second(100 * self.first(images, training=training), training=training)
+
+    model = Backwards()
+    model(data[0][:2], training=False)
+    recompute_statistics(model, data[0], batch_size=len(data[0]))
+    first, second = (np.array(layer.moving_variance) for layer in (model.first, model.second))
+    assert np.allclose(first, data[0].var((0, 1, 2)), rtol=1e-4)
+    assert second.min() > 1000
+    assert np.array_equal(np.array(model.unused.moving_variance), np.ones(3))
+
+
+def test_another_momentum_lets_the_statistics_follow(make: Make, data: Data) -> None:
+    model = make()
+    for layer in norms(model):
+        layer.momentum = 1.0
+        change(layer, mean=3)
+    diagnosis = found(model, data)
+    assert diagnosis.fix == "bn-momentum-0.5"
+    names = pasted(code_of(diagnosis).replace("labels, ", "labels, verbose=0, epochs=4, "),
+                   model, data)  # fmt: skip
+    assert "# 10 steps leave" in code_of(diagnosis)
+    assert accuracy(names["mended"], data) > 0.9
+    assert {layer.momentum for layer in norms(names["mended"])} == {0.5}
+
+
+def test_the_input_scale_is_put_inside(keras: Keras, make: Make, data: Data) -> None:
+    inner = make()
+    inputs = keras.Input((SIDE_PX, SIDE_PX, 3))
+    back = keras.layers.Conv2D(3, 1, name="back")  # undoes caffe's scale: its weights were so
+    model = keras.Model(inputs, inner(back(inputs)))
+    kernel = np.zeros((1, 1, 3, 3), np.float32)
+    for channel in range(3):
+        kernel[0, 0, channel, 2 - channel] = 1 / 255
+    back.set_weights([kernel, np.array([123.68, 116.779, 103.939], np.float32) / 255])
+    diagnosis = found(model, data)
+    assert diagnosis.fix == "imagenet-inputs"
+    assert accuracy(pasted(code_of(diagnosis), model, data)["mended"], data) > 0.9
+
+
+def test_another_input_scale_is_given_as_numbers(make: Make, data: Data) -> None:
+    images, labels = data
+    diagnosis = found(make(), (255 * images, labels))
+    assert (diagnosis.cause, diagnosis.fix) == ("wrong input scale", "")
+    names = pasted(code_of(diagnosis), Predicting(make()), (255 * images, labels))
+    assert accuracy(make(), (names["scaled"], labels)) > 0.9
+
+
+class Predicting:
+    """A network whose `predict` prints nothing."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def predict(self, images: Any) -> Any:
+        return np.array(self.model(images, training=False))
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.random.default_rng(0).random((4, 5, 5, 3), np.float32),
+        np.random.default_rng(0).random((4, 5, 5, 3), np.float32) * 200,
+        np.random.default_rng(0).random((4, 5, 5, 3), np.float32) * 2 - 1,
+        np.random.default_rng(0).random((4, 5, 5, 3), np.float32) * 200 - 100,
+        np.random.default_rng(0).random((4, 5, 5, 3), np.float32) * 4 - 2,
+        np.random.default_rng(0).random((4, 5, 5, 1), np.float32),
+    ],
+    ids=["unit", "bytes", "symmetric", "caffe", "torch", "grey"],
+)
+def test_every_scale_that_is_tried_is_what_its_code_makes(images: Any) -> None:
+    for scale, expected in input_conventions(images).items():
+        names = pasted(rescaling(scale).rpartition("print(")[0], None, (images, None))
+        assert np.allclose(names["scaled"], expected, rtol=0.02, atol=0.02 * np.abs(expected).max())
+
+
+def test_a_scale_that_is_unknown_would_be_an_error() -> None:
+    assert set(DECODED) < set(ENCODED)
+    assert "(images - (-2.5)) / (7 - (-2.5))" in rescaling(InputScale("[-2.5, 7]", "[0, 1]", False))
+
+
+def test_a_dead_layer_is_made_anew(make: Make, data: Data) -> None:
+    model = make()
+    scale_weights(model.get_layer("head"), 0.0)
+    pasted(code_of(found(model, data)), model, data)
+    assert np.abs(model.get_layer("head").get_weights()[0]).max() > 0.01
+
+
+@pytest.mark.parametrize("factor", [float("nan"), 100.0])
+def test_what_diverged_goes_on_from_a_checkpoint(make: Make, data: Data, factor: float) -> None:
+    model = make()
+    model.save_weights("checkpoint.weights.h5")
+    scale_weights(model.get_layer("conv1"), factor)
+    code = code_of(found(model, data))
+    pasted(code.replace("labels, ", "labels, verbose=0, "), model, data)
+    assert accuracy(model, data) > 0.9
+    assert model.optimizer.clipnorm == 1.0
+
+
+def test_labels_are_put_right(make: Make, data: Data, capsys: pytest.CaptureFixture[str]) -> None:
+    images, labels = data
+    shuffled = np.random.default_rng(0).permutation(labels)
+    names = pasted(code_of(found(make(), (images, shuffled))), None, data)
+    assert accuracy(make(), (names["images"], names["labels"])) > 0.9
+    for name in ("b", "a"):
+        Path("images", name).mkdir(parents=True)
+    permuted = found(make(), (images, (labels + 1) % CLASSES))
+    pasted(code_of(permuted), None, data)
+    assert capsys.readouterr().out == "['a', 'b']\n"
+
+
+def test_a_healthy_network_and_one_that_no_code_mends_have_words_alone(
+    make: Make, data: Data
+) -> None:
+    healthy = found(make(), data)
+    assert remedy(healthy) == ("Nothing is to be mended.", "")
+    assert remedy(healthy._replace(verdict="something else", cause="not trained")).code == ""
+
+
+@pytest.mark.parametrize("name", ['"); import os #', "a\n'b", "\u202e\x1b[2J{layer}"])
+def test_a_name_in_code_is_a_string_and_nothing_else(make: Make, data: Data, name: str) -> None:
+    diagnosis = found(make(), data)._replace(verdict="constant predictor", cause="dead head")
+    code = code_of(diagnosis._replace(layer=name))
+    assert code.isascii()
+    assert f"layer.name == {name!a})" in code
+    compile(code, "pasted", "exec")
+    about = {"model": name, "data": name, "split": None, "size": None, "images": 3, "seed": 0,
+             "inputs": "0..1"}  # fmt: skip
+    assert f"load_network({name!a}, framework())" in setting(about)
+    compile(setting(about), "pasted", "exec")
+
+
+def test_every_code_compiles() -> None:
+    for cause, choice in BY_CAUSE.items():
+        compile(choice.code.replace("{layer}", "'x'"), cause, "exec")
+    assert setting({"model": "net"}).startswith("#")
