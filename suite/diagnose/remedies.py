@@ -69,23 +69,30 @@ from suite.networks.fixes import apply
 
 mended = apply({arguments}).model  # a copy: the same weights, but no optimizer
 """
+TRAINED = """\
+keras = keras_of(model)
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)  # as yours
+"""
 MOMENTUM = (
     APPLY
+    + TRAINED
     + """\
-keras = keras_of(model)
-loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)  # and an optimizer: as yours
-mended.compile(keras.optimizers.SGD(1e-3), loss)
+mended.compile(keras.optimizers.SGD(1e-3), loss)  # as yours
 mended.fit(images, labels, batch_size=32)  # {steps} steps leave a thousandth of the distance
 """
 )
-SLOWER = """\
+SLOWER = (
+    """\
 from suite.diagnose.loading import keras_of
 
-model.load_weights("checkpoint.weights.h5")  # of yours, from before it diverged
-optimizer = keras_of(model).optimizers.SGD(1e-4, clipnorm=1.0)  # a tenth of your learning rate
-model.compile(optimizer, model.loss)
-model.fit(images, labels)
 """
+    + TRAINED
+    + """\
+model.load_weights("checkpoint.weights.h5")  # of yours, from before it diverged
+model.compile(keras.optimizers.SGD(1e-4, clipnorm=1.0), loss)  # a tenth of your learning rate
+model.fit(images, labels, batch_size=32)
+"""
+)
 ANEW = """\
 from suite.networks.batch_norm import walk
 
