@@ -9,6 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from shutil import get_terminal_size
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,8 +26,9 @@ WARMUP_STEPS = 2  # dropped from every timing: they compile and allocate
 LIVE_S = 0.5  # between two looks of the live line
 LIFE_S = 30.0  # between two signs of life where there is no terminal: many pile up in a log
 RECENT = 20  # steps that the numbers shown are averaged over: those of one batch jump about
-LINE = "\x1b[K{n_fmt}/{total_fmt}{postfix}, {remaining} left, {desc}"
-"""The live line: it clears what stands there first, and a narrow terminal cuts its end."""
+LINE = "\x1b[K{bar:0}{n_fmt}/{total_fmt}, {remaining} left{postfix}, {desc}"
+"""The live line: it clears what stands there first, and a narrow terminal cuts its end. For that
+some versions of tqdm want a bar, which has no width here."""
 
 
 class Batch(NamedTuple):
@@ -117,16 +119,17 @@ def train(
             elif clock_s() - told_s > LIFE_S:
                 told_s = clock_s()
                 left = tqdm.format_interval((told_s - begun_s) / count * (steps - count))
-                words = f"{count}/{steps}, {in_words(recent, batch.entropy)}, {left} left, {title}"
+                words = f"{count}/{steps}, {left} left, {in_words(recent, batch.entropy)}, {title}"
                 tqdm.write(words, file=sys.__stderr__)
             yield done
 
 
 def _live_line(title: str, steps: int) -> tqdm[Any]:
     """Begin the live line, past pytest's capture; it stays away where there is no terminal."""
+    columns, rows = get_terminal_size()  # zeros where a terminal does not tell them
     return tqdm(
         total=steps, desc=title, file=sys.__stderr__, disable=not is_live(), leave=False,
-        mininterval=LIVE_S, miniters=1, dynamic_ncols=True, bar_format=LINE,
+        mininterval=LIVE_S, miniters=1, ncols=columns or 80, nrows=rows or 24, bar_format=LINE,
     )  # fmt: skip
 
 
@@ -146,10 +149,10 @@ def in_words(recent: Collection[StepResult], entropy: float) -> str:
         recent: What these steps measured.
         entropy: Of the labels of the split, in nats.
     """
-    last = [r.clean_ce if r.adversarial_ce is None else r.adversarial_ce for r in recent]
-    gain = entropy - float(np.mean(last))
-    loss = np.mean([result.loss for result in recent])
-    accuracy = np.mean([result.clean_accuracy for result in recent])
+    last = (r.clean_ce if r.adversarial_ce is None else r.adversarial_ce for r in recent)
+    gain = entropy - sum(last) / len(recent)
+    loss = sum(result.loss for result in recent) / len(recent)
+    accuracy = sum(result.clean_accuracy for result in recent) / len(recent)
     return f"loss {loss:.3f}, accuracy {100 * accuracy:.0f} %, gain {gain:+.2f} nats"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -162,8 +163,8 @@ def test_a_terminal_has_one_live_line_which_is_gone_at_the_end(
 ) -> None:
     text = shown_on(Terminal(), numbered, monkeypatch, step_s=0.1)
     gain = label_entropy(numbered.labels) - 2.75
-    assert f"\x1b[K7/9, loss 2.500, accuracy 38 %, gain {gain:+.2f} nats, " in text
-    assert "left, a case" in text
+    words = rf"left, loss 2\.500, accuracy 38 %, gain {re.escape(f'{gain:+.2f}')} nats, a case"
+    assert re.search(rf"\x1b\[K7/9, \d\d:\d\d {words}", text)
     assert "\n" not in text
     assert text.endswith("\r")
     assert not text.rstrip("\r").rpartition("\r")[2].strip()
@@ -178,8 +179,16 @@ def test_elsewhere_a_sign_of_life_is_a_whole_line_now_and_then(
     assert "\r" not in text
     assert "\x1b" not in text
     assert 1 <= len(lines) <= 4
-    assert lines[0].startswith("3/9, loss 2.500, accuracy 38 %, gain ")
-    assert lines[0].endswith(" left, a case")
+    assert lines[0].startswith("3/9, 01:40 left, loss 2.500, accuracy 38 %, gain ")
+    assert lines[0].endswith(" nats, a case")
+
+
+def test_a_narrow_terminal_cuts_the_name(numbered: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "65")
+    text = shown_on(Terminal(), numbered, monkeypatch, step_s=0.1)
+    lines = [re.sub(r"\x1b\[\w+", "", line) for line in text.split("\r")]
+    assert max(map(len, lines)) == 65
+    assert any(line.endswith(" nats, a ca") for line in lines)
 
 
 def test_short_cases_show_nothing_where_there_is_no_terminal(
