@@ -11,6 +11,7 @@ from suite.judge.bands import STALLED
 from suite.judge.gate.finding import Finding
 from suite.judge.gate.interval import SHOWN
 from suite.judge.metrics import METRICS
+from suite.judge.study import SMOOTHED_STEPS
 from suite.report.html.runs import (
     ACCURACIES,
     EPOCH,
@@ -32,6 +33,7 @@ MAJORITY = 0.0594
 """Share of GTSRB's most frequent class in its test images (docs/data.md): what a network that
 always says the same is right in. Of the training images it is 0.0574."""
 
+PHASES = ("Clean images run", "the attack", "adversarial images")  # of a case, in its order
 LABELS = 15  # of a confusion matrix: those that changed most
 NATS, FRACTION = "information gain (nats)", "accuracy"
 GAIN_GROUP, ACCURACY_GROUP = "information gain", "accuracy"
@@ -128,7 +130,7 @@ def estimate(found: Finding, before: Sequence[Run], after: Sequence[Run]) -> Tab
 
     margin = None if found.margin is None else at(-found.margin)
     return Table(
-        f"{metric}: {found.decision}, {found.words}",
+        f"{metric}: {found.decision}{'' if found.primary else ' (a diagnostic)'}",
         ("seed", "side", "value"),
         [(f"seed {run.record.seed}", run.side, run.record.metrics[metric]) for run in kept],
         ESTIMATE,
@@ -136,7 +138,7 @@ def estimate(found: Finding, before: Sequence[Run], after: Sequence[Run]) -> Tab
             "mean": mean, "at": at(found.estimate), "low": at(found.low), "high": at(found.high),
             "margins": [] if margin is None else [margin], "label": metric,
         },
-        note="Diamond and bar: the difference and its interval, drawn from the baseline's mean.",
+        note=f"{found.words}. Diamond and bar: this difference from the baseline's mean.",
         height=3,
     )  # fmt: skip
 
@@ -158,7 +160,7 @@ def curves(runs: Sequence[Run], *, name: str, beside: str = "", other: str = "")
         ACCURACY_GROUP: _group([n for n in ACCURACIES if n in found], FRACTION, _majority()),
     }
     return Table(
-        f"Training, batch by batch (the training phase, mean over {len(runs)} seeds)",
+        f"Training, step by step (mean over {len(runs)} seeds)",
         [*found],
         [*zip(*found.values())],
         LINES,
@@ -167,10 +169,20 @@ def curves(runs: Sequence[Run], *, name: str, beside: str = "", other: str = "")
             "choose": [k for k, g in groups.items() if g["y"]],
             **({"beside": beside, "besideName": other} if beside else {}),
         },
-        note=f"Running means over 10 steps, of which {len(found[STEP])} are kept.",
+        note=f"{_phases(runs[0])}Running means over {SMOOTHED_STEPS} steps, of which "
+        f"{len(found[STEP])} are kept.",
         height=5,
         name=name,
     )  # fmt: skip
+
+
+def _phases(run: Run) -> str:
+    """Say in which phase each branch of the training runs, as the case asks for."""
+    phases = run.record.settings.get("phases")
+    if not isinstance(phases, list) or len(phases) != len(PHASES):
+        return ""
+    told = [f"{branch} in the phase {phase}" for branch, phase in zip(PHASES, phases)]
+    return f"{told[0]}, {told[1]}, {told[2]}. "
 
 
 def evaluations(
@@ -192,7 +204,7 @@ def evaluations(
         [*zip(*found.values())],
         LINES,
         {
-            "x": EPOCH, "groups": {k: g for k, g in groups.items() if g["y"]},
+            "x": EPOCH, "names": len(found[EPOCH]) == 1, "groups": {k: g for k, g in groups.items() if g["y"]},
             "choose": [k for k, g in groups.items() if g["y"]],
             **({"beside": beside, "besideName": other} if beside else {}),
         },
@@ -208,7 +220,10 @@ def _group(names: Sequence[str], label: str, rules: Sequence[Mapping[str, Any]])
 
 def _chance() -> list[dict[str, Any]]:
     """Mark what knowing the classes' frequencies alone is worth, and below what it is a stall."""
-    return [{"at": 0.0, "label": "chance"}, {"at": STALLED, "label": "a stall is below"}]
+    return [
+        {"at": 0.0, "label": "chance", "below": True},
+        {"at": STALLED, "label": "a stall is below"},
+    ]
 
 
 def _majority() -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from suite.errors import SuiteError
 from suite.judge.compatibility import TIER, outside_band
 from suite.judge.gate.cost import Start
 from suite.judge.gate.finding import OUTCOME, Finding
+from suite.judge.metrics import METRICS
 from suite.judge.parity.compare import Comparison
 from suite.judge.study import CONTROL
 from suite.report.html import figures, overview
@@ -237,7 +238,7 @@ class Shelf:
         if found:
             cell.tables.append(figures.findings_table(found, case))
         for one in found:
-            if one.layer == OUTCOME and one.primary:
+            if one.layer == OUTCOME and (one.primary or _decides(one.metric)):
                 cell.tables += filter(None, [figures.estimate(one, before, runs)])
         traces = self.evidence.traces.get((release, case)) if tier == TIER else None
         if traces:
@@ -338,6 +339,11 @@ def _by_bands(runs: Sequence[Run]) -> tuple[Mark, list[str]]:
     return (OUTSIDE, faults) if len(faults) > len(unjudged) else (WITHIN, [])
 
 
+def _decides(metric: str) -> bool:
+    """True for a metric that the gate may decide by; in some cases it is a diagnostic."""
+    return metric in METRICS and METRICS[metric].primary
+
+
 def _id(*parts: str) -> str:
     """Make an element's id of names, each of its own whatever they hold."""
-    return "-".join(re.sub(r"[^A-Za-z0-9.]", lambda sign: f"_{ord(sign[0]):x}", p) for p in parts)
+    return "_".join(re.sub(r"[^A-Za-z0-9.-]", lambda sign: f"_{ord(sign[0]):x}", p) for p in parts)

@@ -39,11 +39,9 @@ const rules = (found = []) => found.filter((rule) => Number.isFinite(rule.at));
 function ruled(found, axis) {
   const marks = rules(found);
   const rule = axis === "y" ? Plot.ruleY : Plot.ruleX;
-  const place = axis === "y" ? { y: "at", frameAnchor: "right", dy: -6, textAnchor: "end" } : { x: "at", frameAnchor: "top", dx: 3, textAnchor: "start" };
-  return [
-    rule(marks, { [axis]: "at", stroke: "var(--dim)", strokeDasharray: "4 3" }),
-    Plot.text(marks, { ...place, text: "label", fill: "var(--dim)" }),
-  ];
+  const place = axis === "y" ? { y: "at", frameAnchor: "right", textAnchor: "end" } : { x: "at", frameAnchor: "top", dx: 3, textAnchor: "start" };
+  const named = (below) => Plot.text(marks.filter((mark) => Boolean(mark.below) === below), { ...place, ...(axis === "y" ? { dy: below ? 7 : -6 } : {}), text: "label", fill: "var(--dim)" });
+  return [rule(marks, { [axis]: "at", stroke: "var(--dim)", strokeDasharray: "4 3" }), named(false), named(true)];
 }
 
 /** How names below the axis are written where there are many, or little room. */
@@ -89,6 +87,7 @@ function lines(table, given, { width, y: group }) {
     }
   }
   const drawn = series.filter((line) => line.rows.length);
+  const alone = drawn.every((line) => line.rows.length === 1);
   const dash = (index) => (index + Math.floor(index / COLOURS.length)) % DASHES.length;
   const names = options.names ? distinct(table.rows.map((row) => row[table.columns.indexOf(options.x)])) : [];
   const style = named(names, width);
@@ -96,7 +95,7 @@ function lines(table, given, { width, y: group }) {
     ? { type: "point", domain: names, tickRotate: style.tickRotate, label: null, padding: 0.4 }
     : { label: options.x, nice: true, ticks: width < NARROW ? 4 : undefined };
   return {
-    legend: drawn.map((line, index) => [LINES[dash(index)], line.name, index]),
+    legend: drawn.map((line, index) => [alone ? GLYPHS[index % GLYPHS.length] : LINES[dash(index)], line.name, index]),
     marginLeft: 56, marginBottom: options.names ? style.margin : 36,
     x,
     y: { label: options.label, grid: true, nice: true },
@@ -266,6 +265,20 @@ function filter(form) {
   output.textContent = `${shown} of ${rows.length} cases shown`;
 }
 
+/** Shows of a table of versions two columns, and the rows in which they differ; or all of it. */
+function compare(locks, whole) {
+  const table = locks.querySelector("table");
+  const [from, to] = ["from", "to"].map((name) => locks.querySelector(`[name=${name}]`).selectedIndex + 1);
+  let differing = 0;
+  for (const row of table.rows) {
+    const differs = row.parentElement.tagName === "THEAD" || row.cells[from].textContent !== row.cells[to].textContent;
+    row.hidden = !(whole || differs);
+    differing += differs;
+    [...row.cells].forEach((cell, place) => { cell.hidden = !(whole || [0, from, to].includes(place)); });
+  }
+  locks.querySelector("output").textContent = whole ? "All are shown." : `${differing - 1} packages differ.`;
+}
+
 /** Opens what the address points to, and what it lies in. */
 function open() {
   const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
@@ -280,6 +293,8 @@ function open() {
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-copy]");
   if (button) copy(button);
+  const locks = event.target.closest("[data-compare], [data-all]");
+  if (locks) compare(locks.closest("[data-locks]"), locks.hasAttribute("data-all"));
   const link = event.target.closest("a[href^='#']");
   if (link && link.getAttribute("href") === location.hash) open();
 });
