@@ -18,6 +18,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "README"
 include_patterns = ["*.md", "docs/*.md"]
 language = "en"
+highlight_language = "none"  # of blocks that name none: commands and what they print
 
 myst_heading_anchors = 4  # those that GitHub gives
 myst_enable_extensions = ["html_image"]
