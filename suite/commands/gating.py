@@ -157,11 +157,19 @@ def _row(name: str) -> Release:
     return found[0]
 
 
-def judged(gate: Gate) -> tuple[Answer, list[Evidence]]:
-    """Judge the records that lie there by what is there now: a run may have installed it."""
+def judged(gate: Gate, known: Evidence | None = None) -> tuple[Answer, list[Evidence]]:
+    """Judge the records that lie there by what is there now: a run may have installed it.
+
+    Args:
+        gate: What is compared.
+        known: The baseline's evidence, where it was gathered before.
+    """
     lenient = gate.options.stale
     sides = [replace(side, now=present(side.release, side.tier)) for side in gate.sides]
-    found = [gathered(side, gate.wanted, lenient=lenient) for side in sides]
+    found = [
+        known or gathered(sides[0], gate.wanted, lenient=lenient),
+        gathered(sides[1], gate.wanted, lenient=lenient),
+    ]
     answer = decide(
         *(side.name for side in gate.sides),
         before=found[0].records,
@@ -237,7 +245,11 @@ def _stored(gate: Gate) -> list[Path]:
 
 def told(gate: Gate, notes: Sequence[str]) -> Told:
     """Judge, and put together all that belongs to the answer."""
-    answer, found = judged(gate)
+    return told_of(gate, notes, *judged(gate))
+
+
+def told_of(gate: Gate, notes: Sequence[str], answer: Answer, found: Sequence[Evidence]) -> Told:
+    """Put together all that belongs to an answer."""
     more = [note for evidence in found for note in evidence.notes()]
     clean = [state.words for folder in _stored(gate) for state in [inspected(folder)]]
     return Told(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from suite.commands import costs
-from suite.commands.gating import Gate, told
+from suite.commands.gating import Gate, judged, told_of
 from suite.commands.options import named
 from suite.errors import RecordError, SuiteError
 from suite.files import read_within, write_atomically
@@ -16,7 +16,8 @@ from suite.judge.compatibility import TIER
 from suite.judge.gate.cost import Start
 from suite.judge.gate.decide import PLAN
 from suite.judge.gate.evidence import ASKED, STEPS, Side
-from suite.judge.parity.compare import Comparison, compare_states
+from suite.judge.gate.evidence import Evidence as Gathered
+from suite.judge.parity.compare import compare_states
 from suite.judge.staleness import present
 from suite.locks import lock_of, pins_of
 from suite.records import Record
@@ -24,6 +25,7 @@ from suite.releases import read_releases
 from suite.report.html.judged import Judged, of_json, of_told
 from suite.report.html.report import Evidence, Unread, report
 from suite.report.html.runs import Run, run_of
+from suite.report.html.steps import Steps, step_map, words
 from suite.report.text import printable
 from suite.store import NAME, Place, places, read_resident
 from suite.tables import TIERS, asked
@@ -57,13 +59,11 @@ class Found(NamedTuple):
     Attributes:
         runs: What the records tell.
         homes: The rows that have records of the small tier, with all places of them.
-        traces: The files of the steps, by place, row and name.
         unread: What could not be read or judged.
     """
 
     runs: list[Run]
     homes: dict[str, list[Home]]
-    traces: dict[tuple[Home, str, str], Path]
     unread: list[Unread]
 
 
@@ -95,7 +95,7 @@ def gathered(options: argparse.Namespace) -> Evidence:
     Raises:
         SuiteError: If a folder that was named is not there, or nothing could be read at all.
     """
-    found = Found([], {}, {}, [])
+    found = Found([], {}, [])
     rows = [row.name for row in read_releases()]
     for root, stored in _roots(options):
         _read(root, stored, rows, found)
@@ -105,17 +105,17 @@ def gathered(options: argparse.Namespace) -> Evidence:
     told = {own.candidate: own for own in reversed(verdicts)}
     releases = _ordered(rows, found, told.values())
     candidate, reference = _compared(options, releases, found.homes, verdicts)
-    judged = dict(_judged(candidate, reference, releases, found, told))
-    first = {candidate: judged.pop(candidate)} if candidate in judged else {}
+    made = _beside(candidate, reference, found, told)
+    order = [candidate, *releases]
     return Evidence(
         releases=releases,
         reference=reference,
         runs=found.runs,
-        judged={**first, **judged},
+        judged={row: made.judged[row] for row in order if row in made.judged},
         others=[own for own in verdicts if own is not told[own.candidate]],
         expected={name: case.question for name, case in asked(TIER).items()},
-        traces=dict(_traces(reference, releases, found)),
-        starts=dict(_starts(reference, releases, found)),
+        traces=made.traces,
+        starts=made.starts,
         pins=_pins(found.unread),
         unread=found.unread,
         places=[*(str(root) for root, _ in _roots(options)), *map(str, options.verdict)],
@@ -170,8 +170,6 @@ def _keep(record: Record, path: Path, home: Home, found: Found) -> None:
     if record.tier == TIER:
         homes = found.homes.setdefault(record.release, [])
         homes += [home] if home not in homes else []
-        if record.question == STEPS:
-            found.traces[home, record.release, record.name] = path
 
 
 def _verdicts(files: Iterable[Path], unread: list[Unread]) -> Iterator[Judged]:
@@ -220,41 +218,74 @@ def _older(candidate: str, there: Sequence[str], homes: dict[str, list[Home]]) -
     return behind[0] if behind else candidate if both else ""
 
 
-def _judged(
-    candidate: str,
-    reference: str,
-    releases: Sequence[str],
-    found: Found,
-    told_before: dict[str, Judged],
-) -> Iterator[tuple[str, Judged]]:
-    """Yield what the gate says of each row beside the reference, or said in a verdict."""
+class Beside(NamedTuple):
+    """What came of holding the rows against the reference.
+
+    Attributes:
+        judged: What the gate says of each, by row.
+        traces: The comparisons of their steps as a figure and in words, by row and case.
+        starts: What workers of both measured in turn, by row and case.
+    """
+
+    judged: dict[str, Judged]
+    traces: dict[tuple[str, str], Steps]
+    starts: dict[str, dict[str, list[Start]]]
+
+
+def _beside(candidate: str, reference: str, found: Found, verdicts: dict[str, Judged]) -> Beside:
+    """Hold each row against the reference: what a verdict tells is not judged anew."""
+    made, known = Beside(dict(verdicts), {}, {}), None
     rows = {row.name for row in read_releases()}
-    for release in releases:
-        if release in told_before:
-            yield release, told_before[release]
+    for release in found.homes:
+        homes = _homes(release, reference, found.homes)
+        if homes is None or (release == reference != candidate):
             continue
-        sides = _sides(release, reference, found.homes)
-        if sides is None or (release == reference != candidate):
-            continue
-        if {side.release for side in sides} - rows:
+        if {release, reference} - rows:
             found.unread.append(Unread(release, NO_ROW))
             continue
         try:
-            yield release, of_told(told(_gate(sides), []))
+            gate = _gate(_side(reference, homes[0]), _side(release, homes[1]))
+            answer, evidence = judged(gate, known)
+            if release not in verdicts:
+                made.judged[release] = of_told(told_of(gate, [], answer, evidence))
+            if not gate.stored:
+                place = costs.place(gate.options.records, gate.sides)
+                made.starts[release] = costs.read(place).starts
         except SuiteError as error:
             found.unread.append(Unread(f"{release} beside {reference}", str(error)))
+            continue
+        known = evidence[0] if release != reference else None
+        made.traces.update(_steps(release, evidence, found.unread))
+    return made
 
 
-def _sides(release: str, reference: str, homes: dict[str, list[Home]]) -> tuple[Side, Side] | None:
+def _steps(
+    release: str, evidence: Sequence[Gathered], unread: list[Unread]
+) -> Iterator[tuple[tuple[str, str], Steps]]:
+    """Yield the comparisons of the steps of a row with those of the reference."""
+    before, after = (
+        {record.name: record for record in own.records if record.question == STEPS}
+        for own in evidence
+    )
+    for name in sorted({*before} & {*after}):
+        try:
+            compared = compare_states(after[name], before[name])
+        except RecordError as error:
+            unread.append(Unread(f"{name} of {release}", str(error)))
+            continue
+        yield (release, after[name].case), Steps(step_map(compared), words(compared))
+
+
+def _homes(release: str, reference: str, homes: dict[str, list[Home]]) -> tuple[Home, Home] | None:
     """Say what is compared: records where there are some, else the stored baseline."""
     if reference not in homes or release not in homes:
         return None
-    after, before = homes[release][0], homes[reference][0]
+    before, after = homes[reference][0], homes[release][0]
     if release == reference:
         before = homes[reference][-1]
         if before == after or not before.stored:
             return None
-    return _side(reference, before), _side(release, after)
+    return before, after
 
 
 def _side(release: str, home: Home) -> Side:
@@ -263,46 +294,14 @@ def _side(release: str, home: Home) -> Side:
     return Side(name, release, home.root, TIER, {}, present(release, TIER), home.stored)
 
 
-def _gate(sides: tuple[Side, Side]) -> Gate:
+def _gate(before: Side, after: Side) -> Gate:
     """Have the gate judge what lies there, stale records too: it is then undecided at best."""
     options = argparse.Namespace(
-        records=sides[1].root, baselines=Path("baselines"), cases=[], margin={}, no_run=True,
+        records=after.root, baselines=Path("baselines"), cases=[], margin={}, no_run=True,
         stale=True,
     )  # fmt: skip
     cases = {name: case for name, case in asked(TIER).items() if case.question in ASKED}
-    return Gate(options, sides, cases, PLAN)
-
-
-def _traces(
-    reference: str, releases: Sequence[str], found: Found
-) -> Iterator[tuple[tuple[str, str], list[Comparison]]]:
-    """Yield the comparisons of the steps of each row with those of the reference."""
-    for release in releases:
-        sides = _sides(release, reference, found.homes)
-        if sides is None:
-            continue
-        before, after = (Home(side.root, side.stored) for side in sides)
-        for (home, row, name), path in found.traces.items():
-            other = found.traces.get((before, reference, name))
-            if (home, row) == (after, release) and other:
-                try:
-                    mine, theirs = read_resident(path), read_resident(other)
-                    yield (release, mine.case), compare_states(mine, theirs)
-                except RecordError as error:
-                    found.unread.append(Unread(f"{name} of {release}", str(error)))
-
-
-def _starts(
-    reference: str, releases: Sequence[str], found: Found
-) -> Iterator[tuple[str, dict[str, list[Start]]]]:
-    """Yield what workers of the reference and of a row measured in turn."""
-    for release in releases:
-        sides = _sides(release, reference, found.homes)
-        if sides and not any(side.stored for side in sides):
-            try:
-                yield release, costs.read(costs.place(sides[1].root, sides)).starts
-            except RecordError as error:
-                found.unread.append(Unread(f"times of {release}", str(error)))
+    return Gate(options, (before, after), cases, PLAN)
 
 
 def _pins(unread: list[Unread]) -> dict[str, dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -11,7 +12,14 @@ import numpy as np
 from suite.errors import RecordError
 from suite.judge.parity.differences import causes, correction_differs
 from suite.judge.parity.distances import FINITE, Circumstances, Distance, distances
-from suite.judge.parity.implied import STATE, Trace, remembered, trace_of, updates_per_step
+from suite.judge.parity.implied import (
+    STATE,
+    Itself,
+    Trace,
+    remembered,
+    trace_of,
+    updates_per_step,
+)
 from suite.judge.parity.known import (
     correction,
     excess_factors,
@@ -24,6 +32,7 @@ from suite.judge.verdicts import listed
 from suite.records import Record
 
 ADAM = "Adam"  # how the names of the states end that it steps from
+PAIRS = 16  # of records whose comparisons are remembered: those of one release
 GRADIENT = "gradient"  # the quantity that only variables that train have
 
 
@@ -104,16 +113,29 @@ def check_traces(
 def compare_states(measured: Record, reference: Record) -> list[Comparison]:
     """Compare the steps that two releases make from each state of one case and seed.
 
+    The last answers are remembered: what is judged by them is shown afterwards.
+
     Raises:
         RecordError: As `compare_traces`, or where one starts from other states.
     """
+    return [*_compared_states(Itself(measured), Itself(reference))]
+
+
+@functools.lru_cache(maxsize=PAIRS)
+def _compared_states(first: Itself, second: Itself) -> tuple[Comparison, ...]:
+    """Compare the steps of two records, state by state.
+
+    Raises:
+        RecordError: As `compare_states`.
+    """
+    measured, reference = first.content, second.content
     mine, theirs = by_state(measured), by_state(reference)
     if list(mine) != list(theirs):
         raise RecordError(
             f"{measured.name} of {measured.release} steps from {listed(list(mine))}, that of "
             f"{reference.release} from {listed(list(theirs))}. {_again(measured, reference)}"
         )
-    return [compare_traces(mine[state], theirs[state]) for state in mine]
+    return tuple(compare_traces(mine[state], theirs[state]) for state in mine)
 
 
 @remembered

@@ -204,7 +204,8 @@ def evaluations(
         [*zip(*found.values())],
         LINES,
         {
-            "x": EPOCH, "names": len(found[EPOCH]) == 1, "groups": {k: g for k, g in groups.items() if g["y"]},
+            "x": EPOCH, "names": len(found[EPOCH]) == 1,
+            "groups": {k: g for k, g in groups.items() if g["y"]},
             "choose": [k for k, g in groups.items() if g["y"]],
             **({"beside": beside, "besideName": other} if beside else {}),
         },

@@ -34,7 +34,8 @@ def trends(runs: Iterable[Run], sides: Sequence[str], *, tier: str) -> list[Tabl
             own = values.setdefault(metric, {})
             own.setdefault((run.side, run.record.case), []).append(value)
     primary = [name for name, row in METRICS.items() if row.primary and name in values]
-    return [_trend(metric, values[metric], sides, tier) for metric in primary]
+    found = [_trend(metric, values[metric], sides, tier) for metric in primary]
+    return [table for table in found if len(table.rows) > 1]  # of one release nothing is a trend
 
 
 def _trend(
@@ -134,7 +135,9 @@ def pairs(case: str, starts: Sequence[Start], before: str, after: str) -> Table:
         POINTS,
         {
             "x": "start", "y": "ratio", "label": f"time on {after} / on {before}",
-            "rules": [{"at": 1.0, "label": "alike"}, {"at": margin, "label": "margin"}],
+            "rules": [
+                {"at": 1.0, "label": "alike", "below": True}, {"at": margin, "label": "margin"},
+            ],
         },
         note=f"{len(rows)} of {count} pairs, evenly by their ratio."
         if len(rows) < count

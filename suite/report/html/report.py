@@ -14,7 +14,6 @@ from suite.judge.compatibility import TIER, outside_band
 from suite.judge.gate.cost import Start
 from suite.judge.gate.finding import OUTCOME, Finding
 from suite.judge.metrics import METRICS
-from suite.judge.parity.compare import Comparison
 from suite.judge.study import CONTROL
 from suite.report.html import figures, overview
 from suite.report.html.images import Picture, pictures
@@ -31,7 +30,7 @@ from suite.report.html.judged import (
 )
 from suite.report.html.page import render
 from suite.report.html.runs import Run
-from suite.report.html.steps import step_map, words
+from suite.report.html.steps import Steps
 from suite.report.html.table import Table
 
 SESSIONS = {"full": "gpu-benchmarks({})", TIER: "benchmarks({})"}
@@ -74,7 +73,7 @@ class Evidence:
     judged: Mapping[str, Judged] = field(default_factory=dict)
     others: Sequence[Judged] = ()
     expected: Mapping[str, str] = field(default_factory=dict)
-    traces: Mapping[tuple[str, str], Sequence[Comparison]] = field(default_factory=dict)
+    traces: Mapping[tuple[str, str], Steps] = field(default_factory=dict)
     starts: Mapping[str, Mapping[str, Sequence[Start]]] = field(default_factory=dict)
     pins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     unread: Sequence[Unread] = ()
@@ -145,7 +144,7 @@ def report(evidence: Evidence) -> str:
         words=[word for word in WORDS if any(word in line.words.split("|") for line in lines)],
         questions=sorted({line.question for line in lines}),
         trends=shelf.trends(),
-        costs=overview.costs(evidence.runs),
+        costs=overview.costs(shelf.ordered(evidence.runs)),
         pairs=[*shelf.pairs()],
         difference=overview.lock_difference(
             evidence.pins, evidence.reference, first.candidate if first else ""
@@ -190,18 +189,21 @@ class Shelf:
             return self.of(tier, case, judged.baseline, stored=True)
         return [] if reference == release else self.own(tier, case, reference)
 
+    def ordered(self, runs: Sequence[Run]) -> list[Run]:
+        """Sort runs by release, the oldest first."""
+        order = {release: place for place, release in enumerate(self.evidence.releases)}
+        return sorted(runs, key=lambda r: (-order.get(r.record.release, 0), not r.stored))
+
     def line(self, tier: str, case: str) -> Line:
         """Put a case together."""
-        runs = self._runs.get((tier, case), [])
-        order = {release: place for place, release in enumerate(self.evidence.releases)}
-        ordered = sorted(runs, key=lambda r: (-order.get(r.record.release, 0), r.stored))
+        runs = self.ordered(self._runs.get((tier, case), []))
         question = runs[0].record.question if runs else self.evidence.expected.get(case, "")
         return Line(
             _id("case", tier, case),
             case,
             tier,
             question,
-            figures.seeds(ordered, case) if runs else None,
+            figures.seeds(runs, case) if runs else None,
             [self.cell(tier, case, release) for release in self.evidence.releases],
         )
 
@@ -242,8 +244,8 @@ class Shelf:
                 cell.tables += filter(None, [figures.estimate(one, before, runs)])
         traces = self.evidence.traces.get((release, case)) if tier == TIER else None
         if traces:
-            cell.tables.append(step_map(traces))
-            cell.words += words(traces)
+            cell.tables.append(traces.table)
+            cell.words += traces.words
         if runs:
             self._fill_training(cell, place, runs, before)
 

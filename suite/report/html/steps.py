@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from suite.judge.parity.compare import Comparison
 from suite.judge.parity.distances import Distance, tolerance_name
@@ -11,7 +12,20 @@ from suite.report.html.table import CELLS, Cell, Table
 from suite.report.parity import findings
 
 WHOLE = "(whole step)"  # stands for the layer of a quantity that is about none
+KNOWN = "known difference"  # so begins what `findings` says of one
 FINE = 0.005  # of a tolerance: less is shown as 0, or a map of a ResNet would fill the page
+
+
+class Steps(NamedTuple):
+    """What the comparison of two releases' steps from all states of one case shows.
+
+    Attributes:
+        table: Its map.
+        words: What was found, a sentence each.
+    """
+
+    table: Table
+    words: Sequence[str]
 
 
 def step_map(found: Sequence[Comparison]) -> Table:
@@ -49,8 +63,14 @@ def step_map(found: Sequence[Comparison]) -> Table:
 
 
 def words(found: Sequence[Comparison]) -> list[str]:
-    """Say what was found, state by state; what several states share is said once."""
-    return list(dict.fromkeys(line for comparison in found for line in findings(comparison)))
+    """Say what was found, state by state; what is known of several states is said once."""
+    told: dict[str, str] = {}
+    for comparison in found:
+        start = f"after {comparison.state}: " if comparison.state else ""
+        for line in findings(comparison):
+            kind = ":".join(line.split(":")[:2]) if line.startswith(KNOWN) else f"{start}{line}"
+            told.setdefault(kind, f"{start}{line}")
+    return [*told.values()]
 
 
 def _place(distance: Distance) -> tuple[str, str]:
