@@ -17,7 +17,7 @@ from suite.cases import Case, read_seeds
 from suite.errors import FixError, SuiteError, WriteError
 from suite.judge.bands import bands_of
 from suite.judge.verdicts import Verdict, judge
-from suite.networks.architectures import PRETRAINED
+from suite.networks.architectures import FILED
 from suite.records import Record
 from suite.report.step_times import write_benchmark_json
 from suite.report.summary import SYNTHETIC, first_screen, nothing, write_table
@@ -54,7 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--gtsrb-root", type=Path, help="folder of GTSRB's archives; else GTSRB_ROOT")
     group.addoption(
         "--weights", type=weights_file, action="append", default=[], metavar="NET=FILE",
-        help="file of vgg19's or resnet50's ImageNet weights, where they cannot be downloaded",
+        help="file of weights: ImageNet's, where they cannot be downloaded, or resnet50-photos'",
     )  # fmt: skip
     group.addoption("--records", type=Path, default=ROOT / "records", help="where records go")
     group.addoption("--partial", action="store_true", help="cases may be skipped")
@@ -67,6 +67,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if not option.release:
         return []
     notice = [SYNTHETIC] if option.tier == "quickstart" else []
+    rows = table("photographs", tier=option.tier)
+    missing = {row.architecture for row in rows} - set(dict(option.weights))
+    notice += [f"left out: {name}, without --weights {name}=FILE" for name in sorted(missing)]
     return [*notice, f"{option.release}, {option.tier} tier, records in {option.records}"]
 
 
@@ -101,14 +104,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if marker is None:
         return
     option = metafunc.config.option
-    rows = cases(marker, tier=option.tier, weights=dict(option.weights))
+    rows = cases(marker, tier=option.tier, files=dict(option.weights))
     metafunc.parametrize("case", rows, ids=str)
     metafunc.parametrize("seed", option.seeds, ids=lambda seed: f"seed{seed}")
 
 
-def cases(marker: pytest.Mark, **size: Any) -> list[Case]:
-    """List the rows of the tables that a marker names, in the size of one tier."""
-    return [case for name in marker.args for case in table(name, **size)]
+def cases(marker: pytest.Mark, *, tier: str, files: Mapping[str, str]) -> list[Case]:
+    """List the rows of the tables that a marker names, in the size of one tier.
+
+    Those whose weights are a file that nobody can download are left out where it is not given.
+    """
+    rows = (case for name in marker.args for case in table(name, tier=tier))
+    return [row for row in rows if row.weights != "photographs" or row.architecture in files]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -123,7 +130,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             "benchmarks need --release and --lock, which tell what is installed: run them with "
             '`nox -s quickstart` or `nox -s "benchmarks(tf-2.21)"`, which give both'
         )
-    absent = [item for item, mark in markers.items() if mark and not cases(mark, tier=option.tier)]
+    size = {"tier": option.tier, "files": dict(option.weights)}
+    absent = [item for item, mark in markers.items() if mark and not cases(mark, **size)]
     config.hook.pytest_deselected(items=absent)
     items[:] = [item for item in items if item not in absent]
 
@@ -137,8 +145,8 @@ def weights_file(text: str) -> tuple[str, str]:
     """Read the architecture and the file that ``--weights`` names."""
     architecture, separator, path = text.partition("=")
     there = os.path.isfile(path)  # noqa: PTH113 - False for what can be no path, too
-    if not separator or architecture not in PRETRAINED or not there:
-        names = " or ".join(f"{name}=FILE" for name in PRETRAINED)
+    if not separator or architecture not in FILED or not there:
+        names = " or ".join(f"{name}=FILE" for name in FILED)
         rule = f"must be {names}, of a file there is"
         raise argparse.ArgumentTypeError(f"{rule}. Received: {text:.80}")
     return architecture, path
@@ -159,6 +167,7 @@ def session(pytestconfig: pytest.Config, record_testsuite_property: Note) -> Ses
             records=option.records,
             lock=option.lock,
             gtsrb_root=Path(root) if root else None,
+            files={name: Path(path) for name, path in option.weights},
         )
     record_testsuite_property("framework", "loaded")
     return opened

@@ -25,6 +25,14 @@ def test_normalisation_of_the_adversarial_branch_decides(
     check(record, judged(record))
 
 
+@pytest.mark.table("photographs")
+def test_weights_of_photographs_stall_alike(
+    case: Case, seed: int, measure: Measure, check: Check
+) -> None:
+    record = measure(case, seed)
+    check(record, judged(record))
+
+
 @pytest.mark.table("low-rate", "small-batch", "large-batch", "large-images", "linear-head")
 def test_control_stalls_under_other_settings(
     case: Case, seed: int, measure: Measure, check: Check

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from suite.networks import resnet50
-from suite.networks.architectures import ARCHITECTURES, PRETRAINED
+from suite.networks.architectures import ARCHITECTURES
 from suite.networks.fixes import require_fix
 from suite.networks.phases import GRID, PHASES, Phases
 
@@ -53,8 +53,8 @@ class Case:
         size_px: Side of the square images, in pixels.
         width: Multiplies channels and hidden units; 1 is the published size.
         blocks: Bottleneck blocks of ResNet-50's four stages.
-        weights: "random", "imagenet", "surrogate", "states" (those of `suite.measure.states`, for
-            parity alone), or the path of a weights file.
+        weights: "random", "imagenet", "photographs", "surrogate", or "states" (those of
+            `suite.measure.states`, for parity alone).
         pretraining_steps: Steps of the surrogate's pretraining.
         data: "gtsrb" or "synthetic".
 
@@ -107,11 +107,18 @@ class Case:
     def _check_weights(self) -> None:
         """Refuse weights that the architecture cannot take and would silently do without."""
         published = self.width == 1 and self.blocks == resnet50.BLOCKS
-        own = ("random", "surrogate", *(["states"] if self.question == "parity" else []))
-        if self.weights not in own and not (self.architecture in PRETRAINED and published):
+        row = ARCHITECTURES[self.architecture]
+        there = {
+            "random": True,
+            "surrogate": True,
+            "states": self.question == "parity",
+            "imagenet": published and row.imagenet,
+            "photographs": published and row.photographs,
+        }
+        if not there.get(self.weights):
             raise ValueError(
-                f"weights must be 'random' or 'surrogate', except for {' and '.join(PRETRAINED)} "
-                f"at their published size. Received: {self.weights}"
+                f"weights must be one of {', '.join(name for name in there if there[name])} for "
+                f"this {self.net}. Received: {self.weights}"
             )
         if (self.weights == "surrogate") != (self.pretraining_steps > 0):
             raise ValueError(

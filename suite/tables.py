@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from suite.cases import PLAIN, Case, require
@@ -66,6 +65,16 @@ GRID_POINTS = tuple(
 )
 VARIED = tuple(Case("resnet50", loss=loss, question="fixes") for loss in PHASES)
 
+PHOTOGRAPHED = tuple(
+    Case("resnet50-photos", loss=loss, fix=fix, question="fixes")
+    for loss, fixes in (
+        ("literal", ("none", "bn-momentum-0.5", "precise-bn", "imagenet-inputs")),
+        ("intended", ("none", "bn-momentum-0.5", "imagenet-inputs")),
+        (PLAIN, ("none",)),
+    )
+    for fix in fixes
+)
+
 TABLES: Mapping[str, tuple[Case, ...]] = {
     "accuracy": ACCURACY,
     "stall": STALL,
@@ -83,6 +92,7 @@ TABLES: Mapping[str, tuple[Case, ...]] = {
     "large-batch": VARIED,
     "large-images": VARIED,
     "linear-head": tuple(replace(case, architecture="resnet50-linear") for case in VARIED),
+    "photographs": PHOTOGRAPHED,
     "no-change": tuple(
         case for case in STALL if case.loss == "literal" and case.fix == "bn-momentum-0.5"
     ),
@@ -140,6 +150,7 @@ STUDIED: Mapping[str, Mapping[str, Any]] = {
     "large-batch": {"batch_size": 64},
     "large-images": {"size_px": 48},
     "linear-head": {},
+    "photographs": {"learning_rate": 0.001},
 }
 """Fields of the tables of the studies: each varies one setting."""
 
@@ -151,6 +162,7 @@ REDUCED_RESNET = {
     "train_images": 6400,
     "epochs": 1,
 }
+PHOTOGRAPHED_RESNET = {"weights": "photographs", "train_images": 9600, "epochs": 1}
 SMALL_RATE = 0.01  # ten times the published one: the small tier has a hundredth of its steps
 
 TIERS: Mapping[str, Tier] = {
@@ -198,7 +210,11 @@ TIERS: Mapping[str, Tier] = {
     ),
     "study": Tier(
         common={"size_px": 32, "learning_rate": SMALL_RATE, "test_images": 1000},
-        architectures={"resnet50": REDUCED_RESNET, "resnet50-linear": REDUCED_RESNET},
+        architectures={
+            "resnet50": REDUCED_RESNET,
+            "resnet50-linear": REDUCED_RESNET,
+            "resnet50-photos": PHOTOGRAPHED_RESNET,
+        },
         tables=STUDIED,
     ),
     "full": Tier(
@@ -221,16 +237,13 @@ TIERS: Mapping[str, Tier] = {
 }
 """The benchmarks in three sizes; the studies of the fixes have the small and the full size."""
 
-NO_FILES: Mapping[str, str] = MappingProxyType({})
 
-
-def table(name: str, *, tier: str, weights: Mapping[str, str] = NO_FILES) -> tuple[Case, ...]:
+def table(name: str, *, tier: str) -> tuple[Case, ...]:
     """List the cases of one table in the size of one tier; none where the tier leaves it out.
 
     Args:
         name: A key of `TABLES`.
         tier: A key of `TIERS`.
-        weights: Files that replace the download of ImageNet's weights, by architecture.
 
     Raises:
         ValueError: If `name` or `tier` is no such key.
@@ -241,7 +254,7 @@ def table(name: str, *, tier: str, weights: Mapping[str, str] = NO_FILES) -> tup
     if name not in size.tables:
         return ()
     rows = (row for row in TABLES[name] if row.architecture in size.architectures)
-    return tuple(_resized(row, name, tier, weights) for row in rows)
+    return tuple(_resized(row, name, tier) for row in rows)
 
 
 def asked(tier: str) -> Mapping[str, Case]:
@@ -253,10 +266,9 @@ def asked(tier: str) -> Mapping[str, Case]:
     return {str(row): row for name in TABLES for row in table(name, tier=tier)}
 
 
-def _resized(row: Case, name: str, tier: str, weights: Mapping[str, str]) -> Case:
+def _resized(row: Case, name: str, tier: str) -> Case:
     """Give `row` the fields of a tier."""
     size = TIERS[tier]
-    fields = {**size.common, **size.architectures[row.architecture], **size.tables[name]}
-    if fields.get("weights") == "imagenet":
-        fields["weights"] = weights.get(row.architecture, "imagenet")
-    return replace(row, **fields)
+    return replace(
+        row, **{**size.common, **size.architectures[row.architecture], **size.tables[name]}
+    )

@@ -46,7 +46,7 @@ def test_every_table_is_part_of_a_tier_and_every_tiers_table_exists() -> None:
 
 
 def test_the_small_tier_asks_every_question_of_every_architecture() -> None:
-    published = set(ARCHITECTURES) - {"resnet50-linear"}
+    published = set(ARCHITECTURES) - {"resnet50-linear", "resnet50-photos"}
     for name in ("accuracy", "attack", "step-time", "random"):
         assert {case.architecture for case in table(name, tier="small")} == published
     losses = [(case.architecture, case.loss) for case in table("accuracy", tier="small")]
@@ -106,14 +106,20 @@ def test_full_size_networks_make_steps_at_the_published_size() -> None:
         assert (case.width, case.blocks, case.question) == (1, (3, 4, 6, 3), "step-time")
 
 
-def test_a_weights_file_takes_the_place_of_imagenets_alone() -> None:
-    given = table("accuracy", tier="full", weights={"vgg19": "/base_notop.h5"})
-    found = {case.architecture: case.weights for case in given}
-    assert found["vgg19"] == "/base_notop.h5"
-    assert found["resnet50"] == "imagenet"
-    assert found["lenet5"] == "random"
-    small = table("accuracy", tier="small", weights={"vgg19": "/x"})
-    assert small == table("accuracy", tier="small")
+def test_the_full_tier_starts_from_imagenet_where_that_was_published() -> None:
+    found = {case.architecture: case.weights for case in table("accuracy", tier="full")}
+    assert found == {
+        "vgg19": "imagenet", "resnet50": "imagenet", "lenet5": "random", "alexnet": "random",
+    }  # fmt: skip
+
+
+def test_the_study_has_the_control_and_its_fixes_on_weights_of_photographs() -> None:
+    rows = table("photographs", tier="study")
+    assert {row.weights for row in rows} == {"photographs"}
+    assert {row.learning_rate for row in rows} == {0.001}, "as published"
+    assert {("literal", "none"), ("literal", "imagenet-inputs"), ("plain", "none")} < {
+        (row.loss, row.fix) for row in rows
+    }
 
 
 def test_a_table_that_a_tier_lacks_is_empty_and_an_unknown_one_an_error() -> None:

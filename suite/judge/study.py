@@ -21,6 +21,7 @@ LEVEL = 0.95  # chance that one further run lies in the prediction interval
 SMOOTHED_STEPS = 10
 TAIL = 4  # a record sums up the gain of a branch over the last 1/4 of its steps
 NOT_MEASURED = "not measured"
+PHOTOGRAPHS = "photographs"  # the weights of the network that these gave
 ABSENT = "-"
 
 
@@ -74,19 +75,21 @@ def setup_of(record: Record) -> Setup:
 def studies(records: Iterable[Record]) -> list[Study]:
     """Sort the records of question "fixes" by release and tier, in the order they come in.
 
-    The setup of a tier is the one under which most cases were measured, over all releases.
+    Those that start from weights of photographs are a study of their own. The setup of a tier is
+    the one under which most cases were measured, over all releases.
     """
     own = [record for record in records if record.question == "fixes"]
     require_cases(own, (*Setup._fields, "loss", "fix"))
-    groups: dict[tuple[str, str], list[Record]] = {}
+    groups: dict[tuple[str, str, bool], list[Record]] = {}
+    alike: dict[tuple[str, bool], list[Record]] = {}
     for record in own:
-        groups.setdefault((record.release, record.tier), []).append(record)
-    setups = {
-        tier: _usual_setup([r for r in own if r.tier == tier]) for tier in {r.tier for r in own}
-    }
+        photographed = record.settings.get("weights") == PHOTOGRAPHS
+        groups.setdefault((record.release, record.tier, photographed), []).append(record)
+        alike.setdefault((record.tier, photographed), []).append(record)
+    setups = {group: _usual_setup(found) for group, found in alike.items()}
     return [
-        Study(release, tier, setups[tier], tuple(found))
-        for (release, tier), found in groups.items()
+        Study(release, tier, setups[tier, photographed], tuple(found))
+        for (release, tier, photographed), found in groups.items()
     ]
 
 
@@ -113,8 +116,11 @@ def require_cases(records: Iterable[Record], names: Collection[str]) -> None:
 
 
 def place(study: Study) -> str:
-    """Name the release of a study, and its tier where that is not "study"."""
-    return study.release if study.tier == "study" else f"{study.release} ({study.tier})"
+    """Name the release of a study, and its tier and weights where they are not the usual."""
+    photographed = study.records[0].settings.get("weights") == PHOTOGRAPHS
+    told = [study.tier] if study.tier != "study" else []
+    told += [f"pretrained on {PHOTOGRAPHS}"] if photographed else []
+    return f"{study.release} ({', '.join(told)})" if told else study.release
 
 
 def values(records: Iterable[Record], metric: str) -> list[float]:

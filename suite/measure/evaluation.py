@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 from suite.data import CLASSES, Split, label_entropy
 from suite.data.split import pixels
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 PGD_STEPS = 10
 PGD_IMAGES = 320  # each costs ten attacks; so many give the accuracy to 0.03
+LIKELIEST = 3  # classes of an example whose probabilities are kept
 EVALUATION_BATCH = 32  # as in training: in the training phase a batch makes its own statistics
 
 Floats: TypeAlias = "NDArray[np.float64]"
@@ -57,6 +60,64 @@ def evaluate(network: Network, split: Split, *, epsilon: float, training: bool) 
         "adversarial_information_gain": label_entropy(labels) - cross_entropy(perturbed, labels),
         "classes_predicted": float(np.count_nonzero(np.bincount(predicted, minlength=CLASSES))),
     }
+
+
+def confusions(network: Network, split: Split) -> list[dict[str, Any]]:
+    """Count what the images of each class are taken for, clean and in the inference phase.
+
+    Returns:
+        One row a class that is there: ``{"label": 14, "predicted": {"14": 20, "38": 3}}``.
+    """
+    predicted = _logits(split, lambda x: network.logits(x, training=False)).argmax(axis=1)
+    return [
+        {"label": int(label), "predicted": _counts(predicted[split.labels == label])}
+        for label in np.unique(split.labels)
+    ]
+
+
+def _counts(predicted: Labels) -> dict[str, int]:
+    """Count how often each class was predicted."""
+    return {str(name): int(count) for name, count in zip(*np.unique(predicted, return_counts=True))}
+
+
+def example(network: Network, split: Split, *, epsilon: float) -> dict[str, Any]:
+    """Show what the attack does to one image, in the inference phase.
+
+    The image is the first of a batch that is recognised until it is attacked; where there is none,
+    the first.
+
+    Returns:
+        ``image`` and ``perturbed``, base64 of compressed bytes ``(size_px, size_px, 3)`` from 0 to
+        255, RGB; its ``label``; and the probabilities of the likeliest classes, before and after.
+    """
+    few = _first(split, EVALUATION_BATCH)
+    images = pixels(few.images)
+    clean = network.logits(images, training=False)
+    perturbed = network.craft(images, epsilon=epsilon, training=False)
+    attacked = network.logits(perturbed, training=False)
+    fooled = (clean.argmax(axis=1) == few.labels) & (attacked.argmax(axis=1) != few.labels)
+    chosen = int(fooled.argmax())
+    return {
+        "image": _packed(images[chosen]),
+        "perturbed": _packed(perturbed[chosen]),
+        "size_px": int(images.shape[1]),
+        "label": int(few.labels[chosen]),
+        "clean_probabilities": _likeliest(clean[chosen]),
+        "perturbed_probabilities": _likeliest(attacked[chosen]),
+    }
+
+
+def _packed(image: Images) -> str:
+    """Write an image of pixels in [0, 1] as text: its bytes, compressed, in base64."""
+    return base64.b64encode(zlib.compress(np.rint(image * 255).astype(np.uint8).tobytes())).decode()
+
+
+def _likeliest(logits: Logits) -> dict[str, float]:
+    """Compute the probabilities of the likeliest classes, the likeliest first."""
+    with np.errstate(invalid="ignore"):  # an infinite logit is recorded, not raised
+        probabilities = softmax(logits.astype(np.float64))
+    order = np.argsort(-probabilities)[:LIKELIEST]
+    return {str(label): round(float(probabilities[label]), 4) for label in order}
 
 
 def pgd_accuracy(network: Network, split: Split, *, epsilon: float, training: bool) -> float:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filelock import FileLock, Timeout
@@ -20,6 +21,7 @@ from suite.measure.environment import check_environment, describe
 from suite.measure.kept import Kept
 from suite.measure.pipeline import run_case
 from suite.measure.states import states_path
+from suite.measure.weights import GIVEN
 from suite.records import Record, record_key
 from suite.stacks.loading import load
 from suite.store import find, store
@@ -30,14 +32,14 @@ if TYPE_CHECKING:
     from suite.measure.run import Pedantic
     from suite.stacks.protocol import Stack
 
-WEIGHTS = ("random", "imagenet", "surrogate")
-STATES = "states"
-"""The names that a case's weights may have; anything else is the path of a file."""
-
+STATES = "states"  # the weights that a file of the repository holds
 
 SHARING = ("training",)
 """The questions whose seeds share what is compiled. The others measure what compiling costs, trace
 it, or attack from a random start, which the framework's own seed decides."""
+
+
+NO_FILES: Mapping[str, Path] = MappingProxyType({})
 
 
 class Session(NamedTuple):
@@ -52,6 +54,7 @@ class Session(NamedTuple):
             machine.
         dataset: Loads the data of a name and a size in pixels, each once.
         kept: What was compiled for the case at hand; None compiles it anew for each seed.
+        files: Weights that the user gave, by architecture.
     """
 
     release: str
@@ -61,6 +64,7 @@ class Session(NamedTuple):
     environment: Mapping[str, Any]
     dataset: Callable[[str, int], Dataset]
     kept: Kept | None = None
+    files: Mapping[str, Path] = NO_FILES
 
     @property
     def folder(self) -> Path:
@@ -69,7 +73,13 @@ class Session(NamedTuple):
 
 
 def open_session(
-    *, release: str, tier: str, records: Path, lock: Path, gtsrb_root: Path | None = None
+    *,
+    release: str,
+    tier: str,
+    records: Path,
+    lock: Path,
+    gtsrb_root: Path | None = None,
+    files: Mapping[str, Path] = NO_FILES,
 ) -> Session:
     """Load the framework that is installed and describe where it runs.
 
@@ -79,6 +89,7 @@ def open_session(
         records: Folder of all records.
         lock: Lock file that the environment was installed from.
         gtsrb_root: Folder of GTSRB's archives; None takes the folder of the download.
+        files: Weights that the user gave, by architecture.
 
     Raises:
         SuiteError: If the environment is not what its labels say, or the tier needs a GPU and
@@ -102,7 +113,7 @@ def open_session(
         return load_gtsrb(gtsrb_root, size_px=size_px)
 
     environment = describe(stack, lock, variables=variables)
-    return Session(release, tier, records, stack, environment, dataset, Kept())
+    return Session(release, tier, records, stack, environment, dataset, Kept(), files)
 
 
 def measure_once(
@@ -128,7 +139,9 @@ def measure_once(
         ValueError: If a step-time case has no timer.
     """
     data = session.dataset(case.data, case.size_px)
-    environment = {**session.environment, "data_digest": data.digest, **weights_digest(case)}
+    file = session.files.get(case.architecture) if case.weights in GIVEN else None
+    made_from = weights_digest(case, file)
+    environment = {**session.environment, "data_digest": data.digest, **made_from}
     where = {"release": session.release, "tier": session.tier}
     key = record_key(case.settings(), environment)
     look_up = functools.partial(find, session.records, **where, case=str(case), seed=seed, key=key)
@@ -142,22 +155,20 @@ def measure_once(
         made = run_case(
             case, seed=seed, **where, stack=session.stack, dataset=data,
             environment=environment, pedantic=timer() if timer else None,
-            kept=session.kept if case.question in SHARING else None,
+            kept=session.kept if case.question in SHARING else None, file=file,
         )  # fmt: skip
         store(made, session.records)
         return made
 
 
-def weights_digest(case: Case) -> dict[str, str]:
-    """Compute the digest of the file of weights or states that the case starts from, if it does.
+def weights_digest(case: Case, file: Path | None) -> dict[str, str]:
+    """Compute the digest of the states, or the `file` of weights, that the case starts from.
 
     Raises:
         RecordError: If the file cannot be read.
     """
-    if case.weights in WEIGHTS:
-        return {}
-    file = states_path(case) if case.weights == STATES else Path(case.weights)
-    return {"weights_digest": file_digest(file)}
+    source = states_path(case) if case.weights == STATES else file
+    return {"weights_digest": file_digest(source)} if source else {}
 
 
 @contextmanager

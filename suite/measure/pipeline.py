@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from suite.cases import Case, require
@@ -29,6 +30,7 @@ def run_case(
     environment: Mapping[str, Any],
     pedantic: Pedantic | None = None,
     kept: Kept | None = None,
+    file: Path | None = None,
 ) -> Record:
     """Ask a case's question with a seed and make a record of the answer.
 
@@ -42,6 +44,7 @@ def run_case(
         environment: Versions, digests and machine; they and the case make the record's key.
         pedantic: pytest-benchmark's timer, for a step-time case.
         kept: What other seeds of the case compiled, and this one may use; the record is the same.
+        file: Weights that the case starts from, where the user gave a file of them.
 
     Raises:
         SuiteError: If the case's weights cannot be loaded.
@@ -49,7 +52,8 @@ def run_case(
     """
     require("tier", tier, TIERS)
     started_at, start_s = datetime.now(timezone.utc).isoformat(), clock_s()
-    run = Run(case, seed, stack, *subsets(case, dataset, seed=seed), environment, pedantic, kept)
+    chosen = subsets(case, dataset, seed=seed)
+    run = Run(case, seed, stack, *chosen, environment, pedantic, kept, file)
     measured = QUESTIONS[case.question](run)
     made = surrogate_digest(case, seed=seed, environment=environment)
     return Record(

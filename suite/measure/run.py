@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -42,6 +43,7 @@ class Run(NamedTuple):
         environment: Versions, digests and machine.
         pedantic: pytest-benchmark's timer; None unless the question is the time of a step.
         kept: What other seeds of the case compiled; None where each compiles its own.
+        file: Weights that the case starts from, where the user gave a file of them.
     """
 
     case: Case
@@ -52,6 +54,7 @@ class Run(NamedTuple):
     environment: Mapping[str, Any]
     pedantic: Pedantic | None = None
     kept: Kept | None = None
+    file: Path | None = None
 
 
 class Measured(NamedTuple):
@@ -79,8 +82,9 @@ def fixed_training(run: Run) -> Fixed:
         FixError: If this release cannot take the fix, or its attack would change no pixel.
     """
     model = initial_model(
-        run.stack, run.case, seed=run.seed, environment=run.environment, kept=run.kept
-    )
+        run.stack, run.case, seed=run.seed, environment=run.environment, kept=run.kept,
+        file=run.file,
+    )  # fmt: skip
     fixed = apply(
         run.case.fix,
         run.stack.keras,

@@ -24,7 +24,7 @@ from suite.files import file_digest, write_atomically
 from suite.measure.kept import Kept
 from suite.measure.training import batches, train
 from suite.networks.architectures import ARCHITECTURES, PRETRAINED_INPUTS
-from suite.networks.batch_norm import batch_norms, walk
+from suite.networks.batch_norm import batch_norms, is_batch_norm, walk
 from suite.networks.head import HEAD_LAYERS
 from suite.networks.preprocessing import imagenet_inputs
 from suite.networks.types import Images, Model
@@ -40,7 +40,10 @@ SURROGATE_MOMENTUM = 0.9  # of BatchNorm in the pretraining, so that its statist
 STANDARDISING_EPSILON = 1e-6  # keeps a channel that is constant over the images finite
 STANDARDISING_IMAGES = 256  # at least, where there are so many signs
 SYNTHETIC_SEED = 0
+KERNEL_WEIGHTS = ("kernel", "bias")  # of a convolution, in the order of Keras
+NORM_WEIGHTS = ("gamma", "beta", "moving_mean", "moving_variance")
 SURROGATES = "surrogates"  # the folder of the cache that holds them
+GIVEN = ("imagenet", "photographs")  # the weights that a user's file may hold
 IMAGENET_URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
 
 Weights: TypeAlias = "list[np.ndarray]"
@@ -75,6 +78,7 @@ def initial_model(
     seed: int,
     environment: Mapping[str, Any],
     kept: Kept | None = None,
+    file: Path | None = None,
 ) -> Model:
     """Build the model of `case` with the weights that it starts from.
 
@@ -84,6 +88,7 @@ def initial_model(
         seed: Seed of random weights, and of the surrogate's pretraining.
         environment: Versions and digests; part of the surrogate's key.
         kept: What the pretraining of another seed compiled.
+        file: Weights that the user gave, in place of a download.
 
     Raises:
         WeightsError: If the weights cannot be loaded, or do not fit.
@@ -91,7 +96,8 @@ def initial_model(
     kept = kept or Kept()
     if case.weights != "surrogate":
         kept.seed(seed, case, stack)
-        return published_model(stack, case)
+        load = photographed_model if case.weights == "photographs" else published_model
+        return load(stack, case, file)
     pretrained = surrogate(stack, case, seed=seed, environment=environment, kept=kept)
     kept.seed(seed, case, stack)
     model = build(stack, case)
@@ -110,16 +116,16 @@ def build(stack: Stack, case: Case, *, base_weights: str | None = None) -> Model
     )
 
 
-def published_model(stack: Stack, case: Case) -> Model:
-    """Build the model of `case` with random weights, ImageNet's, or those of a file.
+def published_model(stack: Stack, case: Case, file: Path | None = None) -> Model:
+    """Build the model of `case` with random weights or ImageNet's, which a `file` may hold.
 
     Raises:
         WeightsError: If the file is missing or does not fit, or the download fails.
     """
-    source = None if case.weights == "random" else case.weights
+    source = None
     pretrained = ARCHITECTURES[case.architecture].imagenet
-    if source == "imagenet" and pretrained:
-        source = str(imagenet_weights(*pretrained))
+    if case.weights == "imagenet" and pretrained:
+        source = str(file or imagenet_weights(*pretrained))
     try:
         return build(stack, case, base_weights=source)
     except (OSError, ValueError) as error:
@@ -130,6 +136,31 @@ def published_model(stack: Stack, case: Case) -> Model:
             f"{pretrained[0]} of `keras.applications`. Give its path with "
             f"`-- --weights {case.architecture}=FILE`."
         ) from error
+
+
+def photographed_model(stack: Stack, case: Case, file: Path | None = None) -> Model:
+    """Build the model of `case` with the weights of a `file` that photographs gave.
+
+    The file holds an array for each weight below the head, named ``layer/kernel`` and so on.
+
+    Raises:
+        WeightsError: If there is no file, or it is not the one that the architecture names.
+    """
+    expected = ARCHITECTURES[case.architecture].photographs
+    option = f"Give the path of the file with `-- --weights {case.architecture}=FILE`."
+    if file is None or file_digest(file) != expected:
+        found = f"{file}, {file_digest(file)}" if file else "no file"
+        raise WeightsError(
+            f"{case.architecture} starts from weights that nothing downloads. Found: {found}. "
+            f"Expected: {expected} (docs/science.md tells where it comes from). {option}"
+        )
+    model = build(stack, case)
+    with file.open("rb") as content, np.load(content) as arrays:
+        for layer in model.layers:
+            if layer.name not in HEAD_LAYERS and layer.weights:
+                names = NORM_WEIGHTS if is_batch_norm(layer) else KERNEL_WEIGHTS
+                layer.set_weights([arrays[f"{layer.name}/{name}"] for name in names])
+    return model
 
 
 def imagenet_weights(name: str, checksum: str, *, base_url: str = IMAGENET_URL) -> Path:

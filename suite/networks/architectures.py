@@ -23,6 +23,8 @@ class Architecture(NamedTuple):
         options: Fields of a case that `build` takes as well.
         imagenet: Name and checksum of the file with the weights that `keras.applications`
             pretrained on ImageNet; None for a network that starts from random weights.
+        photographs: Checksum of the file with weights that photographs gave, whose path the user
+            has to give; None where there are none.
     """
 
     title: str
@@ -30,6 +32,7 @@ class Architecture(NamedTuple):
     batch_norm: bool = False
     options: tuple[str, ...] = ()
     imagenet: tuple[str, str] | None = None
+    photographs: str | None = None
 
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
@@ -60,6 +63,12 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
             batch_norm=True,
             options=("blocks",),
         ),
+        "resnet50-photos": Architecture(
+            "ResNet-50 of half the channels, pretrained on photographs",
+            resnet50.build_half,
+            batch_norm=True,
+            photographs="sha256:5a5e94087f3e3fe4858fca624d25726e8c45f657dc206c8765fdcf3fd9b10007",
+        ),
     }
 )
 
@@ -69,3 +78,6 @@ their place; a key of `suite.networks.preprocessing.MODES`."""
 
 PRETRAINED = tuple(name for name, row in ARCHITECTURES.items() if row.imagenet)
 """The architectures whose base starts from pretrained weights, as in the published problem."""
+
+FILED = tuple(name for name, row in ARCHITECTURES.items() if row.imagenet or row.photographs)
+"""The architectures whose weights may be given as a file."""

@@ -9,6 +9,7 @@ from suite.networks.types import Keras, Model, Tensor
 
 BLOCKS = (3, 4, 6, 3)  # of each stage, as published
 CHANNELS = (64, 128, 256, 512)  # of each stage, inside its blocks
+STEM = 64  # channels of the first convolution
 EXPANSION = 4  # a block has so many times more channels at its end
 FIRST_STAGE = 2  # the stem counts as stage 1
 EPSILON = 1.001e-5  # of every BatchNorm, as in `keras.applications`; TF 1.14 had 1e-3
@@ -47,11 +48,34 @@ def build(
     return head(keras, inputs, features, classes=classes, width=width)
 
 
-def convolutions(keras: Keras, x: Tensor, *, width: float, blocks: tuple[int, ...]) -> Tensor:
-    """Put stem and stages on `x`, named as in `keras.applications`; return their features."""
+def build_half(keras: Keras, *, size_px: int, classes: int, width: float) -> Model:
+    """Build the ResNet-50 with half the channels whose weights photographs gave.
+
+    Its stem and the published head are as wide as ever (ResNet-50-1by2 of open_nsfw, Mahadeokar &
+    Pesavento 2016, whose BatchNorms have an epsilon of 1e-5).
+
+    Args:
+        keras: The Keras of the release under measurement.
+        size_px: Side of the square images, in pixels; at least 32.
+        classes: Number of logits.
+        width: Multiplies the channels and hidden units; 1 is the size of the weights.
+    """
+    inputs = keras.Input((size_px, size_px, 3))
+    stem = round(STEM * width)
+    features = convolutions(keras, inputs, width=width / 2, blocks=BLOCKS, stem=stem)
+    return with_head(keras, inputs, features, classes=classes, width=width)
+
+
+def convolutions(
+    keras: Keras, x: Tensor, *, width: float, blocks: tuple[int, ...], stem: int | None = None
+) -> Tensor:
+    """Put stem and stages on `x`, named as in `keras.applications`; return their features.
+
+    The `stem` has `width` times the published channels, unless told otherwise.
+    """
     layers = keras.layers
     x = layers.ZeroPadding2D(3, name="conv1_pad")(x)
-    x = layers.Conv2D(round(64 * width), 7, strides=2, name="conv1_conv")(x)
+    x = layers.Conv2D(stem or round(STEM * width), 7, strides=2, name="conv1_conv")(x)
     x = layers.BatchNormalization(epsilon=EPSILON, name="conv1_bn")(x)
     x = layers.Activation("relu", name="conv1_relu")(x)
     x = layers.ZeroPadding2D(1, name="pool1_pad")(x)

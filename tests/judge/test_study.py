@@ -129,6 +129,15 @@ def test_a_study_is_what_one_release_measured_in_one_tier(
     assert [len(study.records) for study in found] == [2, 1, 1]
 
 
+def test_what_starts_from_weights_of_photographs_is_a_study_of_its_own(make_run: MakeRun) -> None:
+    photos = {"architecture": "resnet50-photos", "weights": "photographs"}
+    own = [make_run(seed=seed, settings=photos) for seed in (0, 1)]
+    found = studies([make_run("literal"), *own, make_run()])
+    assert [place(s) for s in found] == ["tf-2.21", "tf-2.21 (pretrained on photographs)"]
+    assert [len(study.records) for study in found] == [2, 2]
+    assert found[1].setup.architecture == "resnet50-photos"
+
+
 def test_a_setup_that_is_not_the_usual_one_is_found_by_its_name_alone(make_run: MakeRun) -> None:
     usual = [make_run("intended", fix, learns_after=30) for fix in ("none", "bn-reset")]
     other = [make_run(settings=change) for change in ({"batch_size": 16}, {"size_px": 48})]

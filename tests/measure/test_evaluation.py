@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +15,14 @@ from scipy.stats import entropy
 from suite.data import Split
 from suite.data.split import pixels
 from suite.measure import evaluation
-from suite.measure.evaluation import cross_entropy, evaluate, log_likelihood, pgd_accuracy
+from suite.measure.evaluation import (
+    confusions,
+    cross_entropy,
+    evaluate,
+    example,
+    log_likelihood,
+    pgd_accuracy,
+)
 from suite.networks.types import Images, Model
 from suite.stacks.protocol import Stack
 from tests.arrays import assert_same
@@ -122,6 +131,50 @@ def test_evaluation_runs_in_its_phase_and_leaves_the_model_as_it_was(
     assert measured["information_gain"] == pytest.approx(gains[0], abs=1e-4)
     assert measured["adversarial_information_gain"] == pytest.approx(gains[1], abs=1e-4)
     assert gains[0] != pytest.approx(gains[1], abs=1e-3)
+
+
+def test_confusions_count_what_each_class_is_taken_for(coloured: Split) -> None:
+    network: Any = Colours()
+    predicted = coloured.images[:, 0, 0].argmax(axis=1)
+    expected = np.zeros((3, 3), int)
+    np.add.at(expected, (coloured.labels, predicted), 1)
+    found = np.zeros((3, 3), int)
+    for row in confusions(network, coloured):
+        for name, count in row["predicted"].items():
+            found[row["label"], int(name)] = count
+    assert_same([found], [expected])
+    assert set(network.phases) == {False}
+
+
+def unpacked(text: str) -> np.ndarray:
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
+
+
+def test_the_example_is_the_first_image_that_the_attack_turns(coloured: Split) -> None:
+    network: Any = Colours()
+    coloured = Split(*(np.roll(part, 3, axis=0) for part in coloured))
+    colours = coloured.images[:32, 0, 0]
+    swapped = colours[:, [1, 0, 2]]
+    right, left = (shown.argmax(axis=1) == coloured.labels[:32] for shown in (colours, swapped))
+    first = int(np.flatnonzero(right & ~left)[0])
+    assert first > 0, "else any image would do"
+    shown = example(network, coloured, epsilon=0.1)
+    assert shown["label"] == coloured.labels[first]
+    assert_same([unpacked(shown["image"])], [coloured.images[first].ravel()])
+    assert_same([unpacked(shown["perturbed"])], [coloured.images[first][..., [1, 0, 2]].ravel()])
+    likeliest = list(shown["clean_probabilities"])
+    assert likeliest[0] == str(shown["label"])
+    scores = np.exp(colours[first] / 255 * 4)
+    assert shown["clean_probabilities"][likeliest[0]] == pytest.approx(
+        scores.max() / scores.sum(), abs=1e-4
+    )
+    assert next(iter(shown["perturbed_probabilities"])) != likeliest[0]
+
+
+def test_an_example_of_a_network_that_nothing_turns_is_the_first_image(coloured: Split) -> None:
+    network: Any = Colours()
+    shown = example(network, coloured, epsilon=0.0)
+    assert_same([unpacked(shown["image"])], [coloured.images[0].ravel()])
 
 
 def test_pgd_takes_ten_steps_on_the_first_images_alone(

@@ -122,10 +122,20 @@ def test_a_file_of_weights_is_part_of_the_environment_by_its_content(
     path = tmp_path / "vgg19_notop.h5"
     for content in (b"some", b"other"):
         path.write_bytes(content)
-        case = Case("vgg19", data="synthetic", weights=str(path))
-        measure_once(case, 0, session=session)
+        case = Case("vgg19", data="synthetic", weights="imagenet")
+        measure_once(case, 0, session=session._replace(files={"vgg19": path}))
         assert runs[-1]["environment"]["weights_digest"] == file_digest(path)
+        assert runs[-1]["file"] == path
     assert len(runs) == 2
+
+
+def test_a_file_of_weights_is_for_the_cases_that_start_from_it(
+    session: Session, runs: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    case = Case("vgg19", data="synthetic")
+    measure_once(case, 0, session=session._replace(files={"vgg19": tmp_path / "none.h5"}))
+    assert "weights_digest" not in runs[-1]["environment"]
+    assert runs[-1]["file"] is None
 
 
 def test_a_real_run_gives_what_is_stored(session: Session) -> None:

@@ -47,8 +47,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def start(stack: Stack, case: Case, *, seed: int = 0) -> Model:
-    return weights.initial_model(stack, case, seed=seed, environment=ENVIRONMENT)
+def start(stack: Stack, case: Case, *, seed: int = 0, file: Path | None = None) -> Model:
+    return weights.initial_model(stack, case, seed=seed, environment=ENVIRONMENT, file=file)
 
 
 def test_saved_weights_come_back_in_their_order(tmp_path: Path) -> None:
@@ -319,7 +319,7 @@ def test_the_published_networks_take_the_weights_of_a_file(
         include_top=False, weights=None, input_shape=(32, 32, 3)
     )
     write_published_file(theirs, path)
-    model = start(stack, Case(name, size_px=32, weights=str(path)))
+    model = start(stack, Case(name, size_px=32, weights="imagenet"), file=path)
     with h5py.File(path) as file:
         for layer in theirs.layers:
             expected = [
@@ -335,14 +335,75 @@ def test_a_missing_weights_file_is_an_error_that_tells_the_option(
 ) -> None:
     path = tmp_path / "none_notop.h5"
     with pytest.raises(WeightsError, match=rf"{path} cannot be used as weights of vgg19.*vgg19=F"):
-        start(stack, Case("vgg19", size_px=32, weights=str(path)))
+        start(stack, Case("vgg19", size_px=32, weights="imagenet"), file=path)
 
 
 def test_a_weights_file_that_is_none_is_an_error(stack: Stack, tmp_path: Path) -> None:
     path = tmp_path / "text_notop.h5"
     path.write_text("nothing of the kind")
     with pytest.raises(WeightsError, match="cannot be used"):
-        start(stack, Case("vgg19", size_px=32, weights=str(path)))
+        start(stack, Case("vgg19", size_px=32, weights="imagenet"), file=path)
+
+
+@pytest.fixture
+def photographs(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write other weights of their form for a narrow network, and let them be the expected."""
+    rng = np.random.default_rng(0)
+    row = ARCHITECTURES["resnet50-photos"]
+    narrow = functools.partial(row.build, width=1 / 16)
+    model = narrow(stack.keras, size_px=32, classes=43)
+    path = tmp_path / "photographs.npz"
+    arrays = {
+        f"{layer.name}/{variable.name.rpartition('/')[2].partition(':')[0]}":
+            rng.random(tuple(variable.shape), dtype=np.float32)
+        for layer in model.layers if layer.name not in HEAD_LAYERS for variable in layer.weights
+    }  # fmt: skip
+    np.savez(path, **arrays)
+
+    def build(keras: Any, *, width: float, **options: Any) -> Model:
+        del width
+        return narrow(keras, **options)
+
+    own = row._replace(build=build, photographs=file_digest(path))
+    monkeypatch.setattr(weights, "ARCHITECTURES", {**ARCHITECTURES, "resnet50-photos": own})
+    return path
+
+
+PHOTOS = Case("resnet50-photos", size_px=32, weights="photographs")
+
+
+def test_weights_of_photographs_reach_the_variables_of_their_name(
+    stack: Stack, photographs: Path
+) -> None:
+    model = start(stack, PHOTOS, file=photographs)
+    with np.load(photographs) as arrays:
+        norm, convolution = model.get_layer("conv1_bn"), model.get_layer("conv5_block3_3_conv")
+        found = [*norm.get_weights(), *convolution.get_weights()]
+        names = ["gamma", "beta", "moving_mean", "moving_variance"]
+        expected = [arrays[f"conv1_bn/{name}"] for name in names]
+        expected += [arrays[f"conv5_block3_3_conv/{name}"] for name in ("kernel", "bias")]
+        assert_same(found, expected)
+
+
+def test_other_weights_than_those_of_photographs_are_an_error_that_tells_the_option(
+    stack: Stack, photographs: Path
+) -> None:
+    with pytest.raises(WeightsError, match=r"Found: no file\..*--weights resnet50-photos=FILE"):
+        start(stack, PHOTOS)
+    photographs.write_bytes(b"other")
+    with pytest.raises(WeightsError, match=r"Found: .*photographs.npz, sha256:.*Expected: sha256"):
+        start(stack, PHOTOS, file=photographs)
+
+
+def test_the_network_of_photographs_has_half_the_channels_behind_a_whole_stem(
+    stack: Stack,
+) -> None:
+    row = ARCHITECTURES["resnet50-photos"]
+    model = row.build(stack.keras, size_px=32, classes=43, width=1.0)
+    base = [layer for layer in model.layers if layer.name not in HEAD_LAYERS]
+    assert sum(layer.count_params() for layer in base) == 5_942_464, "of the file"
+    assert model.get_layer("conv1_conv").filters == 64
+    assert model.get_layer("conv5_block3_3_conv").filters == 1024
 
 
 @pytest.fixture
@@ -404,13 +465,14 @@ def test_a_download_of_other_weights_is_an_error_that_names_the_way_out(
 
 
 def test_published_weights_need_the_published_size() -> None:
-    for weights_of_others in ("imagenet", "/base_notop.h5"):
-        for row in (
-            {"architecture": "resnet50", "width": 0.5},
-            {"architecture": "resnet50", "blocks": (1, 1, 1, 1)},
-            {"architecture": "alexnet"},
-        ):
-            with pytest.raises(
-                ValueError, match=r"^weights must be 'random' or 'surrogate', except"
-            ):
-                Case(**row, weights=weights_of_others)
+    for row in (
+        {"architecture": "resnet50", "width": 0.5, "weights": "imagenet"},
+        {"architecture": "resnet50", "blocks": (1, 1, 1, 1), "weights": "imagenet"},
+        {"architecture": "resnet50", "weights": "photographs"},
+        {"architecture": "resnet50", "weights": "/base_notop.h5"},
+        {"architecture": "resnet50-photos", "weights": "imagenet"},
+        {"architecture": "alexnet", "weights": "imagenet"},
+        {"architecture": "alexnet", "weights": "states"},
+    ):
+        with pytest.raises(ValueError, match=r"^weights must be one of random, surrogate"):
+            Case(**row)

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from suite.data import Split, label_entropy
-from suite.measure.evaluation import evaluate
+from suite.measure.evaluation import confusions, evaluate, example
 from suite.measure.kept import Kept
 from suite.measure.phases_seen import observable, observed_phases
 from suite.measure.run import Measured, Run, fixed_training, probe
 from suite.measure.statistics import (
+    LayerStatistics,
     layer_statistics,
     statistics_moved,
     statistics_summary,
     updates_per_step,
 )
 from suite.measure.training import TimedStep, batches, step_timing, train
-from suite.networks.batch_norm import moving_moments, state_kept
+from suite.networks.batch_norm import batch_norms, moving_moments, state_kept
 from suite.networks.fixes import Fixed
 from suite.networks.phases import INFERENCE, TRAINING
 from suite.networks.types import Model
 from suite.stacks.protocol import Network, TrainStep
 
 TAIL = 4  # means at the end of training are taken over the last 1/4 of the steps
+OBSERVED = 3  # times that BatchNorm is looked at in the course of a training
 PROBE_IMAGES = 256  # the moving statistics are compared with those of so many images
 
 
@@ -79,9 +81,8 @@ def trained(run: Run) -> Trained:
     fixed, model, network, step = built.fixed, built.fixed.model, built.network, built.step
     before = moving_moments(model)
     first = first_step(run, built)
-    done, epochs = train_epochs(run, fixed, network, step)
-    images, _ = probe(run.train, PROBE_IMAGES)
-    layers = layer_statistics(run.stack, model, images, network=built.moments)
+    done, epochs, rows = train_epochs(run, built)
+    layers = normalisation(run, built)
     curves = {**step_curves(done), **epoch_curves(epochs)}
     metrics = {
         **{name: values[-1] for name, values in epoch_curves(epochs).items()},
@@ -91,8 +92,13 @@ def trained(run: Run) -> Trained:
         "statistics_moved": statistics_moved(before, moving_moments(model)),
         **statistics_summary(layers),
     }
-    rows = [layer._asdict() for layer in layers]
-    measured = Measured(metrics, curves, rows, step_timing(done, fixed.batch_size))
+    observed = [
+        *rows,
+        *at_step(layers, len(done)),
+        *confusions(network, run.test),
+        example(network, run.test, epsilon=run.case.epsilon),
+    ]
+    measured = Measured(metrics, curves, observed, step_timing(done, fixed.batch_size))
     return Trained(fixed, network, step, measured)
 
 
@@ -149,22 +155,43 @@ def first_step(run: Run, built: Built) -> dict[str, float]:
     return {"phases_agree": float(agree), **updates}
 
 
+def normalisation(run: Run, built: Built) -> list[LayerStatistics]:
+    """Measure how far each BatchNorm's moving statistics are from those of training images."""
+    model = built.fixed.model
+    if not any(batch_norms(model)):  # a pass would draw dropout that the training goes on from
+        return []
+    images, _ = probe(run.train, PROBE_IMAGES)
+    return layer_statistics(run.stack, model, images, network=built.moments)
+
+
+def at_step(layers: Iterable[LayerStatistics], step: int) -> list[dict[str, Any]]:
+    """Write a row of each layer, as it is after so many steps."""
+    return [{**layer._asdict(), "step": step} for layer in layers]
+
+
 def train_epochs(
-    run: Run, fixed: Fixed, network: Network, step: TrainStep
-) -> tuple[list[TimedStep], list[dict[str, float]]]:
-    """Train to the end; return every step, and the evaluation after every epoch."""
-    case = run.case
+    run: Run, built: Built
+) -> tuple[list[TimedStep], list[dict[str, float]], list[dict[str, Any]]]:
+    """Train to the end; return every step, the evaluation after every epoch, and rows of BatchNorm.
+
+    BatchNorm is observed at the start and at `OBSERVED` points between it and the end.
+    """
+    case, fixed = run.case, built.fixed
     done: list[TimedStep] = []
     epochs: list[dict[str, float]] = []
+    rows = at_step(normalisation(run, built), 0)
     size = fixed.batch_size
     source = batches(run.train, batch_size=size, epochs=fixed.epochs, seed=run.seed)
     per_epoch = len(run.train.labels) // size
     title, steps = f"{case} seed {run.seed}", fixed.epochs * per_epoch
-    for made in train(step, source, steps=steps, base_rate=case.learning_rate, title=title):
+    between = [steps * point // (OBSERVED + 1) for point in range(1, OBSERVED + 1)]
+    for made in train(built.step, source, steps=steps, base_rate=case.learning_rate, title=title):
         done.append(made)
+        if len(done) in between:
+            rows += at_step(normalisation(run, built), len(done))
         if len(done) % per_epoch == 0:
-            epochs.append(evaluate_both(network, run.test, epsilon=case.epsilon))
-    return done, epochs
+            epochs.append(evaluate_both(built.network, run.test, epsilon=case.epsilon))
+    return done, epochs, rows
 
 
 def evaluate_both(network: Network, test: Split, *, epsilon: float) -> dict[str, float]:

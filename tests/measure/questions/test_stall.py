@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from suite.measure.questions import stall
 from suite.networks.phases import PHASES
 from suite.stacks.protocol import Stack
 from tests.measure.conftest import NORMALISED, run_small
@@ -16,11 +17,34 @@ pytestmark = pytest.mark.usefixtures("shallow")
 
 def test_batch_norm_is_recorded_layer_by_layer(stack: Stack) -> None:
     record = run_small(stack, NORMALISED)
-    assert [layer["layer"] for layer in record.statistics] == ["first", "second"]
-    shifts = [layer["mean_shift"] for layer in record.statistics]
+    rows = [row for row in record.statistics if "layer" in row]
+    steps = list(dict.fromkeys(row["step"] for row in rows))
+    assert (steps[0], steps[-1]) == (0, len(record.curves["step_loss"]))
+    assert [row["layer"] for row in rows] == ["first", "second"] * len(steps)
+    shifts = [row["mean_shift"] for row in rows if row["step"] == steps[-1]]
     assert record.metrics["statistics_mean_shift"] == max(shifts) > 0
     assert record.metrics["statistics_moved"] > 0
     assert record.metrics["phases_agree"] == 1
+
+
+def test_what_the_network_takes_images_for_is_recorded(stack: Stack) -> None:
+    record = run_small(stack, NORMALISED)
+    counts = {row["label"]: row["predicted"] for row in record.statistics if "predicted" in row}
+    total = sum(sum(row.values()) for row in counts.values())
+    right = sum(row.get(str(label), 0) for label, row in counts.items())
+    assert record.metrics["clean_accuracy"] == pytest.approx(right / total)
+    (shown,) = (row for row in record.statistics if "perturbed" in row)
+    assert shown["size_px"] == NORMALISED.size_px
+
+
+def test_looking_at_batch_norm_changes_no_training(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = []
+    for times in (0, 3):
+        monkeypatch.setattr(stall, "OBSERVED", times)
+        losses.append(run_small(stack, NORMALISED).curves["step_loss"])
+    assert losses[0] == losses[1]
 
 
 def test_the_literal_phases_leave_every_statistic_alone(stack: Stack) -> None:
