@@ -28,13 +28,13 @@ from suite.report.html.table import CELLS, ESTIMATE, LINES, POINTS, Cell, Table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SEEDS = 40  # of a side and case that a table lists: more are thinned out, evenly by value
+SEEDS = 20  # of a side and case that a table lists: more are thinned out, evenly by value
 MAJORITY = 0.0594
 """Share of GTSRB's most frequent class in its test images (docs/data.md): what a network that
 always says the same is right in. Of the training images it is 0.0574."""
 
 PHASES = ("Clean images run", "the attack", "adversarial images")  # of a case, in its order
-LABELS = 15  # of a confusion matrix: those that changed most
+LABELS = 10  # of a confusion matrix: those that changed most
 NATS, FRACTION = "information gain (nats)", "accuracy"
 GAIN_GROUP, ACCURACY_GROUP = "information gain", "accuracy"
 FINDING_COLUMNS = (
@@ -110,37 +110,55 @@ def _finding(found: Finding) -> tuple[Cell, ...]:
     )
 
 
-def estimate(found: Finding, before: Sequence[Run], after: Sequence[Run]) -> Table | None:
+def estimates(
+    found: Sequence[Finding], before: Sequence[Run], after: Sequence[Run]
+) -> Table | None:
     """Show the seeds of both sides, the difference with its interval, and the margin, on one axis.
+
+    Args:
+        found: Findings about metrics, of which each can be chosen.
+        before: The seeds of the baseline.
+        after: Those of the candidate.
 
     Returns:
         The figure; None where there is no difference, or no finite number to show it beside.
     """
+    groups = {
+        finding.metric: own for finding in found for own in [_estimate(finding, before)] if own
+    }
+    if not groups:
+        return None
+    first = next(iter(groups))
+    kept = [run for own in (before, after) for run in _few(own, first)[0]]
+    rows = [
+        (f"seed {run.record.seed}", run.side, *(run.record.metrics.get(m) for m in groups))
+        for run in kept
+    ]
+    return Table(
+        "The seeds of both sides, and how far they differ",
+        ("seed", "side", *groups),
+        rows,
+        ESTIMATE,
+        {"groups": groups, "choose": [*groups]},
+        note="Diamond and bar: the difference with its interval, from the baseline's mean.",
+        height=3,
+    )
+
+
+def _estimate(found: Finding, before: Sequence[Run]) -> dict[str, Any] | None:
+    """Put a difference, its interval and its margin on the axis of the metric itself."""
     metric = found.metric
-    sides = [[r for r in own if metric in r.record.metrics] for own in (before, after)]
-    values = [run.record.metrics[metric] for run in sides[0]]
+    values = [run.record.metrics[metric] for run in before if metric in run.record.metrics]
     values = [value for value in values if math.isfinite(value)]
     if found.estimate is None or not values or metric not in METRICS:
         return None
     mean, factor = statistics.fmean(values), SHOWN.get(METRICS[metric].unit, ("", 1.0))[1]
-    kept = [run for own in sides for run in _few(own, metric)[0]]
-
-    def at(value: float | None) -> float | None:
-        return None if value is None else mean + value / factor
-
-    margin = None if found.margin is None else at(-found.margin)
-    return Table(
-        f"{metric}: {found.decision}{'' if found.primary else ' (a diagnostic)'}",
-        ("seed", "side", "value"),
-        [(f"seed {run.record.seed}", run.side, run.record.metrics[metric]) for run in kept],
-        ESTIMATE,
-        {
-            "mean": mean, "at": at(found.estimate), "low": at(found.low), "high": at(found.high),
-            "margins": [] if margin is None else [margin], "label": metric,
-        },
-        note=f"{found.words}. Diamond and bar: this difference from the baseline's mean.",
-        height=3,
-    )  # fmt: skip
+    told = {
+        "at": found.estimate, "low": found.low, "high": found.high,
+        "margin": None if found.margin is None else -found.margin,
+    }  # fmt: skip
+    placed = {n: None if v is None else float(f"{mean + v / factor:.6g}") for n, v in told.items()}
+    return {"mean": float(f"{mean:.6g}"), **placed}
 
 
 def curves(runs: Sequence[Run], *, name: str, beside: str = "", other: str = "") -> Table | None:
@@ -265,12 +283,11 @@ def norms(runs: Sequence[Run]) -> Iterator[Table]:
             )
 
 
-def _mean(found: Sequence[Norm], field: str) -> float | None:
-    """Average a field over seeds; None without one."""
+def _mean(found: Sequence[Norm], field: str) -> str:
+    """Write the mean of a field over seeds in two digits; nothing without one."""
     values = [float(getattr(norm, field)) for norm in found]
-    if not all(map(math.isfinite, values)):
-        return math.nan
-    return statistics.fmean(values) if values else None
+    mean = statistics.fmean(values) if all(map(math.isfinite, values)) and values else math.nan
+    return f"{mean:.2g}" if values else ""
 
 
 def confusion(before: Sequence[Run], after: Sequence[Run]) -> Table | None:

@@ -56,6 +56,15 @@ def pictures(example: Example) -> list[Picture]:
     ]
 
 
+def said(example: Example) -> list[str]:
+    """Say in words what the network says of an example, for a page that has no room for images."""
+    clean, perturbed = map(_said, example.said)
+    return [
+        f"Of a clean test image of label {example.label} the network says {clean}; perturbed, "
+        f"{perturbed}. The images are shown for the rows that the answer is about."
+    ]
+
+
 def _said(found: Mapping[str, float]) -> str:
     """Write the most probable labels."""
     return ", ".join(f"{label} ({value:.1%})" for label, value in found.items()) or "nothing"

@@ -16,7 +16,7 @@ from suite.judge.gate.finding import OUTCOME, Finding
 from suite.judge.metrics import METRICS
 from suite.judge.study import CONTROL
 from suite.report.html import figures, overview
-from suite.report.html.images import Picture, pictures
+from suite.report.html.images import Picture, pictures, said
 from suite.report.html.judged import (
     BASELINE,
     MEASURED,
@@ -159,6 +159,7 @@ class Shelf:
     Attributes:
         evidence: All of it.
         cases: Tiers and names of the cases, in the order of the grid.
+        pictured: The rows whose images are in the page: those of all would fill it.
     """
 
     def __init__(self, evidence: Evidence) -> None:
@@ -170,6 +171,7 @@ class Shelf:
         self._measured = {run.record.release for run in evidence.runs if not run.stored}
         told = {f.case for own in evidence.judged.values() for f in own.findings}
         small = sorted({(TIER, case) for case in {*evidence.expected, *told}} | {*self._runs})
+        self.pictured = {evidence.reference, *[*evidence.judged][:1], *evidence.releases[:1]}
         self.cases = sorted(small, key=lambda place: (place[0] != TIER, *place))
 
     def of(self, tier: str, case: str, release: str, *, stored: bool) -> list[Run]:
@@ -239,9 +241,8 @@ class Shelf:
         tier, case, release = place
         if found:
             cell.tables.append(figures.findings_table(found, case))
-        for one in found:
-            if one.layer == OUTCOME and (one.primary or _decides(one.metric)):
-                cell.tables += filter(None, [figures.estimate(one, before, runs)])
+        chosen = [f for f in found if f.layer == OUTCOME and (f.primary or _decides(f.metric))]
+        cell.tables += filter(None, [figures.estimates(chosen, before, runs)])
         traces = self.evidence.traces.get((release, case)) if tier == TIER else None
         if traces:
             cell.tables.append(traces.table)
@@ -271,7 +272,10 @@ class Shelf:
             ],
         )
         example = next((run.example for run in runs if run.example), None)
-        cell.pictures = pictures(example) if example else []
+        if example and release in self.pictured:
+            cell.pictures = pictures(example)
+        elif example:
+            cell.words += said(example)
 
     def counterpart(self, tier: str, case: str, release: str) -> str:
         """Name the control of a treatment, or a treatment of a control; empty without one."""

@@ -33,7 +33,7 @@ function picked({ columns, rows }, names, numeric) {
 
 const finite = (rows, ...names) => rows.filter((row) => names.every((name) => Number.isFinite(row[name])));
 const distinct = (values) => [...new Set(values)];
-const rules = (found = []) => found.filter((rule) => Number.isFinite(rule.at));
+const rules = (found = []) => found.filter((rule) => typeof rule.at === "number");
 
 /** Lines across a plot with their names, such as chance or a margin. */
 function ruled(found, axis) {
@@ -149,21 +149,21 @@ function cells(table, options, { width }) {
 }
 
 /** The seeds of both sides on one axis, and the difference with its interval and the margin. */
-function estimate(table, options, { width }) {
-  const rows = finite(picked(table, ["seed", "side", "value"], ["value"]), "value");
+function estimate(table, options, { width, y: metric }) {
+  const rows = finite(picked(table, ["seed", "side", metric], [metric]), metric);
   const sides = distinct(table.rows.map((row) => row[table.columns.indexOf("side")]));
   const lane = "difference";
-  const { mean, low, high, at, margins } = options;
+  const { mean, low, high, at, margin } = options.groups[metric];
   const span = Number.isFinite(low) && Number.isFinite(high) ? [{ lane, low, high, at }] : [];
-  const found = rules([{ at: mean, label: "no difference" }, ...(margins ?? []).map((margin) => ({ at: margin, label: "margin" }))]);
+  const found = rules([{ at: mean, label: "no difference" }, { at: margin, label: "margin" }]);
   return {
     legend: [], marginLeft: Math.min(width * 0.36, 20 + 6.3 * Math.max(...[...sides, lane].map((name) => name.length))), marginBottom: 36, marginTop: 22,
-    x: { label: options.label, nice: true, ticks: width < NARROW ? 4 : undefined },
+    x: { label: metric, nice: true, ticks: width < NARROW ? 4 : undefined },
     y: { type: "point", domain: [...sides, lane], label: null, padding: 0.6 },
     marks: [
       ...ruled(found, "x"),
-      Plot.dot(rows, { x: "value", y: "side", r: 4.5, fill: (row) => COLOURS[sides.indexOf(row.side) % COLOURS.length],
-        symbol: (row) => SYMBOLS[sides.indexOf(row.side) % SYMBOLS.length], fillOpacity: 0.75, title: (row) => `${row.seed}: ${row.value}` }),
+      Plot.dot(rows, { x: metric, y: "side", r: 4.5, fill: (row) => COLOURS[sides.indexOf(row.side) % COLOURS.length],
+        symbol: (row) => SYMBOLS[sides.indexOf(row.side) % SYMBOLS.length], fillOpacity: 0.75, title: (row) => `${row.seed}: ${row[metric]}` }),
       Plot.link(span, { x1: "low", x2: "high", y1: "lane", y2: "lane", strokeWidth: 3 }),
       Plot.dot(span, { x: "at", y: "lane", r: 5.5, symbol: "diamond2", fill: "currentColor" }),
     ],
