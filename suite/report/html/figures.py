@@ -96,7 +96,7 @@ def findings_table(found: Sequence[Finding], case: str) -> Table:
 
 
 def _finding(found: Finding) -> tuple[Cell, ...]:
-    """Write a finding as a row."""
+    """Write a finding as a row; of its words those that say more than the numbers."""
     unit = f" {found.unit}" if found.unit else ""
     there = found.low is not None and found.high is not None
     return (
@@ -106,7 +106,7 @@ def _finding(found: Finding) -> tuple[Cell, ...]:
         f"{found.low:+.3g} to {found.high:+.3g}" if there else "",
         "" if found.margin is None else f"{found.margin:.3g}",
         "" if found.detectable is None else f"{found.detectable:.2g}",
-        found.words,
+        found.words if found.estimate is None else found.words.partition(")")[2].lstrip("; "),
     )
 
 
@@ -180,7 +180,7 @@ def curves(runs: Sequence[Run], *, name: str, beside: str = "", other: str = "")
     return Table(
         f"Training, step by step (mean over {len(runs)} seeds)",
         [*found],
-        [*zip(*found.values())],
+        _rows(found),
         LINES,
         {
             "x": STEP, "groups": {k: g for k, g in groups.items() if g["y"]},
@@ -219,7 +219,7 @@ def evaluations(
     return Table(
         f"Test images after each epoch, in both phases (mean over {len(runs)} seeds)",
         [*found],
-        [*zip(*found.values())],
+        _rows(found),
         LINES,
         {
             "x": EPOCH, "names": len(found[EPOCH]) == 1,
@@ -230,6 +230,12 @@ def evaluations(
         height=5,
         name=name,
     )  # fmt: skip
+
+
+def _rows(found: Mapping[str, Sequence[float]]) -> list[tuple[Cell, ...]]:
+    """Turn columns into rows of three digits, which is what a line shows."""
+    first, *others = found.values()
+    return [(f"{x:g}", *(f"{y:.3g}" for y in ys)) for x, *ys in zip(first, *others)]
 
 
 def _group(names: Sequence[str], label: str, rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def render(template: str, **content: Any) -> str:
         content: What the template names.
     """
     page = environment().get_template(template)
-    return page.render(**embedded(), policy=policy(), **content)
+    return page.render(**embedded(), policy=policy(), number=count(1).__next__, **content)
 
 
 @lru_cache(maxsize=None)
@@ -51,10 +52,8 @@ def embedded() -> dict[str, str]:
     """
     found = {name: path.read_text(encoding="utf-8") for name, path in ASSETS.items()}
     for name, text in found.items():
-        if "</s" in text.lower().replace("</svg", "") or "<!--" in text:
-            raise ValueError(
-                f"{ASSETS[name]} must hold no end of an element. Received: </s or <!--"
-            )
+        if "</" in text or "<!--" in text:
+            raise ValueError(f"{ASSETS[name]} must end or hide no element. Received: </ or <!--")
     return found
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Curves: TypeAlias = "dict[str, list[float]]"
 """Columns of one length by name, the first over which the others are drawn."""
 
-POINTS = 30  # of a curve over the steps that are kept, evenly spread
+POINTS = 24  # of a curve over the steps that are kept, evenly spread
 EPOCHS = 8  # likewise over the epochs
 MOMENTS = 8  # at which the distance of BatchNorm's statistics is kept
 SIZE_PX = 512  # of an example's image at most: more is no example, and would fill the page
@@ -248,7 +248,7 @@ def _image(text: str, size: int) -> np.ndarray:
 
 def _probabilities(found: Mapping[str, Any]) -> dict[str, float]:
     """Read the most probable labels, the most probable first."""
-    pairs = [(str(label), float(value)) for label, value in found.items()]
+    pairs = [(str(label), float(value)) for label, value in dict(found).items()]
     return dict(sorted(pairs, key=lambda pair: -pair[1] if math.isfinite(pair[1]) else math.inf))
 
 

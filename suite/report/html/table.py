@@ -57,10 +57,10 @@ class Table(NamedTuple):
     def body(self) -> Markup:
         """The rows as HTML, without the ends of elements that HTML lets be left out."""
         lines = (
-            f"<tr><th scope=row>{_cell(row[0])}{''.join(f'<td>{_cell(cell)}' for cell in row[1:])}"
+            f"<tr><th>{_cell(row[0])}{''.join(f'<td>{_cell(cell)}' for cell in row[1:])}"
             for row in self.rows
         )
-        return Markup("\n".join(lines))  # noqa: S704 - every cell is escaped
+        return Markup("".join(lines))  # noqa: S704 - every cell is escaped
 
     @property
     def step(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import math
 import re
@@ -37,9 +36,7 @@ def body(text: str) -> str:
 
 
 def plots(text: str) -> list[dict[str, Any]]:
-    return [
-        json.loads(html.unescape(found)) for found in re.findall(r'data-options="([^"]*)"', text)
-    ]
+    return [json.loads(found) for found in re.findall(r"data-options='([^']*)'", text)]
 
 
 def test_the_answer_comes_first_then_the_evidence_the_trials_and_the_fix() -> None:
@@ -59,9 +56,9 @@ def test_the_answer_comes_first_then_the_evidence_the_trials_and_the_fix() -> No
 
 
 def test_every_layer_has_its_row_with_where_it_starts() -> None:
-    rows = re.findall(r"<tr><th scope=\"row\">(bn\d+)</th>(.*)</tr>", page(diagnosis(60)))
+    rows = re.findall(r"<tr><th>(bn\d+)((?:<td>[^<]*)*)", page(diagnosis(60)))
     assert [name for name, _ in rows] == [f"bn{place}" for place in range(60)]
-    cells = [re.findall("<td>(.*?)</td>", row) for _, row in rows]
+    cells = [re.findall("<td>([^<]*)", row) for _, row in rows]
     assert [row[1] for row in cells[:5]] == ["fits", "fits", "fits", "starts here", "off"]
     assert cells[3] == [
         "4", "starts here", "12.5", "9.8", "397", "0.99", "training", "300", "69", "459",
@@ -83,7 +80,7 @@ def test_every_trial_has_its_row() -> None:
         ("a linear head", "0.4", "", ""),
     ):
         first, *rest = cells
-        row = f'<th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in rest)
+        row = f"<th>{first}" + "".join(f"<td>{cell}" for cell in rest)
         assert row in text
 
 
@@ -91,8 +88,8 @@ def test_outputs_and_weights_are_evidence_too() -> None:
     units = (Unit("conv", "Conv2D", 0.5, 2.0), Unit("head", "Dense", 0.0, 1.0))
     weights = (Weights("conv", True, 1.5), Weights("bn", False, 0.7))
     text = page(diagnosis(0, layer="head", units=units, weights=weights))
-    assert '<tr><th scope="row">head</th><td>2</td><td>Dense</td><td>0</td><td>1</td></tr>' in text
-    assert "<td>BatchNorm&#39;s scale</td><td>0.7</td>" in text
+    assert "<tr><th>head<td>2<td>Dense<td>0<td>1" in text
+    assert "<td>BatchNorm&#39;s scale<td>0.7" in text
     assert "No BatchNorm layer was examined." in text
 
 
@@ -100,9 +97,9 @@ def test_what_is_not_finite_is_written_and_counted() -> None:
     layers = (layer("a", mean_shift=math.nan), layer("b", symmetric_kl=math.inf), layer("c"))
     text = page(diagnosis(layers=layers, layer=""))
     assert "Layers with a number that is not finite: 2;" in text
-    assert "<td>nan</td>" in text
-    assert "<td>inf</td>" in text
-    assert re.findall("<td>(off|fits)</td>", text) == ["fits", "off", "fits"]
+    assert "<td>nan<" in text
+    assert "<td>inf<" in text
+    assert re.findall("<td>(off|fits)<", text) == ["fits", "off", "fits"]
 
 
 def test_looks_become_curves() -> None:
@@ -110,8 +107,8 @@ def test_looks_become_curves() -> None:
     text = page(looks=looks)
     gains, distances = [plot for plot in plots(text) if plot["x"] == "steps"]
     assert gains["y"] == ["inference phase", "training phase"]
-    assert "<td>20</td><td>healthy</td><td>0.1</td><td>0.2</td>" in text
-    assert "<td>20</td><td>healthy</td><td>3</td><td>-4</td>" in text
+    assert "<td>20<td>healthy<td>0.1<td>0.2" in text
+    assert "<td>20<td>healthy<td>3<td>-4" in text
     assert distances["y"] == ["mean shift", "log variance ratio"]
     assert "Over the epochs" not in page()
 

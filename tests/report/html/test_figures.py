@@ -1,0 +1,199 @@
+"""Tests of the report's figures: every number in its table, every plot told what to draw."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from suite.judge.gate.cost import Start
+from suite.judge.parity.compare import Comparison
+from suite.judge.parity.distances import Distance
+from suite.judge.parity.implied import Place
+from suite.report.html import figures, overview
+from suite.report.html.images import pictures
+from suite.report.html.runs import Example, Run
+from suite.report.html.steps import step_map, words
+from tests.report.html.conftest import CASE, NEW, OLD, MakeRuns, finding
+
+
+def column(table: figures.Table, name: str) -> list[object]:
+    """Give a column of a table."""
+    return [row[table.columns.index(name)] for row in table.rows]
+
+
+def test_every_seed_stands_beside_those_of_other_releases(make_runs: MakeRuns) -> None:
+    found = figures.seeds([*make_runs(OLD, stored=True), *make_runs()], CASE)
+    assert column(found, "release") == ["tf-2.15 (stored)"] * 5 + [NEW] * 5
+    assert column(found, "clean_accuracy") == [0.5, 0.51, 0.52, 0.53, 0.54] * 2
+    assert found.options["choose"][0] == "clean_accuracy"
+    assert not found.note
+
+
+def test_many_seeds_are_thinned_out_evenly_by_value_and_it_is_said(make_runs: MakeRuns) -> None:
+    found = figures.seeds(make_runs(seeds=70), CASE)
+    values = column(found, "clean_accuracy")
+    assert len(values) == figures.SEEDS
+    assert (min(values), max(values)) == (0.5, 1.19)
+    assert "50 more seeds are left out" in found.note
+
+
+def test_numbers_that_no_plot_can_show_are_counted(make_runs: MakeRuns) -> None:
+    found = figures.seeds(make_runs(metrics={"clean_accuracy": math.nan, "x": math.inf}), CASE)
+    assert "10 numbers are not finite" in found.note
+
+
+def test_the_interval_and_the_margin_lie_on_the_axis_of_the_seeds(make_runs: MakeRuns) -> None:
+    found = figures.estimates([finding()], make_runs(OLD), make_runs())
+    assert found is not None
+    drawn = found.options["groups"]["clean_accuracy"]
+    assert drawn == pytest.approx(
+        {"mean": 0.52, "at": 0.51, "low": 0.495, "high": 0.525, "margin": 0.5}
+    )
+    assert column(found, "side") == [OLD] * 5 + [NEW] * 5
+
+
+@pytest.mark.parametrize(
+    "changes", [{"estimate": None}, {"metric": "nobody knows it"}, {"metric": "information_gain"}]
+)
+def test_a_difference_that_cannot_be_placed_is_not_drawn(
+    make_runs: MakeRuns, changes: dict[str, object]
+) -> None:
+    assert figures.estimates([finding(**changes)], make_runs(OLD), make_runs()) is None
+    assert figures.estimates([finding()], [], make_runs()) is None
+
+
+def test_a_training_is_drawn_beside_its_control_with_the_lines_of_chance(
+    make_runs: MakeRuns,
+) -> None:
+    found = figures.curves(make_runs(), name="mine", beside="control", other="the control")
+    assert found is not None
+    assert (found.options["beside"], found.options["besideName"]) == ("control", "the control")
+    gains = found.options["groups"][figures.GAIN_GROUP]
+    assert [rule["at"] for rule in gains["rules"]] == [0.0, 0.1]
+    accuracy = found.options["groups"][figures.ACCURACY_GROUP]
+    assert accuracy["rules"][0]["at"] == figures.MAJORITY
+    assert {*gains["y"], *accuracy["y"]} < {*found.columns}
+    assert "adversarial images in the phase inference" in found.note
+
+
+def test_both_phases_are_drawn_epoch_by_epoch(make_runs: MakeRuns) -> None:
+    found = figures.evaluations(make_runs(), name="mine")
+    assert found is not None
+    assert found.options["groups"][figures.ACCURACY_GROUP]["y"] == [
+        "inference, clean",
+        "training phase, clean",
+    ]
+    assert figures.evaluations(make_runs(curves={}), name="none") is None
+
+
+def test_distances_of_batch_norm_are_a_row_a_layer_and_a_column_a_step(make_runs: MakeRuns) -> None:
+    means, variances = figures.norms(make_runs())
+    assert [row[0] for row in means.rows] == ["bn1", "bn2"]
+    assert means.columns[1] == "step 0"
+    assert means.rows[0][1:] == ("2",) * 8
+    assert variances.rows[0][1:] == ("-2",) * 8
+    assert not [*figures.norms(make_runs(statistics=[]))]
+
+
+def test_the_difference_of_confusions_is_over_common_seeds(make_runs: MakeRuns) -> None:
+    changed = [{"label": 14, "predicted": {"14": 18, "38": 5}}]
+    found = figures.confusion(make_runs(OLD, 3), make_runs(statistics=changed))
+    assert found is not None
+    assert found.columns == ("label", "as 14", "as 38")
+    assert found.rows == [("14", -6, 6)]
+    assert "seeds 0, 1, 2" in found.caption
+    same = figures.confusion(make_runs(OLD), make_runs())
+    assert same is not None
+    assert "no prediction changed" in same.caption
+    assert not same.plot
+    assert figures.confusion(make_runs(OLD, statistics=[]), make_runs()) is None
+
+
+def compared(*distances: Distance) -> Comparison:
+    """Make a comparison of some distances."""
+    return Comparison("parity-net", 0, NEW, OLD, distances, ["a: b"], [], "20")
+
+
+FAR = Distance(Place(1, "gradient", "conv1", "kernel"), 2.0, 0.5)
+NEAR = Distance(Place(0, "gradient", "conv1", "kernel"), 0.1, 0.5)
+LOST = Distance(Place(0, "loss"), math.nan, 0.5)
+EXACT = Distance(Place(0, "batch"), 0.0, 0.0)
+
+
+def test_the_step_map_marks_the_first_divergence() -> None:
+    found = step_map([compared(EXACT, NEAR, FAR), compared(LOST)])
+    assert found.options["first"] == ["conv1", "gradient"]
+    assert dict(zip(found.columns, found.rows[0])) == {
+        "layer": "(whole step)", "batch": "0", "gradient": "", "loss": "inf",
+    }  # fmt: skip
+    assert dict(zip(found.columns, found.rows[1]))["gradient"] == "4"
+    agree = step_map([compared(EXACT, NEAR)])
+    assert "first" not in agree.options
+    assert "none diverges" in agree.caption
+
+
+def test_what_is_known_of_several_states_is_said_once() -> None:
+    said = words([compared(NEAR), compared(NEAR)._replace(state="100")])
+    assert [line for line in said if "known difference" in line] == [
+        "after 20: known difference: a: b"
+    ]
+    assert len(said) == 3
+
+
+def test_the_images_are_files_within_the_page() -> None:
+    clean = np.full((4, 4, 3), 100, dtype=np.uint8)
+    found = pictures(Example(clean, clean + 3, "14", ({"14": 0.9}, {"38": 0.8})))
+    assert all(picture.source.startswith("data:image/png;base64,") for picture in found)
+    assert "at most 0.0118 of a pixel's range" in found[1].alt
+    assert "38 (80.0%)" in found[2].caption
+    assert pictures(Example(clean, clean, "14", ({}, {})))[2].caption.endswith("nothing.")
+
+
+def timed(runs: list[Run]) -> list[Run]:
+    """Give runs the times of steps."""
+    metrics = {"plain_step_s": 0.01, "adversarial_step_s": 0.02, overview.RATIO: 2.0}
+    return [
+        run._replace(record=type(run.record).of_json({**vars(run.record), "metrics": metrics}))
+        for run in runs
+    ]
+
+
+def test_cost_stands_beside_its_floor(make_runs: MakeRuns) -> None:
+    found = overview.costs(timed(make_runs(case="step-time-lenet5")))
+    assert found is not None
+    assert dict(zip(found.columns, found.rows[0])) == {
+        "network, release": "step-time-lenet5", "release": NEW, "plain step (ms)": 10.0,
+        "adversarial step (ms)": 20.0, "ratio": 2.0, "floor": 1.0, "limit": 6.0,
+    }  # fmt: skip
+    assert {rule["at"] for rule in found.options["rules"]} == {1.0, 3.0}
+    assert overview.costs(make_runs()) is None
+
+
+def test_paired_times_are_thinned_out_by_their_ratio_and_it_is_said() -> None:
+    start = Start([(0.01, 0.01 + place / 1000) for place in range(100)])
+    found = overview.pairs("step-time-lenet5", [start], OLD, NEW)
+    assert len(found.rows) == overview.PAIRS
+    assert (column(found, "ratio")[0], column(found, "ratio")[-1]) == pytest.approx((1.0, 10.9))
+    assert found.note.startswith("30 of 100 pairs")
+
+
+def test_a_trend_has_a_row_a_release_in_their_order(make_runs: MakeRuns) -> None:
+    runs = [*make_runs(), *make_runs(OLD)]
+    found = overview.trends(runs, [OLD, NEW], tier="small")[0]
+    assert column(found, "release") == [OLD, NEW]
+    assert column(found, CASE) == pytest.approx([0.52, 0.52])
+    assert overview.trends(make_runs(), [OLD, NEW], tier="small") == []
+
+
+def test_locks_differ_in_what_only_one_has_too() -> None:
+    pins = {
+        OLD: {"keras": "2.15", "numpy": "1.26", "old": "1"},
+        NEW: {"keras": "3.15", "numpy": "1.26"},
+    }
+    found = overview.lock_difference(pins, OLD, NEW)
+    assert found is not None
+    assert found.rows == [("keras", "2.15", "3.15"), ("old", "1", "not there")]
+    assert overview.lock_difference(pins, OLD, "tf-9") is None
+    assert overview.locks({}) is None
