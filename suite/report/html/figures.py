@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from suite.judge.bands import STALLED
-from suite.judge.gate.finding import Finding
+from suite.judge.gate.finding import OUTCOME, Finding
 from suite.judge.gate.interval import SHOWN
 from suite.judge.metrics import METRICS
 from suite.judge.study import SMOOTHED_STEPS
@@ -25,24 +25,28 @@ from suite.report.html.runs import (
 )
 from suite.report.html.table import CELLS, ESTIMATE, LINES, POINTS, Cell, Table
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 SEEDS = 20  # of a side and case that a table lists: more are thinned out, evenly by value
 MAJORITY = 0.0594
 """Share of GTSRB's most frequent class in its test images (docs/data.md): what a network that
 always says the same is right in. Of the training images it is 0.0574."""
 
+DISTANCES = (
+    ("mean", "mean_shift", "means, in standard deviations"),
+    ("variance", "log_variance_ratio", "variances, as the logarithm of their ratio"),
+)
+"""The distances of BatchNorm's statistics: head of the columns, field, and how it is called."""
+
 PHASES = ("Clean images run", "the attack", "adversarial images")  # of a case, in its order
 LABELS = 10  # of a confusion matrix: those that changed most
 NATS, FRACTION = "information gain (nats)", "accuracy"
 GAIN_GROUP, ACCURACY_GROUP = "information gain", "accuracy"
+ESTIMATE_COLUMNS = ("metric", "baseline", "candidate", "low", "high", "margin")
 FINDING_COLUMNS = (
     "quantity", "decision", "difference", "interval", "margin", "smallest found", "in words",
 )  # fmt: skip
 
 
-def seeds(runs: Sequence[Run], case: str) -> Table:
+def seeds(runs: Sequence[Run], case: str, *, name: str = "") -> Table:
     """Show every metric of every seed of a case: a point a seed, beside those of other releases."""
     names = metrics_of(runs)
     kept, left = _few(runs, names[0] if names else "")
@@ -68,6 +72,7 @@ def seeds(runs: Sequence[Run], case: str) -> Table:
         POINTS if names else "",
         {"x": "release", "choose": names},
         note=" ".join(filter(None, notes)),
+        name=name,
     )
 
 
@@ -92,7 +97,11 @@ def _few(runs: Sequence[Run], metric: str) -> tuple[list[Run], int]:
 
 def findings_table(found: Sequence[Finding], case: str) -> Table:
     """List what the gate says of a case, with interval, margin and what would have been found."""
-    return Table(f"What was judged of {case}", FINDING_COLUMNS, [_finding(one) for one in found])
+    return Table(
+        f"What was judged of {case}; a decision in brackets is a diagnostic, which decides nothing",
+        FINDING_COLUMNS,
+        [_finding(one) for one in found],
+    )
 
 
 def _finding(found: Finding) -> tuple[Cell, ...]:
@@ -100,8 +109,8 @@ def _finding(found: Finding) -> tuple[Cell, ...]:
     unit = f" {found.unit}" if found.unit else ""
     there = found.low is not None and found.high is not None
     return (
-        f"{found.layer}: {found.metric}",
-        found.decision if found.primary else f"diagnostic ({found.decision})",
+        found.metric if found.layer == OUTCOME else f"{found.layer}: {found.metric}",
+        found.decision if found.primary else f"({found.decision})",
         "" if found.estimate is None else f"{found.estimate:+.3g}{unit}",
         f"{found.low:+.3g} to {found.high:+.3g}" if there else "",
         "" if found.margin is None else f"{found.margin:.3g}",
@@ -111,41 +120,38 @@ def _finding(found: Finding) -> tuple[Cell, ...]:
 
 
 def estimates(
-    found: Sequence[Finding], before: Sequence[Run], after: Sequence[Run]
+    found: Sequence[Finding], before: Sequence[Run], after: Sequence[Run], *, seeds_of: str
 ) -> Table | None:
-    """Show the seeds of both sides, the difference with its interval, and the margin, on one axis.
+    """Show the difference with its interval and the margin on the axis of the seeds themselves.
 
     Args:
         found: Findings about metrics, of which each can be chosen.
         before: The seeds of the baseline.
         after: Those of the candidate.
+        seeds_of: The id of the figure whose table has the seeds of both.
 
     Returns:
         The figure; None where there is no difference, or no finite number to show it beside.
     """
-    groups = {
-        finding.metric: own for finding in found for own in [_estimate(finding, before)] if own
-    }
-    if not groups:
+    rows = [row for one in found for row in [_estimate(one, before)] if row]
+    if not rows or not after:
         return None
-    first = next(iter(groups))
-    kept = [run for own in (before, after) for run in _few(own, first)[0]]
-    rows = [
-        (f"seed {run.record.seed}", run.side, *(run.record.metrics.get(m) for m in groups))
-        for run in kept
-    ]
     return Table(
-        "The seeds of both sides, and how far they differ",
-        ("seed", "side", *groups),
+        f"The seeds of {after[0].side} beside those of {before[0].side}, and how far they differ",
+        ESTIMATE_COLUMNS,
         rows,
         ESTIMATE,
-        {"groups": groups, "choose": [*groups]},
-        note="Diamond and bar: the difference with its interval, from the baseline's mean.",
+        {
+            "seeds": seeds_of, "sides": [before[0].side, after[0].side],
+            "choose": [row[0] for row in rows],
+        },
+        note="Diamond and bar: the difference with its interval, from the baseline's mean. The "
+        "points are in the table of every seed.",
         height=3,
-    )
+    )  # fmt: skip
 
 
-def _estimate(found: Finding, before: Sequence[Run]) -> dict[str, Any] | None:
+def _estimate(found: Finding, before: Sequence[Run]) -> tuple[Cell, ...] | None:
     """Put a difference, its interval and its margin on the axis of the metric itself."""
     metric = found.metric
     values = [run.record.metrics[metric] for run in before if metric in run.record.metrics]
@@ -153,12 +159,10 @@ def _estimate(found: Finding, before: Sequence[Run]) -> dict[str, Any] | None:
     if found.estimate is None or not values or metric not in METRICS:
         return None
     mean, factor = statistics.fmean(values), SHOWN.get(METRICS[metric].unit, ("", 1.0))[1]
-    told = {
-        "at": found.estimate, "low": found.low, "high": found.high,
-        "margin": None if found.margin is None else -found.margin,
-    }  # fmt: skip
-    placed = {n: None if v is None else float(f"{mean + v / factor:.6g}") for n, v in told.items()}
-    return {"mean": float(f"{mean:.6g}"), **placed}
+    margin = None if found.margin is None else -found.margin
+    ends = (found.estimate, found.low, found.high, margin)
+    placed = (None if end is None else f"{mean + end / factor:.5g}" for end in ends)
+    return (metric, f"{mean:.5g}", *placed)
 
 
 def curves(runs: Sequence[Run], *, name: str, beside: str = "", other: str = "") -> Table | None:
@@ -256,37 +260,41 @@ def _majority() -> list[dict[str, Any]]:
     return [{"at": MAJORITY, "label": "always the most frequent class"}]
 
 
-def norms(runs: Sequence[Run]) -> Iterator[Table]:
+def norms(runs: Sequence[Run]) -> Table | None:
     """Show how far BatchNorm's moving statistics are from the batches', layer by layer over time.
 
-    Yields:
-        One figure for the means, one for the variances; none without BatchNorm.
+    Returns:
+        The figure, of which the means or the variances can be chosen; None without BatchNorm.
     """
     found: dict[tuple[str, int | None], list[Norm]] = {}
     for run in runs:
         for norm in run.norms:
             found.setdefault((norm.layer, norm.step), []).append(norm)
+    if not found:
+        return None
     layers = [*dict.fromkeys(layer for layer, _ in found)]
     steps = sorted({step for _, step in found}, key=lambda step: math.inf if step is None else step)
     heads = ["end" if step is None else f"step {step}" for step in steps]
-    for field, what in (
-        ("mean_shift", "means, in standard deviations"),
-        ("log_variance_ratio", "variances, as the logarithm of their ratio"),
-    ):
-        rows: list[tuple[Cell, ...]] = [
-            (layer, *(_mean(found.get((layer, step), ()), field) for step in steps))
-            for layer in layers
-        ]
-        if rows:
-            yield Table(
-                f"Distance of BatchNorm's moving statistics from the batches': {what}",
-                ("layer", *heads),
-                rows,
-                CELLS,
-                {"signed": True},
-                note=f"Mean over {len(runs)} seeds; darker is further.",
-                height=2 + math.ceil(len(rows) / 4),
+    groups = {what: {"prefix": f"{short}, "} for short, _, what in DISTANCES}
+    return Table(
+        "Distance of BatchNorm's moving statistics from the batches', layer by layer",
+        ("layer", *(f"{short}, {head}" for short, _, _ in DISTANCES for head in heads)),
+        [
+            (
+                layer,
+                *(
+                    _mean(found.get((layer, step), ()), field)
+                    for _, field, _ in DISTANCES
+                    for step in steps
+                ),
             )
+            for layer in layers
+        ],
+        CELLS,
+        {"signed": True, "groups": groups, "choose": [*groups]},
+        note=f"Mean over {len(runs)} seeds; darker is further.",
+        height=2 + math.ceil(len(layers) / 4),
+    )
 
 
 def _mean(found: Sequence[Norm], field: str) -> str:

@@ -205,7 +205,7 @@ class Shelf:
             case,
             tier,
             question,
-            figures.seeds(runs, case) if runs else None,
+            figures.seeds(runs, case, name=_id("seeds", tier, case)) if runs else None,
             [self.cell(tier, case, release) for release in self.evidence.releases],
         )
 
@@ -242,7 +242,8 @@ class Shelf:
         if found:
             cell.tables.append(figures.findings_table(found, case))
         chosen = [f for f in found if f.layer == OUTCOME and (f.primary or _decides(f.metric))]
-        cell.tables += filter(None, [figures.estimates(chosen, before, runs)])
+        drawn = figures.estimates(chosen, before, runs, seeds_of=_id("seeds", tier, case))
+        cell.tables += [drawn] if drawn else []
         traces = self.evidence.traces.get((release, case)) if tier == TIER else None
         if traces:
             cell.tables.append(traces.table)
@@ -267,7 +268,7 @@ class Shelf:
             [
                 figures.curves(runs, name=names[0], beside=beside[0], other=other),
                 figures.evaluations(runs, name=names[1], beside=beside[1], other=other),
-                *figures.norms(runs),
+                figures.norms(runs),
                 figures.confusion(before, runs) if before else None,
             ],
         )

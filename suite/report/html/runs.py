@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Curves: TypeAlias = "dict[str, list[float]]"
 """Columns of one length by name, the first over which the others are drawn."""
 
-POINTS = 24  # of a curve over the steps that are kept, evenly spread
-EPOCHS = 8  # likewise over the epochs
+POINTS = 20  # of a curve over the steps that are kept, evenly spread
+EPOCHS = 6  # likewise over the epochs
 MOMENTS = 8  # at which the distance of BatchNorm's statistics is kept
 SIZE_PX = 512  # of an example's image at most: more is no example, and would fill the page
 STEP, EPOCH = "step", "epoch"

@@ -13,6 +13,7 @@ from suite.report.parity import findings
 
 WHOLE = "(whole step)"  # stands for the layer of a quantity that is about none
 KNOWN = "known difference"  # so begins what `findings` says of one
+NEAREST = "nearest to its tolerance"  # likewise
 FINE = 0.005  # of a tolerance: less is shown as 0, or a map of a ResNet would fill the page
 
 
@@ -63,14 +64,17 @@ def step_map(found: Sequence[Comparison]) -> Table:
 
 
 def words(found: Sequence[Comparison]) -> list[str]:
-    """Say what was found, state by state; what is known of several states is said once."""
+    """Say where the steps of each state part; what is known of several states is said once.
+
+    How near they come to a tolerance the map and the gate's own words tell.
+    """
     told: dict[str, str] = {}
     for comparison in found:
         start = f"after {comparison.state}: " if comparison.state else ""
         for line in findings(comparison):
             kind = ":".join(line.split(":")[:2]) if line.startswith(KNOWN) else f"{start}{line}"
             told.setdefault(kind, f"{start}{line}")
-    return [*told.values()]
+    return [line for line in told.values() if NEAREST not in line]
 
 
 def _place(distance: Distance) -> tuple[str, str]:

@@ -45,13 +45,12 @@ def test_numbers_that_no_plot_can_show_are_counted(make_runs: MakeRuns) -> None:
 
 
 def test_the_interval_and_the_margin_lie_on_the_axis_of_the_seeds(make_runs: MakeRuns) -> None:
-    found = figures.estimates([finding()], make_runs(OLD), make_runs())
+    found = figures.estimates([finding()], make_runs(OLD, stored=True), make_runs(), seeds_of="s")
     assert found is not None
-    drawn = found.options["groups"]["clean_accuracy"]
-    assert drawn == pytest.approx(
-        {"mean": 0.52, "at": 0.51, "low": 0.495, "high": 0.525, "margin": 0.5}
-    )
-    assert column(found, "side") == [OLD] * 5 + [NEW] * 5
+    assert found.columns == ("metric", "baseline", "candidate", "low", "high", "margin")
+    assert found.rows == [("clean_accuracy", "0.52", "0.51", "0.495", "0.525", "0.5")]
+    assert found.options["sides"] == ["tf-2.15 (stored)", NEW]
+    assert found.options["seeds"] == "s"
 
 
 @pytest.mark.parametrize(
@@ -60,8 +59,19 @@ def test_the_interval_and_the_margin_lie_on_the_axis_of_the_seeds(make_runs: Mak
 def test_a_difference_that_cannot_be_placed_is_not_drawn(
     make_runs: MakeRuns, changes: dict[str, object]
 ) -> None:
-    assert figures.estimates([finding(**changes)], make_runs(OLD), make_runs()) is None
-    assert figures.estimates([finding()], [], make_runs()) is None
+    odd, old, new = [finding(**changes)], make_runs(OLD), make_runs()
+    assert figures.estimates(odd, old, new, seeds_of="") is None
+    assert figures.estimates([finding()], [], new, seeds_of="") is None
+    assert figures.estimates([finding()], old, [], seeds_of="") is None
+
+
+def test_of_the_words_of_a_finding_those_stay_that_say_more_than_its_numbers() -> None:
+    worse = finding(words="it is lower (-2.5 to 0.5 points; 5 and 5 seeds); p = 0.01 over all")
+    stalled = finding(estimate=None, words="all within (their) limits", primary=False)
+    found = figures.findings_table([worse, stalled], CASE)
+    assert column(found, "in words") == ["p = 0.01 over all", "all within (their) limits"]
+    assert column(found, "decision") == ["no worse", "(no worse)"]
+    assert column(found, "interval")[0] == "-2.5 to +0.5"
 
 
 def test_a_training_is_drawn_beside_its_control_with_the_lines_of_chance(
@@ -89,12 +99,15 @@ def test_both_phases_are_drawn_epoch_by_epoch(make_runs: MakeRuns) -> None:
 
 
 def test_distances_of_batch_norm_are_a_row_a_layer_and_a_column_a_step(make_runs: MakeRuns) -> None:
-    means, variances = figures.norms(make_runs())
-    assert [row[0] for row in means.rows] == ["bn1", "bn2"]
-    assert means.columns[1] == "step 0"
-    assert means.rows[0][1:] == ("2",) * 8
-    assert variances.rows[0][1:] == ("-2",) * 8
-    assert not [*figures.norms(make_runs(statistics=[]))]
+    found = figures.norms(make_runs())
+    assert found is not None
+    assert [row[0] for row in found.rows] == ["bn1", "bn2"]
+    assert found.columns[1] == "mean, step 0"
+    assert found.columns[9] == "variance, step 0"
+    assert found.rows[0] == ("bn1", *["2"] * 8, *["-2"] * 8)
+    for group in found.options["groups"].values():
+        assert sum(name.startswith(group["prefix"]) for name in found.columns) == 8
+    assert figures.norms(make_runs(statistics=[])) is None
 
 
 def test_the_difference_of_confusions_is_over_common_seeds(make_runs: MakeRuns) -> None:
@@ -135,11 +148,10 @@ def test_the_step_map_marks_the_first_divergence() -> None:
 
 
 def test_what_is_known_of_several_states_is_said_once() -> None:
-    said = words([compared(NEAR), compared(NEAR)._replace(state="100")])
-    assert [line for line in said if "known difference" in line] == [
-        "after 20: known difference: a: b"
-    ]
-    assert len(said) == 3
+    said = words([compared(NEAR), compared(NEAR, FAR)._replace(state="100")])
+    assert said[0] == "after 20: known difference: a: b"
+    assert said[1].startswith("after 100: first divergence: step 1, gradient of conv1/kernel")
+    assert sum("known difference" in line for line in said) == 1
 
 
 def test_the_images_are_files_within_the_page() -> None:

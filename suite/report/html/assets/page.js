@@ -33,7 +33,7 @@ function picked({ columns, rows }, names, numeric) {
 
 const finite = (rows, ...names) => rows.filter((row) => names.every((name) => Number.isFinite(row[name])));
 const distinct = (values) => [...new Set(values)];
-const rules = (found = []) => found.filter((rule) => typeof rule.at === "number");
+const rules = (found = []) => found.filter((rule) => Number.isFinite(rule.at));
 
 /** Lines across a plot with their names, such as chance or a margin. */
 function ruled(found, axis) {
@@ -114,8 +114,9 @@ function lines(table, given, { width, y: group }) {
 }
 
 /** A field of squares: the rows of the table by its columns; darker is more, marked is over the limit. */
-function cells(table, options, { width }) {
-  const columns = options.columns ?? table.columns.slice(1);
+function cells(table, options, { width, y: group }) {
+  const prefix = options.groups?.[group]?.prefix ?? "";
+  const columns = table.columns.slice(1).filter((name) => name.startsWith(prefix));
   const head = table.columns[0];
   const found = [];
   for (const row of table.rows) {
@@ -148,24 +149,25 @@ function cells(table, options, { width }) {
   };
 }
 
-/** The seeds of both sides on one axis, and the difference with its interval and the margin. */
-function estimate(table, options, { width, y: metric }) {
-  const rows = finite(picked(table, ["seed", "side", metric], [metric]), metric);
-  const sides = distinct(table.rows.map((row) => row[table.columns.indexOf("side")]));
+/** The seeds of both sides, of another table, on one axis with the difference, its interval and the margin. */
+function estimate(table, { seeds, sides }, { width, y: metric }) {
+  const rows = finite(picked(tableOf(document.getElementById(seeds)), ["run", "release", metric], [metric]), metric)
+    .filter((row) => sides.includes(row.release));
+  const numbers = table.columns.slice(1);
+  const found = picked(table, ["metric", ...numbers], numbers).find((row) => row.metric === metric);
   const lane = "difference";
-  const { mean, low, high, at, margin } = options.groups[metric];
-  const span = Number.isFinite(low) && Number.isFinite(high) ? [{ lane, low, high, at }] : [];
-  const found = rules([{ at: mean, label: "no difference" }, { at: margin, label: "margin" }]);
+  const span = finite([{ lane, ...found }], "low", "high", "candidate");
+  const marks = rules([{ at: found.baseline, label: "no difference" }, { at: found.margin, label: "margin" }]);
   return {
     legend: [], marginLeft: Math.min(width * 0.36, 20 + 6.3 * Math.max(...[...sides, lane].map((name) => name.length))), marginBottom: 36, marginTop: 22,
     x: { label: metric, nice: true, ticks: width < NARROW ? 4 : undefined },
     y: { type: "point", domain: [...sides, lane], label: null, padding: 0.6 },
     marks: [
-      ...ruled(found, "x"),
-      Plot.dot(rows, { x: metric, y: "side", r: 4.5, fill: (row) => COLOURS[sides.indexOf(row.side) % COLOURS.length],
-        symbol: (row) => SYMBOLS[sides.indexOf(row.side) % SYMBOLS.length], fillOpacity: 0.75, title: (row) => `${row.seed}: ${row[metric]}` }),
+      ...ruled(marks, "x"),
+      Plot.dot(rows, { x: metric, y: "release", r: 4.5, fill: (row) => COLOURS[sides.indexOf(row.release) % COLOURS.length],
+        symbol: (row) => SYMBOLS[sides.indexOf(row.release) % SYMBOLS.length], fillOpacity: 0.75, title: (row) => `${row.run}: ${row[metric]}` }),
       Plot.link(span, { x1: "low", x2: "high", y1: "lane", y2: "lane", strokeWidth: 3 }),
-      Plot.dot(span, { x: "at", y: "lane", r: 5.5, symbol: "diamond2", fill: "currentColor" }),
+      Plot.dot(span, { x: "candidate", y: "lane", r: 5.5, symbol: "diamond2", fill: "currentColor" }),
     ],
     symbol: { type: "identity" },
   };
