@@ -59,6 +59,17 @@ def navigated(_: Any, page: str, source: list[str]) -> None:
         source[0] += "".join(trees)
 
 
+def reachable(_: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """Let the keyboard scroll wide code, and screen readers tell the rank of a caption."""
+    del page, template, tree
+    context["body"] = context.get("body", "").replace("<pre>", '<pre tabindex="0">')
+    captions = context.get("furo_navigation_tree", "")
+    context["furo_navigation_tree"] = captions.replace(
+        'role="heading"', 'role="heading" aria-level="2"'
+    )
+
+
 def setup(app: Any) -> None:
-    """Let Sphinx call `navigated` for each page that it reads."""
+    """Let Sphinx call the functions above: the second one after furo has made its part."""
     app.connect("source-read", navigated)
+    app.connect("html-page-context", reachable, priority=900)

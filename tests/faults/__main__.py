@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from suite.stacks.loading import load
-from tests.faults import costs, unbroken
+from tests.faults import costs, pictured, unbroken
 from tests.faults import small as quick
 from tests.faults.bench import Bench, Probe, small_tier
 from tests.faults.bookkeeping import BOOKKEEPING, tampered
@@ -25,10 +25,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("names", nargs="*", help="names or groups of faults; all")
     parser.add_argument("--small", action="store_true", help="on a network of a few layers")
     parser.add_argument("--unbroken", type=Path, metavar="DIR", help="count false alarms instead")
+    parser.add_argument("--pictures", action="store_true", help="renew the docs' pictures instead")
     parser.add_argument("--markdown", type=Path, metavar="FILE")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--resume", action="store_true", help="keep what the JSON file holds")
     options = parser.parse_args(arguments)
+    if options.pictures:
+        return pictured.main(options.names)
     if options.unbroken:
         return unbroken.main(["all", str(options.unbroken)])
     rows = (*FAULTS.values(), *BOOKKEEPING)

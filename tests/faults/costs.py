@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from unittest import mock
 
 from suite import machine
+from suite.commands.costs import Costs
 from suite.commands.outcomes import files_of
 from suite.commands.pairs import measure
 from suite.commands.processes import Run, stopped_together
@@ -83,6 +84,18 @@ def findings(
     margins: dict[str, float] | None = None,
 ) -> list[Finding]:
     """Measure an honest worker against one with a fault, as the gate does, until it is decided."""
+    costs = measured(fault, share, cases=cases, margins=margins)
+    return [finding for case in cases for finding in costs.findings(case, margins or {})]
+
+
+def measured(
+    fault: str,
+    share: float,
+    *,
+    cases: Sequence[str],
+    margins: dict[str, float] | None = None,
+) -> Costs:
+    """Let an honest worker and one with a fault make steps in turn."""
     now = Present({}, "", "", {}, "", "")
     side = Side(RELEASE, RELEASE, Path(), TIER, {}, now)
     running: list[Run] = []
@@ -91,11 +104,10 @@ def findings(
             functools.partial(begin, folder=Path(folder, str(n)), fault=name, share=share)
             for n, name in enumerate(("", fault))
         ]
-        costs = measure(
+        return measure(
             (side, side), cases, openers, path=Path(folder, "costs.json"), running=running,
             until_s=time.perf_counter() + BUDGET_S, margins=margins or {},
         )  # fmt: skip
-    return [finding for case in cases for finding in costs.findings(case, margins or {})]
 
 
 def outcome(fault: Fault) -> Outcome:
