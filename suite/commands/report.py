@@ -104,7 +104,8 @@ def gathered(options: argparse.Namespace) -> Evidence:
         raise RecordError(NOTHING.format(", ".join(str(root) for root, _ in _roots(options))))
     told = {own.candidate: own for own in reversed(verdicts)}
     releases = _ordered(rows, found, told.values())
-    candidate, reference = _compared(options, releases, found.homes, verdicts)
+    known = {row: homes for row, homes in found.homes.items() if row in rows}
+    candidate, reference = _compared(options, releases, known, verdicts)
     made = _beside(candidate, reference, found, told)
     order = [candidate, *releases]
     return Evidence(
@@ -234,28 +235,27 @@ class Beside(NamedTuple):
 
 def _beside(candidate: str, reference: str, found: Found, verdicts: dict[str, Judged]) -> Beside:
     """Hold each row against the reference: what a verdict tells is not judged anew."""
-    made, known = Beside(dict(verdicts), {}, {}), None
+    made, known = Beside(dict(verdicts), {}, {}), dict[Home, Gathered]()
     rows = {row.name for row in read_releases()}
     for release in found.homes:
-        homes = _homes(release, reference, found.homes)
-        if homes is None or (release == reference != candidate):
-            continue
-        if {release, reference} - rows:
+        if release not in rows:
             found.unread.append(Unread(release, NO_ROW))
+            continue
+        homes = _homes(release, reference, found.homes)
+        if homes is None or reference not in rows or (release == reference != candidate):
             continue
         try:
             gate = _gate(_side(reference, homes[0]), _side(release, homes[1]))
-            answer, evidence = judged(gate, known)
+            answer, evidence = judged(gate, known.get(homes[0]))
+            known[homes[0]] = evidence[0]
             if release not in verdicts:
                 made.judged[release] = of_told(told_of(gate, [], answer, evidence))
+            made.traces.update(_steps(release, evidence, found.unread))
             if not gate.stored:
                 place = costs.place(gate.options.records, gate.sides)
                 made.starts[release] = costs.read(place).starts
         except SuiteError as error:
             found.unread.append(Unread(f"{release} beside {reference}", str(error)))
-            continue
-        known = evidence[0] if release != reference else None
-        made.traces.update(_steps(release, evidence, found.unread))
     return made
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -146,7 +145,9 @@ def by_state(record: Record) -> dict[str, Record]:
         entries.setdefault(str(entry.get(STATE, "")), []).append(entry)
     if len(entries) <= 1:
         return dict.fromkeys(entries or [""], record)
-    return {state: replace(record, statistics=own) for state, own in entries.items()}
+    return {
+        state: Record.of_json({**vars(record), "statistics": own}) for state, own in entries.items()
+    }
 
 
 def compare_traces(measured: Record, reference: Record) -> Comparison:

@@ -98,7 +98,7 @@ def _few(runs: Sequence[Run], metric: str) -> tuple[list[Run], int]:
 def findings_table(found: Sequence[Finding], case: str) -> Table:
     """List what the gate says of a case, with interval, margin and what would have been found."""
     return Table(
-        f"What was judged of {case}; a decision in brackets is a diagnostic, which decides nothing",
+        f"What was judged of {case} (in brackets: diagnostics, which decide nothing)",
         FINDING_COLUMNS,
         [_finding(one) for one in found],
     )

@@ -6,7 +6,6 @@ import base64
 import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,7 +22,7 @@ Curves: TypeAlias = "dict[str, list[float]]"
 
 POINTS = 20  # of a curve over the steps that are kept, evenly spread
 EPOCHS = 6  # likewise over the epochs
-MOMENTS = 8  # at which the distance of BatchNorm's statistics is kept
+MOMENTS = 6  # at which the distance of BatchNorm's statistics is kept
 SIZE_PX = 512  # of an example's image at most: more is no example, and would fill the page
 STEP, EPOCH = "step", "epoch"
 GAINS = ("gain, clean branch", "gain, adversarial branch")
@@ -149,7 +148,9 @@ def _gains(record: Record) -> Iterator[tuple[str, np.ndarray]]:
     losses = {GAINS[0]: PLAIN, GAINS[1]: record.settings.get("loss")}
     for name, key in zip(GAINS, ("step_clean_ce", "step_adversarial_ce")):
         if record.curves.get(key):
-            own = replace(record, settings={**record.settings, "loss": losses[name]})
+            own = Record.of_json(
+                {**vars(record), "settings": {**record.settings, "loss": losses[name]}}
+            )
             if window(own):
                 yield name, running_gains(own)
 
