@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +17,11 @@ import pytest
 from suite import machine
 from suite.cases import Case, read_seeds
 from suite.errors import FixError, SuiteError, WriteError
-from suite.judge.bands import bands_of
-from suite.judge.verdicts import Verdict, judge
+from suite.judge.verdicts import Verdict
 from suite.networks.architectures import FILED
 from suite.records import Record
+from suite.report.diverted import Diversion, divert, restore, said_last
+from suite.report.screen import Screen, verdicts_on
 from suite.report.step_times import write_benchmark_json
 from suite.report.summary import SYNTHETIC, first_screen, nothing, write_table
 from suite.report.text import printable
@@ -32,10 +35,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent
 FOUND_STATUS, ERROR_STATUS = 1, 2  # a check failed; it could not be told
 ENDS = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
-VERDICTS: pytest.StashKey[list[Verdict]] = pytest.StashKey()
-RECORDS: pytest.StashKey[dict[str, Record]] = pytest.StashKey()
-UNANSWERED: pytest.StashKey[list[str]] = pytest.StashKey()
+SCREEN: pytest.StashKey[Screen] = pytest.StashKey()
+LOG: pytest.StashKey[Diversion | None] = pytest.StashKey()
 UNWRITTEN: pytest.StashKey[list[str]] = pytest.StashKey()
+WHOLE: pytest.StashKey[bool] = pytest.StashKey()
+PRINTED: pytest.StashKey[bool] = pytest.StashKey()
+NAMES: pytest.StashKey[list[str]] = pytest.StashKey()
+CHECKS: pytest.StashKey[list[tuple[str, dict[str, float]]]] = pytest.StashKey()
 
 Note: TypeAlias = "Callable[[str, object], None]"
 Measure: TypeAlias = "Callable[..., Record]"
@@ -74,12 +80,84 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """End with the nox that started it; prepare the lists of what was measured and judged."""
+    """End with the nox that started it; begin to show a benchmark run, and to keep its log."""
     machine.end_with_parent()
-    config.stash[VERDICTS] = []
-    config.stash[RECORDS] = {}
-    config.stash[UNANSWERED] = []
-    config.stash[UNWRITTEN] = []
+    config.stash[LOG] = None
+    if config.option.release:
+        quieten(config)
+        config.stash[SCREEN] = Screen(folder_of(config.option))
+        config.pluginmanager.register(config.stash[SCREEN])
+
+
+def quieten(config: pytest.Config) -> None:
+    """Lead what a framework prints to its log, and leave out what the answer says better.
+
+    pytest's reporter is made next and takes `sys.stdout`, which is the terminal so long. ``-s``
+    leaves it so, and ``-v`` prints all checks.
+    """
+    option, stash = config.option, config.stash
+    stash[UNWRITTEN], stash[WHOLE], stash[PRINTED] = [], option.verbose > 0, option.capture == "no"
+    option.verbose -= stash[WHOLE]
+    option.reportchars, option.capture = "N", "no"
+    if hasattr(option, "benchmark_quiet"):
+        option.benchmark_quiet = not option.benchmark_compare
+    if option.collectonly:
+        return
+    capture_nothing(config.pluginmanager)
+    alone = not hasattr(config, "workerinput")  # else a process of pytest-xdist
+    log = stash[LOG] = divert(folder_of(option), watched=alone)
+    if log:
+        config.add_cleanup(partial(restore, log))
+        sys.stdout, sys.stderr = log.terminal
+
+
+def capture_nothing(plugins: pytest.PytestPluginManager) -> None:
+    """Put a capture of nothing in the place of pytest's: a crash would take what it holds along."""
+    capture: Any = plugins.get_plugin("capturemanager")
+    if capture:
+        capture.stop_global_capturing()
+        plugins.unregister(capture)
+        other = type(capture)("no")
+        plugins.register(other, "capturemanager")
+        other.start_global_capturing()
+
+
+def folder_of(option: argparse.Namespace) -> Path:
+    """Locate the records of a run."""
+    return Path(option.records, option.release, option.tier)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let what Python prints go to the log, as pytest has its own way to the terminal now."""
+    log = session.config.stash[LOG]
+    if log:
+        sys.stderr = log.streams[1]
+        if not session.config.stash[PRINTED]:
+            sys.stdout = log.streams[0]
+    reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
+    if SCREEN in session.config.stash and reporter:
+        reporter.showfspath = False
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Have warnings written to the log at once; pytest itself would keep them to the end."""
+    if item.config.stash[LOG]:
+        warnings.showwarning = warn  # type: ignore[assignment] # its last arguments are None
+
+
+def warn(
+    message: Warning | str, category: type[Warning], filename: str, line: int, *_: Any
+) -> None:
+    """Write a warning where Python prints its errors."""
+    sys.stderr.write(warnings.formatwarning(message, category, filename, line))
+
+
+def pytest_enter_pdb(config: pytest.Config) -> None:
+    """Give the terminal back to who debugs."""
+    log = config.stash[LOG]
+    if log:
+        restore(log)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -173,9 +251,9 @@ def session(pytestconfig: pytest.Config, record_testsuite_property: Note) -> Ses
     return opened
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def measure(
-    pytestconfig: pytest.Config, session: Session, record_testsuite_property: Note
+    request: pytest.FixtureRequest, session: Session, record_testsuite_property: Note
 ) -> Measure:
     """Give a function that finds the record of a case and seed, and runs the case if it must."""
     from suite.measure.once import measure_once  # noqa: PLC0415 - takes seconds
@@ -183,7 +261,7 @@ def measure(
     def record_of(case: Case, seed: int, timer: Callable[[], Any] | None = None) -> Record:
         with stopping(record_testsuite_property):
             record = measure_once(case, seed, session=session, timer=timer)
-        pytestconfig.stash[RECORDS][record.name] = record
+        request.node.stash.setdefault(NAMES, []).append(record.name)
         return record
 
     return record_of
@@ -206,45 +284,41 @@ def stopping(note: Note | None = None) -> Iterator[None]:
 
 
 @pytest.fixture
-def check(pytestconfig: pytest.Config) -> Check:
+def check(request: pytest.FixtureRequest) -> Check:
     """Give a function that judges values by the bands of their record and fails outside them."""
 
     def judged(record: Record, values: Mapping[str, float]) -> None:
-        bands, seed = bands_of(record), f"seed {record.seed}"
-        verdicts = [
-            judge(record.case, metric, value, bands[metric], seed=seed)
-            for metric, value in values.items()
-        ]
-        pytestconfig.stash[VERDICTS] += verdicts
-        failed = [str(verdict) for verdict in verdicts if verdict.failed]
+        request.node.stash.setdefault(CHECKS, []).append((record.name, dict(values)))
+        failed = [str(verdict) for verdict in verdicts_on(record, values) if verdict.failed]
         if failed:
             pytest.fail("\n".join(failed), pytrace=False)
 
     return judged
 
 
-def pytest_exception_interact(
-    node: pytest.Item | pytest.Collector, call: pytest.CallInfo[None], report: Any
-) -> None:
-    """Note a test that ended in an error: a failed check is an answer, a crash is none."""
-    del report
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Give the report of a test's call what the screen tells of it: a crash is no failed check."""
+    result: Any = yield
     error = call.excinfo.value if call.excinfo else None
-    if error is not None and not isinstance(error, pytest.fail.Exception):
-        node.config.stash[UNANSWERED].append(f"{node.nodeid}: {error!r}")
+    answer = error is None or isinstance(error, (pytest.fail.Exception, pytest.skip.Exception))
+    result.get_result().told = {
+        "names": item.stash.get(NAMES, []) if call.when == "call" else [],
+        "checks": item.stash.get(CHECKS, []) if call.when == "call" else [],
+        "crash": "" if answer else repr(error),
+    }
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the tables of the run; end it with 0, with 1 for a failed check, else with 2."""
-    option, stash = session.config.option, session.config.stash
-    if not option.release:
+    screen, stash = session.config.stash.get(SCREEN, None), session.config.stash
+    if not screen:
         return
-    folder = option.records / option.release / option.tier
-    verdicts = stash[VERDICTS]
-    if verdicts:
+    if screen.verdicts:
         with stopping():
-            stash[UNWRITTEN] += unwritten(verdicts, folder)
+            stash[UNWRITTEN] += unwritten(screen.verdicts, screen.folder)
     ended = session.exitstatus in ENDS  # else interrupted, or by an error within pytest
-    session.exitstatus = status_of(session) if ended else ERROR_STATUS
+    session.exitstatus = status_of(session, screen) if ended else ERROR_STATUS
 
 
 def unwritten(verdicts: Iterable[Verdict], folder: Path) -> Iterator[str]:
@@ -259,11 +333,11 @@ def unwritten(verdicts: Iterable[Verdict], folder: Path) -> Iterator[str]:
             yield printable(f"NOT WRITTEN {error}")
 
 
-def status_of(session: pytest.Session) -> int:
+def status_of(session: pytest.Session, screen: Screen) -> int:
     """Tell how a run ends: what was not answered is no pass, and what crashed is no verdict."""
-    config = session.config
-    if session.testsfailed > len(config.stash[UNANSWERED]):
+    if session.testsfailed > len(screen.unanswered):
         return FOUND_STATUS
+    config = session.config
     skipped = reports(config, "skipped") and not config.option.partial
     answered = reports(config, "passed") and not session.testsfailed
     return 0 if answered and not skipped else ERROR_STATUS
@@ -283,21 +357,32 @@ def skips(config: pytest.Config) -> list[str]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the answer: what holds and what does not, question by question."""
     config = terminalreporter.config
-    verdicts, option = config.stash[VERDICTS], config.option
-    records = list(config.stash[RECORDS].values())
-    unanswered = config.stash[UNANSWERED] + skips(config)
-    if not option.release:
+    if SCREEN not in config.stash:
         return
-    if not records:
-        terminalreporter.line(nothing(option.release, unanswered))
-        return
+    option = config.option
     terminalreporter.section(f"{option.release}, {option.tier} tier", sep="=")
-    lines = first_screen(
-        records,
-        verdicts,
-        folder=option.records / option.release / option.tier,
-        unanswered=unanswered,
-        whole=option.verbose > 0,
-    )
-    for line in [*lines, *config.stash[UNWRITTEN]]:
-        terminalreporter.line(line)
+    with redirect_stdout(sys.__stdout__):  # whose width counts
+        lines = [*answer(config)]
+    for line, markup in zip(lines, [{"bold": True}, *({} for _ in lines)]):
+        terminalreporter.line(line, **markup)
+
+
+def answer(config: pytest.Config) -> Iterator[str]:
+    """Yield the lines of the answer, then what the framework said, if something went wrong."""
+    screen, log = config.stash[SCREEN], config.stash[LOG]
+    unanswered = screen.unanswered + skips(config)
+    if screen.records:
+        yield from first_screen(
+            [*screen.records.values()],
+            screen.verdicts,
+            folder=screen.folder,
+            unanswered=unanswered,
+            stopped=screen.stopped,
+            log=log.log if log else None,
+            whole=config.stash[WHOLE],
+        )
+    else:
+        yield from nothing(config.option.release, unanswered, stopped=screen.stopped)
+    yield from config.stash[UNWRITTEN]
+    if log and (screen.unanswered or screen.stopped):
+        yield from ["", *said_last(log.log)]

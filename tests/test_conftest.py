@@ -60,7 +60,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finished = run(folder)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "SYNTHETIC SIGNS" in finished.stdout
-    assert f"records: {folder / 'tf-2.21' / 'quickstart'}" in finished.stdout
+    assert f"{folder / 'tf-2.21' / 'quickstart'} has the records, checks.txt" in finished.stdout
     assert "tf-2.21 does as expected: all 10 checks hold." in finished.stdout
     assert "FGSM on the model's own predictions, on LeNet-5" in finished.stdout
     table = (folder / RECORD.parent / "checks.txt").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Collection, Iterable, Sequence
+from shutil import get_terminal_size
 
 from rich import box
 from rich.console import Console
@@ -60,4 +61,4 @@ def markdown_grid(
 
 def terminal_width() -> int | None:
     """Measure the terminal that standard output goes to, in characters; None if it is not one."""
-    return Console().width if sys.stdout.isatty() else None
+    return (get_terminal_size().columns or 80) if sys.stdout.isatty() else None

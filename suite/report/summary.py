@@ -6,6 +6,7 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,10 @@ POINT = 0.01  # of accuracy; a smaller difference is not called a price
 HIDDEN = 0.1  # of accuracy; where the training phase is so much better, both phases are told
 WIDTH = 100  # characters a line where there is no terminal
 MARGIN = 21  # characters; where the words begin, after question and outcome
+NARROW = 80  # characters; a terminal with fewer has no room for such a margin
+WORDS: Mapping[str, Any] = {"break_on_hyphens": False, "break_long_words": False}
+"""How lines are folded: between words alone, so that names and paths can be copied."""
+
 TABLE = "checks.txt"
 
 FIXES_IN_WORDS = {"bn-momentum-0.5": "Momentum 0.5", "imagenet-inputs": "ImageNet-style input"}
@@ -39,6 +44,8 @@ def first_screen(
     *,
     folder: Path,
     unanswered: Sequence[str] = (),
+    stopped: str = "",
+    log: Path | None = None,
     whole: bool = False,
 ) -> list[str]:
     """Write the answer of one run: what holds, each question in numbers, every failure in full.
@@ -48,6 +55,8 @@ def first_screen(
         verdicts: The verdicts on these records.
         folder: Where the records and the table of all checks are.
         unanswered: Tests that ended in an error or were skipped, each with its reason.
+        stopped: Why the run ended before its last test; empty if it did not.
+        log: The file with what the framework printed; None if there is none.
         whole: True to print the table of all checks too.
 
     Returns:
@@ -57,24 +66,38 @@ def first_screen(
     failed = [verdict for verdict in verdicts if verdict.failed]
     faulty = [name for name, own in groups.items() if _concerns(failed, own)]
     release, checks = records[0].release, len(verdicts)
-    lines = [headline(release, checks, len(failed), faulty=faulty, unanswered=len(unanswered)), ""]
+    answer = headline(release, checks, len(failed), faulty=faulty, unanswered=len(unanswered))
+    lines = [*_folded(f"{answer} {_stop(stopped)}"), ""]
     for name, own in groups.items():
         outcome = "FAILS" if name in faulty else "holds"
         lines += _paragraph(name, outcome, QUESTIONS[name](own))
     if records[0].tier == "quickstart":
-        lines += ["", SYNTHETIC]
+        lines += ["", *_folded(SYNTHETIC)]
     lines += ["", *_failures(failed, groups.get("traps", []))] if failed else []
     lines += ["", *_silent(unanswered)] if unanswered else []
     lines += _unlimited(records, verdicts)
     if whole:
         lines += ["", text_table(verdicts, width=terminal_width())]
-    return [*lines, "", f"all checks: {folder / TABLE} (or -v); records: {folder}"]
+    return [*lines, "", *_files(folder, log)]
 
 
-def nothing(release: str, unanswered: Iterable[str]) -> str:
+def nothing(release: str, unanswered: Iterable[str], *, stopped: str = "") -> list[str]:
     """Say that no case was measured, and of each test that was to do so why not."""
     first = f"{release} is not judged: no case was measured, and none was found."
-    return "\n".join([first, *_silent(unanswered)])
+    return [*_folded(f"{first} {_stop(stopped)}"), *_silent(unanswered)]
+
+
+def _stop(stopped: str) -> str:
+    """Say why the run ended before its last test, if it did."""
+    return printable(f"STOPPED before its end: {stopped}") if stopped else ""
+
+
+def _files(folder: Path, log: Path | None) -> list[str]:
+    """Say where the records, the table and the log are."""
+    beside = log is not None and log.parent == folder
+    own = f" and {log.name}, what the framework printed" if log and beside else ""
+    lines = [f"{folder} has the records, {TABLE} (all checks, or -v){own}"]
+    return [*lines, *([] if beside or log is None else [f"{log} has what the framework printed"])]
 
 
 def _silent(unanswered: Iterable[str]) -> Iterator[str]:
@@ -304,15 +327,21 @@ def _by(records: Iterable[Record], field: str) -> list[tuple[str, str, list[Reco
 
 
 def _paragraph(name: str, outcome: str, sentences: Iterable[str]) -> list[str]:
-    """Lay out a question, its outcome and its sentences, folded to the terminal's width."""
-    text = printable("; ".join(sentences))
-    return textwrap.wrap(
-        f"{name:<12}{outcome:<7}{text}.",
-        width=terminal_width() or WIDTH,
-        initial_indent="  ",
-        subsequent_indent=" " * MARGIN,
-        break_on_hyphens=False,
-    )
+    """Lay out a question, its outcome and its sentences, folded to the terminal's width.
+
+    On a narrow terminal the sentences begin on a line of their own.
+    """
+    text, width = printable("; ".join(sentences)), terminal_width() or WIDTH
+    head = f"  {name:<12}{outcome:<7}"
+    if width < NARROW:
+        own = textwrap.wrap(f"{text}.", width - 4, **WORDS)
+        return [head.rstrip(), *(f"    {line}" for line in own)]
+    return textwrap.wrap(f"{head}{text}.", width, subsequent_indent=" " * MARGIN, **WORDS)
+
+
+def _folded(text: str) -> list[str]:
+    """Fold a sentence to the terminal's width; elsewhere it stays on one line."""
+    return textwrap.wrap(text, terminal_width() or len(text) + 1, **WORDS)
 
 
 def _mean(records: Iterable[Record], metric: str) -> float:

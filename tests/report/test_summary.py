@@ -42,7 +42,7 @@ def test_the_first_sentence_is_the_answer(stored: list[Record]) -> None:
     lines = first_screen(stored, found, folder=FOLDER)
     assert lines[0] == f"tf-2.21 does as expected: all {len(found)} checks hold."
     assert not any("FAIL" in line for line in lines)
-    assert lines[-1] == f"all checks: {FOLDER}/checks.txt (or -v); records: {FOLDER}"
+    assert lines[-1] == f"{FOLDER} has the records, checks.txt (all checks, or -v)"
 
 
 def test_every_question_has_a_line_with_its_numbers_in_words(stored: list[Record]) -> None:
