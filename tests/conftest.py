@@ -24,10 +24,11 @@ MakeRecord: TypeAlias = "Callable[..., Record]"
 @pytest.fixture
 def make_record() -> MakeRecord:
     """Give a function that makes a valid record; its arguments replace fields."""
-    return _record
+    return record_of
 
 
-def _record(case: str = "net-plain", seed: int = 0, **changes: Any) -> Record:
+def record_of(case: str = "net-plain", seed: int = 0, **changes: Any) -> Record:
+    """Make a valid record; `changes` replace fields."""
     settings = changes.pop("settings", {"architecture": "lenet5", "steps": 3, "test_images": 1000})
     environment = _environment(**changes.pop("environment", {}))
     content = {

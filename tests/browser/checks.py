@@ -133,10 +133,11 @@ def unreached(page: Page) -> list[str]:
 
 
 def hidden_tables(page: Page) -> list[str]:
-    """Name the tables that are not to be seen now."""
+    """Name the tables that are not to be seen now, but for those of cases that are folded away."""
     found: list[str] = page.evaluate(
-        "() => [...document.querySelectorAll('table')].filter(table => !table.checkVisibility()"
-        " || !table.getBoundingClientRect().height).map(table => table.outerHTML.slice(0, 120))"
+        "() => [...document.querySelectorAll('table')].filter(table =>"
+        " !table.closest('details:not([open]):not(.numbers)') && (!table.checkVisibility()"
+        " || !table.getBoundingClientRect().height)).map(table => table.outerHTML.slice(0, 120))"
     )
     return found
 

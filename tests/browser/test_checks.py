@@ -115,8 +115,10 @@ def test_what_throws_the_focus_back_is_never_reached(open_page: Open, tmp_path: 
 
 
 def test_a_table_that_is_folded_away_is_hidden(shown: Open) -> None:
-    folded = "<details><summary>s</summary><table><tr><td>1</table></details></main>"
+    folded = "<details class=numbers><summary>s</summary><table><tr><td>1</table></details></main>"
     assert len(checks.hidden_tables(shown("</main>", folded).page)) == 1
+    case = f"<details>{folded}</details>"
+    assert checks.hidden_tables(shown("</main>", case).page) == []
 
 
 def test_parts_that_move_are_counted(open_page: Open, tmp_path: Path) -> None:
