@@ -292,7 +292,7 @@ def norms(runs: Sequence[Run]) -> Table | None:
         ],
         CELLS,
         {"signed": True, "groups": groups, "choose": [*groups]},
-        note=f"Mean over {len(runs)} seeds; darker is further.",
+        note=f"Mean over {len(runs)} seeds; stronger is further.",
         height=2 + math.ceil(len(layers) / 4),
     )
 

@@ -133,7 +133,7 @@ function cells(table, options, { width, y: group }) {
   const longest = Math.max(0, ...names.map((name) => name.length));
   const style = named(columns, width - Math.min(width * 0.4, longest * 6.2));
   return {
-    legend: options.signed ? [["\u25a0", "more", 0], ["\u25a0", "less: a minus", 1]] : options.limit === undefined ? [] : [["\u25a0", "within its tolerance: darker is nearer", 0], ["\u2715", "over it", 1], ...(first.length ? [["\u25a2", "first divergence", 1]] : [])],
+    legend: options.signed ? [["\u25a0", "more", 0], ["\u25a0", "less: a minus", 1]] : options.limit === undefined ? [] : [["\u25a0", "within its tolerance: stronger is nearer", 0], ["\u2715", "over it", 1], ...(first.length ? [["\u25a2", "first divergence", 1]] : [])],
     marginLeft: Math.min(width * 0.4, 16 + longest * 6.2), marginBottom: style.margin, padding: 0.08,
     x: { type: "band", domain: columns, tickRotate: style.tickRotate, label: null },
     y: { type: "band", domain: names, label: head, labelAnchor: "top" },
