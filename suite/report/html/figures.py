@@ -231,7 +231,7 @@ def evaluations(
             "choose": [k for k, g in groups.items() if g["y"]],
             **({"beside": beside, "besideName": other} if beside else {}),
         },
-        height=5,
+        height=6,
         name=name,
     )  # fmt: skip
 

@@ -40,7 +40,7 @@ function ruled(found, axis) {
   const marks = rules(found);
   const rule = axis === "y" ? Plot.ruleY : Plot.ruleX;
   const place = axis === "y" ? { y: "at", frameAnchor: "right", textAnchor: "end" } : { x: "at", frameAnchor: "top", dx: 3, textAnchor: "start" };
-  const named = (below) => Plot.text(marks.filter((mark) => Boolean(mark.below) === below), { ...place, ...(axis === "y" ? { dy: below ? 7 : -6 } : {}), text: "label", fill: "var(--dim)" });
+  const named = (below) => Plot.text(marks.filter((mark) => Boolean(mark.below) === below), { ...place, ...(axis === "y" ? { dy: below ? 7 : -6 } : below ? { dx: -3, textAnchor: "end" } : {}), text: "label", fill: "var(--dim)" });
   return [rule(marks, { [axis]: "at", stroke: "var(--dim)", strokeDasharray: "4 3" }), named(false), named(true)];
 }
 
@@ -157,7 +157,7 @@ function estimate(table, { seeds, sides }, { width, y: metric }) {
   const found = picked(table, ["metric", ...numbers], numbers).find((row) => row.metric === metric);
   const lane = "difference";
   const span = finite([{ lane, ...found }], "low", "high", "candidate");
-  const marks = rules([{ at: found.baseline, label: "no difference" }, { at: found.margin, label: "margin" }]);
+  const marks = rules([{ at: found.baseline, label: "no difference" }, { at: found.margin, label: "margin", below: true }]);
   return {
     legend: [], marginLeft: Math.min(width * 0.36, 20 + 6.3 * Math.max(...[...sides, lane].map((name) => name.length))), marginBottom: 36, marginTop: 22,
     x: { label: metric, nice: true, ticks: width < NARROW ? 4 : undefined },
