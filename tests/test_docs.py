@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shutil
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from suite.__main__ import COMMANDS
 from suite.commands import results, study
-from suite.releases import read_project
+from suite.judge.traps import TRAPS, Trap, expected, generation
+from suite.locks import lock_digest, lock_of, pins_of
+from suite.releases import read_project, read_releases
+from suite.report.compatibility import DIGEST_LENGTH
+from tests.faults.pictured import KINDS
+from tests.faults.pictures import draw
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -28,8 +36,8 @@ SECTIONS = [
     "How to read the answer",
     "More",
 ]
-GENERATED = re.compile(r"<!-- (\w+): begin -->\n.*?<!-- \1: end -->\n", re.DOTALL)
-BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+GENERATED = re.compile(r"<!-- ([\w-]+): begin -->\n.*?<!-- \1: end -->\n", re.DOTALL)
+BLOCK = re.compile(r"^ *```([\w{}-]*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 ROW_FIRST = ("overhead", "stack-tests", "study")  # sessions whose first argument is a row
@@ -116,6 +124,12 @@ def test_sessions_and_rows_that_are_named_exist(page: Path) -> None:
     assert {row for _, row in found} <= rows
 
 
+def test_every_session_has_its_line_in_the_index() -> None:
+    lines = re.findall(r"(?m)^\| `nox -s ([^`]+)` \|", text_of(ROOT / "docs" / "README.md"))
+    named = {name for line in lines for name, _ in named_sessions(f"nox -s {line}")}
+    assert named == sessions()
+
+
 @pages
 def test_commands_that_are_named_exist(page: Path) -> None:
     names = re.findall(r"python -m suite ([a-z-]+)", text_of(page))
@@ -142,8 +156,11 @@ def test_generated_sections_have_both_markers_once() -> None:
     assert places == [
         ("README.md", "results"),
         ("fixes.md", "fixes"),
+        *(("reading-a-failure.md", kind) for kind in kinds()),
         ("releases.md", "compatibility"),
         ("results.md", "results"),
+        ("traps.md", "traps"),
+        ("traps.md", "seen"),
         ("trends.md", "trends"),
     ]
     for page in PAGES:
@@ -154,11 +171,83 @@ def test_tables_are_what_the_stored_records_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)  # the release table is read from there
-    names = ("README.md", "docs/results.md", "docs/trends.md", "docs/fixes.md")
-    readme, table, trends, fixes = (Path(shutil.copy(name, tmp_path)) for name in names)
-    results.main(["--page", str(table), "--readme", str(readme), "--trends", str(trends)])
+    names = ("README.md", "docs/results.md", "docs/traps.md", "docs/trends.md", "docs/fixes.md")
+    copies = [Path(shutil.copy(name, tmp_path)) for name in names]
+    readme, table, traps, trends, fixes = map(str, copies)
+    results.main(["--page", table, "--readme", readme, "--traps", traps, "--trends", trends])
     figure = ["--figure", str(tmp_path / "fixes.svg")]
-    study.main(["--records", "baselines", "studies", "--page", str(fixes), *figure])
-    for page, name in zip((readme, table, trends, fixes), names):
+    study.main(["--records", "baselines", "studies", "--page", fixes, *figure])
+    for page, name in zip(copies, names):
         assert text_of(page) == text_of(ROOT / name)
     assert text_of(tmp_path / "trends.svg") == text_of(ROOT / "docs/trends.svg")
+    assert text_of(tmp_path / "fixes.svg") == text_of(ROOT / "docs/fixes.svg")
+
+
+def table_rows(page: str, first: str) -> list[list[str]]:
+    """Read the cells of a page's table whose heading begins with a word; the heading first."""
+    lines = text_of(ROOT / "docs" / page).splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith(f"| {first} |"))
+    rows = takewhile(lambda line: line.startswith("|"), lines[start:])
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
+    return [cells[0], *cells[2:]]
+
+
+def test_releases_stand_on_their_page_with_the_locks_that_they_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    _, *rows = table_rows("releases.md", "release")
+    table = read_releases()
+    assert [row[0] for row in rows] == [release.name for release in table]
+    for release, row in zip(table, rows):
+        if not release.unpinned:
+            assert lock_digest(release).partition(":")[2].startswith(row[-1]), release.name
+            assert len(row[-1]) == DIGEST_LENGTH
+
+
+def test_traps_did_what_is_stated_of_the_versions_in_the_locks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    (_, *names), *rows = table_rows("traps.md", "trap")
+    assert names == [release.name for release in read_releases()]
+    pinned = {name: pins_of(lock_of(release).path) for name, release in zip(names, read_releases())}
+    for trap, (_, *seen) in zip(TRAPS, rows, strict=True):
+        for name, cell in zip(names, seen):
+            if pinned[name]:
+                assert cell.strip("*") == stated(trap, pinned[name]), (trap.name, name)
+
+
+def stated(trap: Trap, pins: dict[str, str]) -> str:
+    """Look up what is expected of a trap under the versions of a lock."""
+    versions = {name.replace("tensorflow-cpu", "tensorflow"): pin for name, pin in pins.items()}
+    return expected(trap, generation(versions))
+
+
+def kinds() -> dict[str, dict[str, Any]]:
+    """Read what was measured of each kind of failure, by its name."""
+    found: dict[str, dict[str, Any]] = json.loads(text_of(ROOT / "docs" / "failures.json"))
+    return found
+
+
+def test_pictures_of_failures_are_drawn_from_what_was_measured(tmp_path: Path) -> None:
+    for name in ("failures.json", "reading-a-failure.md"):
+        shutil.copy(ROOT / "docs" / name, tmp_path)
+    draw(tmp_path)
+    page = "reading-a-failure.md"
+    assert text_of(tmp_path / page) == text_of(ROOT / "docs" / page)
+    for kind in kinds():
+        picture = f"failures/{kind}.svg"
+        assert text_of(tmp_path / picture) == text_of(ROOT / "docs" / picture)
+
+
+def test_kinds_of_failures_are_those_that_are_measured_and_their_faults_are_known() -> None:
+    measured = [(kind.name, kind.fault, kind.case) for kind in KINDS]
+    assert [(name, kind["fault"], kind["case"]) for name, kind in kinds().items()] == measured
+
+
+def test_the_words_on_evidence_are_those_that_the_gate_says_today() -> None:
+    kind = next(kind for kind in KINDS if kind.name == "evidence")
+    words, drawn = kind.measure(kind, None)
+    assert kinds()["evidence"]["words"] == words
+    assert kinds()["evidence"]["drawn"] == json.loads(json.dumps(drawn))

@@ -32,7 +32,7 @@ WITHOUT, WITH, SHADE, DARK = "#0072B2", "#D55E00", "#E6E6E6", "#333333"
 """Okabe and Ito (2008): no one confuses the first two; lines and marks differ in shape too."""
 
 INCHES = 5.2  # wide: on a phone, letters are still about 8 pixels high
-WORDS = 110  # characters a line of what is printed
+WORDS = 76  # characters a line of what is printed
 STYLE: dict[Any, Any] = {"svg.hashsalt": "failures", "svg.fonttype": "none", "font.size": 9}
 TABLE = {"as it was": WITHOUT, "changed": WITH, "gone": "white"}
 
@@ -56,7 +56,7 @@ def curves(drawn: Mapping[str, Any]) -> tuple[Figure, str]:
     axis.legend(frameon=False)
     ends = [drawn[name][-1] for name in ("without", "with")]
     return figure, (
-        f"Information gain of the adversarial branch over {drawn['steps'][-1] + 1} steps: as it is "
+        f"Information gain of the adversarial branch over {drawn['steps'][-1]} steps: as it is "
         f"it ends at {ends[0]:.2f} nats, with the fault at {ends[1]:.2f}. Below the dotted line, "
         f"{drawn['stalled']:g} nats, a network stalls."
     )
@@ -135,17 +135,22 @@ def told(row: Mapping[str, Any]) -> str:
 def slower(drawn: Mapping[str, Any]) -> tuple[Figure, str]:
     """Draw how much longer a step took in each pair, the interval and the margin."""
     figure, axis = opened(1.9)
-    axis.hist(drawn["pairs"], bins=30, color=SHADE, edgecolor=DARK, linewidth=0.5)
-    top = axis.get_ylim()[1]
     low, middle, high = drawn["interval"]
+    farthest = 3 * max(high, drawn["margin"])  # a step that was interrupted says nothing
+    shown = np.clip(drawn["pairs"], -farthest, farthest)
+    axis.hist(shown, bins=40, color=SHADE, edgecolor=DARK, linewidth=0.5)
+    top = axis.get_ylim()[1]
     axis.plot([low, high], [top, top], color=WITH, linewidth=3)
     axis.plot(middle, top, "D", color=WITH, markersize=5)
     axis.axvline(drawn["margin"], color=WITHOUT, linestyle="--", label="margin")
-    axis.set(xlabel="a step takes so much longer (%)", ylabel="pairs of blocks")
+    axis.set(
+        xlabel="a step takes so much longer (%; outermost: or further)", ylabel="pairs of blocks"
+    )
     axis.legend(frameon=False)
+    where = "lies above" if low > drawn["margin"] else "does not lie above"
     return figure, (
         f"Histogram of {len(drawn['pairs'])} pairs of blocks: steps take {middle:.1f} % longer "
-        f"with the fault; the interval, {low:.1f} to {high:.1f} %, lies above the margin of "
+        f"with the fault; the interval, {low:.1f} to {high:.1f} %, {where} the margin of "
         f"{drawn['margin']:g} %."
     )
 
@@ -224,7 +229,7 @@ def section(name: str, kind: Mapping[str, Any], alt: str) -> str:
              subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)]  # fmt: skip
     place = f"Planted: {kind['what']} (`{kind['fault']}`, on `{kind['case']}`)"
     printed = "\n".join(lines)
-    return f"\n![{alt}](failures/{name}.svg)\n\n{place}\n\n```text\n{printed}\n```"
+    return f"![{alt}](failures/{name}.svg)\n\n{place}\n\n```text\n{printed}\n```"
 
 
 def draw(docs: Path) -> None:
