@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 BASELINE = ROOT / "baselines" / "tf-2.21" / "small"
 NOISE = ("oneDNN custom operations are on", "C++ prints", "Python prints", "logs", "warns")
 STAND_IN = """
-import logging, os, sys, warnings, pytest
+import logging, os, sys, warnings
 from pathlib import Path
 from suite.errors import SuiteError
 from suite.measure import once
@@ -40,7 +40,6 @@ def measure_once(case, seed, *, session, timer):
     return read_record(session / f"{{case}}-seed{{seed}}.json")
 
 once.open_session, once.measure_once = open_session, measure_once
-sys.exit(pytest.main(sys.argv[1:]))
 """
 
 
@@ -56,16 +55,17 @@ def records(tmp_path: Path) -> Path:
 
 def command(records: Path, *more: str, opening: str = "", measuring: str = "") -> list[str]:
     """Write the command of a run on the stand-in."""
-    start = STAND_IN.format(opening=opening or "pass", measuring=measuring or "pass")
+    text = STAND_IN.format(opening=opening or "pass", measuring=measuring or "pass")
+    (records / "stand_in.py").write_text(text)
     labels = ["--release", "tf-2.21", "--lock", str(ROOT / "locks" / "tf-2.21.txt")]
     own = ["-W", "default", "--records", str(records), "-k", "attack-", *more]
-    return [sys.executable, "-c", start, "benchmarks", *labels, *own]
+    return [sys.executable, "-m", "pytest", "-p", "stand_in", "benchmarks", *labels, *own]
 
 
-def variables() -> dict[str, str]:
+def variables(records: Path) -> dict[str, str]:
     """Give the variables without those that tell of a parallel run, on a terminal that is none."""
     kept = {name: value for name, value in os.environ.items() if "XDIST" not in name}
-    return {**kept, "TERM": "xterm"}
+    return {**kept, "TERM": "xterm", "PYTHONPATH": str(records)}
 
 
 def run(
@@ -73,16 +73,19 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(records, *more, opening=opening, measuring=measuring),
-        cwd=ROOT, env=variables(), capture_output=True, text=True, check=False,
+        cwd=ROOT, env=variables(records), capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
-def on_terminal(line: list[str], *, columns: int, interrupt: str = "", **more: str) -> str:
-    """Run a command on a pseudo-terminal, with Ctrl-C once a text appears; return the output."""
+def on_terminal(
+    records: Path, *, columns: int, measuring: str = "", interrupt: str = "", **more: str
+) -> str:
+    """Run the stand-in on a pseudo-terminal, with Ctrl-C once a text appears; return the output."""
+    line = command(records, measuring=measuring)
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(ROOT)
-        env = {**variables(), "COLUMNS": str(columns), **more}
+        env = {**variables(records), "COLUMNS": str(columns), **more}
         os.execvpe(line[0], line, env)  # noqa: S606 - a terminal is what it is about
     shown, deadline = "", time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -105,7 +108,8 @@ def log_of(records: Path) -> str:
 
 def lines_of(shown: str) -> list[str]:
     """Give what stands on a terminal at the end: a carriage return writes over its line."""
-    return [re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", line.split("\r")[-1]) for line in shown.split("\r\n")]
+    plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", shown)
+    return [line.split("\r")[-1] for line in plain.split("\r\n")]
 
 
 @pytest.mark.parametrize("option", ["-v", "-s"])
@@ -136,7 +140,7 @@ def test_each_case_has_a_line_with_its_numbers_and_the_answer_comes_first(record
 
 @pytest.mark.parametrize("columns", [60, 100])
 def test_a_terminal_shows_the_running_case_and_wraps_no_line(columns: int, records: Path) -> None:
-    shown = on_terminal(command(records), columns=columns)
+    shown = on_terminal(records, columns=columns)
     lines = lines_of(shown)
     assert "\r\x1b[Kattack-lenet5-seed0 ..." in shown
     assert not any(line.endswith(" ...") for line in lines)
@@ -147,7 +151,7 @@ def test_a_terminal_shows_the_running_case_and_wraps_no_line(columns: int, recor
 
 
 def test_colours_are_left_out_where_they_are_not_wanted(records: Path) -> None:
-    shown = on_terminal(command(records), columns=80, NO_COLOR="1")
+    shown = on_terminal(records, columns=80, NO_COLOR="1")
     assert set(re.findall(r"\x1b\[\d*\w", shown)) == {"\x1b[K"}
 
 
@@ -205,7 +209,7 @@ def test_a_process_that_dies_leaves_its_log_and_is_told_of(ended: str, records: 
 def test_ctrl_c_ends_with_what_is_known_so_far(records: Path) -> None:
     waiting = "'vgg19' in str(case) and (print('', flush=True), __import__('time').sleep(60))"
     shown = on_terminal(
-        command(records, measuring=waiting), columns=100, interrupt="attack-vgg19-w0.25-seed0 ..."
+        records, measuring=waiting, columns=100, interrupt="attack-vgg19-w0.25-seed0 ..."
     )
     assert "STOPPED before its end: it was interrupted" in shown
     assert "checks hold" in shown
@@ -245,7 +249,7 @@ def test_a_folder_that_cannot_be_written_has_its_log_elsewhere(
 def test_runs_at_once_keep_both_logs_and_a_later_one_begins_anew(records: Path) -> None:
     waiting = "__import__('time').sleep(0.5)"
     first = subprocess.Popen(
-        command(records, measuring=waiting), cwd=ROOT, env=variables(),
+        command(records, measuring=waiting), cwd=ROOT, env=variables(records),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     log = records / "tf-2.21" / "small" / "framework.log"

@@ -31,7 +31,9 @@ trap "" INT TERM HUP
 read -r end && exit
 echo
 echo "The run ended at once: it crashed or was killed. The framework's last lines, of $1:"
-tail -n {TAIL_LINES} "$1" | LC_ALL=C tr -d '\\000-\\010\\013-\\037\\177-\\377' | cut -c 1-{WIDTH}"""
+export LC_ALL=C
+tail -n {TAIL_LINES} "$1" | tr "\\015" "\\012" |
+  tr -d '\\000-\\010\\013-\\037\\177-\\377' | cut -c 1-{WIDTH}"""
 """What a shell does beside the run: no process can tell of its own crash. A line that it reads
 means an orderly end; without one, the run is gone."""
 
