@@ -60,9 +60,11 @@ def navigated(_: Any, page: str, source: list[str]) -> None:
 
 
 def reachable(_: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
-    """Let the keyboard scroll wide code, and screen readers tell the rank of a caption."""
+    """Let the keyboard scroll wide code and tables, and screen readers tell a caption's rank."""
     del page, template, tree
-    context["body"] = context.get("body", "").replace("<pre>", '<pre tabindex="0">')
+    body = context.get("body", "").replace("<pre>", '<pre tabindex="0">')
+    wide = '<div class="table-wrapper'
+    context["body"] = body.replace(wide, f'<div tabindex="0" {wide[5:]}')
     captions = context.get("furo_navigation_tree", "")
     context["furo_navigation_tree"] = captions.replace(
         'role="heading"', 'role="heading" aria-level="2"'
