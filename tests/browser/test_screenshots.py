@@ -13,7 +13,7 @@ from tests.browser.conftest import Open
 from tests.browser.pages import ROOT, diagnosed
 
 IMAGES = ROOT / "docs" / "images"
-COLOURS = 48  # of the palette
+COLOURS = 96  # of the palette
 MOST_BYTES = 60_000
 
 
