@@ -21,7 +21,7 @@ from suite.judge.verdicts import Verdict
 from suite.networks.architectures import FILED
 from suite.records import Record
 from suite.report.diverted import Diversion, divert, restore, said_last
-from suite.report.screen import Screen, verdicts_on
+from suite.report.screen import INTERRUPTED, Screen, verdicts_on
 from suite.report.step_times import write_benchmark_json
 from suite.report.summary import SYNTHETIC, first_screen, nothing, write_table
 from suite.report.text import printable
@@ -384,5 +384,5 @@ def answer(config: pytest.Config) -> Iterator[str]:
     else:
         yield from nothing(config.option.release, unanswered, stopped=screen.stopped)
     yield from config.stash[UNWRITTEN]
-    if log and (screen.unanswered or screen.stopped):
+    if log and (screen.unanswered or screen.stopped not in ("", INTERRUPTED)):
         yield from ["", *said_last(log.log)]

@@ -25,6 +25,7 @@ Phase: TypeAlias = "Any"
 `told`, a dictionary: the names of the records that the test looked at, the values that it had
 checked, and the error that ended it, if one did. With pytest-xdist it is another process's."""
 
+INTERRUPTED = "it was interrupted"
 CLEAR = "\r\x1b[K"  # empties the line of a terminal
 
 
@@ -77,7 +78,7 @@ class Screen:
 
     def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
         """Hear why the run ends before its last test: Ctrl-C, or what only the user can mend."""
-        self.stopped = getattr(excinfo.value, "msg", None) or "it was interrupted"
+        self.stopped = getattr(excinfo.value, "msg", None) or INTERRUPTED
 
     def pytest_report_teststatus(self, report: Phase, config: Any) -> tuple[str, str, str] | None:
         """Keep pytest from showing each test, unless it is asked to, and failed checks as errors.
