@@ -209,6 +209,8 @@ listing = list_images({data}, split={split})
 shape = image_shape(model, size_px={size})
 pixels, labels = load_images(listing, **shape._asdict(), count={images}, seed={seed})
 images = as_fed(pixels, {inputs})
+# These are the images that were examined. To train, or to recompute statistics, take those of the
+# training: their folder in place of {data}; of GTSRB, split="train".
 """
 HELD = "# `model` is your network; `images` and `labels` are those of the training, as it is fed\n"
 
