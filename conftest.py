@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -297,9 +297,11 @@ def check(request: pytest.FixtureRequest) -> Check:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, None]:
     """Give the report of a test's call what the screen tells of it: a crash is no failed check."""
-    result: Any = yield
+    result = yield
     error = call.excinfo.value if call.excinfo else None
     answer = error is None or isinstance(error, (pytest.fail.Exception, pytest.skip.Exception))
     result.get_result().told = {
