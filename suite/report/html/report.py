@@ -55,7 +55,7 @@ class Evidence:
 
     Attributes:
         releases: The rows, the newest first.
-        reference: The row that the others are compared with; empty where there is none.
+        reference: The row that those without an answer are compared with; empty where none is.
         runs: What the records tell.
         judged: What the gate said, by row.
         others: Further answers of the gate, shown and not in the grid.
@@ -168,7 +168,6 @@ class Shelf:
         self._runs: dict[tuple[str, str], list[Run]] = defaultdict(list)
         for run in evidence.runs:
             self._runs[run.record.tier, run.record.case].append(run)
-        self._measured = {run.record.release for run in evidence.runs if not run.stored}
         told = {f.case for own in evidence.judged.values() for f in own.findings}
         small = sorted({(TIER, case) for case in {*evidence.expected, *told}} | {*self._runs})
         self.pictured = {evidence.reference, *[*evidence.judged][:1], *evidence.releases[:1]}
@@ -185,11 +184,17 @@ class Shelf:
         return measured or self.of(tier, case, release, stored=True)
 
     def before(self, tier: str, case: str, release: str) -> list[Run]:
-        """Pick the seeds that those of a release are held against."""
-        judged, reference = self.evidence.judged.get(release), self.evidence.reference
+        """Pick the seeds that those of a release are held against, never with themselves.
+
+        The gate's answer about it names its baseline; without one, it is the common reference.
+        """
+        judged = self.evidence.judged.get(release)
+        reference = judged.baseline if judged else self.evidence.reference
         if judged and judged.stored:
-            return self.of(tier, case, judged.baseline, stored=True)
-        return [] if reference == release else self.own(tier, case, reference)
+            found = self.of(tier, case, reference, stored=True)
+        else:
+            found = self.own(tier, case, reference)
+        return [] if found == self.own(tier, case, release) else found
 
     def ordered(self, runs: Sequence[Run]) -> list[Run]:
         """Sort runs by release, the oldest first."""
@@ -222,7 +227,7 @@ class Shelf:
         if mark is None:
             mark, more = _by_bands(runs)
             said += more
-            if release == self.evidence.reference:
+            if release == self.evidence.reference and release not in self.evidence.judged:
                 mark = mark if mark is OUTSIDE else BASELINE
         cell = Cell(_id("cell", release, tier, case), release, mark, "", said, [])
         cell.command = self.command(tier, case, release, judged)
@@ -353,4 +358,4 @@ def _decides(metric: str) -> bool:
 
 def _id(*parts: str) -> str:
     """Make an element's id of names, each of its own whatever they hold."""
-    return "_".join(re.sub(r"[^A-Za-z0-9.-]", lambda sign: f"_{ord(sign[0]):x}", p) for p in parts)
+    return "_".join(re.sub(r"[^A-Za-z0-9.-]", lambda sign: f"_{ord(sign[0]):x}_", p) for p in parts)

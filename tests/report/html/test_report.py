@@ -246,3 +246,45 @@ def test_the_control_may_lie_in_a_baseline(make_runs: MakeRuns) -> None:
     treated = make_runs(case=FIXED, settings={**SETTINGS, "fix": "bn-momentum-0.5"})
     text = report(evidence([*treated, *make_runs(stored=True)]))
     assert f'"besideName":"{CASE}"' in text
+
+
+def cell_of(text: str, release: str) -> str:
+    """Give the evidence of the case on a release, in a page."""
+    found = text.partition(f'<details class="cell" id="cell_{release}_small_{CASE}"')[2]
+    return found.partition('<details class="c')[0].partition("</section>")[0]
+
+
+def test_a_cell_is_drawn_beside_the_baseline_that_its_own_answer_names(make_runs: MakeRuns) -> None:
+    runs = [*make_runs(), *make_runs(OLD), *make_runs("tf-1.14")]
+    own = judgement(finding(decision=WORSE), baseline="tf-1.14")
+    text = report(Evidence([NEW, OLD, "tf-1.14"], OLD, runs, {NEW: own}))
+    cell = cell_of(text, NEW)
+    assert "tf-1.14" in cell
+    assert OLD not in cell
+
+
+def test_a_stored_baseline_is_not_drawn_beside_itself(make_runs: MakeRuns) -> None:
+    own = judgement(finding(decision=WORSE), baseline=NEW, stored=True)
+    alone = cell_of(report(Evidence([NEW], NEW, make_runs(stored=True), {NEW: own})), NEW)
+    runs = [*make_runs(), *make_runs(stored=True)]
+    both = cell_of(report(Evidence([NEW], NEW, runs, {NEW: own})), NEW)
+    assert "no prediction changed" in both
+    assert "no prediction changed" not in alone
+
+
+def test_the_candidate_is_not_called_the_baseline_where_it_is_held_against_itself(
+    make_runs: MakeRuns,
+) -> None:
+    aside = "resnet50-w0.25-intended-traps"
+    runs = [*make_runs(), *make_runs(case=aside)]
+    own = judgement(finding(decision=WORSE), baseline=NEW, stored=True)
+    page = Read(report(Evidence([NEW, OLD], NEW, runs, {NEW: own})))
+    assert f'baseline<span class="hidden">: {aside}' not in page.text
+    page = Read(report(Evidence([NEW, OLD], NEW, runs)))
+    assert f'baseline<span class="hidden">: {aside}' in page.text
+
+
+def test_names_that_differ_have_places_that_differ() -> None:
+    told = [finding(case=name, decision=WORSE) for name in ("\xe91", "\u0e91")]
+    page = Read(report(Evidence([NEW], OLD, [], {NEW: judgement(*told)})))
+    assert len({*page.ids}) == len(page.ids)
