@@ -328,17 +328,24 @@ def artefact(runner: Runner, row: str, text: str) -> None:
     (place / "gate.xml").write_text("<testsuites/>")
 
 
+def asked(*rows: str) -> dict[str, Any]:
+    """Give what the job that chooses the rows hands on."""
+    include = [{"row": row} for row in rows]
+    return {"rows": {"outputs": {"matrix": json.dumps({"include": include})}}}
+
+
 def test_one_comment_tells_of_all_rows_the_gravest_first_and_is_edited_in_place(
     make: Any, tmp_path: Path
 ) -> None:
     runner = make("pull_request", event=OWN)
     for row, mark in (("a", "✅"), ("b", "❌"), ("c", "❔")):
         artefact(runner, row, f"### {mark} May you upgrade to {row}?\n")
-    runner.job("report", needs={})
-    runner.job("report", needs={})
+    runner.job("report", needs=asked("a", "b", "c", "d"))
+    runner.job("report", needs=asked("a", "b", "c", "d"))
     comment = (tmp_path / "comment.md").read_text()
     assert comment.startswith("<!-- adversarial-training-regression: upgrade -->\n### ❌")
-    assert re.findall(r"upgrade to (\w)", comment) == ["b", "c", "a"]
+    assert re.findall(r"upgrade to (\w)", comment) == ["b", "c", "d", "a"]
+    assert "to d? Undecided: its job ended without an answer" in comment
     assert comment.endswith("https://host/owner/name/actions/runs/1\n")
     methods = re.findall(r"--method (\w+ \S+)", (tmp_path / "calls").read_text())
     assert methods == [
@@ -347,20 +354,29 @@ def test_one_comment_tells_of_all_rows_the_gravest_first_and_is_edited_in_place(
     ]
 
 
-def test_where_no_row_gave_an_answer_the_comment_says_so(make: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("matrix", "told"),
+    [
+        ('{"include": [{"row": "a"}]}', "May you upgrade to a? Undecided: its job ended"),
+        ("", "May you upgrade? No row gave an answer."),
+    ],
+)
+def test_where_no_row_gave_an_answer_the_comment_says_so(
+    make: Any, tmp_path: Path, matrix: str, told: str
+) -> None:
     runner = make("pull_request", event=OWN)
     place = runner.folder / "artefacts" / "upgrade-a" / "report"
     place.mkdir(parents=True)
     (place / "gate.xml").write_text("<testsuites/>")
-    runner.job("report", needs={})
-    assert "### ❔ May you upgrade? No row gave an answer." in (tmp_path / "comment.md").read_text()
+    runner.job("report", needs={"rows": {"outputs": {"matrix": matrix}}})
+    assert f"### ❔ {told}" in (tmp_path / "comment.md").read_text()
 
 
 def test_a_comment_is_never_longer_than_github_takes(make: Any, tmp_path: Path) -> None:
     runner = make("pull_request", event=OWN)
     for row in range(18):
         artefact(runner, str(row), "### ❌ May you?\n" + "é" * 9_000)
-    runner.job("report", needs={})
+    runner.job("report", needs=asked())
     comment = (tmp_path / "comment.md").read_text()
     assert len(comment.encode()) < 65_536
     assert comment.endswith("runs/1\n")
@@ -369,12 +385,12 @@ def test_a_comment_is_never_longer_than_github_takes(make: Any, tmp_path: Path) 
 def test_a_fork_is_not_commented_and_needs_no_right(make: Any) -> None:
     fork = {"pull_request": {"number": 7, "head": {"repo": {"full_name": "else/name"}}}}
     runner = make("pull_request", event=fork)
-    assert runner.job("report", needs={}) == {}
+    assert runner.job("report", needs=asked()) == {}
     assert runner.log == ["skipped job report"]
 
 
 def test_by_hand_and_at_night_there_are_tests_and_no_comment(make: Any) -> None:
     runner = make()
     artefact(runner, "a", "### ✅\n")
-    runner.job("report", needs={})
+    runner.job("report", needs=asked())
     assert runner.log[-1] == "Show the tests"
