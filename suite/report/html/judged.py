@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from jsonschema import Draft202012Validator
 
 from suite.errors import RecordError
+from suite.files import parse_json
 from suite.judge.gate.finding import NO_WORSE, UNDECIDED, WORSE, Answer, Finding
 from suite.records import NOT_FINITE
 from suite.report import gate
@@ -120,7 +121,7 @@ def of_json(text: bytes, source: str) -> Judged:
         RecordError: If it is none, or of another layout.
     """
     try:
-        content = json.loads(text)
+        content = parse_json(text)
         fault = _fault(content)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{source} is not JSON: {error}. Write it anew: --json FILE") from error

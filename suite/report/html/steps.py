@@ -15,6 +15,7 @@ WHOLE = "(whole step)"  # stands for the layer of a quantity that is about none
 KNOWN = "known difference"  # so begins what `findings` says of one
 NEAREST = "nearest to its tolerance"  # likewise
 FINE = 0.005  # of a tolerance: less is shown as 0, or a map of a ResNet would fill the page
+OVER = "1.1"  # so the least share over 1 is written
 
 
 class Steps(NamedTuple):
@@ -58,7 +59,7 @@ def step_map(found: Sequence[Comparison]) -> Table:
         CELLS,
         {"limit": 1, "most": 1, **({"first": [*marked]} if marked else {})},
         note=f"Distance as a share of its tolerance, the largest over {len(found)} states and all "
-        f"steps; more than 1 diverges, less than {FINE} is 0.",
+        f"steps; more than 1 diverges ({OVER} at least), less than {FINE} is 0.",
         height=3 + math.ceil(len(layers) / 5),
     )
 
@@ -92,7 +93,8 @@ def _share(distance: Distance) -> float:
 
 
 def _shown(share: float | None) -> str:
-    """Write a share in two digits."""
+    """Write a share in two digits; one over 1 is never written as 1, which is within."""
     if share is None:
         return ""
-    return "0" if share < FINE else f"{share:.2g}"
+    text = "0" if share < FINE else f"{share:.2g}"
+    return OVER if share > 1 and float(text) <= 1 else text

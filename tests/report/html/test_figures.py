@@ -147,6 +147,16 @@ def test_the_step_map_marks_the_first_divergence() -> None:
     assert "none diverges" in agree.caption
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.5, "1"), (0.5000001, "1.1"), (0.52, "1.1"), (0.6, "1.2"), (4.98, "10"), (60.0, "1.2e+02")],
+)
+def test_what_is_over_its_tolerance_is_never_written_as_within(value: float, shown: str) -> None:
+    found = step_map([compared(Distance(Place(1, "gradient", "conv1", "kernel"), value, 0.5))])
+    assert found.rows == [("conv1", shown)]
+    assert (float(shown) > found.options["limit"]) == ("none diverges" not in found.caption)
+
+
 def test_what_is_known_of_several_states_is_said_once() -> None:
     said = words([compared(NEAR), compared(NEAR, FAR)._replace(state="100")])
     assert said[0] == "after 20: known difference: a: b"

@@ -45,6 +45,9 @@ def test_what_the_gate_wrote_down_reads_like_what_it_judged() -> None:
         (written(KEPT, decision="fine"), r"\$.decision"),
         (written(LOST, decision=NO_WORSE), r"\$"),
         (written(KEPT, findings=[{}]), "is a required property"),
+        (written(KEPT, confidence=10**400), "64 bits"),
+        (written(KEPT).replace(b"{", b'{"schema": "x", ', 1), "duplicate keys: schema"),
+        (written(KEPT, confidence=math.nan), "NaN is not a JSON number"),
     ],
 )
 def test_what_is_no_verdict_is_refused_with_the_reason(text: bytes, found: str) -> None:
