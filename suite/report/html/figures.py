@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,9 +16,11 @@ from suite.report.html.runs import (
     EPOCH,
     EVALUATIONS,
     GAINS,
+    MOMENTS,
     STEP,
     Norm,
     Run,
+    mean,
     mean_curves,
     spread,
 )
@@ -155,14 +156,16 @@ def _estimate(found: Finding, before: Sequence[Run]) -> tuple[Cell, ...] | None:
     """Put a difference, its interval and its margin on the axis of the metric itself."""
     metric = found.metric
     values = [run.record.metrics[metric] for run in before if metric in run.record.metrics]
-    values = [value for value in values if math.isfinite(value)]
-    if found.estimate is None or not values or metric not in METRICS:
+    middle = mean([value for value in values if math.isfinite(value)])
+    if found.estimate is None or metric not in METRICS:
         return None
-    mean, factor = statistics.fmean(values), SHOWN.get(METRICS[metric].unit, ("", 1.0))[1]
+    if middle is None or not math.isfinite(middle):
+        return None
+    factor = SHOWN.get(METRICS[metric].unit, ("", 1.0))[1]
     margin = None if found.margin is None else -found.margin
     ends = (found.estimate, found.low, found.high, margin)
-    placed = (None if end is None else f"{mean + end / factor:.5g}" for end in ends)
-    return (metric, f"{mean:.5g}", *placed)
+    placed = (None if end is None else f"{middle + end / factor:.5g}" for end in ends)
+    return (metric, f"{middle:.5g}", *placed)
 
 
 def curves(runs: Sequence[Run], *, name: str, beside: str = "", other: str = "") -> Table | None:
@@ -174,7 +177,7 @@ def curves(runs: Sequence[Run], *, name: str, beside: str = "", other: str = "")
         beside: The id of the figure to draw beside it: the control's, or a treatment's.
         other: What the case of that figure is called.
     """
-    found = mean_curves(run.steps for run in runs)
+    found, count = mean_curves(run.steps for run in runs)
     if not found:
         return None
     groups = {
@@ -182,7 +185,7 @@ def curves(runs: Sequence[Run], *, name: str, beside: str = "", other: str = "")
         ACCURACY_GROUP: _group([n for n in ACCURACIES if n in found], FRACTION, _majority()),
     }
     return Table(
-        f"Training, step by step (mean over {len(runs)} seeds)",
+        f"Training, step by step (mean over {_over([count], len(runs))})",
         [*found],
         _rows(found),
         LINES,
@@ -192,7 +195,7 @@ def curves(runs: Sequence[Run], *, name: str, beside: str = "", other: str = "")
             **({"beside": beside, "besideName": other} if beside else {}),
         },
         note=f"{_phases(runs[0])}Running means over {SMOOTHED_STEPS} steps, of which "
-        f"{len(found[STEP])} are kept.",
+        f"{len(found[STEP])} are kept.{_left(count, len(runs))}",
         height=5,
         name=name,
     )  # fmt: skip
@@ -211,7 +214,7 @@ def evaluations(
     runs: Sequence[Run], *, name: str, beside: str = "", other: str = ""
 ) -> Table | None:
     """Show what a case reaches on test images after each epoch, in both phases."""
-    found = mean_curves(run.epochs for run in runs)
+    found, count = mean_curves(run.epochs for run in runs)
     if not found:
         return None
     there = [name for name in EVALUATIONS if name in found]
@@ -221,7 +224,7 @@ def evaluations(
         GAIN_GROUP: _group(gains, NATS, _chance()),
     }
     return Table(
-        f"Test images after each epoch, in both phases (mean over {len(runs)} seeds)",
+        f"Test images after each epoch, in both phases (mean over {_over([count], len(runs))})",
         [*found],
         _rows(found),
         LINES,
@@ -231,9 +234,32 @@ def evaluations(
             "choose": [k for k, g in groups.items() if g["y"]],
             **({"beside": beside, "besideName": other} if beside else {}),
         },
+        note=f"{_kept_epochs(found[EPOCH])}{_left(count, len(runs))}".strip(),
         height=6,
         name=name,
     )  # fmt: skip
+
+
+def _kept_epochs(epochs: Sequence[float]) -> str:
+    """Say how many epochs were thinned out, of which the last is always kept; nothing if none."""
+    if len(epochs) == epochs[-1]:
+        return ""
+    return f"{len(epochs)} of {epochs[-1]:g} epochs are kept, evenly spread."
+
+
+def _over(counts: Iterable[int], total: int) -> str:
+    """Say over how many of some seeds a mean is: 5 seeds, 3 of 5 seeds, 1 to 3 of 5 seeds."""
+    known = [*counts]
+    few, many = min(known), max(known)
+    of = "" if few == total else f" of {total}"
+    return f"{many}{of} seeds" if few == many else f"{few} to {many}{of} seeds"
+
+
+def _left(count: int, total: int) -> str:
+    """Say how many of some seeds a mean of curves leaves out; nothing if none."""
+    if count == total:
+        return ""
+    return f" Of {total} seeds {total - count} are left out: other steps or curves, or none."
 
 
 def _rows(found: Mapping[str, Sequence[float]]) -> list[tuple[Cell, ...]]:
@@ -268,7 +294,7 @@ def norms(runs: Sequence[Run]) -> Table | None:
     """
     found: dict[tuple[str, int | None], list[Norm]] = {}
     for run in runs:
-        for norm in run.norms:
+        for norm in {(norm.layer, norm.step): norm for norm in run.norms}.values():
             found.setdefault((norm.layer, norm.step), []).append(norm)
     if not found:
         return None
@@ -292,16 +318,16 @@ def norms(runs: Sequence[Run]) -> Table | None:
         ],
         CELLS,
         {"signed": True, "groups": groups, "choose": [*groups]},
-        note=f"Mean over {len(runs)} seeds; stronger is further.",
+        note=f"Mean over {_over(map(len, found.values()), len(runs))}; stronger is further. "
+        f"At most {MOMENTS} moments of a seed are kept.",
         height=2 + math.ceil(len(layers) / 4),
     )
 
 
 def _mean(found: Sequence[Norm], field: str) -> str:
     """Write the mean of a field over seeds in two digits; nothing without one."""
-    values = [float(getattr(norm, field)) for norm in found]
-    mean = statistics.fmean(values) if all(map(math.isfinite, values)) and values else math.nan
-    return f"{mean:.2g}" if values else ""
+    middle = mean([float(getattr(norm, field)) for norm in found])
+    return "" if middle is None else f"{middle:.2g}"
 
 
 def confusion(before: Sequence[Run], after: Sequence[Run]) -> Table | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -10,7 +9,7 @@ from suite.errors import RecordError
 from suite.judge.bands import bands_of
 from suite.judge.gate.cost import MARGINS, Start
 from suite.judge.metrics import METRICS
-from suite.report.html.runs import Run, spread
+from suite.report.html.runs import Run, mean, spread
 from suite.report.html.table import LINES, POINTS, Cell, Table
 from suite.report.summary import COUNTED_COST
 
@@ -44,7 +43,7 @@ def _trend(
     """Show the mean of one metric."""
     cases = sorted({case for _, case in values})
     there = [side for side in sides if any(side == own for own, _ in values)]
-    rows = [(side, *(_mean(values.get((side, case), ())) for case in cases)) for side in there]
+    rows = [(side, *(mean(values.get((side, case), ())) for case in cases)) for side in there]
     unit = METRICS[metric].unit
     return Table(
         f"{metric} of the {tier} tier, release by release (mean over the seeds)",
@@ -54,13 +53,6 @@ def _trend(
         {"x": "release", "names": True, "y": cases, "label": f"{metric} ({unit})"},
         height=5 + len(cases) // 4,
     )
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    """Average numbers; NaN where one is not finite, None without one."""
-    if not values:
-        return None
-    return statistics.fmean(values) if all(map(math.isfinite, values)) else math.nan
 
 
 def costs(runs: Sequence[Run]) -> Table | None:

@@ -253,15 +253,33 @@ def _probabilities(found: Mapping[str, Any]) -> dict[str, float]:
     return dict(sorted(pairs, key=lambda pair: -pair[1] if math.isfinite(pair[1]) else math.inf))
 
 
-def mean_curves(found: Iterable[Curves]) -> Curves:
-    """Average columns over runs, place by place; those of other steps than the first are out."""
-    told = [curves for curves in found if curves]
-    if not told:
-        return {}
-    axis = next(iter(told[0]))
-    alike = [curves for curves in told if curves[axis] == told[0][axis]]
-    names = [name for name in told[0] if all(name in curves for curves in alike)]
+def mean(values: Sequence[float]) -> float | None:
+    """Average numbers; None without one.
+
+    Of numbers that are not finite, or together too large for one, the mean is not finite either.
+    """
+    if not values:
+        return None
+    with np.errstate(all="ignore"):
+        return float(np.mean(np.asarray(values, dtype=np.float64)))
+
+
+def mean_curves(found: Iterable[Curves]) -> tuple[Curves, int]:
+    """Average columns over runs, place by place.
+
+    Returns:
+        The means over those runs that have the same columns over the same steps, as most of the
+        runs have them, and the number of these runs; the others are left out. Nothing and 0 where
+        no run has a column beside its axis.
+    """
+    alike: dict[tuple[Any, ...], list[Curves]] = {}
+    for curves in found:
+        if len(curves) > 1:
+            key = (*curves, *curves[next(iter(curves))])
+            alike.setdefault(key, []).append(curves)
+    if not alike:
+        return {}, 0
+    most = max(alike.values(), key=len)
     with np.errstate(all="ignore"):  # the mean of infinities is NaN
-        return {
-            name: np.mean([curves[name] for curves in alike], axis=0).tolist() for name in names
-        }
+        means = {name: np.mean([c[name] for c in most], axis=0).tolist() for name in most[0]}
+    return means, len(most)

@@ -15,7 +15,7 @@ from suite.report.html import figures, overview
 from suite.report.html.images import pictures
 from suite.report.html.runs import Example, Run
 from suite.report.html.steps import step_map, words
-from tests.report.html.conftest import CASE, NEW, OLD, MakeRuns, finding
+from tests.report.html.conftest import CASE, NEW, OLD, MakeRuns, finding, rows
 
 
 def column(table: figures.Table, name: str) -> list[object]:
@@ -108,6 +108,64 @@ def test_distances_of_batch_norm_are_a_row_a_layer_and_a_column_a_step(make_runs
     for group in found.options["groups"].values():
         assert sum(name.startswith(group["prefix"]) for name in found.columns) == 6
     assert figures.norms(make_runs(statistics=[])) is None
+
+
+def test_what_a_mean_leaves_out_is_said(make_runs: MakeRuns) -> None:
+    odd = {"step_clean_ce": [1.0] * 50, "clean_accuracy": [0.1]}
+    runs = [*make_runs(), *make_runs(seeds=1, curves=odd), *make_runs(seeds=1, curves={})]
+    for found in (figures.curves(runs, name=""), figures.evaluations(runs, name="")):
+        assert found is not None
+        assert "(mean over 5 of 7 seeds)" in found.caption
+        assert "Of 7 seeds 2 are left out" in found.note
+    whole = figures.curves(make_runs(), name="")
+    assert whole is not None
+    assert "(mean over 5 seeds)" in whole.caption
+    assert "left out" not in whole.note
+
+
+def test_runs_without_a_column_in_common_are_drawn_with_something_to_choose(
+    make_runs: MakeRuns,
+) -> None:
+    ours, other = (
+        make_runs(seeds=1, curves={name: [0.1, 0.2]})
+        for name in ("clean_accuracy", "adversarial_accuracy")
+    )
+    found = figures.evaluations([*ours, *other], name="")
+    assert found is not None
+    assert found.options["choose"] == [figures.ACCURACY_GROUP]
+    assert "(mean over 1 of 2 seeds)" in found.caption
+
+
+def test_epochs_that_are_thinned_out_are_counted(make_runs: MakeRuns) -> None:
+    found = figures.evaluations(make_runs(curves={"clean_accuracy": [0.1] * 40}), name="")
+    assert found is not None
+    assert len(found.rows) == 6
+    assert found.note == "6 of 40 epochs are kept, evenly spread."
+    few = figures.evaluations(make_runs(), name="")
+    assert few is not None
+    assert not few.note
+
+
+def test_seeds_that_tell_other_layers_are_counted(make_runs: MakeRuns) -> None:
+    whole, half = rows(0), rows(0)[:1]
+    none = make_runs(seeds=1, statistics=[])
+    same = figures.norms([*make_runs(statistics=[*whole, *whole]), *none])
+    assert same is not None
+    assert "Mean over 5 of 6 seeds" in same.note
+    found = figures.norms([*make_runs(seeds=1, statistics=whole), *make_runs(statistics=half)])
+    assert found is not None
+    assert "Mean over 1 to 6 of 6 seeds" in found.note
+
+
+def test_numbers_that_are_together_too_large_do_no_harm(make_runs: MakeRuns) -> None:
+    huge = {"clean_accuracy": 1.7e308}
+    runs = [*make_runs(OLD, metrics=huge), *make_runs(metrics=huge)]
+    assert column(overview.trends(runs, [OLD, NEW], tier="small")[0], CASE) == [math.inf] * 2
+    assert figures.estimates([finding()], runs[:5], runs[5:], seeds_of="") is None
+    far = [{"layer": "bn", "mean_shift": 1.7e308, "log_variance_ratio": 0.0}]
+    found = figures.norms(make_runs(statistics=far))
+    assert found is not None
+    assert found.rows == [("bn", "inf", "0")]
 
 
 def test_the_difference_of_confusions_is_over_common_seeds(make_runs: MakeRuns) -> None:

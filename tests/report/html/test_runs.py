@@ -17,6 +17,7 @@ from suite.report.html.runs import (
     POINTS,
     SIZE_PX,
     STEP,
+    mean,
     mean_curves,
     run_of,
     spread,
@@ -125,13 +126,33 @@ def test_curves_of_other_lengths_or_without_their_metric_do_no_harm() -> None:
 
 
 def test_means_are_of_the_runs_with_the_same_steps() -> None:
-    found = mean_curves(
+    found, count = mean_curves(
         [{STEP: [1.0, 2.0], "a": [1.0, math.inf]}, {}, {STEP: [1.0, 2.0], "a": [3.0, -math.inf]},
          {STEP: [1.0], "a": [9.0]}]
     )  # fmt: skip
+    assert count == 2
     assert found["a"][0] == 2.0
     assert math.isnan(found["a"][1])
-    assert mean_curves([{}, {}]) == {}
+    assert mean_curves([{}, {}, {STEP: [1.0]}]) == ({}, 0)
+
+
+def test_the_first_run_alone_does_not_choose_the_steps() -> None:
+    short, long = {STEP: [1.0], "a": [9.0]}, {STEP: [1.0, 2.0], "a": [3.0, 4.0]}
+    assert mean_curves([short, long, long]) == (long, 2)
+
+
+def test_runs_without_a_column_in_common_are_not_averaged() -> None:
+    found, count = mean_curves([{STEP: [1.0], "a": [2.0]}, {STEP: [1.0], "b": [3.0]}])
+    assert (found, count) == ({STEP: [1.0], "a": [2.0]}, 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([], None), ([1, 2.0], 1.5), ([1.7e308] * 2, math.inf), ([math.inf, 1.0], math.inf)],
+)
+def test_a_mean_of_any_numbers_can_be_told(values: list[float], expected: float | None) -> None:
+    assert mean(values) == expected
+    assert math.isnan(mean([math.inf, -math.inf]) or 0.0)
 
 
 @pytest.mark.parametrize(("count", "most"), [(1, 5), (5, 5), (1000, 7), (8, 7)])
