@@ -166,7 +166,7 @@ def judged(
         return [], [f"{case}: {error}" for case in cases]
     old = [*dict.fromkeys(stale(costs, sides))]
     word = "stale, judged all the same" if lenient else "stale"
-    missing = [f"{path}: {word}: {reason}" for reason in old]
+    missing = [f"{case}: {path}: {word}: {reason}" for reason in old for case in cases]
     found = [] if old and not lenient else [f for c in cases for f in costs.findings(c, margins)]
     ended = f": {costs.fault}" if costs.fault else ", run without --no-run"
     for case in cases:

@@ -416,7 +416,7 @@ ONE = SMALL / f"{PLAIN_CASE}-seed1.json"
         ),
         (
             lambda: write_locks(pin="numpy==2.0.1"),
-            f"stale: {LOSS_CASE}-seed0",
+            f"MISSING {LOSS_CASE}, {PLAIN_CASE}: {NEW}: stale: seed 0, seed 1, seed 2 and",
         ),
         (
             lambda: Path("records").rename("elsewhere"),

@@ -12,7 +12,7 @@ from suite.commands.report import main
 from suite.errors import SuiteError
 from suite.report.gate_json import verdict
 from suite.store import read_resident, record_path
-from tests.commands.conftest import PLAIN_CASE, TRACE, Fill
+from tests.commands.conftest import PLAIN_CASE, TRACE, VALUES, Fill
 from tests.report.test_gate import KEPT, told
 
 Output = pytest.CaptureFixture[str]
@@ -129,6 +129,30 @@ def test_a_row_that_is_in_no_table_is_shown_and_said_not_to_be_judged(fill: Fill
     assert main([]) == 0
     assert "tf-9.99</th><td>it is no row of the release table" in written()
     assert f'href="#cell_tf-9.99_small_{PLAIN_CASE}"' in written()
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"code_digest": "sha256:other"}, "stale, judged all the same: seed 0"),
+        ({"library_digest": "sha256:2"}, "not made alike: seed 1, seed 2, seed 3 and 1 more"),
+        ({}, "is not JSON"),
+    ],
+)
+def test_the_cell_says_which_records_the_gate_does_not_accept(
+    fill: Fill, fault: dict[str, str], reason: str
+) -> None:
+    fill("records", release="tf-2.15", started_at="2024-05-02T12:00:00+00:00")
+    fill("records", environment={"library_digest": "sha256:1"})
+    if fault:
+        fill("records", VALUES[:1], environment={"library_digest": "sha256:1", **fault})
+    else:
+        path_of(0).write_bytes(b"{")
+    assert main([]) == 0
+    cell = written().partition(f'id="cell_tf-2.21_small_{PLAIN_CASE}"')[2].partition("</ul>")[0]
+    assert "missing</span>" in cell
+    assert f"<li>{PLAIN_CASE}: tf-2.21: " in cell
+    assert reason in cell
 
 
 def test_steps_that_cannot_be_compared_do_not_end_the_report(fill: Fill) -> None:

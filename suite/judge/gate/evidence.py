@@ -54,7 +54,7 @@ class Evidence:
     Attributes:
         side: The side.
         records: Those that count, by case and seed.
-        missing: What should be there and is not, or does not count, each with the reason.
+        missing: What should be there and is not, or does not count: the case, then the reason.
         unused: How many records are of seeds that do not count.
     """
 
@@ -78,18 +78,30 @@ def gathered(side: Side, cases: Mapping[str, Case], *, lenient: bool = False) ->
         lenient: True where stale records count; they are told all the same.
     """
     found = Evidence(side)
-    stale: dict[str, list[str]] = defaultdict(list)
+    stale: dict[tuple[str, str], list[int]] = defaultdict(list)
     for record in _read(found, cases):
         apart = differences(record, side.now)
         for difference in apart:
-            stale[str(difference)].append(record.name)
+            stale[record.case, str(difference)].append(record.seed)
         if lenient or not apart:
             found.records.append(record)
     word = "stale, judged all the same" if lenient else "stale"
-    for reason, names in stale.items():
-        found.missing.append(f"{side.name}: {word}: {listed(names, most=NAMED)}: {reason}")
+    found.missing += _told(side, word, stale)
     found.missing += _mixed(found)
     return found
+
+
+def _told(side: Side, word: str, records: Mapping[tuple[str, str], Sequence[int]]) -> Iterator[str]:
+    """Yield what is wrong with records, case by case, as all that is missing is told.
+
+    Args:
+        side: The side that they are of.
+        word: What they are.
+        records: Their seeds, by case and reason.
+    """
+    for (case, reason), seeds in records.items():
+        named = listed([f"seed {seed}" for seed in seeds], most=NAMED)
+        yield f"{case}: {side.name}: {word}: {named}: {reason}"
 
 
 def _read(found: Evidence, cases: Collection[str]) -> Iterator[Record]:
@@ -105,7 +117,7 @@ def _read(found: Evidence, cases: Collection[str]) -> Iterator[Record]:
             try:
                 record = read_resident(path)
             except RecordError as error:
-                found.missing.append(f"{side.name}: {error}")
+                found.missing.append(f"{case}: {side.name}: {error}")
                 continue
             if _counts(side, record):
                 yield record
@@ -121,14 +133,14 @@ def _counts(side: Side, record: Record) -> bool:
 def _mixed(found: Evidence) -> Iterator[str]:
     """Yield in what records differ that must be made alike."""
     first: dict[str, tuple[str, str]] = {}
-    apart: dict[str, list[str]] = defaultdict(list)
+    apart: dict[tuple[str, str], list[int]] = defaultdict(list)
     for record in found.records:
         for what, value in must_share(record).items():
             expected, name = first.setdefault(what, (value, record.name))
             if value != expected:
-                apart[f"{what} are {value}, expected {expected} as of {name}"].append(record.name)
-    for reason, names in apart.items():
-        yield f"{found.side.name}: not made alike: {listed(names, most=NAMED)}: {reason}"
+                reason = f"{what} are {value}, expected {expected} as of {name}"
+                apart[record.case, reason].append(record.seed)
+    yield from _told(found.side, "not made alike", apart)
 
 
 def dropped(stored: Collection[str], cases: Collection[str], *, where: str) -> Iterator[str]:
