@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from suite.judge.gate.cost import Start
 from suite.judge.gate.finding import OUTCOME, Finding
 from suite.judge.metrics import METRICS
 from suite.judge.study import CONTROL
-from suite.report.html import figures, overview
+from suite.report.html import commands, figures, overview
 from suite.report.html.images import Picture, pictures, said
 from suite.report.html.judged import (
     BASELINE,
@@ -33,7 +32,6 @@ from suite.report.html.runs import Run
 from suite.report.html.steps import Steps
 from suite.report.html.table import Table
 
-SESSIONS = {"full": "gpu-benchmarks({})", TIER: "benchmarks({})"}
 PREFERRED = "bn-momentum-0.5"  # the treatment that a control is drawn beside, if it was measured
 
 
@@ -65,6 +63,7 @@ class Evidence:
         pins: The versions in the locks, by row.
         unread: What could not be read or judged.
         places: The folders and files that it was made of.
+        given: Those folders that were named.
     """
 
     releases: Sequence[str]
@@ -78,6 +77,7 @@ class Evidence:
     pins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     unread: Sequence[Unread] = ()
     places: Sequence[str] = ()
+    given: commands.Given = commands.Given()  # noqa: RUF009 - a tuple
 
 
 @dataclass
@@ -229,8 +229,11 @@ class Shelf:
             said += more
             if release == self.evidence.reference and release not in self.evidence.judged:
                 mark = mark if mark is OUTSIDE else BASELINE
-        cell = Cell(_id("cell", release, tier, case), release, mark, "", said, [])
-        cell.command = self.command(tier, case, release, judged)
+        if judged and (found or lacking):
+            command = commands.of_gate(judged, case, self.evidence.given)
+        else:
+            command = commands.of_tier(runs, self.evidence.given)
+        cell = Cell(_id("cell", release, tier, case), release, mark, command, said, [])
         self._fill(cell, (tier, case, release), runs, before, found)
         return cell
 
@@ -299,19 +302,6 @@ class Shelf:
                     found[named] = other
         wanted = [CONTROL] if fix != CONTROL else [PREFERRED, *sorted(found)]
         return next((found[name] for name in wanted if name in found), "")
-
-    def command(self, tier: str, case: str, release: str, judged: Judged | None) -> str:
-        """Write the command that reproduces a cell."""
-        if judged:
-            stored = f"stored:{judged.baseline}" if judged.stored else judged.baseline
-            sides = f"--baseline {shlex.quote(stored)} --candidate {shlex.quote(judged.candidate)}"
-            return f"nox -s gate -- {sides} --cases {shlex.quote(case)}"
-        if tier == "study":
-            return f"nox -s study -- {shlex.quote(release)} -k {shlex.quote(case)}"
-        if tier == "quickstart":
-            return f"nox -s quickstart -- -k {shlex.quote(case)}"
-        session = SESSIONS.get(tier, SESSIONS[TIER]).format(release)
-        return f"nox -s {shlex.quote(session)} -- -k {shlex.quote(case)}"
 
     def trends(self) -> list[Table]:
         """Show each metric over the releases, the oldest first, tier by tier."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from suite.judge.gate.finding import NO_WORSE, UNDECIDED, WORSE
+from suite.report.html.commands import Given
 from suite.report.html.report import Evidence, Unread, report
 from suite.report.html.runs import Run, run_of
 from tests.conftest import record_of
@@ -138,16 +139,33 @@ def test_a_cell_has_its_evidence_and_the_command_that_makes_it_again(both: list[
 @pytest.mark.parametrize(
     ("tier", "command"),
     [
-        ("study", f"nox -s study -- {NEW} -k {CASE}"),
-        ("full", f"nox -s &#39;gpu-benchmarks({NEW})&#39; -- -k {CASE}"),
-        ("small", f"nox -s &#39;benchmarks({NEW})&#39; -- -k {CASE}"),
-        ("quickstart", f"nox -s quickstart -- -k {CASE}"),
+        ("study", f"study -- {NEW}"),
+        ("full", f"&#39;gpu-benchmarks({NEW})&#39; --"),
+        ("small", f"&#39;benchmarks({NEW})&#39; --"),
+        ("quickstart", "quickstart --"),
     ],
 )
 def test_what_the_gate_did_not_judge_has_the_command_of_its_tier(
     make_runs: MakeRuns, tier: str, command: str
 ) -> None:
-    assert f">{command}</code>" in report(evidence(make_runs(tier=tier)))
+    text = report(evidence(make_runs(tier=tier, seeds=2), judgement(findings=[])))
+    assert f">nox -s {command} -k {CASE} --seeds 0,1</code>" in text
+
+
+def test_a_command_names_the_folders_that_were_named(make_runs: MakeRuns) -> None:
+    own = judgement(finding(decision=WORSE), stored=True)
+    runs = [*make_runs(seeds=1), *make_runs(seeds=1, tier="study")]
+    given = Given({(NEW, "small"): "my records", (NEW, "study"): "there"}, "elsewhere")
+    text = report(evidence(runs, own, given=given))
+    ask = f"nox -s gate -- --baseline stored:{OLD} --candidate {NEW} --cases {CASE}"
+    assert f">{ask} --records &#39;my records&#39; --baselines elsewhere</code>" in text
+    assert f">nox -s study -- {NEW} -k {CASE} --seeds 0 --records there</code>" in text
+
+
+def test_a_command_asks_for_the_file_of_weights_that_photographs_gave(make_runs: MakeRuns) -> None:
+    weights = {"architecture": "resnet50-photos", "weights": "photographs"}
+    text = report(evidence(make_runs(tier="study", seeds=1, settings={**SETTINGS, **weights})))
+    assert f"-k {CASE} --seeds 0 --weights resnet50-photos=FILE</code>" in text
 
 
 def test_without_an_answer_of_the_gate_bands_judge(make_runs: MakeRuns) -> None:

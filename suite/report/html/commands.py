@@ -1,0 +1,60 @@
+"""Commands that make a cell again: the gate's where it judged the case, else those of its tier."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from suite.judge.compatibility import TIER
+from suite.judge.study import PHOTOGRAPHS
+from suite.report.html.judged import Judged
+from suite.report.html.runs import Run
+
+SESSIONS = {
+    "full": ("gpu-benchmarks({})", "--"),
+    "study": ("study", "--", "{}"),
+    "quickstart": ("quickstart", "--"),
+}
+ANY = ("benchmarks({})", "--")  # of the small tier, and of any that has no session of its own
+
+
+class Given(NamedTuple):
+    """The folders that the report was told to read: its commands name them too.
+
+    Attributes:
+        records: Those of records, by row and tier; empty where none was named.
+        baselines: That of the baselines; empty where it was not named.
+    """
+
+    records: Mapping[tuple[str, str], str] = {}
+    baselines: str = ""
+
+    def options(self, release: str, tier: str) -> list[str]:
+        """Name the folder of a row's records, or the first of all where it has none yet."""
+        folder = self.records.get((release, tier)) or next(iter(self.records.values()), "")
+        return ["--records", folder] if folder else []
+
+
+def of_gate(judged: Judged, case: str, given: Given) -> str:
+    """Write the command that has the gate judge a case again."""
+    baseline = f"stored:{judged.baseline}" if judged.stored else judged.baseline
+    more = ["--baselines", given.baselines] if given.baselines else []
+    return shlex.join(
+        [
+            *("nox", "-s", "gate", "--", "--baseline", baseline, "--candidate", judged.candidate),
+            *("--cases", case, *given.options(judged.candidate, TIER), *more),
+        ]
+    )
+
+
+def of_tier(runs: Sequence[Run], given: Given) -> str:
+    """Write the command that measures the seeds of a case again, one run or more."""
+    record = runs[0].record
+    seeds = sorted({run.record.seed for run in runs})
+    words = [word.format(record.release) for word in SESSIONS.get(record.tier, ANY)]
+    words += ["-k", record.case, "--seeds", ",".join(map(str, seeds))]
+    words += given.options(record.release, record.tier)
+    if record.settings.get("weights") == PHOTOGRAPHS:
+        words += ["--weights", f"{record.settings.get('architecture')}=FILE"]
+    return shlex.join(["nox", "-s", *words])
