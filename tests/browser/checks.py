@@ -66,6 +66,10 @@ FOCUSED = """() => {
   };
 }"""
 
+SHIFT = """() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() =>
+  setTimeout(() => done(watched.shift), 0))))"""
+"""Tells it only after all that has changed is drawn, however busy the machine is."""
+
 
 def sideways(page: Page) -> list[str]:
     """Name what makes the page wider than its window; what scrolls by itself does not."""
@@ -76,7 +80,7 @@ def sideways(page: Page) -> list[str]:
 def shift(page: Page) -> float:
     """Measure by how much of the window the page's parts moved, as the browser counts it."""
     page.wait_for_timeout(300)  # ms
-    return float(page.evaluate("() => watched.shift"))
+    return float(page.evaluate(SHIFT))
 
 
 def barriers(page: Page) -> list[str]:

@@ -42,10 +42,12 @@ every_page = pytest.mark.parametrize("name", PAGES)
 
 
 def unfold(page: Page) -> None:
-    """Open some of what is folded, as a reader does: the first cases, all within them, tables."""
+    """Open some of what is folded, as a reader does: the first cases, and all tables to be seen."""
     page.evaluate(
         "() => { for (const part of [...document.querySelectorAll('main details')].slice(0, 60))"
-        " part.open = true; }"
+        " part.open = true;"
+        " for (const part of document.querySelectorAll('.numbers'))"
+        " part.open ||= part.checkVisibility(); }"
     )
     for _ in range(40):  # plots are drawn as they come near
         page.mouse.wheel(0, 2000)

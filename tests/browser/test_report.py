@@ -35,6 +35,33 @@ def test_filters_show_what_fits_and_count_it(report: Path, open_page: Open) -> N
     assert told == f"{len(fitting)} of {every} cases shown"
 
 
+def test_a_question_in_capitals_is_found(report: Path, tmp_path: Path, open_page: Open) -> None:
+    loud = tmp_path / "loud.html"
+    text = report.read_text(encoding="utf-8")
+    for place in ('data-question="{}"', '<option value="{0}">{0}'):
+        assert place.format("training") in text
+        text = text.replace(place.format("training"), place.format("Training"))
+    loud.write_text(text, encoding="utf-8")
+    page = open_page(loud).page
+    page.locator("[name=question]").select_option("Training")
+    assert page.locator("#cells tbody tr:visible").count() > 0
+
+
+def test_a_plot_that_cannot_be_drawn_leaves_the_others_alone(
+    report: Path, tmp_path: Path, open_page: Open
+) -> None:
+    odd = tmp_path / "odd.html"
+    text = report.read_text(encoding="utf-8")
+    start = text.index('id="trends"')  # of which the first is open
+    assert "data-options='{" in text[start:]
+    odd.write_text(text[:start] + text[start:].replace("data-options='{", "data-options='", 1))
+    opened = open_page(odd, reduced_motion="reduce")
+    opened.page.locator("#cost").scroll_into_view_if_needed()
+    opened.page.wait_for_selector("[aria-labelledby=cost] .drawing svg")
+    told = opened.page.locator(".drawing", has_text="This plot cannot be drawn").all()
+    assert len(told) == len(opened.faults()) == 1
+
+
 def test_a_cell_opens_its_evidence_and_takes_the_focus_there(report: Path, open_page: Open) -> None:
     opened = open_page(report, reduced_motion="reduce")
     page = opened.page

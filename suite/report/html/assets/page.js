@@ -190,8 +190,18 @@ function legend(entries) {
   return line;
 }
 
-/** Draws one figure at the width that it has. */
+/** Draws one figure at the width that it has; where that fails the others are drawn all the same. */
 function draw(figure) {
+  try {
+    plot(figure);
+  } catch (error) {
+    console.error(figure.id, error);
+    figure.querySelector(".drawing").textContent = "This plot cannot be drawn: its numbers are below.";
+  }
+}
+
+/** Draws one figure, unless it is drawn at this width already, or is not seen. */
+function plot(figure) {
   const drawing = figure.querySelector(".drawing");
   const width = Math.floor(drawing.clientWidth);
   if (!width || Number(figure.dataset.width) === width) return;
@@ -253,11 +263,12 @@ async function copy(button) {
 /** Shows the rows of the grid that fit what is asked for, and counts them. */
 function filter(form) {
   const grid = document.getElementById(form.dataset.filters);
-  const asked = Object.fromEntries(all("[name]", form).map((field) => [field.name, field.value.trim().toLowerCase()]));
+  const asked = Object.fromEntries(all("[name]", form).map((field) => [field.name, field.value]));
+  const text = (asked.text ?? "").trim().toLowerCase();
   let shown = 0;
   const rows = all("tbody tr", grid);
   for (const row of rows) {
-    const fits = row.dataset.name.toLowerCase().includes(asked.text ?? "")
+    const fits = row.dataset.name.toLowerCase().includes(text)
       && (!asked.question || row.dataset.question === asked.question)
       && (!asked.word || row.dataset.words.split("|").includes(asked.word));
     row.hidden = !fits;
