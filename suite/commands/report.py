@@ -22,6 +22,7 @@ from suite.judge.staleness import present
 from suite.locks import lock_of, pins_of
 from suite.records import Record
 from suite.releases import read_releases
+from suite.report.html.commands import Given
 from suite.report.html.judged import Judged, of_json, of_told
 from suite.report.html.report import Evidence, Unread, report
 from suite.report.html.runs import Run, run_of
@@ -32,8 +33,22 @@ from suite.tables import TIERS, asked
 
 VERDICT_BYTES = 50_000_000  # of a verdict, which has about 200 kB
 MIB = 2.0**20
+BASELINES = Path("baselines")  # unless another folder is named
 NOT_NAMED = "it is not named after a record, expected CASE-seedNUMBER.json. Move it away."
 NO_ROW = "it is no row of the release table, so the gate cannot judge it; its numbers are shown."
+ASIDE = (
+    "a further folder of records of {}: they are shown and not judged, as the gate judges one "
+    "folder a row, here that in {}. Put them into one folder, or give the other first."
+)
+NOT_THERE = (
+    "--{0} {1}: found neither records of the small tier of {1} nor a verdict about it, expected "
+    'one of {2}. Correct the name, measure the row (nox -s "benchmarks(ROW)"), or name where its '
+    "records lie with --records, --baselines or --verdict."
+)
+NOT_JUDGED = (
+    "--candidate {}: it cannot be held against {}: {}. Name with --baseline another row that has "
+    "records or a stored baseline, or measure that one."
+)
 NOTHING = (
     "{} hold no record, and no verdict was given: there is nothing to report. Measure a row "
     '(`nox -s "benchmarks(ROW)"`), or name folders and files that are there with --records, '
@@ -60,11 +75,13 @@ class Found(NamedTuple):
         runs: What the records tell.
         homes: The rows that have records of the small tier, with all places of them.
         unread: What could not be read or judged.
+        folders: The first folder of records, by row and tier.
     """
 
     runs: list[Run]
     homes: dict[str, list[Home]]
     unread: list[Unread]
+    folders: dict[tuple[str, str], str]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -93,20 +110,24 @@ def gathered(options: argparse.Namespace) -> Evidence:
     """Read records, baselines and verdicts, and have the gate judge what no verdict does.
 
     Raises:
-        SuiteError: If a folder that was named is not there, or nothing could be read at all.
+        SuiteError: If a folder or a row that was named is not there, or nothing could be read.
     """
-    found = Found([], {}, [])
+    found = Found([], {}, [], {})
     rows = [row.name for row in read_releases()]
     for root, stored in _roots(options):
         _read(root, stored, rows, found)
+    found.unread.extend(_aside(found.homes))
     verdicts = [*_verdicts(options.verdict, found.unread)]
     if not found.runs and not verdicts and not found.unread:
         raise RecordError(NOTHING.format(", ".join(str(root) for root, _ in _roots(options))))
     told = {own.candidate: own for own in reversed(verdicts)}
     releases = _ordered(rows, found, told.values())
     known = {row: homes for row, homes in found.homes.items() if row in rows}
+    _check_named(options, known, verdicts)
     candidate, reference = _compared(options, releases, known, verdicts)
-    made = _beside(candidate, reference, found, told)
+    made = _beside(candidate, reference, found, told, options.baselines or BASELINES)
+    if options.candidate and candidate not in made.judged:
+        raise RecordError(_not_judged(candidate, reference, found.unread))
     order = [candidate, *releases]
     return Evidence(
         releases=releases,
@@ -120,6 +141,7 @@ def gathered(options: argparse.Namespace) -> Evidence:
         pins=_pins(found.unread),
         unread=found.unread,
         places=[*(str(root) for root, _ in _roots(options)), *map(str, options.verdict)],
+        given=Given(found.folders if options.records else {}, str(options.baselines or "")),
     )
 
 
@@ -135,7 +157,7 @@ def _roots(options: argparse.Namespace) -> Iterator[tuple[Path, bool]]:
         yield root, False
     if options.baselines and not options.baselines.is_dir():
         raise RecordError(f"{options.baselines} is no folder. Name that of the baselines.")
-    yield options.baselines or Path("baselines"), True
+    yield options.baselines or BASELINES, True
 
 
 def _read(root: Path, stored: bool, rows: Sequence[str], found: Found) -> None:
@@ -168,9 +190,20 @@ def _keep(record: Record, path: Path, home: Home, found: Found) -> None:
     run = run_of(record, stored=home.stored)
     found.runs.append(run)
     found.unread.extend(Unread(str(path), f"{fault}. The rest is shown.") for fault in run.faults)
+    if not home.stored:
+        found.folders.setdefault((record.release, record.tier), str(home.root))
     if record.tier == TIER:
         homes = found.homes.setdefault(record.release, [])
         homes += [home] if home not in homes else []
+
+
+def _aside(homes: dict[str, list[Home]]) -> Iterator[Unread]:
+    """Yield the folders of records beside the one of each row that the gate judges."""
+    for release, own in homes.items():
+        for further in own[1:]:
+            if not further.stored:
+                where = str(further.root / release)
+                yield Unread(where, ASIDE.format(release, own[0].root))
 
 
 def _verdicts(files: Iterable[Path], unread: list[Unread]) -> Iterator[Judged]:
@@ -187,6 +220,29 @@ def _ordered(rows: Sequence[str], found: Found, verdicts: Iterable[Judged]) -> l
     there = {run.record.release for run in found.runs}
     there |= {name for own in verdicts for name in (own.candidate, own.baseline)}
     return [*(row for row in rows if row in there), *sorted(there - {*rows})]
+
+
+def _check_named(
+    options: argparse.Namespace, homes: dict[str, list[Home]], verdicts: Sequence[Judged]
+) -> None:
+    """Refuse a row that was named and of which there is nothing to judge.
+
+    Raises:
+        RecordError: If one is.
+    """
+    for option in ("candidate", "baseline"):
+        name = getattr(options, option)
+        there = dict.fromkeys([*homes, *(getattr(own, option) for own in verdicts)])
+        if name and name not in there:
+            raise RecordError(NOT_THERE.format(option, name, ", ".join(there) or "none at all"))
+
+
+def _not_judged(candidate: str, reference: str, unread: Sequence[Unread]) -> str:
+    """Say why the row that was named could not be judged."""
+    why = (one.why for one in unread if one.what == f"{candidate} beside {reference}")
+    return NOT_JUDGED.format(
+        candidate, reference or "an older row", next(why, "there is no record")
+    )
 
 
 def _compared(
@@ -233,7 +289,9 @@ class Beside(NamedTuple):
     starts: dict[str, dict[str, list[Start]]]
 
 
-def _beside(candidate: str, reference: str, found: Found, verdicts: dict[str, Judged]) -> Beside:
+def _beside(
+    candidate: str, reference: str, found: Found, verdicts: dict[str, Judged], baselines: Path
+) -> Beside:
     """Hold each row against the reference: what a verdict tells is not judged anew."""
     made, known = Beside(dict(verdicts), {}, {}), dict[Home, Gathered]()
     rows = {row.name for row in read_releases()}
@@ -245,7 +303,8 @@ def _beside(candidate: str, reference: str, found: Found, verdicts: dict[str, Ju
         if homes is None or reference not in rows or (release == reference != candidate):
             continue
         try:
-            gate = _gate(_side(reference, homes[0]), _side(release, homes[1]))
+            sides = _side(reference, homes[0]), _side(release, homes[1])
+            gate = _gate(sides, baselines)
             answer, evidence = judged(gate, known.get(homes[0]))
             known[homes[0]] = evidence[0]
             if release not in verdicts:
@@ -294,14 +353,13 @@ def _side(release: str, home: Home) -> Side:
     return Side(name, release, home.root, TIER, {}, present(release, TIER), home.stored)
 
 
-def _gate(before: Side, after: Side) -> Gate:
+def _gate(sides: tuple[Side, Side], baselines: Path) -> Gate:
     """Have the gate judge what lies there, stale records too: it is then undecided at best."""
     options = argparse.Namespace(
-        records=after.root, baselines=Path("baselines"), cases=[], margin={}, no_run=True,
-        stale=True,
+        records=sides[1].root, baselines=baselines, cases=[], margin={}, no_run=True, stale=True,
     )  # fmt: skip
     cases = {name: case for name, case in asked(TIER).items() if case.question in ASKED}
-    return Gate(options, (before, after), cases, PLAN)
+    return Gate(options, sides, cases, PLAN)
 
 
 def _pins(unread: list[Unread]) -> dict[str, dict[str, str]]:
@@ -333,11 +391,9 @@ def _parser() -> argparse.ArgumentParser:
         )
     parser.add_argument("--baselines", type=Path, metavar="DIR", help="the stored ones (baselines)")
     parser.add_argument(
-        "--candidate", type=named, metavar="ROW", help="the row you would take (newest)"
+        "--candidate", type=named, metavar="ROW", help="what you would take (newest)"
     )
-    parser.add_argument(
-        "--baseline", type=named, metavar="ROW", help="the row you have (next older)"
-    )
+    parser.add_argument("--baseline", type=named, metavar="ROW", help="what you have (next older)")
     parser.add_argument(
         "--output", type=Path, default=Path("report.html"), metavar="FILE", help="report.html"
     )

@@ -155,6 +155,59 @@ def test_the_cell_says_which_records_the_gate_does_not_accept(
     assert reason in cell
 
 
+def test_a_row_that_was_named_and_is_not_there_is_an_error(fill: Fill) -> None:
+    fill("records")
+    fill("records", release="tf-2.15", started_at="2024-05-02T12:00:00+00:00")
+    fill("records", release="tf-1.14", tier="full")
+    fill("records", release="tf-9.99")
+    for option in ("candidate", "baseline"):
+        for name in ("tf-2.5", "tf-1.14", "tf-9.99"):
+            found = (
+                f"--{option} {name}: found neither .*, expected one of tf-2.15, tf-2.21. Correct"
+            )
+            with pytest.raises(SuiteError, match=found):
+                main([f"--{option}", name])
+    with pytest.raises(
+        SuiteError, match=r"--candidate tf-2\.15: it cannot be held against an older"
+    ):
+        main(["--candidate", "tf-2.15"])
+    assert not PAGE.exists()
+
+
+def test_a_verdict_about_another_row_does_not_answer_for_the_one_that_was_named(fill: Fill) -> None:
+    fill("records", release="tf-2.16")
+    Path("gate.json").write_text(json.dumps(verdict(told(KEPT))), encoding="utf-8")
+    named = ["--verdict", "gate.json", "--candidate"]
+    with pytest.raises(SuiteError, match=r"tf-2\.16: it cannot be held against tf-2\.15: "):
+        main([*named, "tf-2.16"])
+    with pytest.raises(SuiteError, match=r"expected one of tf-2\.16, tf-2\.21"):
+        main([*named, "tf-1.14"])
+    assert main([*named, "tf-2.21"]) == 0
+
+
+def test_a_further_folder_of_a_row_is_said_not_to_be_judged(fill: Fill) -> None:
+    fill("a", release="tf-2.15", started_at="2024-05-02T12:00:00+00:00")
+    for folder in ("a", "b"):
+        fill(folder)
+    assert main(["--records", "a", "--records", "b"]) == 0
+    text = written()
+    assert (
+        "b/tf-2.21</th><td>a further folder of records of tf-2.21: they are shown and not" in text
+    )
+    assert text.count("a further folder") == 1
+    assert f"--cases {PLAIN_CASE} --records a</code>" in text
+
+
+def test_the_gate_looks_into_the_baselines_that_were_named(fill: Fill) -> None:
+    fill("records")
+    fill("records", release="tf-2.15", started_at="2024-05-02T12:00:00+00:00")
+    fill("elsewhere", case="dropped-plain", question="accuracy", settings={})
+    assert main(["--baselines", "elsewhere"]) == 0
+    reason = "in the stored baseline elsewhere/tf-2.21/small, and no longer asked"
+    assert f"dropped-plain: {reason}" in written()
+    assert f"--cases {PLAIN_CASE} --baselines elsewhere</code>" in written()
+
+
 def test_steps_that_cannot_be_compared_do_not_end_the_report(fill: Fill) -> None:
     fill("records", case=TRACE, values=[0.5], metrics={}, statistics=[{"odd": 1}])
     fill("records", case=TRACE, values=[0.5], metrics={}, statistics=[], release="tf-2.15")
