@@ -165,7 +165,9 @@ def judged(gate: Gate, known: Evidence | None = None) -> tuple[Answer, list[Evid
         known: The baseline's evidence, where it was gathered before.
     """
     lenient = gate.options.stale
-    sides = [replace(side, now=present(side.release, side.tier)) for side in gate.sides]
+    unknown = gate.sides[1:] if known else gate.sides
+    sides = [replace(side, now=present(side.release, side.tier)) for side in unknown]
+    sides = [known.side, *sides] if known else sides
     found = [
         known or gathered(sides[0], gate.wanted, lenient=lenient),
         gathered(sides[1], gate.wanted, lenient=lenient),

@@ -303,9 +303,10 @@ def _beside(
         if homes is None or reference not in rows or (release == reference != candidate):
             continue
         try:
-            sides = _side(reference, homes[0]), _side(release, homes[1])
-            gate = _gate(sides, baselines)
-            answer, evidence = judged(gate, known.get(homes[0]))
+            earlier = known.get(homes[0])
+            before = earlier.side if earlier else _side(reference, homes[0])
+            gate = _gate((before, _side(release, homes[1])), baselines)
+            answer, evidence = judged(gate, earlier)
             known[homes[0]] = evidence[0]
             if release not in verdicts:
                 made.judged[release] = of_told(told_of(gate, [], answer, evidence))
@@ -390,9 +391,7 @@ def _parser() -> argparse.ArgumentParser:
             f"--{name}", type=Path, action="append", default=[], metavar=metavar, help=what
         )
     parser.add_argument("--baselines", type=Path, metavar="DIR", help="the stored ones (baselines)")
-    parser.add_argument(
-        "--candidate", type=named, metavar="ROW", help="what you would take (newest)"
-    )
+    parser.add_argument("--candidate", type=named, metavar="ROW", help="what you take (newest)")
     parser.add_argument("--baseline", type=named, metavar="ROW", help="what you have (next older)")
     parser.add_argument(
         "--output", type=Path, default=Path("report.html"), metavar="FILE", help="report.html"

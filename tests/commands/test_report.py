@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from suite.commands import gating, report
 from suite.commands.report import main
 from suite.errors import SuiteError
+from suite.judge.staleness import Present, present
 from suite.report.gate_json import verdict
 from suite.store import read_resident, record_path
 from tests.commands.conftest import PLAIN_CASE, TRACE, VALUES, Fill
@@ -206,6 +209,23 @@ def test_the_gate_looks_into_the_baselines_that_were_named(fill: Fill) -> None:
     reason = "in the stored baseline elsewhere/tf-2.21/small, and no longer asked"
     assert f"dropped-plain: {reason}" in written()
     assert f"--cases {PLAIN_CASE} --baselines elsewhere</code>" in written()
+
+
+def test_what_the_reference_must_be_is_looked_up_once_for_all_rows(
+    fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up: list[str] = []
+
+    def counted(release: str, tier: str) -> Present:
+        looked_up.append(release)
+        return present(release, tier)
+
+    for row in ("tf-2.21", "tf-2.16", "tf-2.15"):
+        fill("records", release=row)
+    for module in (report, gating):
+        monkeypatch.setattr(module, "present", counted)
+    assert main(["--baseline", "tf-2.15"]) == 0
+    assert Counter(looked_up) == dict.fromkeys(("tf-2.21", "tf-2.16", "tf-2.15"), 2)
 
 
 def test_steps_that_cannot_be_compared_do_not_end_the_report(fill: Fill) -> None:
