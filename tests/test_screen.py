@@ -88,6 +88,7 @@ def on_terminal(
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(ROOT)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # which a shell in the background ignores
         env = {**variables(records), "COLUMNS": str(columns), **more}
         os.execvpe(line[0], line, env)  # noqa: S606 - a terminal is what it is about
     shown, deadline = "", time.monotonic() + 120

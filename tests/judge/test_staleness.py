@@ -130,14 +130,6 @@ def test_another_case_setting_or_question_is_told(make: Make) -> None:
     ]
 
 
-def test_a_file_of_imagenets_weights_may_replace_the_download(make_record: MakeRecord) -> None:
-    case = Case("vgg19", weights="imagenet")
-    own = replace(case, weights="/some/file.h5")
-    record = make_record(str(case), settings=own.settings(), environment={"lock_digest": LOCK})
-    now = Present({str(case): case}, LOCK, "", {}, "", "sha256:3", "", "")
-    assert told(record, now) == []
-
-
 def test_records_must_share_their_libraries_and_data_that_are_not_known(make: Make) -> None:
     record = make()
     assert must_share(record) == {"the libraries": "sha256:11b"}
