@@ -62,8 +62,8 @@ UNORDERED: Mapping[str, float] = {
     "unexplained": 0.1,
 }
 """The same where the graph of TensorFlow 1 leaves open whether the adversarial pass reads the
-statistics before or after the clean pass has moved them, and the fit shows that it did after: the
-gradient in the trace is that of the unmoved ones. Where all of them are moved, the fit is off by
+statistics before or after the clean pass has moved them: the gradient in the trace is that of the
+unmoved ones. Where all of them are moved, the fit is off by
 0.003, 0.003, 0 and 0.025 (computed on tf-2.21, which moves them first, from the gradients of the
 unmoved ones); where some are, by 0.018, 0.003, 5e-4 and 0.025 (tf-1.14, once in four states)."""
 
@@ -294,12 +294,8 @@ def _update(layer: str) -> Place:
 
 
 def _same_descent(here: Descent, there: Descent, *, unordered: bool) -> bool:
-    """True where two descents are the same but for the precision of their fit.
-
-    What fits is held to the narrow tolerances, `unordered` or not.
-    """
-    fits = max(here.unexplained, there.unexplained) <= OPTIMIZER["unexplained"]
-    allowed = UNORDERED if unordered and not fits else OPTIMIZER
+    """True where two descents are the same but for the precision of their fit."""
+    allowed = UNORDERED if unordered else OPTIMIZER
     near = (
         abs(getattr(here, name) - getattr(there, name)) <= tolerance
         for name, tolerance in allowed.items()
