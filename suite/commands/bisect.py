@@ -9,7 +9,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from suite.cases import Case
 from suite.commands.bisecting import bisect
-from suite.commands.gating import Gate, opened, unjudged
+from suite.commands.gating import Gate, opened, refreshed, unjudged
 from suite.commands.intermediate import Bench, Point, copy_of_project, new_removed, row_point
 from suite.commands.options import ERROR_STATUS, REGRESSION_STATUS, budget, named, patterns
 from suite.commands.probing import Search
@@ -32,7 +31,6 @@ from suite.judge.gate.finding import UNDECIDED, Answer, Finding
 from suite.judge.gate.symptom import gravest, symptom_of
 from suite.judge.metrics import METRICS
 from suite.judge.parity.distances import TOLERANCES
-from suite.judge.staleness import present
 from suite.judge.verdicts import listed
 from suite.releases import chosen, read_releases
 from suite.report.bisect import NAMED, NOTHING, Result, as_json, lines
@@ -257,11 +255,10 @@ def _trained(gate: Gate, rounds: Rounds) -> Worse:
 
 def _judged(gate: Gate) -> Worse:
     """Judge the records that are there: all but time and memory, which no search explains."""
-    sides = [replace(side, now=present(side.release, side.tier)) for side in gate.sides]
-    found = [gathered(side, gate.wanted) for side in sides]
+    found = [gathered(side, gate.wanted) for side in refreshed(gate).sides]
     expected = [(name, _first(gate, case)) for name, case in gate.wanted.items()]
     answer = decide(
-        *(side.name for side in sides),
+        *(side.name for side in gate.sides),
         before=found[0].records,
         after=found[1].records,
         expected=expected,

@@ -13,7 +13,7 @@ from pathlib import Path
 from suite.cases import read_seeds
 from suite.commands import pairs
 from suite.commands.costs import place
-from suite.commands.gating import Gate, judged, opened, told
+from suite.commands.gating import Gate, judged, opened, refreshed, told
 from suite.commands.options import (
     ERROR_STATUS,
     REGRESSION_STATUS,
@@ -106,7 +106,7 @@ def _measure_outcome(gate: Gate, rounds: Rounds, sides: Sequence[Side]) -> None:
         for count in sorted({counts[case] for case in waiting}):
             own = [case for case in waiting if counts[case] == count]
             rounds.run(own, _seeds(sides, TRAINING, count))
-        answer, found = judged(gate)
+        answer, found = judged(refreshed(gate))
         former, made = made, sum(len(evidence.records) for evidence in found)
         more = further(answer, plan=gate.plan) if made > former else {}
         waiting = [case for case in trained if more.get(case) and counts[case] < most]

@@ -157,20 +157,24 @@ def _row(name: str) -> Release:
     return found[0]
 
 
+def refreshed(gate: Gate) -> Gate:
+    """Look up anew what the sides must be of: a run may have installed it."""
+    before, after = (replace(side, now=present(side.release, side.tier)) for side in gate.sides)
+    return gate._replace(sides=(before, after))
+
+
 def judged(gate: Gate, known: Evidence | None = None) -> tuple[Answer, list[Evidence]]:
-    """Judge the records that lie there by what is there now: a run may have installed it.
+    """Judge the records that lie there.
 
     Args:
         gate: What is compared.
         known: The baseline's evidence, where it was gathered before.
     """
     lenient = gate.options.stale
-    unknown = gate.sides[1:] if known else gate.sides
-    sides = [replace(side, now=present(side.release, side.tier)) for side in unknown]
-    sides = [known.side, *sides] if known else sides
+    before, after = gate.sides
     found = [
-        known or gathered(sides[0], gate.wanted, lenient=lenient),
-        gathered(sides[1], gate.wanted, lenient=lenient),
+        known or gathered(before, gate.wanted, lenient=lenient),
+        gathered(after, gate.wanted, lenient=lenient),
     ]
     answer = decide(
         *(side.name for side in gate.sides),
@@ -183,20 +187,20 @@ def judged(gate: Gate, known: Evidence | None = None) -> tuple[Answer, list[Evid
     )
     findings, lacking = costs.judged(
         costs.place(gate.options.records, gate.sides),
-        (sides[0], sides[1]),
+        gate.sides,
         [*gate.timed],
         margins=gate.options.margin,
         lenient=lenient,
     )
     own = [text for evidence in found for text in evidence.missing]
-    missing = [*own, *_unchecked(gate, sides), *_left_out(gate), *answer.missing]
+    missing = [*own, *_unchecked(gate), *_left_out(gate), *answer.missing]
     missing += [*unjudged(gate, answer), *lacking]
     return answer._replace(findings=[*answer.findings, *findings], missing=missing), found
 
 
-def _unchecked(gate: Gate, sides: Sequence[Side]) -> Iterator[str]:
+def _unchecked(gate: Gate) -> Iterator[str]:
     """Yield whose libraries cannot be looked up though they were measured with just now."""
-    for side in sides:
+    for side in gate.sides:
         if side.now.unchecked and not (side.stored or gate.options.no_run):
             yield f"{side.name}: its libraries could not be checked: {side.now.unchecked}"
 
@@ -247,7 +251,7 @@ def _stored(gate: Gate) -> list[Path]:
 
 def told(gate: Gate, notes: Sequence[str]) -> Told:
     """Judge, and put together all that belongs to the answer."""
-    return told_of(gate, notes, *judged(gate))
+    return told_of(gate, notes, *judged(refreshed(gate)))
 
 
 def told_of(gate: Gate, notes: Sequence[str], answer: Answer, found: Sequence[Evidence]) -> Told:
