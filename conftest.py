@@ -17,6 +17,7 @@ import pytest
 from suite import machine
 from suite.cases import Case, read_seeds
 from suite.errors import FixError, SuiteError, WriteError
+from suite.judge.study import PHOTOGRAPHS
 from suite.judge.verdicts import Verdict
 from suite.networks.architectures import FILED
 from suite.records import Record
@@ -193,7 +194,7 @@ def cases(marker: pytest.Mark, *, tier: str, files: Mapping[str, str]) -> list[C
     Those whose weights are a file that nobody can download are left out where it is not given.
     """
     rows = (case for name in marker.args for case in table(name, tier=tier))
-    return [row for row in rows if row.weights != "photographs" or row.architecture in files]
+    return [row for row in rows if row.weights != PHOTOGRAPHS or row.architecture in files]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

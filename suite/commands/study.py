@@ -9,7 +9,7 @@ from pathlib import Path
 
 from suite.commands.options import check_figure, folders_of, release_table, reporting
 from suite.errors import SuiteError
-from suite.judge.study import PHOTOGRAPHS, studies
+from suite.judge.study import photographed, studies
 from suite.records import Record
 from suite.report.claims import claims_markdown, claims_text
 from suite.report.curves import curves_figure
@@ -52,7 +52,7 @@ def _draw(records: Iterable[Record], figure: Path) -> None:
     """
     release = release_table()["default"]
     measured = [r for r in records if (r.release, r.tier) == (release, STUDIES[0])]
-    own = [r for r in measured if r.settings.get("weights") != PHOTOGRAPHS]
+    own = [record for record in measured if not photographed(record)]
     if not own:
         raise SuiteError(f"No records of {release}, {STUDIES[0]} tier: no curves to draw.")
     curves_figure(own, figure)

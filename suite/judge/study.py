@@ -83,14 +83,18 @@ def studies(records: Iterable[Record]) -> list[Study]:
     groups: dict[tuple[str, str, bool], list[Record]] = {}
     alike: dict[tuple[str, bool], list[Record]] = {}
     for record in own:
-        photographed = record.settings.get("weights") == PHOTOGRAPHS
-        groups.setdefault((record.release, record.tier, photographed), []).append(record)
-        alike.setdefault((record.tier, photographed), []).append(record)
+        groups.setdefault((record.release, record.tier, photographed(record)), []).append(record)
+        alike.setdefault((record.tier, photographed(record)), []).append(record)
     setups = {group: _usual_setup(found) for group, found in alike.items()}
     return [
-        Study(release, tier, setups[tier, photographed], tuple(found))
-        for (release, tier, photographed), found in groups.items()
+        Study(release, tier, setups[tier, own_weights], tuple(found))
+        for (release, tier, own_weights), found in groups.items()
     ]
+
+
+def photographed(record: Record) -> bool:
+    """True where a network started from weights that photographs gave."""
+    return record.settings.get("weights") == PHOTOGRAPHS
 
 
 def _usual_setup(records: Sequence[Record]) -> Setup:
@@ -117,9 +121,8 @@ def require_cases(records: Iterable[Record], names: Collection[str]) -> None:
 
 def place(study: Study) -> str:
     """Name the release of a study, and its tier and weights where they are not the usual."""
-    photographed = study.records[0].settings.get("weights") == PHOTOGRAPHS
     told = [study.tier] if study.tier != "study" else []
-    told += [f"pretrained on {PHOTOGRAPHS}"] if photographed else []
+    told += [f"pretrained on {PHOTOGRAPHS}"] if photographed(study.records[0]) else []
     return f"{study.release} ({', '.join(told)})" if told else study.release
 
 

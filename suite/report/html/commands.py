@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from suite.judge.compatibility import TIER
-from suite.judge.study import PHOTOGRAPHS
+from suite.judge.study import photographed
 from suite.report.html.judged import Judged
 from suite.report.html.runs import Run
 
@@ -55,6 +55,6 @@ def of_tier(runs: Sequence[Run], given: Given) -> str:
     words = [word.format(record.release) for word in SESSIONS.get(record.tier, ANY)]
     words += ["-k", record.case, "--seeds", ",".join(map(str, seeds))]
     words += given.options(record.release, record.tier)
-    if record.settings.get("weights") == PHOTOGRAPHS:
+    if photographed(record):
         words += ["--weights", f"{record.settings.get('architecture')}=FILE"]
     return shlex.join(["nox", "-s", *words])
