@@ -63,9 +63,9 @@ UNORDERED: Mapping[str, float] = {
 }
 """The same where the graph of TensorFlow 1 leaves open whether the adversarial pass reads the
 statistics before or after the clean pass has moved them: the gradient in the trace is that of the
-unmoved ones. Where all of them are moved, the fit is off by
-0.003, 0.003, 0 and 0.025 (computed on tf-2.21, which moves them first, from the gradients of the
-unmoved ones); where some are, by 0.018, 0.003, 5e-4 and 0.025 (tf-1.14, once in four states)."""
+unmoved ones. Where all of them are moved, the fit is off by 0.003, 0.003, 0 and 0.025 (computed on
+tf-2.21, which moves them first, from the gradients of the unmoved ones); where some are, by 0.018,
+0.003, 5e-4 and 0.025 (tf-1.14, once in four states)."""
 
 SHARE = 1e-4  # difference of the shares of its way that a moving statistic goes in a step
 
@@ -86,7 +86,7 @@ def causes(mine: Trace, theirs: Trace, *, twice: bool, broken_at_once: bool) -> 
         if twice and find is step_differs:
             yield from step_differs(mine, theirs, share=LOOSE)
         elif twice and find is optimizer_differs:
-            yield from optimizer_differs(mine, theirs, unordered=True)
+            yield from optimizer_differs(mine, theirs, allowed=UNORDERED)
         elif not (twice and find is statistics_differ) and not (broken_at_once and find in AT_ONCE):
             yield from find(mine, theirs)
 
@@ -252,13 +252,15 @@ def gradients_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
                 yield f"The gradient of {place.layer}/{place.weight} is {factor:.5g} times there's"
 
 
-def optimizer_differs(mine: Trace, theirs: Trace, *, unordered: bool = False) -> Iterator[str]:
+def optimizer_differs(
+    mine: Trace, theirs: Trace, *, allowed: Mapping[str, float] = OPTIMIZER
+) -> Iterator[str]:
     """Say which settings of SGD the updates show, and which layers move at a rate of their own."""
     here, there = descent(mine), descent(theirs)
     if here and there and here.unexplained > FITTED < there.unexplained:
         yield from _other_updates(mine, theirs)
         return
-    same = here is None or there is None or _same_descent(here, there, unordered=unordered)
+    same = here is None or there is None or _same_descent(here, there, allowed)
     if here and there and not same:
         yield f"Optimizer: {_described(here)} here, {_described(there)} there"
     rates, reference = first_rates(theirs), reference_of(theirs)
@@ -293,9 +295,8 @@ def _update(layer: str) -> Place:
     return Place(0, "change", layer)
 
 
-def _same_descent(here: Descent, there: Descent, *, unordered: bool) -> bool:
+def _same_descent(here: Descent, there: Descent, allowed: Mapping[str, float]) -> bool:
     """True where two descents are the same but for the precision of their fit."""
-    allowed = UNORDERED if unordered else OPTIMIZER
     near = (
         abs(getattr(here, name) - getattr(there, name)) <= tolerance
         for name, tolerance in allowed.items()
