@@ -59,10 +59,7 @@ class Screen:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Show on a terminal which test begins; if it trains, its live line takes the place."""
-        if is_live() and sys.__stderr__:
-            text = f"{short(nodeid)} ..."[: (get_terminal_size().columns or 80) - 1]
-            sys.__stderr__.write(f"{CLEAR}{text}")
-            sys.__stderr__.flush()
+        write_over(f"{short(nodeid)} ..."[: (get_terminal_size().columns or 80) - 1])
 
     def pytest_runtest_logreport(self, report: Phase) -> None:
         """Hear a phase of a test, and show its line after the last one."""
@@ -110,9 +107,7 @@ class Screen:
         names = [name for phase in phases for name in told_by(phase)["names"]]
         name = names[-1] if names else short(nodeid)
         faulty = [phase for phase in phases if not phase.passed]
-        if sys.__stderr__ and is_live():
-            sys.__stderr__.write(CLEAR)
-            sys.__stderr__.flush()
+        write_over("")
         if (name in self._shown and not faulty) or sys.__stdout__ is None:
             return
         self._shown.add(name)
@@ -123,6 +118,13 @@ class Screen:
             line = case_line(outcome_of(faulty), name, words, place=place, seconds=seconds)
         sys.__stdout__.write(f"{line}\n")
         sys.__stdout__.flush()
+
+
+def write_over(text: str) -> None:
+    """Put a text in the place of a terminal's last line; nothing where there is no terminal."""
+    if sys.__stderr__ and is_live():
+        sys.__stderr__.write(f"{CLEAR}{text}")
+        sys.__stderr__.flush()
 
 
 def verdicts_on(record: Record, values: Mapping[str, float]) -> list[Verdict]:
