@@ -189,11 +189,7 @@ def curves(runs: Sequence[Run], *, name: str, beside: str = "", other: str = "")
         [*found],
         _rows(found),
         LINES,
-        {
-            "x": STEP, "groups": {k: g for k, g in groups.items() if g["y"]},
-            "choose": [k for k, g in groups.items() if g["y"]],
-            **({"beside": beside, "besideName": other} if beside else {}),
-        },
+        {"x": STEP, **_lines(groups, beside, other)},
         note=f"{_phases(runs[0])}Running means over {SMOOTHED_STEPS} steps, of which "
         f"{len(found[STEP])} are kept.{_left(count, len(runs))}",
         height=5,
@@ -228,12 +224,7 @@ def evaluations(
         [*found],
         _rows(found),
         LINES,
-        {
-            "x": EPOCH, "names": len(found[EPOCH]) == 1,
-            "groups": {k: g for k, g in groups.items() if g["y"]},
-            "choose": [k for k, g in groups.items() if g["y"]],
-            **({"beside": beside, "besideName": other} if beside else {}),
-        },
+        {"x": EPOCH, "names": len(found[EPOCH]) == 1, **_lines(groups, beside, other)},
         note=f"{_kept_epochs(found[EPOCH])}{_left(count, len(runs))}".strip(),
         height=6,
         name=name,
@@ -271,6 +262,13 @@ def _rows(found: Mapping[str, Sequence[float]]) -> list[tuple[Cell, ...]]:
 def _group(names: Sequence[str], label: str, rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Describe lines that share an axis, with what is drawn across it."""
     return {"y": [*names], "label": label, "rules": [*rules]}
+
+
+def _lines(groups: Mapping[str, dict[str, Any]], beside: str, other: str) -> dict[str, Any]:
+    """Write the options of lines, of which a group can be chosen, and of what is drawn beside."""
+    there = {name: group for name, group in groups.items() if group["y"]}
+    more = {"beside": beside, "besideName": other} if beside else {}
+    return {"groups": there, "choose": [*there], **more}
 
 
 def _chance() -> list[dict[str, Any]]:
