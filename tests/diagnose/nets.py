@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 
 from suite.diagnose.diagnosis import diagnose
 from suite.diagnose.found import Diagnosis
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 Data: TypeAlias = "tuple[NDArray[np.float32], NDArray[np.int64]]"
 Make: TypeAlias = "Callable[..., Model]"
 
+QUIET = pytest.mark.filterwarnings(  # Keras' own get_weights on torch, with NumPy 2
+    "ignore:__array__ implementation:DeprecationWarning"
+)
 CLASSES = 6
 SIDE_PX = 12
 

@@ -13,6 +13,7 @@ from suite.errors import SuiteError
 from suite.networks.types import Keras, Model
 from tests.diagnose.nets import (
     CLASSES,
+    QUIET,
     SIDE_PX,
     Data,
     Make,
@@ -24,9 +25,7 @@ from tests.diagnose.nets import (
     scale_weights,
 )
 
-pytestmark = pytest.mark.filterwarnings(  # Keras' own get_weights on torch, with NumPy 2
-    "ignore:__array__ implementation:DeprecationWarning"
-)
+pytestmark = QUIET
 
 
 @pytest.mark.parametrize("softmax", [False, True])

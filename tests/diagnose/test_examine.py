@@ -26,6 +26,7 @@ from suite.networks.phases import INFERENCE, TRAINING
 from suite.networks.types import Keras, Model
 from tests.diagnose.nets import (
     CLASSES,
+    QUIET,
     Data,
     Make,
     change,
@@ -35,9 +36,7 @@ from tests.diagnose.nets import (
     scale_weights,
 )
 
-pytestmark = pytest.mark.filterwarnings(  # Keras' own get_weights on torch, with NumPy 2
-    "ignore:__array__ implementation:DeprecationWarning"
-)
+pytestmark = QUIET
 
 
 def examined(keras: Keras, model: Model, data: Data) -> Examination:

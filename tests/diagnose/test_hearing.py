@@ -10,11 +10,9 @@ import pytest
 from suite.diagnose.hearing import around, kernel_of
 from suite.diagnose.network import Network, leaves
 from suite.networks.types import Keras
-from tests.diagnose.nets import Data, Make, network
+from tests.diagnose.nets import QUIET, Data, Make, network
 
-pytestmark = pytest.mark.filterwarnings(  # Keras' own get_weights on torch, with NumPy 2
-    "ignore:__array__ implementation:DeprecationWarning"
-)
+pytestmark = QUIET
 
 
 def test_a_layer_that_fails_leaves_no_trace(keras: Keras, make: Make, data: Data) -> None:

@@ -20,6 +20,7 @@ from suite.diagnose.network import Network
 from suite.networks.types import Keras, Model
 from tests.arrays import assert_same
 from tests.diagnose.nets import (
+    QUIET,
     Data,
     Make,
     change,
@@ -29,9 +30,7 @@ from tests.diagnose.nets import (
     scale_weights,
 )
 
-pytestmark = pytest.mark.filterwarnings(  # Keras' own get_weights on torch, with NumPy 2
-    "ignore:__array__ implementation:DeprecationWarning"
-)
+pytestmark = QUIET
 
 
 def heard(keras: Keras, model: Model, data: Data) -> Network:

@@ -11,11 +11,9 @@ from suite.diagnose.network import Network, Steps, batches, leaves
 from suite.errors import SuiteError
 from suite.networks.types import Keras
 from tests.arrays import assert_same
-from tests.diagnose.nets import SIDE_PX, Data, Make, network, norms, reset, scale_weights
+from tests.diagnose.nets import QUIET, SIDE_PX, Data, Make, network, norms, reset, scale_weights
 
-pytestmark = pytest.mark.filterwarnings(  # Keras' own get_weights on torch, with NumPy 2
-    "ignore:__array__ implementation:DeprecationWarning"
-)
+pytestmark = QUIET
 
 
 def test_the_layers_of_nested_models_stand_in_order(keras: Keras) -> None:

@@ -22,6 +22,7 @@ from suite.diagnose.remedies import (
 from suite.networks.types import Keras, Model
 from tests.diagnose.nets import (
     CLASSES,
+    QUIET,
     SIDE_PX,
     Data,
     Make,
@@ -32,9 +33,7 @@ from tests.diagnose.nets import (
     scale_weights,
 )
 
-pytestmark = pytest.mark.filterwarnings(  # Keras' own get_weights on torch, with NumPy 2
-    "ignore:__array__ implementation:DeprecationWarning"
-)
+pytestmark = QUIET
 
 
 def accuracy(model: Model, data: Data) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +27,11 @@ SETTINGS = {
     "architecture": "resnet50", "loss": "intended", "fix": "none", "width": 0.25,
     "phases": ["training", "inference", "inference"], "test_images": 1000,
 }  # fmt: skip
+
+
+def assert_in_order(text: str, parts: Sequence[str]) -> None:
+    """Check that a text has all parts, each behind the one before."""
+    assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
 
 
 def packed(image: np.ndarray) -> str:

@@ -13,6 +13,7 @@ import pytest
 from suite.diagnose.callback import Look
 from suite.diagnose.found import Attempt, Diagnosis, InputScale, Unit, Weights
 from suite.report.html.diagnosis import diagnosis_page
+from tests.report.html.conftest import assert_in_order
 from tests.report.test_diagnosis import FORGED, HEALED, diagnosis, layer
 
 ABOUT = {
@@ -50,7 +51,7 @@ def test_the_answer_comes_first_then_the_evidence_the_trials_and_the_fix() -> No
         "recompute_statistics(model, images, batch_size=32)",
         "What was examined",
     ]
-    assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
+    assert_in_order(text, parts)
     assert '<section id="finding" class="answer bad">' in text
     assert '<section id="finding" class="answer good">' in page(diagnosis(start=9, **HEALED))
 

@@ -20,6 +20,7 @@ from tests.report.html.conftest import (
     OLD,
     SETTINGS,
     MakeRuns,
+    assert_in_order,
     finding,
     judgement,
 )
@@ -80,7 +81,7 @@ def test_the_answer_comes_first_and_says_how_little_could_have_been_missed(both:
         'id="evidence"',
         'id="trends"',
     ]
-    assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
+    assert_in_order(text, order)
     assert 'class="answer bad"' in text
 
 
