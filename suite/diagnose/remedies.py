@@ -65,7 +65,7 @@ model.save("mended.keras")
 """
 APPLY = """\
 from suite.diagnose.loading import keras_of
-from suite.networks.fixes import apply
+from suite.fixes import apply
 
 mended = apply({arguments}).model  # a copy: the same weights, but no optimizer
 """

@@ -108,8 +108,9 @@ def example(network: Network, split: Split, *, epsilon: float) -> dict[str, Any]
 
 
 def _packed(image: Images) -> str:
-    """Write an image of pixels in [0, 1] as text: its bytes, compressed, in base64."""
-    return base64.b64encode(zlib.compress(np.rint(image * 255).astype(np.uint8).tobytes())).decode()
+    """Write an image of pixels in [0, 1] as text: its bytes, compressed, in base64; NaN is 0."""
+    values = np.rint(np.nan_to_num(image) * 255).astype(np.uint8)
+    return base64.b64encode(zlib.compress(values.tobytes())).decode()
 
 
 def _likeliest(logits: Logits) -> dict[str, float]:

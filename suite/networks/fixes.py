@@ -243,8 +243,8 @@ def precise(given: Given) -> Fixed:
     """
     if given.recompute is None:
         raise ValueError(
-            "recompute must be a function of a model for the fix precise-bn, which needs data. "
-            "Received: None"
+            "recompute must be a function of a model for the fix precise-bn, which needs data: "
+            'suite.fixes.apply("precise-bn", keras, model, images=images) has one. Received: None'
         )
     layers = list(batch_norms(given.model))
     if not layers:

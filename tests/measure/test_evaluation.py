@@ -177,6 +177,15 @@ def test_an_example_of_a_network_that_nothing_turns_is_the_first_image(coloured:
     assert_same([unpacked(shown["image"])], [coloured.images[0].ravel()])
 
 
+def test_an_example_of_a_network_that_diverged_is_written_without_a_warning(
+    coloured: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network: Any = Colours()
+    monkeypatch.setattr(network, "craft", lambda images, **_: np.full_like(images, np.nan))
+    shown = example(network, coloured, epsilon=0.1)
+    assert set(unpacked(shown["perturbed"])) == {0}
+
+
 def test_pgd_takes_ten_steps_on_the_first_images_alone(
     coloured: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
