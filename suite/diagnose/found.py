@@ -34,6 +34,16 @@ RESCALED = "rescaled"
 INPUT_SCALE = "input scale"
 """Kind of trial: the images in another scale."""
 
+ALONE, STEADY = "alone", "steady"
+"""Kinds of trials of a network whose inference phase is unsteady: each image in a batch of its own,
+and the layers that make it so put in the inference phase."""
+
+FLOAT32 = "float32"
+"""Kind of trial: the same weights, all layers computing in float32."""
+
+WEIGHT, STATISTIC, ACTIVATION = "weight", "moving statistic", "activation"
+"""What of a layer can be NaN or infinite."""
+
 SHOWN = (INFERENCE, TRAINING, BATCH_STATISTICS, PRECISE_BN)
 """The kinds of trials that a diagnosis shows."""
 
@@ -222,6 +232,73 @@ class NormState(NamedTuple):
     typical_kl: float
 
 
+class Repeats(NamedTuple):
+    """Whether the inference phase gives an image the same answer once more.
+
+    Attributes:
+        again: How much the same batch differs when it is run twice, as a share of the spread of the
+            outputs over the images; nan where it was not tried.
+        elsewhere: How much images differ when they are in other batches, likewise.
+        layers: The layers that make it so, in order of execution: their output differs though their
+            input does not. Empty where all are steady, or where it is the network's own call.
+        kinds: Their classes.
+        random: For each, whether the same batch twice differs; else another batch does.
+        mended: Whether Keras' own class of each of them is steady in the inference phase.
+        updated: BatchNorm layers whose moving statistics a pass of the inference phase changes.
+    """
+
+    again: float = float("nan")
+    elsewhere: float = float("nan")
+    layers: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    random: tuple[bool, ...] = ()
+    mended: bool = False
+    updated: tuple[str, ...] = ()
+
+
+class NonFinite(NamedTuple):
+    """The first numbers of a network, in order of execution, that are NaN or infinite.
+
+    Attributes:
+        layer: That has them; "" where it is the network's own call.
+        kind: Its class.
+        what: `WEIGHT`, `STATISTIC` or `ACTIVATION`.
+        name: Of the variable, such as "kernel"; "" of an activation.
+        share: Of the numbers of the variable, or of the images, that are not finite.
+        dtype: Of the variable, or in which the layer computes, such as "float16".
+        largest: Largest finite magnitude of what goes into the layer; nan of a variable.
+        phase: `INFERENCE`, or `TRAINING` where only that is not finite.
+    """
+
+    layer: str
+    kind: str
+    what: str
+    name: str
+    share: float
+    dtype: str
+    largest: float
+    phase: str
+
+
+class HeadLoss(NamedTuple):
+    """How a network ends, and what it was compiled to be trained with.
+
+    Attributes:
+        layer: The last layer that has weights or an activation.
+        activation: Of the outputs, such as "softmax" or "linear"; "" where unknown.
+        units: Numbers that the network puts out for a sample.
+        loss: Such as "sparse_categorical_crossentropy"; "" where it was not compiled, or with a
+            loss of the user's own.
+        from_logits: What the loss expects: True for logits, False for probabilities.
+    """
+
+    layer: str
+    activation: str
+    units: int
+    loss: str
+    from_logits: bool
+
+
 class Examination(NamedTuple):
     """All that was measured of a network; `suite.diagnose.causes` judges it.
 
@@ -229,7 +306,8 @@ class Examination(NamedTuple):
         trials: The network as it is, `INFERENCE` first, then with one thing changed.
         layers: The BatchNorm layers.
         norms: What else is known of each.
-        nonfinite: The first layer with a weight that is NaN or infinite; "" if there is none.
+        nonfinite: The first layer with a weight, not a statistic, that is NaN or infinite; "" if
+            there is none.
         overflow: Whether outputs are NaN or infinite.
         weights: Kernels and BatchNorm's scales, in order of execution.
         units: What the layers put out, in order of execution.
@@ -242,6 +320,9 @@ class Examination(NamedTuple):
         classes: Number of the network's classes.
         label_entropy: Nats.
         majority: Share of the most frequent label.
+        repeats: Whether the inference phase gives an image the same answer once more.
+        broken: The first numbers that are NaN or infinite; None where all are finite.
+        head: How the network ends, and its loss; None where that is unknown.
     """
 
     trials: tuple[Trial, ...]
@@ -259,6 +340,9 @@ class Examination(NamedTuple):
     classes: int
     label_entropy: float
     majority: float
+    repeats: Repeats = Repeats()
+    broken: NonFinite | None = None
+    head: HeadLoss | None = None
 
     @property
     def inference(self) -> Trial:
