@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from suite.diagnose.found import (
     BATCH_STATISTICS,
+    CENTRED,
     FEATURES,
     INPUT_SCALE,
     ONLY_LAYER,
@@ -13,6 +14,7 @@ from suite.diagnose.found import (
     ONLY_VARIANCES,
     PIXELS,
     PRECISE_BN,
+    RENAMED,
     RESCALED,
     TRUNK,
     Attempt,
@@ -32,6 +34,8 @@ CHANGES: Mapping[str, str] = {
     ONLY_LAYER: "only the moving statistics of {layer} recomputed",
     RESCALED: "weights that stand out, those of {layer} first, divided by how much they do",
     INPUT_SCALE: "images fed in another scale: {scale}",
+    RENAMED: "the classes renamed as fits the other half of the images best",
+    CENTRED: "the mean output of each class subtracted: no bias",
 }
 """What a kind of trial changes."""
 
@@ -44,9 +48,8 @@ READ: Mapping[str, str] = {
 
 
 def attempts(found: Examination) -> tuple[Attempt, ...]:
-    """List what was tried: trials of the network, heads fitted anew, predictions renamed."""
-    trials = map(_trial, found.trials)
-    return (*trials, *map(_probe, found.probes), *_renamed(found))
+    """List what was tried: trials of the network, then heads fitted anew."""
+    return (*map(_trial, found.trials), *map(_probe, found.probes))
 
 
 def _trial(trial: Trial) -> Attempt:
@@ -66,13 +69,3 @@ def _probe(probe: Probe) -> Attempt:
     after = ", all moving statistics recomputed" if probe.precise else ""
     what = f"a linear head fitted to {READ[probe.source]}{after} (by chance {probe.chance:.1%})"
     return Attempt(what, probe.accuracy, float("nan"), None)
-
-
-def _renamed(found: Examination) -> Iterator[Attempt]:
-    """Yield what changes the predictions alone."""
-    told = found.predictions
-    for what, accuracy in (
-        ("the classes renamed as fits the other half of the images best", told.permuted_accuracy),
-        ("the mean output of each class subtracted: no bias", told.centred_accuracy),
-    ):
-        yield Attempt(what, accuracy, float("nan"), None)

@@ -51,14 +51,14 @@ def examine(
         ValueError: If the network does not have `classes` outputs, or the labels are of others.
     """
     nonfinite, heard = network.nonfinite(), network.hear(sample.images)
-    told = told_classes(sample.labels, heard.outputs, classes)
+    told = told_classes(heard.outputs, classes)
     trained = network.hear_training(sample.images, batch_size=batch_size)
     recomputed = None
     if network.norms and not nonfinite:
         recomputed = network.recompute(sample.images, batch_size=batch_size)
     steps, weights = network.iterations(), _weights(network)
     judge = Judge(sample.labels, reader_of(heard.outputs, network.activations()))
-    trials = _trials(judge, heard, trained, recomputed)
+    trials = [*_trials(judge, heard, trained, recomputed), *judge.read_otherwise(heard.outputs)]
     layers = _layers(trained, recomputed, steps) if recomputed else ()
     tried = UNTRIED
     if not nonfinite and _suspicious(trials[0], judge.entropy, layers):

@@ -16,8 +16,9 @@ STALE = "stale statistics"
 CONSTANT = "constant predictor"
 DIVERGED = "diverged"
 OTHER = "something else"
-VERDICTS = (HEALTHY, STALE, CONSTANT, DIVERGED, OTHER)
-"""What a network can be found to be."""
+UNDECIDED = "undecided"
+VERDICTS = (HEALTHY, STALE, CONSTANT, DIVERGED, OTHER, UNDECIDED)
+"""What a network can be found to be; undecided where these images are too few to say."""
 
 BATCH_STATISTICS = "batch statistics"
 """Kind of trial: every BatchNorm layer normalises by the batch, the rest is in inference."""
@@ -33,6 +34,10 @@ RESCALED = "rescaled"
 
 INPUT_SCALE = "input scale"
 """Kind of trial: the images in another scale."""
+
+RENAMED, CENTRED = "renamed", "centred"
+"""Kinds of trials: the classes renamed as fits the other half of the images best, and each class's
+mean over the images subtracted from its output, which leaves no bias."""
 
 ALONE, STEADY = "alone", "steady"
 """Kinds of trials of a network whose inference phase is unsteady: each image in a batch of its own,
@@ -92,9 +97,10 @@ class Trial(NamedTuple):
     """The network under one condition: as it is, or with one thing changed.
 
     Attributes:
-        kind: `INFERENCE`, `TRAINING`, or what was changed: `BATCH_STATISTICS` to `INPUT_SCALE`.
+        kind: `INFERENCE`, `TRAINING`, or what was changed: `BATCH_STATISTICS` to `CENTRED`.
         layer: The layer of `ONLY_LAYER`, or the first that was `RESCALED`; else "".
         scores: ``(n,)`` log-probability of each image's label, bounded below.
+        hits: ``(n,)`` whether each image is classified rightly.
         evaluation: What the predictions are worth.
         scale: The conversion of `INPUT_SCALE`; else None.
     """
@@ -102,6 +108,7 @@ class Trial(NamedTuple):
     kind: str
     layer: str
     scores: NDArray[np.float64]
+    hits: NDArray[np.bool_]
     evaluation: Evaluation
     scale: InputScale | None = None
 
@@ -130,10 +137,6 @@ class Predictions(NamedTuple):
     Attributes:
         variation: Spread of the log-probabilities over the images, nats; 0 if constant.
         dead_outputs: Classes whose output hardly varies while others' do.
-        permuted_accuracy: Accuracy on one half of the images, the classes renamed as fits the
-            other half best.
-        centred_accuracy: Accuracy after each class's mean over the images is subtracted from its
-            output: what it would be without a bias.
         confidence: Mean probability of the predicted class.
         confidence_auc: Chance that a right prediction is surer than a wrong one; nan where there
             are not five of each.
@@ -142,8 +145,6 @@ class Predictions(NamedTuple):
 
     variation: float
     dead_outputs: tuple[int, ...]
-    permuted_accuracy: float
-    centred_accuracy: float
     confidence: float
     confidence_auc: float
     marginal_distance: float

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
-from suite.diagnose.found import Evaluation, InputScale, Predictions, Trial
+from suite.diagnose.found import (
+    CENTRED,
+    RENAMED,
+    Evaluation,
+    InputScale,
+    Predictions,
+    Trial,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +30,12 @@ DEAD = 1e-3
 FEW = 5
 """Right or wrong predictions below which their confidences are not compared."""
 
+LEAST, TINY = 1e-7, 1e-38
+"""Probabilities that a loss of Keras tells from 0, and that float32 does."""
+
+NONE = -1e3
+"""Log-probability that stands for that of nothing."""
+
 LAST_LAYERS = 3
 """Layers at a network's end among which a sigmoid may be that of its outputs."""
 
@@ -32,18 +45,20 @@ class Reader(NamedTuple):
 
     kind: str
 
-    def log_probabilities(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Convert outputs to ``(n, classes)`` log-probabilities."""
+    def log_probabilities(
+        self, outputs: NDArray[np.float64], *, least: float = LEAST
+    ) -> NDArray[np.float64]:
+        """Convert outputs to ``(..., classes)`` log-probabilities, none below that of `least`."""
         if self.kind == "probabilities":
-            return np.log(np.clip(outputs, 1e-7, 1))
+            return np.log(np.clip(outputs, least, 1))
         logits = outputs
         if self.kind == "sigmoid":
-            clipped = np.clip(outputs, 1e-7, 1 - 1e-7)
+            clipped = np.clip(outputs, least, 1 - LEAST)
             logits = np.log(clipped / (1 - clipped))
-        if logits.shape[1] == 1:
-            logits = np.concatenate([0 * logits, logits], axis=1)
-        logits = logits - logits.max(axis=1, keepdims=True)
-        normed: NDArray[np.float64] = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        if logits.shape[-1] == 1:
+            logits = np.concatenate([0 * logits, logits], axis=-1)
+        logits = logits - logits.max(axis=-1, keepdims=True)
+        normed: NDArray[np.float64] = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
         return normed
 
 
@@ -51,21 +66,22 @@ def reader_of(outputs: NDArray[np.float64], activations: Sequence[str]) -> Reade
     """Tell logits from probabilities by what the outputs add up to, and the last activations.
 
     Args:
-        outputs: ``(n, classes)``.
+        outputs: ``(..., classes)``.
         activations: Names of all layers' activations, "" where a layer has none.
     """
     inside = bool(((outputs >= 0) & (outputs <= 1)).all())
-    if inside and outputs.shape[1] > 1 and np.allclose(outputs.sum(axis=1), 1, atol=1e-2):
+    if inside and outputs.shape[-1] > 1 and np.allclose(outputs.sum(axis=-1), 1, atol=1e-2):
         return Reader("probabilities")
     sigmoid = "sigmoid" in activations[-LAST_LAYERS:]
-    return Reader("sigmoid" if inside and (sigmoid or outputs.shape[1] == 1) else "logits")
+    return Reader("sigmoid" if inside and (sigmoid or outputs.shape[-1] == 1) else "logits")
 
 
 class Judge(NamedTuple):
     """Scores outputs against the labels of a sample.
 
     Attributes:
-        labels: ``(n,)``.
+        labels: ``(n,)``; ``(n, places)`` where each position has its own: an image then counts as
+            the mean of its positions, which are no independent answers.
         reader: How outputs are read.
     """
 
@@ -79,7 +95,7 @@ class Judge(NamedTuple):
 
     def scores(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give each image the log-probability of its label, bounded below."""
-        return np.maximum(self._likelihoods(outputs), -self.entropy - BELOW_CHANCE)
+        return by_image(np.maximum(self._likelihoods(outputs), -self.entropy - BELOW_CHANCE))
 
     def trial(
         self,
@@ -91,54 +107,67 @@ class Judge(NamedTuple):
     ) -> Trial:
         """Evaluate the outputs for all images that one condition led to."""
         predicted = predicted_classes(outputs, self.reader)
-        cross_entropy = float(-self._likelihoods(outputs).mean())
+        hits, cross_entropy = predicted == self.labels, float(-self._likelihoods(outputs).mean())
         evaluation = Evaluation(
-            accuracy=float(np.mean(predicted == self.labels)),
+            accuracy=float(np.mean(hits)),
             information_gain=self.entropy - cross_entropy,
             cross_entropy=cross_entropy,
             classes_predicted=len(np.unique(predicted)),
         )
-        return Trial(kind, layer, self.scores(outputs), evaluation, scale)
+        return Trial(kind, layer, self.scores(outputs), by_image(hits), evaluation, scale)
+
+    def read_otherwise(self, outputs: NDArray[np.float64]) -> tuple[Trial, Trial]:
+        """Evaluate the same outputs with the classes renamed, and without a bias."""
+        with np.errstate(all="ignore"):
+            logs = np.nan_to_num(self.reader.log_probabilities(outputs, least=TINY), neginf=NONE)
+        others = Judge(self.labels, Reader("logits"))
+        return (
+            others.trial(RENAMED, renamed(logs, self.labels)),
+            others.trial(CENTRED, logs - logs.mean(axis=tuple(range(logs.ndim - 1)))),
+        )
 
     def _likelihoods(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Pick the log-probability of each label; that of a NaN is as bad as can be."""
         with np.errstate(all="ignore"):
             logs = self.reader.log_probabilities(outputs)
-        picked: NDArray[np.float64] = logs[np.arange(len(outputs)), self.labels[: len(outputs)]]
+        labels = self.labels[: len(outputs), ..., None]
+        picked: NDArray[np.float64] = np.take_along_axis(logs, labels, axis=-1)[..., 0]
         return np.where(np.isfinite(picked), picked, -np.inf)
+
+
+def by_image(values: NDArray[Any]) -> NDArray[Any]:
+    """Average ``(n, places)`` values over the positions of each image; ``(n,)`` stay."""
+    return values if values.ndim == 1 else values.mean(axis=1)
 
 
 def label_entropy(labels: NDArray[np.int64]) -> float:
     """Compute the entropy of `labels`, nats."""
-    shares = np.bincount(labels) / len(labels)
+    shares = np.bincount(labels.ravel()) / labels.size
     shares = shares[shares > 0]
     return float(-(shares * np.log(shares)).sum())
 
 
 def predicted_classes(outputs: NDArray[np.float64], reader: Reader) -> NDArray[np.int64]:
-    """Pick the class predicted for each image."""
+    """Pick the class predicted for each image, or position."""
     with np.errstate(all="ignore"):
         logs = np.nan_to_num(reader.log_probabilities(outputs))
-    predicted: NDArray[np.int64] = np.argmax(logs, axis=1)
+    predicted: NDArray[np.int64] = np.argmax(logs, axis=-1)
     return predicted
 
 
 def compared(judge: Judge, outputs: NDArray[np.float64]) -> Predictions:
     """Compare the predictions that `outputs` make with the labels."""
-    labels = judge.labels
+    labels, outputs = judge.labels.ravel(), outputs.reshape(-1, outputs.shape[-1])
     with np.errstate(all="ignore"):
-        logs = np.nan_to_num(judge.reader.log_probabilities(outputs), neginf=-1e3)
+        logs = np.nan_to_num(judge.reader.log_probabilities(outputs), neginf=NONE)
     predicted = np.argmax(logs, axis=1)
     confidence = np.exp(logs.max(axis=1))
     raw = outputs if judge.reader.kind == "logits" else np.log(np.maximum(outputs, 1e-38))
     missing = sorted(set(labels.tolist()) - set(predicted.tolist()))
     dead = dead_outputs(np.nan_to_num(raw)) if missing else set()
-    centred = np.argmax(np.nan_to_num(raw - raw.mean(axis=0)), axis=1)
     return Predictions(
         variation=float(np.sqrt(np.mean(logs.std(axis=0) ** 2))),
         dead_outputs=tuple(label for label in missing if label in dead),
-        centred_accuracy=float(np.mean(centred == labels)),
-        permuted_accuracy=permuted_accuracy(predicted, labels),
         confidence=float(confidence.mean()),
         confidence_auc=confidence_auc(confidence, predicted == labels),
         marginal_distance=marginal_distance(predicted, labels),
@@ -158,19 +187,17 @@ def dead_outputs(values: NDArray[np.float64]) -> set[int]:
     return set(np.flatnonzero(apart.min(axis=0) < DEAD**2 * usual).tolist())
 
 
-def permuted_accuracy(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
-    """Compute the accuracy with classes renamed, each half of the images judging the other's."""
-    size = int(max(predicted.max(), labels.max())) + 1
-    hits = 0
+def renamed(logs: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Rename the classes of predictions, each half of the images as fits the other."""
+    predicted, size = logs.argmax(axis=-1), logs.shape[-1]
+    changed = np.empty_like(logs)
     for parity in (0, 1):
         fit = np.arange(len(labels)) % 2 == parity
         confusion = np.zeros((size, size))
         np.add.at(confusion, (predicted[fit], labels[fit]), 1)
-        rows, columns = linear_sum_assignment(-confusion)
-        renamed = np.empty(size, dtype=np.int64)
-        renamed[rows] = columns
-        hits += int(np.sum(renamed[predicted[~fit]] == labels[~fit]))
-    return hits / len(labels)
+        _, names = linear_sum_assignment(-confusion)
+        changed[~fit] = logs[~fit][..., np.argsort(names)]
+    return changed
 
 
 def confidence_auc(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:

@@ -15,7 +15,6 @@ from suite.diagnose.predictions import (
     dead_outputs,
     label_entropy,
     marginal_distance,
-    permuted_accuracy,
     reader_of,
 )
 
@@ -26,7 +25,10 @@ JUDGE = Judge(LABELS, Reader("logits"))
 
 def test_renamed_classes_are_found_out() -> None:
     labels = np.random.default_rng(0).integers(0, 5, 100)
-    assert permuted_accuracy((labels + 2) % 5, labels) == 1.0
+    predicted = np.eye(5)[(labels + 2) % 5]
+    renamed, _ = Judge(labels, Reader("probabilities")).read_otherwise(predicted)
+    assert renamed.evaluation.accuracy == 1.0
+    assert renamed.hits.all()
 
 
 def test_outputs_become_a_trial_that_nobody_keeps() -> None:
@@ -102,9 +104,18 @@ def test_an_output_that_no_image_moves_is_dead() -> None:
 
 
 def test_a_bias_is_told_from_what_the_images_say() -> None:
-    biased = compared(JUDGE, SURE + np.array([0, 50, 0]))
-    assert biased.centred_accuracy == 1.0
-    assert biased.marginal_distance == pytest.approx(2 / 3)
+    outputs = SURE + np.array([0, 50, 0])
+    assert JUDGE.read_otherwise(outputs)[1].evaluation.accuracy == 1.0
+    assert compared(JUDGE, outputs).marginal_distance == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("bias", [-30.0, 10.0])
+def test_a_bias_of_a_single_output_is_told_too(bias: float) -> None:
+    labels = np.arange(40) % 2
+    outputs = 1 / (1 + np.exp(-(labels[:, None] * 4.0 - 2 + bias).astype(np.float64)))
+    judge = Judge(labels, Reader("sigmoid"))
+    before = judge.trial(RESCALED, outputs).evaluation.accuracy
+    assert (before, judge.read_otherwise(outputs)[1].evaluation.accuracy) == (0.5, 1.0)
 
 
 def test_the_confidence_of_right_predictions_is_compared_with_that_of_wrong_ones() -> None:

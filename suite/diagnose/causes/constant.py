@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from suite.diagnose.causes.stale import never_trained
 from suite.diagnose.causes.worth import (
     LEARNED,
+    accuracy,
     best_probe,
     features_tell,
     kernels,
@@ -14,7 +15,8 @@ from suite.diagnose.causes.worth import (
     learned,
     worth_of,
 )
-from suite.diagnose.found import CONSTANT, OTHER, Finding
+from suite.diagnose.found import CENTRED, CONSTANT, OTHER, RENAMED, Finding
+from suite.networks.phases import INFERENCE
 
 if TYPE_CHECKING:
     from suite.diagnose.found import Examination
@@ -46,7 +48,7 @@ LISTED = 8  # dead outputs that are named
 
 def permuted_labels(found: Examination) -> Finding | None:
     """Say that the classes are in another order, if renaming them mends the predictions."""
-    told, renamed = found.inference.evaluation.accuracy, found.predictions.permuted_accuracy
+    told, renamed = accuracy(found, INFERENCE), accuracy(found, RENAMED)
     gained = (renamed - told) * found.images
     if renamed < told + PERMUTED or renamed < 2 * found.majority or gained < PERMUTED_IMAGES:
         return None
@@ -102,7 +104,7 @@ def dead_outputs(found: Examination) -> Finding | None:
 
 def biased_head(found: Examination) -> Finding | None:
     """Say that one class is always predicted, and but for a bias the right ones would be."""
-    told, centred = found.inference.evaluation, found.predictions.centred_accuracy
+    told, centred = found.inference.evaluation, accuracy(found, CENTRED)
     if told.classes_predicted != 1 or centred <= 2 * max(told.accuracy, found.majority):
         return None
     layer = last_kernel(found)

@@ -54,6 +54,11 @@ def worth_of(found: Examination) -> float:
     return gain(found.inference, found.label_entropy)
 
 
+def accuracy(found: Examination, kind: str) -> float:
+    """Tell the accuracy of a kind of trial; that of the inference phase where it was not made."""
+    return (found.tried(kind) or found.inference).evaluation.accuracy
+
+
 def learned(found: Examination) -> bool:
     """True where the network tells the classes better than chance."""
     hits = round(found.inference.evaluation.accuracy * found.images)

@@ -33,7 +33,7 @@ ENTROPY = float(np.log(4))
 IMAGES = 200
 
 STALE_LAYER = {"symmetric_kl": 20.0, "mean_shift": 3.0, "steps_needed": 300.0}
-VARIED = Predictions(3.0, (), 0.2, 0.3, 0.9, 0.9, 0.05)
+VARIED = Predictions(3.0, (), 0.9, 0.9, 0.05)
 VAGUE = VARIED._replace(variation=0.2, marginal_distance=0.7)
 
 
@@ -47,7 +47,8 @@ def trial(kind: str, worth: float, *, layer: str = "", scale: InputScale | None 
     """Make up a trial of that information gain, nats."""
     accuracy = 0.25 + 0.75 * max(0.0, worth) / ENTROPY
     evaluation = Evaluation(accuracy, worth, ENTROPY - worth, 4 if worth > 0 else 1)
-    return Trial(kind, layer, scores(worth), evaluation, scale)
+    hits = np.arange(IMAGES) < round(accuracy * IMAGES)
+    return Trial(kind, layer, scores(worth), hits, evaluation, scale)
 
 
 def trials(inference: float, precise: float, *others: Trial) -> tuple[Trial, ...]:

@@ -1,8 +1,17 @@
 from __future__ import annotations
 
 from suite.diagnose.causes.rules import judge
-from suite.diagnose.found import CONSTANT, FEATURES, OTHER, PIXELS, Unit, Weights
-from tests.diagnose.causes.examined import VAGUE, VARIED, blind, examined, found, trials
+from suite.diagnose.found import (
+    CENTRED,
+    CONSTANT,
+    FEATURES,
+    OTHER,
+    PIXELS,
+    RENAMED,
+    Unit,
+    Weights,
+)
+from tests.diagnose.causes.examined import VAGUE, VARIED, blind, examined, found, trial, trials
 
 
 def test_a_constant_output_names_the_layer_at_which_the_images_are_lost() -> None:
@@ -34,10 +43,10 @@ def test_outputs_that_never_move_are_dead() -> None:
 
 
 def test_a_bias_that_outweighs_the_images_is_a_dead_head() -> None:
-    biased = VARIED._replace(centred_accuracy=0.9, marginal_distance=0.75)
-    finding = found(trials(0.0, 0.0), predictions=biased)
+    biased, mended = VARIED._replace(marginal_distance=0.75), trial(CENTRED, 1.2)
+    finding = found(trials(0.0, 0.0, mended), predictions=biased)
     assert finding[:3] == (CONSTANT, "dead head", "head")
-    told = trials(0.0, 0.0)
+    told = trials(0.0, 0.0, mended)
     several = told[0]._replace(evaluation=told[0].evaluation._replace(classes_predicted=2))
     assert found((several, *told[1:]), predictions=biased).verdict == OTHER
 
@@ -52,8 +61,7 @@ def test_sure_and_varied_predictions_that_do_not_match_tell_shuffled_labels() ->
 
 
 def test_renamed_classes_tell_permuted_labels() -> None:
-    renamed = VARIED._replace(permuted_accuracy=0.95)
-    finding = found(trials(-1.0, -1.0), predictions=renamed)
+    finding = found(trials(-1.0, -1.0, trial(RENAMED, 1.3)))
     assert finding.cause == "label shuffle (classes permuted)"
 
 
