@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from suite.diagnose.attempts import attempts
 from suite.diagnose.causes.rules import judge
 from suite.diagnose.examine import examine
-from suite.diagnose.found import SHOWN, Diagnosis, Examination, Finding, LayerExamination
+from suite.diagnose.found import HEALTHY, SHOWN, Diagnosis, Examination, Finding, LayerExamination
 from suite.diagnose.loading import demand_eager, keras_of
 from suite.diagnose.network import Network, Steps
-from suite.diagnose.sample import Sample, sampled
+from suite.diagnose.sample import Sample, samples
 from suite.diagnose.statistics import after, symmetric_kl, target
 from suite.networks.types import Keras, Model
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 
 def diagnose(
     model: Model,
-    images: ArrayLike,
-    labels: ArrayLike,
+    images: Any,
+    labels: Any,
     *,
+    output: Any = None,
     batch_size: int = 32,
     keras: Keras | None = None,
     classes: int | None = None,
@@ -37,9 +35,12 @@ def diagnose(
     """Find out what is wrong with `model`, which is left as it was.
 
     Args:
-        model: A built Keras model with one output of logits or probabilities.
-        images: ``(n, height, width, channels)``, scaled as the model is fed.
-        labels: ``(n,)`` integers in [0, outputs).
+        model: A built Keras model whose outputs are logits or probabilities of classes.
+        images: What the model is fed, scaled as it is fed: ``(n, height, width, channels)``, or
+            series, tokens, volumes, tables; a dictionary or list of arrays for several inputs.
+        labels: ``(n,)`` class numbers or one-hot; ``(n, height, width)`` where each pixel has one;
+            a dictionary of them by the names of the outputs where several have labels.
+        output: Name or place of the output that is looked at; by default each that has labels.
         batch_size: Images in a batch of the training phase.
         keras: The Keras module of the model; by default its class's.
         classes: Number of classes of the labels; by default the model's outputs.
@@ -54,13 +55,30 @@ def diagnose(
     """
     network = Network(model, keras or keras_of(model))
     demand_eager(model)
-    sample = sampled(model, np.asarray(images), np.asarray(labels), limit=max_images, seed=seed)
-    with network.kept():
-        examination = examine(network, sample, batch_size=batch_size, classes=classes)
     plan = Steps(check_steps, batch_size, check_s)
+    drawn = samples(network, images, labels, output=output, limit=max_images, seed=seed)
+    return worst([(sample, _diagnosed(network, sample, plan, classes)) for sample in drawn])
+
+
+def _diagnosed(network: Network, sample: Sample, plan: Steps, classes: int | None) -> Diagnosis:
+    """Diagnose the network by the samples of one output."""
+    network.head = sample.head
+    with network.kept():
+        examination = examine(network, sample, batch_size=plan.batch_size, classes=classes)
     with network.kept():
         check = _check_steps(network, sample, examination.layers, plan)
     return _diagnosis(examination, judge(examination), check)
+
+
+def worst(found: Sequence[tuple[Sample, Diagnosis]]) -> Diagnosis:
+    """Pick the diagnosis of the first output that is not healthy, and say what the others are."""
+    if len(found) == 1:
+        return found[0][1]
+    ill = [pair for pair in found if pair[1].verdict != HEALTHY]
+    sample, first = (ill or found)[0]
+    told = ", ".join(f"{each.head.name}: {other.cause or other.verdict}" for each, other in found)
+    words = f"Of {len(found)} outputs ({told}) this is said of {sample.head.name}."
+    return first._replace(words=(*first.words[:1], words, *first.words[1:]))
 
 
 class Check(NamedTuple):

@@ -78,7 +78,7 @@ def examine(
         images=len(sample.labels),
         classes=told,
         label_entropy=judge.entropy,
-        majority=float(np.bincount(sample.labels).max() / len(sample.labels)),
+        majority=float(np.bincount(sample.labels.ravel()).max() / sample.labels.size),
     )
 
 

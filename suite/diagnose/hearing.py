@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from suite.diagnose.found import Unit
+from suite.diagnose.inputs import Head
+from suite.diagnose.loading import foreign
 from suite.diagnose.probes import over_positions, unit
 from suite.diagnose.statistics import Moments, moments
 from suite.networks.types import Tensor
@@ -35,10 +37,11 @@ class Heard(NamedTuple):
     """What was heard of a pass in the inference phase.
 
     Attributes:
-        outputs: ``(n, classes)``, as the network gives them.
+        outputs: ``(n, classes)``, as the network gives them; ``(n, places, classes)`` of a grid.
         units: The layers' outputs for the first batch, in order of execution.
-        head: ``(n, d)`` input of the last layer with a kernel.
-        trunk: ``(n, c)`` mean over the positions of the last activation that has any.
+        head: ``(n, d)`` input of the last layer with a kernel; of a grid ``(n, probed, d)``.
+        trunk: ``(n, c)`` mean over the positions of the last activation that has any; nothing of
+            a grid.
     """
 
     outputs: NDArray[np.float64]
@@ -62,9 +65,9 @@ class NormsHeard(NamedTuple):
 
 
 @contextmanager
-def hearing(layers: Sequence[Layer], numpy: ToNumpy) -> Iterator[Ear]:
+def hearing(layers: Sequence[Layer], numpy: ToNumpy, head: Head) -> Iterator[Ear]:
     """Listen to `layers` for a time."""
-    ear = Ear(numpy)
+    ear = Ear(numpy, head)
     with around(layers, ear):
         yield ear
 
@@ -117,12 +120,12 @@ class Ear:
         trunk: A batch each, the mean over the positions of the last activation that has any.
     """
 
-    def __init__(self, numpy: ToNumpy) -> None:
-        """Start with nothing heard."""
+    def __init__(self, numpy: ToNumpy, head: Head) -> None:
+        """Start with nothing heard; `head` is the output that is looked at."""
         self.units: list[tuple[Layer, Unit]] = []
         self.head: list[NDArray[np.float64]] = []
         self.trunk: list[NDArray[np.float64]] = []
-        self._numpy = numpy
+        self._numpy, self._looked_at = numpy, head
 
     def begin(self) -> None:
         """Expect a new batch."""
@@ -133,20 +136,30 @@ class Ear:
         """Call the layer, then hear what it put out."""
         result = call(*args, **kwargs)
         if hasattr(result, "shape") and len(result.shape) > 1:
-            values = self._numpy(result)
+            values = self._heard(result)
             if values.dtype.kind == "f" or values.dtype.itemsize == 2:  # noqa: PLR2004  bfloat16
                 self._hear(layer, args, values)
         return result
+
+    def _heard(self, tensor: Tensor) -> NDArray[Any]:
+        """Copy a tensor; nothing of one that has no numbers, in a loop that is compiled."""
+        try:
+            return self._numpy(tensor)
+        except foreign():  # each backend has its own word for it
+            return np.zeros(0, np.bool_)
 
     def _hear(self, layer: Layer, args: tuple[Any, ...], values: NDArray[Any]) -> None:
         first = len(self.head) == 1
         if first and not any(layer is known for known, _ in self.units):
             kind = type(layer).__name__
             self.units.append((layer, unit(layer.name, kind, values)))
-        if values.ndim >= POSITIONS_RANK and max(values.shape[1:-1]) > 1:
+        positions = values.ndim >= POSITIONS_RANK and max(values.shape[1:-1]) > 1
+        if positions and not self._looked_at.grid:
             self.trunk[-1] = over_positions(values)
         if kernel_of(layer) is not None and args and hasattr(args[0], "shape"):
-            self.head[-1] = over_positions(self._numpy(args[0]))
+            taken = self._heard(args[0])
+            if taken.ndim > 1:
+                self.head[-1] = self._looked_at.features(taken)
 
 
 class NormEar:

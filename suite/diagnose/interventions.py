@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,14 +19,12 @@ from suite.diagnose.found import (
     Trial,
     Weights,
 )
+from suite.diagnose.inputs import Images, joined
 from suite.diagnose.network import Network, Recomputed
 from suite.diagnose.predictions import Judge
 from suite.diagnose.probes import input_conventions
 from suite.diagnose.sample import Sample
 from suite.diagnose.statistics import pooled_statistics, symmetric_kl
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 SCREENED = 48
 """Images on which interventions are tried before the best one is made on all."""
@@ -78,7 +76,7 @@ def intervene(network: Network, sample: Sample, judge: Judge, given: Given) -> T
         repaired = repair(network, sample, judge, given.layers, given.recomputed)
     rescaled = rescale(network, sample, judge, given.weights)
     scaled, input_kl = scale_inputs(network, sample, judge, batch_size=given.batch_size)
-    return Tried((*repaired, *rescaled, scaled), input_kl)
+    return Tried((*repaired, *rescaled, *scaled), input_kl)
 
 
 def repair(
@@ -134,15 +132,17 @@ def outliers(weights: Sequence[Weights]) -> dict[str, float]:
 
 def scale_inputs(
     network: Network, sample: Sample, judge: Judge, *, batch_size: int
-) -> tuple[Trial, float]:
+) -> tuple[tuple[Trial, ...], float]:
     """Evaluate the network with the images in the input scale that suits it best.
 
     Returns:
-        The trial, and the symmetric divergence of the worst BatchNorm layer's statistics under
-        that scale; nan without any.
+        The trial, none where nothing that is fed has a scale; and the symmetric divergence of the
+        worst BatchNorm layer's statistics under that scale, nan without any.
     """
     tries = input_conventions(sample.images)
-    few = np.concatenate([images[:SCREENED] for images in tries.values()])
+    if not tries:
+        return (), float("nan")
+    few = joined([images[:SCREENED] for images in tries.values()])
     parts = np.split(network.run(few, training=False), len(tries))
     worth = {scale: float(judge.scores(part).mean()) for scale, part in zip(tries, parts)}
     best, input_kl = max(worth, key=worth.__getitem__), float("nan")
@@ -154,7 +154,7 @@ def scale_inputs(
         best = min(distances, key=distances.__getitem__)
         input_kl = distances[best]
     outputs = network.run(tries[best], training=False)
-    return judge.trial(INPUT_SCALE, outputs, scale=best), input_kl
+    return (judge.trial(INPUT_SCALE, outputs, scale=best),), input_kl
 
 
 def _alike(worth: Mapping[InputScale, float]) -> list[InputScale]:
@@ -163,7 +163,7 @@ def _alike(worth: Mapping[InputScale, float]) -> list[InputScale]:
     return [scale for scale in good if worth[scale] > max(worth.values()) - LIKE]
 
 
-def _input_kl(network: Network, images: NDArray[np.float32], *, batch_size: int) -> float:
+def _input_kl(network: Network, images: Images, *, batch_size: int) -> float:
     """Measure how far the worst layer's moving statistics are from those of `images`."""
     moving = network.statistics()
     forced = network.hear_forced(images, batch_size=batch_size)

@@ -76,7 +76,7 @@ def framework() -> Keras:
         _ = keras.Model  # TensorFlow imports its Keras when it is first used
     except ImportError as error:
         raise SuiteError(
-            f"Keras on {backend} cannot be imported ({_shown(error)}). Install it in the "
+            f"Keras on {backend} cannot be imported ({shown(error)}). Install it in the "
             "environment of this Python, or name what is installed: KERAS_BACKEND is tensorflow, "
             f"jax or torch (tensorflow where unset). This Python is {sys.executable}."
         ) from error
@@ -160,7 +160,7 @@ def _loaded(path: Path, keras: Keras, tell: Callable[[str], None]) -> Any:
         try:
             return keras.models.load_model(place)
         except foreign() as error:
-            reason = _shown(error)
+            reason = shown(error)
     try:
         model = keras.models.load_model(place, compile=False)
     except foreign() as error:
@@ -197,7 +197,7 @@ def _unloadable(path: Path, keras: Keras, error: BaseException) -> SuiteError:
     )
     if any(sign in str(error) for sign in UNKNOWN_CLASS):
         way_out = f"It holds a class of your own, which a file only names: {BUILDER}."
-    found = _shown(error)
+    found = shown(error)
     return SuiteError(f"{path}: {_version(keras)} cannot load it. Found: {found}. {way_out}")
 
 
@@ -231,11 +231,11 @@ def _attempt(call: Callable[[], Any], failure: str, wanted: str) -> Any:
     try:
         return call()
     except BaseException as error:  # the border to code that may raise whatever it likes
-        found = f"{_shown(error)}{_place(error)}"
+        found = f"{shown(error)}{_place(error)}"
         raise SuiteError(f"{failure}. Found: {found}. Expected: {wanted}.") from error
 
 
-def _shown(error: BaseException) -> str:
+def shown(error: BaseException) -> str:
     """Put the kind and the message of an error into one line of at most `SHOWN` characters.
 
     Keras wraps the cause in the configs of everything it was found in.
@@ -305,7 +305,7 @@ def output_classes(model: Model, shape: ImageShape) -> int:
             found = tuple(model(images, training=False).shape)
         except foreign() as error:
             raise SuiteError(
-                f"The network cannot be called with images {images.shape}. Found: {_shown(error)}. "
+                f"The network cannot be called with images {images.shape}. Found: {shown(error)}. "
                 f"Check --size, or {BUILDER}, called once."
             ) from error
     if not isinstance(found, tuple) or len(found) != OUTPUT_RANK or found[1] is None:

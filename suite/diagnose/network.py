@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from suite.diagnose.hearing import Heard, Layer, NormsHeard, hearing, hearing_norms
+from suite.diagnose.inputs import Head, Images, fed, parts_of, positions, split
+from suite.diagnose.loading import foreign, shown
 from suite.diagnose.statistics import Moments, Statistics, pooled_statistics
 from suite.errors import SuiteError
 from suite.networks.batch_norm import is_batch_norm, walk
@@ -100,12 +102,14 @@ class Network:
         order: Once heard, those that run, in order of execution; before, `layers`.
         norms: The BatchNorm layers of `order`. One that was never called has no statistics and
             is none of them.
+        head: The output that is looked at.
     """
 
     def __init__(self, model: Model, keras: Keras) -> None:
         """Take `model`, whose library is `keras`."""
         self.model = model
         self.keras = keras
+        self.head = Head()
         self.layers = leaves(model)
         self._put_in_order(self.layers)
 
@@ -174,20 +178,40 @@ class Network:
     def _double(self, variable: Tensor) -> NDArray[np.float64]:
         return self.numpy(variable).astype(np.float64)
 
-    def outputs(self, images: NDArray[np.float32], *, training: bool) -> NDArray[np.float64]:
-        """Run one batch and return the network's outputs as they are.
+    def outputs(self, images: Images, *, training: bool) -> NDArray[np.float64]:
+        """Run one batch and return the output that is looked at: ``(n, classes)``.
+
+        ``(n, places, classes)`` where it has a grid.
+        """
+        results = self.all_outputs(images, training=training)
+        return self.head.shaped(self.numpy(results[self.head.name]).astype(np.float64))
+
+    def all_outputs(self, images: Images, *, training: bool) -> dict[Any, Tensor]:
+        """Run one batch and return the outputs by key or place; the only one by None."""
+        with self._no_gradient():
+            result = self.model(fed(images), training=training)
+        if isinstance(result, dict):
+            return dict(result)
+        if isinstance(result, (list, tuple)):
+            return dict(enumerate(result)) if len(result) > 1 else {None: result[0]}
+        return {None: result}
+
+    def output_shapes(self, images: Images) -> dict[Any, tuple[int, ...]]:
+        """Measure the shapes of the outputs, by key or place; that of the only one by None.
 
         Raises:
-            SuiteError: If there are several.
+            SuiteError: If the network cannot be called with `images`.
         """
-        with self._no_gradient():
-            result = self.model(images, training=training)
-        if isinstance(result, (list, tuple, dict)):
+        try:
+            with self.kept():
+                results = self.all_outputs(images, training=False)
+        except foreign() as error:
+            told = {name: values.shape for name, values in parts_of(images).items()}
             raise SuiteError(
-                f"model must have one output. Received: {len(result)}. Make a model of the "
-                "classifying one: keras.Model(model.input, model.outputs[0])."
-            )
-        return self.numpy(result).astype(np.float64)
+                f"The network cannot be called with inputs of shape {told}. Found: "
+                f"{shown(error)}. Expected: what model.predict takes."
+            ) from error
+        return {name: tuple(map(int, result.shape)) for name, result in results.items()}
 
     @contextmanager
     def _no_gradient(self) -> Iterator[None]:
@@ -200,16 +224,14 @@ class Network:
             yield
 
     def run(
-        self, images: NDArray[np.float32], *, training: bool, batch_size: int | None = None
+        self, images: Images, *, training: bool, batch_size: int | None = None
     ) -> NDArray[np.float64]:
         """Run all `images` in batches and return the outputs."""
         return np.concatenate(
             [self.outputs(batch, training=training) for batch in batches(images, batch_size)]
         )
 
-    def run_with(
-        self, statistics: Sequence[Statistics], images: NDArray[np.float32]
-    ) -> NDArray[np.float64]:
+    def run_with(self, statistics: Sequence[Statistics], images: Images) -> NDArray[np.float64]:
         """Run the inference phase with other moving statistics, and put the old ones back."""
         moving = self.statistics()
         self.set_statistics(statistics)
@@ -218,7 +240,7 @@ class Network:
         return outputs
 
     def run_divided(
-        self, images: NDArray[np.float32], factors: Mapping[str, float], *, bias: bool
+        self, images: Images, factors: Mapping[str, float], *, bias: bool
     ) -> NDArray[np.float64]:
         """Run the inference phase with weights divided, and put them back.
 
@@ -246,10 +268,10 @@ class Network:
         scale = (getattr(layer, "gamma", None), getattr(layer, "beta", None))
         return [variable for variable in layer.weights if any(variable is one for one in scale)]
 
-    def hear(self, images: NDArray[np.float32]) -> Heard:
+    def hear(self, images: Images) -> Heard:
         """Run `images` in the inference phase with all layers listened to; note their order."""
         outputs = []
-        with hearing(self.layers, self.numpy) as ear:
+        with hearing(self.layers, self.numpy, self.head) as ear:
             for batch in batches(images, None):
                 ear.begin()
                 outputs.append(self.outputs(batch, training=False))
@@ -261,14 +283,14 @@ class Network:
             np.concatenate(ear.trunk),
         )
 
-    def hear_training(self, images: NDArray[np.float32], *, batch_size: int) -> NormsHeard:
+    def hear_training(self, images: Images, *, batch_size: int) -> NormsHeard:
         """Run `images` in the training phase, in batches, and put the statistics back."""
         moving = self.statistics()
         heard = self._hear_norms(images, batch_size, training=True)
         self.set_statistics(moving)
         return heard
 
-    def hear_forced(self, images: NDArray[np.float32], *, batch_size: int) -> NormsHeard:
+    def hear_forced(self, images: Images, *, batch_size: int) -> NormsHeard:
         """Run `images` with every BatchNorm layer, and nothing else, in the training phase.
 
         Those that are frozen or pinned to the inference phase, too. Statistics and flags are put
@@ -283,15 +305,13 @@ class Network:
         self.set_statistics(moving)
         return heard
 
-    def _hear_norms(
-        self, images: NDArray[np.float32], batch_size: int, *, training: bool
-    ) -> NormsHeard:
+    def _hear_norms(self, images: Images, batch_size: int, *, training: bool) -> NormsHeard:
         """Run the whole network in the training phase, or else BatchNorm alone."""
         with hearing_norms(self.norms, self.numpy, forced=not training) as ear:
             outputs = self.run(images, training=training, batch_size=batch_size)
         return NormsHeard(outputs, ear.moments, [any(phases) for phases in ear.phases])
 
-    def recompute(self, images: NDArray[np.float32], *, batch_size: int) -> Recomputed:
+    def recompute(self, images: Images, *, batch_size: int) -> Recomputed:
         """Run with BatchNorm's statistics recomputed on `images`, and put the old ones back."""
         moving = self.statistics()
         forced = self.hear_forced(images, batch_size=batch_size)
@@ -312,7 +332,7 @@ class Network:
         momentum, epsilon = float(layer.momentum), float(layer.epsilon)
         return Norm(layer.name, momentum, epsilon, bool(layer.trainable), trained)
 
-    def hear_steps(self, images: NDArray[np.float32], place: int, plan: Steps) -> Followed:
+    def hear_steps(self, images: Images, place: int, plan: Steps) -> Followed:
         """Run training-phase steps with fixed weights and follow one layer's statistics.
 
         Args:
@@ -333,17 +353,29 @@ class Network:
 
 
 def leaves(model: Model) -> list[Layer]:
-    """List the layers of `model` that hold no others, in order, those of nested models too."""
+    """List the layers of `model` that hold no others, in order, those of nested models too.
+
+    A recurrent layer counts as one: its cell runs in a loop that Keras may have compiled.
+    """
+    within = {id(cell) for layer in walk(model) if _recurrent(layer) for cell in walk(layer)}
     return [
-        layer for layer in walk(model) if layer is not model and sum(1 for _ in walk(layer)) == 1
+        layer
+        for layer in walk(model)
+        if layer is not model
+        and (_recurrent(layer) or (id(layer) not in within and sum(1 for _ in walk(layer)) == 1))
     ]
 
 
-def batches(images: NDArray[np.float32], batch_size: int | None) -> list[NDArray[np.float32]]:
+def _recurrent(layer: Layer) -> bool:
+    """True where a layer runs a cell step by step."""
+    return hasattr(layer, "cell")
+
+
+def batches(images: Images, batch_size: int | None) -> list[Images]:
     """Split `images` into batches of nearly one size.
 
     Without a `batch_size` they are as large as memory allows: the inference phase gives the same
     outputs whatever the batch.
     """
-    size = batch_size or max(1, PIXELS // max(1, int(np.prod(images.shape[1:-1]))))
-    return np.array_split(images, max(1, round(len(images) / size)))
+    size = batch_size or max(1, PIXELS // positions(images))
+    return split(images, max(1, round(len(images) / size)))

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import binom
 
 from suite.diagnose.found import CAFFE, FEATURES, PIXELS, TRUNK, InputScale, Probe, Unit
+from suite.diagnose.inputs import Images, mapped, parts_of
 from suite.diagnose.sample import Sample
 from suite.networks.preprocessing import IMAGENET_DEVIATION, IMAGENET_MEAN, IMAGENET_MEAN_BGR
 
@@ -18,6 +19,9 @@ FOLDS = 4
 RIDGE = 0.3
 """Of a kernel whose diagonal is 1 on average."""
 
+REACH = 2
+"""Pixels on each side of a position that has a label of its own, which a probe reads."""
+
 NUMBERS = 4096
 """Numbers of an image or an activation that are looked at, at most."""
 
@@ -27,6 +31,7 @@ TORCH_DEVIATION = np.array(IMAGENET_DEVIATION, np.float32)
 TORCH = "mean and deviation (torch)"
 UNIT, BYTES, SYMMETRIC = "[0, 1]", "[0, 255]", "[-1, 1]"
 RGB = 3
+PICTURE_RANK = 4  # (n, height, width, channels), or more
 
 
 def probes(
@@ -36,16 +41,26 @@ def probes(
 
     Args:
         sample: The images and labels.
-        head: ``(n, d)`` input of the last layer with a kernel; may be empty.
+        head: ``(n, d)`` input of the last layer with a kernel; may be empty. ``(n, probed, d)`` of
+            an output with a grid.
         trunk: ``(n, c)`` mean over the positions of the last activation that has any; may be empty.
         precise: Whether the network had recomputed statistics.
     """
-    read = ((PIXELS, thinned(sample.images)), (FEATURES, head), (TRUNK, trunk))
+    read = ((PIXELS, _pixels(sample)), (FEATURES, head), (TRUNK, trunk))
+    labels = sample.labels if sample.labels.ndim == 1 else sample.labels[:, sample.head.probed]
     return tuple(
-        probe(values[:, :NUMBERS], sample.labels, source=source, precise=precise)
+        probe(values[..., :NUMBERS], labels, source=source, precise=precise)
         for source, values in read
         if values.size
     )
+
+
+def _pixels(sample: Sample) -> NDArray[np.float64]:
+    """Take the numbers that are fed, or those around the positions of an output with a grid."""
+    parts = list(parts_of(sample.images).values())
+    if sample.head.grid and parts[0].ndim > 2:  # noqa: PLR2004
+        return sample.head.features(parts[0], REACH)
+    return np.concatenate([thinned(part) for part in parts], axis=1)
 
 
 def thinned(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -76,10 +91,17 @@ def probe(
     source: str = FEATURES,
     precise: bool = False,
 ) -> Probe:
-    """Measure how well ridge regression on ``(n, d)`` `features` tells `labels`."""
+    """Measure how well ridge regression on ``(n, d)`` `features` tells `labels`.
+
+    With several ``(n, probed)`` labels an image, features are ``(n, probed, d)`` or those of the
+    whole image; an image is on one side of a fit, and counts once in the p-value.
+    """
+    images, each = len(labels), int(np.prod(labels.shape[1:]))
+    folds = np.repeat(np.arange(images) % FOLDS, each)
+    whole, labels = features.shape[:-1] != labels.shape, labels.ravel()
+    features = np.repeat(features, each, axis=0) if whole else features
     known, targets = np.unique(labels, return_inverse=True)
-    kernel = _kernel(features)
-    folds = np.arange(len(labels)) % FOLDS
+    kernel = _kernel(features.reshape(len(labels), -1))
     predicted = np.empty(len(labels), dtype=np.int64)
     for fold in range(FOLDS):
         test, train = folds == fold, folds != fold
@@ -90,7 +112,7 @@ def probe(
         predicted[test] = np.argmax(kernel[np.ix_(test, train)] @ weights + prior, axis=1)
     hits = int(np.sum(predicted == targets))
     chance = float(np.bincount(targets).max() / len(labels))
-    p_value = float(binom.sf(hits - 1, len(labels), chance))
+    p_value = float(binom.sf(round(hits / each) - 1, images, chance))
     return Probe(source, precise, hits / len(labels), chance, p_value)
 
 
@@ -105,7 +127,26 @@ def _kernel(features: NDArray[np.float64]) -> NDArray[np.float64]:
     return kernel
 
 
-def input_conventions(images: NDArray[np.float32]) -> dict[InputScale, NDArray[np.float32]]:
+def input_conventions(images: Images) -> dict[InputScale, Images]:
+    """Convert what is fed to the scales that networks are trained with.
+
+    Of several inputs the one of images is converted, else the only one of measured numbers.
+    Indices, such as tokens, have no scale.
+    """
+    measured = {name: part for name, part in parts_of(images).items() if part.dtype.kind == "f"}
+    pictures = {name: part for name, part in measured.items() if part.ndim >= PICTURE_RANK}
+    chosen = pictures or measured
+    if len(chosen) != 1:
+        return {}
+    place, part = next(iter(chosen.items()))
+
+    def fed(converted: NDArray[np.float32]) -> Images:
+        return mapped(images, lambda name, values: converted if name == place else values)
+
+    return {scale: fed(converted) for scale, converted in _conventions(part).items()}
+
+
+def _conventions(images: NDArray[np.float32]) -> dict[InputScale, NDArray[np.float32]]:
     """Convert `images` to the scales that networks are trained with.
 
     The scale they are in is guessed from their range: once as the nearest convention, once as
@@ -133,9 +174,9 @@ def _decoded(images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         pixels[BYTES] = images / np.float32(255)
     elif low >= -1 and high <= 1:
         pixels[SYMMETRIC] = (images + 1) / np.float32(2)
-    elif images.shape[-1] == RGB and low > -3 and high < 3:  # noqa: PLR2004
+    elif _coloured(images) and low > -3 and high < 3:  # noqa: PLR2004
         pixels[TORCH] = images * TORCH_DEVIATION + TORCH_MEAN
-    elif images.shape[-1] == RGB:
+    elif _coloured(images):
         pixels[CAFFE] = (images + CAFFE_MEAN)[..., ::-1] / np.float32(255)
     pixels[f"[{low:.3g}, {high:.3g}]"] = (images - np.float32(low)) / np.float32(span)
     return pixels
@@ -152,7 +193,7 @@ def _encoded(pixels: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         "standardised": (pixels - pixels.mean(axis=axes)) / deviation,
         "[0, 1/255]": pixels / np.float32(255),
     }
-    if pixels.shape[-1] == RGB:
+    if _coloured(pixels):
         encoded[TORCH] = (pixels - TORCH_MEAN) / TORCH_DEVIATION
         encoded[CAFFE] = pixels[..., ::-1] * np.float32(255) - CAFFE_MEAN
     return encoded
@@ -160,6 +201,9 @@ def _encoded(pixels: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
 
 def _orders(images: NDArray[np.float32]) -> dict[bool, NDArray[np.float32]]:
     """Give `images` as they are and, if they have colours, with the channels reversed."""
-    if images.shape[-1] != RGB:
-        return {False: images}
-    return {False: images, True: images[..., ::-1]}
+    return {False: images, True: images[..., ::-1]} if _coloured(images) else {False: images}
+
+
+def _coloured(images: NDArray[Any]) -> bool:
+    """True where the last axis can be that of red, green and blue."""
+    return images.ndim >= PICTURE_RANK and images.shape[-1] == RGB
