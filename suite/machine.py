@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ PARENT = "SUITE_PARENT"
 """Environment variable with the process that a command must not outlive; nox's sessions set it."""
 
 PR_SET_PDEATHSIG = 1  # of prctl(2)
+CARDS = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
 VECTORS = ("sse", "ssse", "avx", "fma", "f16c", "amx", "vnni")
 """How the names of the instructions begin that libraries choose their kernels by."""
 
@@ -58,8 +60,19 @@ def describe(gpus: Sequence[str]) -> dict[str, str | int | float | list[str]]:
         "memory_gib": round(memory / GIB),
         "system": f"{platform.system()} {platform.machine()}",
     }
+    if gpus:
+        parts["cards"] = cards()
     digest = hashlib.sha256(repr(sorted(parts.items())).encode()).hexdigest()
     return {**parts, "fingerprint": digest[:16]}
+
+
+def cards() -> list[str]:
+    """List each card's name, memory and driver; nothing where no driver answers."""
+    try:
+        done = subprocess.run(CARDS, stdout=subprocess.PIPE, check=False)  # noqa: S603 - its own
+    except OSError:
+        return []
+    return [] if done.returncode else done.stdout.decode("utf-8", "replace").splitlines()
 
 
 def instructions() -> str:

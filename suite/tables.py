@@ -79,6 +79,7 @@ TABLES: Mapping[str, tuple[Case, ...]] = {
     "accuracy": ACCURACY,
     "stall": STALL,
     "no-stall": NO_STALL,
+    "precise-bn": tuple(Case("resnet50", loss=loss, fix="precise-bn") for loss in PHASES),
     "attack": ATTACK,
     "step-time": STEP_TIME,
     "parity": PARITY,
@@ -110,12 +111,14 @@ class Tier(NamedTuple):
             tier.
         tables: Fields by table of `TABLES`; a table that is missing is not part of the tier.
         gpu: True where the cases are too large for a CPU.
+        rehearsal: True where a CPU may stand in for that GPU: few steps, to try the machinery.
     """
 
     common: Mapping[str, Any]
     architectures: Mapping[str, Mapping[str, Any]]
     tables: Mapping[str, Mapping[str, Any]]
     gpu: bool = False
+    rehearsal: bool = False
 
 
 UNTRAINED = {"weights": "random", "pretraining_steps": 0, "epochs": 1}
@@ -141,6 +144,11 @@ QUESTIONED: Mapping[str, Mapping[str, Any]] = {
     "traps": {**UNTRAINED, "train_images": 64, "test_images": 64},
 }
 """Fields of the tables that every tier but those of the studies runs."""
+
+SAMPLED: Mapping[str, Mapping[str, Any]] = {
+    name: fields for name, fields in (*QUESTIONED.items(), ("precise-bn", {})) if name != "traps"
+}
+"""Fields of the tables of a tier that a GPU runs in minutes."""
 
 STUDIED: Mapping[str, Mapping[str, Any]] = {
     "fixes": {},
@@ -228,6 +236,33 @@ TIERS: Mapping[str, Tier] = {
         tables=QUESTIONED,
         gpu=True,
     ),
+    "sample": Tier(
+        common={"train_images": 9600, "test_images": 1000},
+        architectures={
+            "lenet5": {"learning_rate": SMALL_RATE},  # a quarter of the published steps
+            "alexnet": {"learning_rate": SMALL_RATE},
+            "vgg19": {"weights": "surrogate", "pretraining_steps": 600, "epochs": 2},
+            "resnet50": {"weights": "surrogate", "pretraining_steps": 600, "epochs": 2},
+        },
+        tables=SAMPLED,
+        gpu=True,
+    ),
+    "rehearsal": Tier(
+        common={"train_images": 86, "test_images": 64, "epochs": 1, "batch_size": 8},
+        architectures={
+            "lenet5": {},
+            "alexnet": {},
+            "vgg19": {"weights": "surrogate", "pretraining_steps": 2},
+            "resnet50": {"weights": "surrogate", "pretraining_steps": 2},
+        },
+        tables={
+            **SAMPLED,
+            "attack": {**ATTACKED, "test_images": 64},
+            "step-time": {**TIMED, "train_images": 4 * 8},
+        },
+        gpu=True,
+        rehearsal=True,
+    ),
     "full-study": Tier(
         common={},
         architectures={"resnet50": {"weights": "imagenet"}},
@@ -235,7 +270,11 @@ TIERS: Mapping[str, Tier] = {
         gpu=True,
     ),
 }
-"""The benchmarks in three sizes; the studies of the fixes have the small and the full size."""
+"""The benchmarks in three sizes; the studies of the fixes have the small and the full size.
+
+`sample` is the full tier where a GPU is there for minutes and nothing can be downloaded: the same
+networks and images, fewer of them; `rehearsal` tries that on a CPU.
+"""
 
 
 def table(name: str, *, tier: str) -> tuple[Case, ...]:

@@ -28,6 +28,25 @@ def test_another_gpu_is_another_machine() -> None:
     assert len(prints) == 4
 
 
+def test_a_gpus_memory_and_driver_are_part_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smi = tmp_path / "nvidia-smi"
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    prints = [machine.describe(["A"])["fingerprint"]]
+    assert machine.describe(["A"])["cards"] == []
+    for driver in ("580.1", "580.2"):
+        smi.write_text(f"#!/bin/sh\necho 'A, 80 MiB, {driver}'\n")
+        smi.chmod(0o755)
+        described = machine.describe(["A"])
+        assert described["cards"] == [f"A, 80 MiB, {driver}"]
+        prints.append(described["fingerprint"])
+    smi.write_text("#!/bin/sh\necho 'no devices were found'; exit 6\n")
+    assert machine.describe(["A"])["cards"] == []
+    assert len(set(prints)) == 3
+    assert "cards" not in machine.describe([])
+
+
 @pytest.mark.parametrize(
     ("where", "name", "value"),
     [

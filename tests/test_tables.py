@@ -95,6 +95,16 @@ def test_the_full_tier_is_the_published_setting() -> None:
             assert case.train_images is case.test_images is None
 
 
+def test_the_sample_is_of_the_published_networks_phases_and_images_and_downloads_nothing() -> None:
+    full = {str(case): case for case in rows("full")}
+    for case in rows("sample"):
+        same = {"size_px": 64, "width": 1, "epsilon": 0.01, "batch_size": 32, "data": "gtsrb"}
+        assert same.items() <= case.settings().items()
+        assert case.weights in ("random", "surrogate")
+        assert str(case) in full or case.fix == "precise-bn"
+    assert {str(case) for case in rows("rehearsal")} == {str(case) for case in rows("sample")}
+
+
 def test_only_the_quickstart_needs_no_gtsrb() -> None:
     assert {case.data for case in rows("quickstart")} == {"synthetic"}
     others = [case for tier in TIERS if tier != "quickstart" for case in rows(tier)]

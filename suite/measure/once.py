@@ -100,7 +100,7 @@ def open_session(
     check_environment(release, tier, lock)
     variables = dict(os.environ)  # some frameworks set their own
     stack = load()
-    if TIERS[tier].gpu and not stack.gpus():
+    if TIERS[tier].gpu and not (TIERS[tier].rehearsal or stack.gpus()):
         raise SuiteError(
             f"the {tier} tier needs a CUDA GPU, and the framework sees none: it would take weeks. "
             'Check the driver with `nvidia-smi`, or run `nox -s "benchmarks(tf-2.21)"` on the CPU.'

@@ -301,6 +301,7 @@ def test_the_full_tier_without_a_gpu_is_refused(
     with pytest.raises(SuiteError, match=r"full tier needs a CUDA GPU.*benchmarks\(tf-2.21\)"):
         opened(lock, tier="full")
     assert opened(lock, tier="small").tier == "small"
+    assert opened(lock, tier="rehearsal").tier == "rehearsal"
 
 
 def test_an_unknown_tier_or_a_missing_lock_is_refused(lock: Path) -> None:
