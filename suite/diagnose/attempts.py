@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from suite.diagnose.found import (
+    ALIKE,
     BATCH_STATISTICS,
     CENTRED,
     FEATURES,
@@ -28,6 +29,7 @@ CHANGES: Mapping[str, str] = {
     INFERENCE: "nothing: the network as it is, in the inference phase",
     TRAINING: "the phase: training",
     BATCH_STATISTICS: "BatchNorm alone normalises by the batch",
+    ALIKE: "BatchNorm alone normalises by the batch, of images sorted by brightness",
     PRECISE_BN: "all moving statistics recomputed on these images",
     ONLY_MEANS: "only the moving means recomputed",
     ONLY_VARIANCES: "only the moving variances recomputed",
@@ -52,11 +54,16 @@ def attempts(found: Examination) -> tuple[Attempt, ...]:
     return (*map(_trial, found.trials), *map(_probe, found.probes))
 
 
+def in_words(trial: Trial) -> str:
+    """Say what a trial changed."""
+    return CHANGES[trial.kind].format(layer=trial.layer, scale=trial.scale)
+
+
 def _trial(trial: Trial) -> Attempt:
     """Say what a trial changed, and what it gave."""
     evaluation = trial.evaluation
     return Attempt(
-        CHANGES[trial.kind].format(layer=trial.layer, scale=trial.scale),
+        in_words(trial),
         evaluation.accuracy,
         evaluation.information_gain,
         evaluation.classes_predicted,
@@ -67,5 +74,6 @@ def _trial(trial: Trial) -> Attempt:
 def _probe(probe: Probe) -> Attempt:
     """Say what a linear head was fitted to, and what it tells of images that it was not."""
     after = ", all moving statistics recomputed" if probe.precise else ""
+    after += f", images fed in another scale: {probe.scale}" if probe.scale else ""
     what = f"a linear head fitted to {READ[probe.source]}{after} (by chance {probe.chance:.1%})"
     return Attempt(what, probe.accuracy, float("nan"), None)

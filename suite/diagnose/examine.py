@@ -24,12 +24,15 @@ from suite.diagnose.network import Network, Norm, Recomputed
 from suite.diagnose.predictions import Judge, compared, reader_of
 from suite.diagnose.probes import probes
 from suite.diagnose.sample import Sample, told_classes
+from suite.diagnose.starts import outlying, untouched
 from suite.diagnose.statistics import (
     Moments,
     Statistics,
     channel_kl,
+    explained,
     half_life,
     never,
+    pooled_statistics,
     root_mean_square,
     steps_needed,
     symmetric_kl,
@@ -56,29 +59,37 @@ def examine(
     recomputed = None
     if network.norms and not nonfinite:
         recomputed = network.recompute(sample.images, batch_size=batch_size)
-    steps, weights = network.iterations(), _weights(network)
+    steps, weights, (as_made, changed) = (
+        network.iterations(),
+        _weights(network),
+        untouched(network),
+    )
     judge = Judge(sample.labels, reader_of(heard.outputs, network.activations()))
     trials = [*_trials(judge, heard, trained, recomputed), *judge.read_otherwise(heard.outputs)]
     layers = _layers(trained, recomputed, steps) if recomputed else ()
     tried = UNTRIED
-    if not nonfinite and _suspicious(trials[0], judge.entropy, layers):
+    if not nonfinite and suspicious(trials, judge.entropy, layers):
         tried = intervene(network, sample, judge, Given(weights, layers, recomputed, batch_size))
     return Examination(
         trials=(*trials, *tried.trials),
         layers=layers,
-        norms=_states(recomputed) if recomputed else (),
+        norms=_states(trained, recomputed) if recomputed else (),
         nonfinite=nonfinite,
         overflow=not np.isfinite(heard.outputs).all(),
         weights=weights,
         units=heard.units,
         predictions=compared(judge, heard.outputs),
-        probes=_probes(sample, heard, recomputed),
-        input_kl=tried.input_kl,
+        probes=(*_probes(sample, heard, recomputed), *tried.probes),
+        scale_fit=tried.scale_fit,
         iterations=steps,
+        labels=sample.labels,
         images=len(sample.labels),
         classes=told,
         label_entropy=judge.entropy,
         majority=float(np.bincount(sample.labels.ravel()).max() / sample.labels.size),
+        untouched=as_made,
+        touched=changed,
+        outlying=outlying(sample.images),
     )
 
 
@@ -100,12 +111,6 @@ def _probes(sample: Sample, heard: Heard, recomputed: Recomputed | None) -> tupl
         return found
     precise = recomputed.precise
     return (*found, *probes(sample, precise.head, precise.trunk, precise=True))
-
-
-def _suspicious(inference: Trial, entropy: float, layers: Sequence[LayerExamination]) -> bool:
-    """True where an intervention could mend anything, so that they are worth their time."""
-    worst_kl = max((layer.symmetric_kl for layer in layers), default=0.0)
-    return suspicious(inference.evaluation.information_gain, entropy, worst_kl)
 
 
 def _layers(
@@ -155,18 +160,27 @@ def _layer(norm: Norm, moving: Statistics, batch: Statistics, ran: Ran) -> Layer
     )
 
 
-def _states(recomputed: Recomputed) -> tuple[NormState, ...]:
+def _states(trained: NormsHeard, recomputed: Recomputed) -> tuple[NormState, ...]:
     """Tell how far each layer's statistics have come."""
-    rows = zip(recomputed.norms, recomputed.moving, recomputed.batch)
+    rows = zip(recomputed.norms, recomputed.moving, recomputed.batch, trained.moments)
     return tuple(_state(*row) for row in rows)
 
 
-def _state(norm: Norm, moving: Statistics, batch: Statistics) -> NormState:
+def _state(
+    norm: Norm, moving: Statistics, batch: Statistics, parts: Sequence[Moments]
+) -> NormState:
     """Tell how far a layer's statistics have come from 0 and 1."""
     initial = bool(np.all(moving[0] == 0) and np.all(moving[1] == 1))
-    typical = float(np.median(channel_kl(moving, batch, norm.epsilon)))
     gone = 0.0 if initial else travelled(moving, batch)
-    return NormState(initial, gone, norm.trained, typical)
+    trained_on = symmetric_kl(moving, pooled_statistics(parts), norm.epsilon) if parts else np.nan
+    return NormState(
+        initial=initial,
+        travelled=gone,
+        trained=norm.trained,
+        typical_kl=float(np.median(channel_kl(moving, batch, norm.epsilon))),
+        explained=explained(moving, batch, gone, norm.epsilon),
+        training_kl=float(trained_on),
+    )
 
 
 def _weights(network: Network) -> tuple[Weights, ...]:

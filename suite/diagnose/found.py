@@ -23,6 +23,9 @@ VERDICTS = (HEALTHY, STALE, CONSTANT, DIVERGED, OTHER, UNDECIDED)
 BATCH_STATISTICS = "batch statistics"
 """Kind of trial: every BatchNorm layer normalises by the batch, the rest is in inference."""
 
+ALIKE = "batches of like images"
+"""Kind of trial: as `BATCH_STATISTICS`, the images sorted by brightness into batches."""
+
 PRECISE_BN = "precise-bn"
 """Kind of trial: the moving statistics recomputed on the images."""
 
@@ -39,9 +42,9 @@ RENAMED, CENTRED = "renamed", "centred"
 """Kinds of trials: the classes renamed as fits the other half of the images best, and each class's
 mean over the images subtracted from its output, which leaves no bias."""
 
-ALONE, STEADY = "alone", "steady"
+ALONE, STEADY, STEADY_PRECISE = "alone", "steady", "steady, recomputed"
 """Kinds of trials of a network whose inference phase is unsteady: each image in a batch of its own,
-and the layers that make it so put in the inference phase."""
+the layers that make it so put in the inference phase, and all moving statistics recomputed, too."""
 
 FLOAT32 = "float32"
 """Kind of trial: the same weights, all layers computing in float32."""
@@ -122,6 +125,8 @@ class Probe(NamedTuple):
         accuracy: Fraction of the images classified rightly.
         chance: Share of the most frequent label.
         p_value: Probability of at least as many hits by chance.
+        hits: ``(n,)`` whether each image is classified rightly.
+        scale: What the images were converted to, as in `INPUT_SCALE`; None for as they are.
     """
 
     source: str
@@ -129,6 +134,8 @@ class Probe(NamedTuple):
     accuracy: float
     chance: float
     p_value: float
+    hits: NDArray[np.bool_]
+    scale: InputScale | None = None
 
 
 class Predictions(NamedTuple):
@@ -225,12 +232,34 @@ class NormState(NamedTuple):
         trained: Whether gamma or beta are no longer 1 and 0.
         typical_kl: Median over the channels of the symmetric divergence, nats: a few channels
             that hardly ever fire do not move it.
+        explained: Share of the divergence that what is left of 0 and 1 explains; nan where
+            `travelled` is.
+        training_kl: Symmetric divergence from what the layer takes in during the training phase,
+            Dropout and the like included; nan where it does not run.
     """
 
     initial: bool
     travelled: float
     trained: bool
     typical_kl: float
+    explained: float
+    training_kl: float
+
+
+class ScaleFit(NamedTuple):
+    """How the moving statistics fit images in another scale.
+
+    Attributes:
+        layer: The first BatchNorm layer: behind it the scale of the images is lost.
+        as_fed: Its symmetric divergence for the images as they are fed, nats.
+        scaled: The same in the other scale.
+        worst: The largest of any layer in the other scale.
+    """
+
+    layer: str
+    as_fed: float
+    scaled: float
+    worst: float
 
 
 class Repeats(NamedTuple):
@@ -314,13 +343,18 @@ class Examination(NamedTuple):
         units: What the layers put out, in order of execution.
         predictions: Those of the inference phase beside the labels.
         probes: What can be told from the images and from the network's activations.
-        input_kl: Symmetric divergence of the worst layer under the best input scale, nats; nan
-            where none was tried.
+        scale_fit: How the statistics fit the images in the scale of `INPUT_SCALE`; None where
+            none was tried, or without BatchNorm.
         iterations: Steps the optimizer made; None where unknown.
+        labels: Of the images, ``(n,)``; ``(n, places)`` where each position has its own.
         images: Number of images.
         classes: Number of the network's classes.
         label_entropy: Nats.
         majority: Share of the most frequent label.
+        untouched: Layers whose biases, scales and statistics all are exactly those that a layer
+            starts with.
+        touched: Layers of which one is not.
+        outlying: Images whose root mean square is many times that of the others.
         repeats: Whether the inference phase gives an image the same answer once more.
         broken: The first numbers that are NaN or infinite; None where all are finite.
         head: How the network ends, and its loss; None where that is unknown.
@@ -335,12 +369,16 @@ class Examination(NamedTuple):
     units: tuple[Unit, ...]
     predictions: Predictions
     probes: tuple[Probe, ...]
-    input_kl: float
+    scale_fit: ScaleFit | None
     iterations: int | None
+    labels: NDArray[np.int64]
     images: int
     classes: int
     label_entropy: float
     majority: float
+    untouched: tuple[str, ...]
+    touched: tuple[str, ...]
+    outlying: tuple[int, ...]
     repeats: Repeats = Repeats()
     broken: NonFinite | None = None
     head: HeadLoss | None = None

@@ -3,53 +3,48 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from suite.diagnose.found import (
-    INPUT_SCALE,
+    ALIKE,
     ONLY_LAYER,
     ONLY_MEANS,
     ONLY_VARIANCES,
     RESCALED,
-    InputScale,
     LayerExamination,
+    Probe,
+    ScaleFit,
     Trial,
     Weights,
 )
-from suite.diagnose.inputs import Images, joined
+from suite.diagnose.inputs import parts_of
 from suite.diagnose.network import Network, Recomputed
 from suite.diagnose.predictions import Judge
-from suite.diagnose.probes import input_conventions
 from suite.diagnose.sample import Sample
-from suite.diagnose.statistics import pooled_statistics, symmetric_kl
-
-SCREENED = 48
-"""Images on which interventions are tried before the best one is made on all."""
+from suite.diagnose.scales import SCREENED, scale_inputs
 
 OUTLIER = 4.0
 """Times the median of the layers' weights from which a layer's may be exploded."""
-
-CANDIDATES, LIKE = 4, 0.3
-"""Input scales among which the statistics choose, and the nats within which they are alike."""
 
 
 class Tried(NamedTuple):
     """What interventions led to.
 
     Attributes:
-        trials: `ONLY_MEANS` to `INPUT_SCALE`, as far as they could be made.
-        input_kl: Symmetric divergence of the worst BatchNorm layer under the input scale that
-            was tried, nats; nan without any.
+        trials: `ALIKE` to `INPUT_SCALE`, as far as they could be made.
+        scale_fit: How BatchNorm's statistics fit the input scale that was tried; None without any.
+        probes: What can be told from the activations in that scale.
     """
 
-    trials: tuple[Trial, ...]
-    input_kl: float
+    trials: tuple[Trial, ...] = ()
+    scale_fit: ScaleFit | None = None
+    probes: tuple[Probe, ...] = ()
 
 
-UNTRIED = Tried((), float("nan"))
+UNTRIED = Tried()
 """Nothing was tried: nothing could mend the network."""
 
 
@@ -73,10 +68,27 @@ def intervene(network: Network, sample: Sample, judge: Judge, given: Given) -> T
     """Try what could mend the network, one thing at a time, and put each back."""
     repaired: tuple[Trial, ...] = ()
     if given.recomputed:
-        repaired = repair(network, sample, judge, given.layers, given.recomputed)
+        like = alike(network, sample, judge, batch_size=given.batch_size)
+        repaired = (like, *repair(network, sample, judge, given.layers, given.recomputed))
     rescaled = rescale(network, sample, judge, given.weights)
-    scaled, input_kl = scale_inputs(network, sample, judge, batch_size=given.batch_size)
-    return Tried((*repaired, *rescaled, *scaled), input_kl)
+    scaled = scale_inputs(network, sample, judge, layers=given.layers, batch_size=given.batch_size)
+    return Tried((*repaired, *rescaled, *scaled.trials), scaled.fit, scaled.probes)
+
+
+def alike(network: Network, sample: Sample, judge: Judge, *, batch_size: int) -> Trial:
+    """Evaluate the network in batches of images alike, each normalised by its batch.
+
+    A network whose training saw images of one kind at a time, such as clean and perturbed ones, or
+    one camera's, has statistics for none of them; sorted by brightness, kinds mostly fall apart.
+    """
+    light = sum(
+        part.reshape(len(part), -1).mean(axis=1) for part in parts_of(sample.images).values()
+    )
+    order = np.argsort(light, kind="stable")
+    forced = network.hear_forced(sample.images[order], batch_size=batch_size)
+    outputs = np.empty_like(forced.outputs)
+    outputs[order] = forced.outputs
+    return judge.trial(ALIKE, outputs)
 
 
 def repair(
@@ -128,46 +140,3 @@ def outliers(weights: Sequence[Weights]) -> dict[str, float]:
     kernels = [entry.ratio for entry in weights if entry.kernel]
     usual = float(np.median(kernels)) if kernels else 1.0
     return {entry.layer: entry.ratio / usual for entry in weights if entry.ratio > OUTLIER * usual}
-
-
-def scale_inputs(
-    network: Network, sample: Sample, judge: Judge, *, batch_size: int
-) -> tuple[tuple[Trial, ...], float]:
-    """Evaluate the network with the images in the input scale that suits it best.
-
-    Returns:
-        The trial, none where nothing that is fed has a scale; and the symmetric divergence of the
-        worst BatchNorm layer's statistics under that scale, nan without any.
-    """
-    tries = input_conventions(sample.images)
-    if not tries:
-        return (), float("nan")
-    few = joined([images[:SCREENED] for images in tries.values()])
-    parts = np.split(network.run(few, training=False), len(tries))
-    worth = {scale: float(judge.scores(part).mean()) for scale, part in zip(tries, parts)}
-    best, input_kl = max(worth, key=worth.__getitem__), float("nan")
-    if network.norms:
-        distances = {
-            scale: _input_kl(network, tries[scale][: 2 * SCREENED], batch_size=batch_size)
-            for scale in _alike(worth)
-        }
-        best = min(distances, key=distances.__getitem__)
-        input_kl = distances[best]
-    outputs = network.run(tries[best], training=False)
-    return (judge.trial(INPUT_SCALE, outputs, scale=best),), input_kl
-
-
-def _alike(worth: Mapping[InputScale, float]) -> list[InputScale]:
-    """Pick the `CANDIDATES` best input scales that are about as good as the best one."""
-    good = sorted(worth, key=worth.__getitem__)[-CANDIDATES:]
-    return [scale for scale in good if worth[scale] > max(worth.values()) - LIKE]
-
-
-def _input_kl(network: Network, images: Images, *, batch_size: int) -> float:
-    """Measure how far the worst layer's moving statistics are from those of `images`."""
-    moving = network.statistics()
-    forced = network.hear_forced(images, batch_size=batch_size)
-    return max(
-        symmetric_kl(old, pooled_statistics(parts), float(layer.epsilon))
-        for layer, old, parts in zip(network.norms, moving, forced.moments)
-    )

@@ -35,7 +35,12 @@ PICTURE_RANK = 4  # (n, height, width, channels), or more
 
 
 def probes(
-    sample: Sample, head: NDArray[np.float64], trunk: NDArray[np.float64], *, precise: bool = False
+    sample: Sample,
+    head: NDArray[np.float64],
+    trunk: NDArray[np.float64],
+    *,
+    precise: bool = False,
+    scale: InputScale | None = None,
 ) -> tuple[Probe, ...]:
     """Probe the pixels and what the network makes of them, as far as there is anything.
 
@@ -45,11 +50,12 @@ def probes(
             an output with a grid.
         trunk: ``(n, c)`` mean over the positions of the last activation that has any; may be empty.
         precise: Whether the network had recomputed statistics.
+        scale: What the images were converted to, for the network.
     """
     read = ((PIXELS, _pixels(sample)), (FEATURES, head), (TRUNK, trunk))
     labels = sample.labels if sample.labels.ndim == 1 else sample.labels[:, sample.head.probed]
     return tuple(
-        probe(values[..., :NUMBERS], labels, source=source, precise=precise)
+        probe(values[..., :NUMBERS], labels, source=source, precise=precise)._replace(scale=scale)
         for source, values in read
         if values.size
     )
@@ -110,10 +116,10 @@ def probe(
         gram = kernel[np.ix_(train, train)] + RIDGE * np.eye(int(train.sum()))
         weights = np.linalg.solve(gram, one_hot - prior)
         predicted[test] = np.argmax(kernel[np.ix_(test, train)] @ weights + prior, axis=1)
-    hits = int(np.sum(predicted == targets))
+    hits = predicted == targets
     chance = float(np.bincount(targets).max() / len(labels))
-    p_value = float(binom.sf(round(hits / each) - 1, images, chance))
-    return Probe(source, precise, hits / len(labels), chance, p_value)
+    p_value = float(binom.sf(round(hits.sum() / each) - 1, images, chance))
+    return Probe(source, precise, float(hits.mean()), chance, p_value, hits)
 
 
 def _kernel(features: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -137,6 +137,16 @@ def travelled(moving: Statistics, batch: Statistics) -> float:
     return share if on_the_way else float("nan")
 
 
+def explained(moving: Statistics, batch: Statistics, gone: float, epsilon: float) -> float:
+    """Compute the share of the divergence that is left of 0 and 1; nan if `gone` is."""
+    if np.isnan(gone):
+        return gone
+    start = (0 * batch[0], 1 + 0 * batch[1])
+    expected = after(start, batch, min(1.0, max(0.0, 1 - gone)))
+    whole, rest = (symmetric_kl(moving, other, epsilon) for other in (batch, expected))
+    return 1 - rest / max(whole, 1e-12)
+
+
 def root_mean_square(values: NDArray[np.float64]) -> float:
     """Compute the root of the mean of the squares."""
     return float(np.sqrt(np.mean(values**2)))

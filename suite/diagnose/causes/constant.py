@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from suite.diagnose.causes.stale import never_trained
+import numpy as np
+from scipy.stats import binom
+
 from suite.diagnose.causes.worth import (
     LEARNED,
+    POINTS,
+    SIGNIFICANT,
     accuracy,
     best_probe,
+    feature_probes,
     features_tell,
     kernels,
     last_kernel,
@@ -32,7 +37,14 @@ UNDUE, CARELESS = 0.25, 0.62
 from wrong up to which it tells nothing."""
 
 UNTOLD, BLIND_IMAGES = 0.05, 128
-"""p-value above which a probe tells nothing, and the images it takes to say so."""
+"""p-value above which a probe tells nothing, and the images it takes to say so, half of them of
+other classes than the most frequent one."""
+
+UNBALANCED = 0.75
+"""Share of the most frequent class from which a network that predicts it alone does what pays."""
+
+MISSED, TOLD = 4, 0.5
+"""Images of a class that it takes to miss it, and their share that a linear head must tell."""
 
 FLAT = 0.05
 """Spread of the log-probabilities over the images, nats, below which the output is constant."""
@@ -71,7 +83,8 @@ def shuffled_labels(found: Examination) -> Finding | None:
         )
         return Finding(OTHER, "label shuffle", "", "", words)
     blind = all(probe.p_value > UNTOLD for probe in found.probes)
-    if blind and not learned(found) and found.images >= BLIND_IMAGES:
+    others = found.images * (1 - found.majority)  # with few of them a probe has no power
+    if blind and not learned(found) and others >= BLIND_IMAGES / 2:
         words = (
             "Neither from the pixels nor from any features can the labels be told better than by "
             "chance: labels and images do not belong together (label shuffle), or these images "
@@ -117,7 +130,7 @@ def biased_head(found: Examination) -> Finding | None:
 
 def constant_output(found: Examination) -> Finding | None:
     """Name the layer after which all images look alike."""
-    if worth_of(found) > LEARNED or found.predictions.variation > FLAT or never_trained(found):
+    if worth_of(found) > LEARNED or found.predictions.variation > FLAT:
         return None
     dead = _first_dead(found)
     if not dead and not _faint_head(found):
@@ -132,6 +145,62 @@ def constant_output(found: Examination) -> Finding | None:
         else "The features tell nothing of the labels either.",
     )
     return Finding(CONSTANT, "dead head" if head else "dead layer", layer, "", words)
+
+
+def unbalanced(found: Examination) -> Finding | None:
+    """Say that a network that predicts one class does so where most of the images are of it."""
+    told = found.inference.evaluation
+    constant = told.classes_predicted == 1 and told.accuracy == found.majority
+    if not constant or found.majority < UNBALANCED:
+        return None
+    rest = round(found.images * (1 - found.majority))
+    words = (
+        f"It always predicts the class that {found.majority:.1%} of the images are of: the loss "
+        "pays for that first. Labels need not be wrong for it, and statistics need not either: no "
+        "other trial here makes it tell more.",
+        f"From {rest} images of other classes nothing more can be told. Give as many images of "
+        "each class, here and in training (class_weight, or balanced batches), and look at the "
+        "recall of each class, not at the accuracy.",
+    )
+    return Finding(CONSTANT, "unbalanced classes", "", "", words)
+
+
+def missing_classes(found: Examination) -> Finding | None:
+    """Name classes that are never right though the features tell them, if others are."""
+    missed = _missed(found)
+    probe = max(feature_probes(found), key=lambda probe: probe.accuracy, default=None)
+    if not missed or probe is None or found.labels.ndim > 1:
+        return None
+    of_them = np.isin(found.labels, missed)
+    told, others = float(probe.hits[of_them].mean()), found.inference.hits[~of_them].mean()
+    share = float(of_them.mean())
+    by_chance = binom.sf(probe.hits[of_them].sum() - 1, of_them.sum(), share)
+    if told < TOLD or by_chance > SIGNIFICANT or others < probe.hits[~of_them].mean() - POINTS:
+        return None
+    words = (
+        f"{_classes(missed)} never predicted rightly, in {of_them.sum()} images, while the others "
+        f"are in {others:.1%}. The features tell them: a linear head fitted anew is right in "
+        f"{told:.1%} of these images.",
+        "So the images are fine, and the output is not: look whether the training had these "
+        "classes at all, under the same numbers (a generator's folders, a split by class, labels "
+        "from 1), how rare they were (class_weight), and whether the loss masks them.",
+    )
+    return Finding(OTHER, "classes never predicted", last_kernel(found), "", words)
+
+
+def _missed(found: Examination) -> list[int]:
+    """List the classes of which there are images, but none is right."""
+    if found.labels.ndim > 1:
+        return []
+    counts = np.bincount(found.labels)
+    right = np.bincount(found.labels, weights=found.inference.hits)
+    return [int(label) for label in np.flatnonzero((counts >= MISSED) & (right == 0))]
+
+
+def _classes(labels: list[int]) -> str:
+    """Name classes as the subject of a sentence."""
+    listed = ", ".join(map(str, labels[:LISTED])) + (" ..." if len(labels) > LISTED else "")
+    return f"Class {listed} is" if len(labels) == 1 else f"The classes {listed} are"
 
 
 def _faint_head(found: Examination) -> bool:

@@ -1,4 +1,4 @@
-"""Rules for weights that exploded or are not finite, and for images in a wrong scale."""
+"""Rules for weights that exploded or are not finite."""
 
 from __future__ import annotations
 
@@ -17,13 +17,10 @@ from suite.diagnose.causes.worth import (
     mends_broken,
     worth_of,
 )
-from suite.diagnose.found import CAFFE, DIVERGED, INPUT_SCALE, OTHER, RESCALED, Finding
+from suite.diagnose.found import DIVERGED, RESCALED, Finding
 
 if TYPE_CHECKING:
     from suite.diagnose.found import Examination, Trial
-
-FITTED_KL = 1.0
-"""Distance that no layer may keep where the input scale is the cause."""
 
 EXPLODED = 30.0
 """Times the scale of their initialisation that no trained weights have."""
@@ -97,26 +94,3 @@ def _exploded_finding(found: Examination, layer: str, *, mended: float | None) -
             "the cause. Go back to a checkpoint, with a smaller learning rate or clipped gradients."
         )
     return Finding(DIVERGED, "exploded weights", layer, "", tuple(words))
-
-
-def wrong_input_scale(found: Examination) -> Finding | None:
-    """Name the input scale, if the network works under another as well as it can."""
-    fed = found.tried(INPUT_SCALE)
-    if fed is None or fed.scale is None:
-        return None
-    if not mends_broken(found, fed) or not as_good(found, fed):
-        return None
-    if found.layers and found.input_kl > FITTED_KL:
-        return None
-    words = [
-        "The images are not in the input scale that the network was trained with: fed as "
-        f"{fed.scale}, it gives {gain(fed, found.label_entropy):.2f} nats and is right in "
-        f"{fed.evaluation.accuracy:.1%}.",
-        "Scale the images as in the training of these weights.",
-    ]
-    if found.layers:
-        words.append("The moving statistics are not to blame: they fit the images so scaled.")
-    fix = "imagenet-inputs" if fed.scale.target == CAFFE else ""
-    if fix:
-        words.append(f'Or put that scale inside the network: the fix {fix}, with inputs="caffe".')
-    return Finding(OTHER, "wrong input scale", "", fix, tuple(words))

@@ -7,43 +7,40 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from suite.diagnose.causes.why import STALE_KL, why_stale
 from suite.diagnose.causes.worth import (
     LOST_FAR,
     RECOVERED,
+    accuracy,
     feature_probe,
     gain,
+    improves,
     learned,
     mends_broken,
     share_of_gain,
     worth_of,
 )
-from suite.diagnose.found import HEALTHY, ONLY_LAYER, ONLY_MEANS, ONLY_VARIANCES, STALE, Finding
-from suite.networks.phases import INFERENCE
+from suite.diagnose.found import (
+    ALIKE,
+    BATCH_STATISTICS,
+    ONLY_LAYER,
+    ONLY_MEANS,
+    ONLY_VARIANCES,
+    OTHER,
+    PRECISE_BN,
+    STALE,
+    Finding,
+)
+from suite.networks.phases import INFERENCE, TRAINING
 
 if TYPE_CHECKING:
     from suite.diagnose.found import Examination, LayerExamination, Trial
-
-STALE_KL = 0.3
-"""Symmetric divergence, nats a channel, that sampling and somewhat different images stay below."""
 
 ALONE = 3.0
 """Times the distance of all other layers' statistics from which one layer is the bad one."""
 
 SMALL_SHIFT = 0.4
 """Standard deviations, or log variance ratio, that a stale statistic is off at least."""
-
-LOWEST_MOMENTUM, SLOW_MOMENTUM, HIGHEST_MOMENTUM = 0.5, 0.98, 0.9995
-"""Below the first, statistics are those of the last batches; from the second on they may lag
-behind a training; from the third on they need more than 1,400 steps to halve a distance."""
-
-NOISE_KL = 3.0
-"""Distance that statistics of the last batch may have by chance."""
-
-USUAL_MOMENTUM, BEGINNING = 0.99, 4
-"""Keras' own momentum, and the half-lives in which a training has only begun."""
-
-LAGGING = 0.9
-"""Share of the way from 0 and 1 below which statistics are still on it."""
 
 LOCKED_WORTH = 0.5
 """Nats of information below which statistics that are never updated are held against a network."""
@@ -67,54 +64,13 @@ class What(NamedTuple):
     alone: bool = False
 
 
-class Why(NamedTuple):
-    """What keeps statistics stale.
-
-    Attributes:
-        name: Of the cause; "" where nothing does.
-        fix: The row of `suite.networks.fixes.FIXES` to try first.
-        words: Sentences.
-    """
-
-    name: str
-    fix: str
-    words: tuple[str, ...]
-
-
-def early(found: Examination) -> Finding | None:
-    """Say that a training has only begun: usual statistics on their way from 0 and 1 will arrive.
-
-    With a usual momentum the next few hundred steps bring them there; nothing is broken.
-    """
-    precise, stale = found.precise, _stale_layers(found)
-    if precise is None or not stale or not mends_broken(found, precise) or not found.iterations:
-        return None
-    begun = all(
-        layer.momentum <= USUAL_MOMENTUM and found.iterations < BEGINNING * layer.half_life_steps
-        for layer in stale
-    )
-    gone = _way_gone(found, stale)
-    if not begun or _lock(stale) or gone is None:
-        return None
-    words = (
-        f"Healthy, but the training has only begun: after {found.iterations} steps the moving "
-        f"statistics have gone {gone:.0%} of their way from 0 and 1, and the inference phase lags "
-        f"behind. With statistics of these images it gives "
-        f"{gain(precise, found.label_entropy):.2f} nats. Train on, or lower the momentum.",
-    )
-    return Finding(HEALTHY, "", "", "", words)
-
-
 def _stale_layers(found: Examination) -> list[LayerExamination]:
-    """List the layers whose statistics do not fit the images."""
-    return [layer for layer in found.layers if layer.symmetric_kl > STALE_KL]
-
-
-def _way_gone(found: Examination, stale: Sequence[LayerExamination]) -> float | None:
-    """Tell how much of their way most stale statistics have gone; None if most are not on it."""
-    way = [state.travelled for state, layer in zip(found.norms, found.layers) if layer in stale]
-    lagging = [share for share in way if 0 < share < LAGGING]
-    return float(np.median(lagging)) if 2 * len(lagging) > len(way) else None
+    """List the layers whose statistics do not fit the images; the worst where new ones help."""
+    stale = [layer for layer in found.layers if layer.symmetric_kl > STALE_KL]
+    helped = found.precise and improves(found.inference, found.precise)
+    if stale or not helped:
+        return stale
+    return [max(found.layers, key=lambda layer: layer.symmetric_kl)]
 
 
 def stale_statistics(found: Examination) -> Finding | None:
@@ -138,7 +94,7 @@ def _stale_finding(
     worst = max(stale, key=lambda layer: layer.symmetric_kl)
     shown = gain(precise, 0.0) - gain(found.inference, 0.0) > LOST_FAR
     what = _what_by_trials(found, worst) if shown else _what_by_distance(stale)
-    why = _lock(stale) or _slow_momentum(found, stale, worst) or _nothing_keeps(found, stale)
+    why = why_stale(found, stale, worst)
     words = (
         first,
         what.words,
@@ -186,69 +142,6 @@ def _what_by_distance(stale: Sequence[LayerExamination]) -> What:
     return What("stale mean" if ratio < SMALL_SHIFT else "stale mean and variance", words)
 
 
-def _lock(stale: Sequence[LayerExamination]) -> Why | None:
-    """Tell what keeps most of the stale layers in the inference phase, if anything does."""
-    frozen = [layer for layer in stale if not layer.trainable]
-    pinned = [layer for layer in stale if layer.trainable and layer.phase == INFERENCE]
-    if 2 * len(frozen) >= len(stale):
-        words = (
-            f"{len(frozen)} of the {len(stale)} stale layers are frozen (trainable=False): they "
-            "run in the inference phase even in training, and nothing updates them. Recompute "
-            "them, or set trainable=True and train on."
-        )
-        return Why("frozen by mistake", "precise-bn", (words,))
-    if 2 * len(pinned) >= len(stale):
-        words = (
-            f"{len(pinned)} of the {len(stale)} stale layers ran in the inference phase when the "
-            "model was called with training=True: the phase is pinned, nothing is ever updated. "
-            "Pass `training` on to them, or recompute them."
-        )
-        return Why("phase pinned", "precise-bn", (words,))
-    return None
-
-
-def _slow_momentum(
-    found: Examination, stale: Sequence[LayerExamination], worst: LayerExamination
-) -> Why | None:
-    """Blame the momentum, if it is too high or too low for what was seen."""
-    momentum = worst.momentum
-    if momentum < LOWEST_MOMENTUM and worst.symmetric_kl < NOISE_KL:
-        words = (
-            f"Momentum {momentum:g} keeps the statistics of the last batch alone, which are "
-            "noise; in PyTorch it would mean 1 minus as much."
-        )
-        return Why("wrong momentum", "bn-momentum-0.9", (words,))
-    made = "" if worst.updates_seen is None else f", and {worst.updates_seen} were made"
-    slow = (
-        f"Momentum {momentum:g} halves the distance in {worst.half_life_steps:.3g} steps{made}: "
-        "too slow."
-    )
-    if momentum >= HIGHEST_MOMENTUM:
-        return Why("wrong momentum", "bn-momentum-0.5", (slow,))
-    gone = _way_gone(found, stale)
-    if momentum >= SLOW_MOMENTUM and gone is not None:
-        words = f"The statistics have gone {gone:.0%} of their way from 0 and 1."
-        return Why("wrong momentum", "bn-momentum-0.5", (slow, words))
-    return None
-
-
-def _nothing_keeps(found: Examination, stale: Sequence[LayerExamination]) -> Why:
-    """Tell statistics that were never updated from those of other data."""
-    if all(state.initial for state, layer in zip(found.norms, found.layers) if layer in stale):
-        words = (
-            "The stale statistics still are exactly 0 and 1, though the network is trained: the "
-            "training ran with the phase pinned to inference, and nothing was ever updated."
-        )
-        return Why("phase pinned", "precise-bn", (words,))
-    words = "Nothing keeps the statistics from being updated: they are of other data or were set."
-    return Why("", "precise-bn", (words,))
-
-
-def never_trained(found: Examination) -> bool:
-    """True where nothing was ever trained: gamma, beta and the statistics are the first."""
-    return bool(found.norms) and all(state.initial and not state.trained for state in found.norms)
-
-
 def locked_statistics(found: Examination) -> Finding | None:
     """Name statistics that nothing updates, where the features or the training show the harm.
 
@@ -292,3 +185,48 @@ def _locked(found: Examination, stale: Sequence[LayerExamination], *, better: bo
     used = found.iterations is None or found.iterations > 0
     never = initial and used and any(state.trained for state in found.norms)
     return never and not learned(found)
+
+
+def no_single_statistics(found: Examination) -> Finding | None:
+    """Say that only the batch's own statistics serve: each kind of batch has others.
+
+    So it is after a training on several flows, such as clean and perturbed images, whose batches
+    differ (Xie et al. 2020): any one set of moving statistics fits none of them.
+    """
+    tried = [found.tried(kind) for kind in (BATCH_STATISTICS, ALIKE)]
+    better = [trial for trial in tried if trial and improves(found.inference, trial)]
+    best = max(better, key=lambda trial: trial.evaluation.accuracy, default=None)
+    if best is None or found.precise is None or not improves(found.precise, best):
+        return None
+    batches = "sorted by brightness" if best.kind == ALIKE else "drawn at random"
+    recomputed = accuracy(found, PRECISE_BN)
+    words = (
+        f"With the statistics of each batch, the images {batches}, the network is right in "
+        f"{best.evaluation.accuracy:.1%}; with one set of moving statistics it is right in "
+        f"{accuracy(found, INFERENCE):.1%}, and in {recomputed:.1%} with one recomputed on all "
+        "these images: no single set serves, since each kind of batch has its own.",
+        "What serves: BatchNorm layers of its own for each flow of the training (dual-bn), or "
+        "GroupNorm, which needs no statistics; or batches in which the kinds are mixed.",
+    )
+    return Finding(STALE, "no single set of statistics", found.layers[0].layer, "dual-bn", words)
+
+
+def phases_disagree(found: Examination) -> Finding | None:
+    """Say that something but BatchNorm's statistics makes the inference phase worse."""
+    trained = found.tried(TRAINING)
+    if trained is None or not improves(found.inference, trained):
+        return None
+    batch = accuracy(found, BATCH_STATISTICS)
+    without = (
+        f" BatchNorm alone normalising by the batch gives {batch:.1%}, so it is not to blame: a "
+        "layer other than BatchNorm does something else in the two phases."
+        if found.layers
+        else " There is no BatchNorm, so another layer does something else in the two phases."
+    )
+    words = (
+        f"In the training phase the network is right in {trained.evaluation.accuracy:.1%}, in the "
+        f"inference phase, in which it is used, in {accuracy(found, INFERENCE):.1%}.{without}",
+        "Compare what each layer that takes `training` (Dropout, noise, augmentation, layers of "
+        "your own) does with training=False.",
+    )
+    return Finding(OTHER, "phases disagree", "", "", words)

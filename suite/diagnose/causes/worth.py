@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from suite.diagnose.found import PIXELS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from suite.diagnose.found import Examination, Trial, Weights
+    from suite.diagnose.found import Examination, LayerExamination, Probe, Trial, Weights
 
 LOST = 0.2
 """Nats an image that a trial must gain to mend a cause."""
@@ -26,6 +27,12 @@ LOST_FAR = 0.05
 
 SIGNIFICANT = 1e-3
 """p-value of a test on the same images with and without a change; several changes are tried."""
+
+POINTS = 0.05
+"""Accuracy that a trial must gain to matter."""
+
+GOOD = 0.95
+"""Accuracy from which no trial can gain `POINTS`."""
 
 LEARNED = 0.1
 """Nats of information from which a network tells anything."""
@@ -66,20 +73,52 @@ def learned(found: Examination) -> bool:
     return by_chance < SIGNIFICANT or worth_of(found) > LEARNED
 
 
-def suspicious(information_gain: float, entropy: float, worst_kl: float) -> bool:
-    """True where the network could be mended at all, so that trials are worth their time."""
-    return not information_gain >= SURE * entropy or worst_kl > FAR_KL
+def suspicious(trials: Sequence[Trial], entropy: float, layers: Sequence[LayerExamination]) -> bool:
+    """True where more trials could find what mends the network, so that they are worth their time.
+
+    That is so of all but networks that are right almost everywhere, as sure of it as can be, and
+    with statistics that fit.
+    """
+    before, worst_kl = trials[0], max((layer.symmetric_kl for layer in layers), default=0.0)
+    told = before.evaluation
+    well = told.information_gain >= SURE * entropy and told.accuracy >= GOOD
+    return not well or worst_kl > FAR_KL
+
+
+def points(before: Trial, after: Trial) -> float:
+    """Compute how much more accurate a trial is."""
+    return after.evaluation.accuracy - before.evaluation.accuracy
+
+
+def more_right(before: Trial, after: Trial) -> float:
+    """Compute the one-sided p-value of McNemar's exact test: images put right beside those lost.
+
+    Where an image has several labels, it counts once, by the more of them that are right.
+    """
+    images = len(before.hits)
+    change = after.hits.reshape(images, -1).mean(axis=1) - before.hits.reshape(images, -1).mean(
+        axis=1
+    )
+    gained, lost = int(np.sum(change > 0)), int(np.sum(change < 0))
+    return float(binom.sf(gained - 1, gained + lost, 0.5))
+
+
+def improves(before: Trial, after: Trial) -> bool:
+    """True where a trial makes the network right in clearly and significantly more images."""
+    return points(before, after) >= POINTS and more_right(before, after) < SIGNIFICANT
 
 
 def mends(before: Trial, after: Trial, entropy: float, *, far: bool = False) -> bool:
-    """True where a trial gains clearly and significantly, image by image.
+    """True where a trial gains clearly and significantly: images put right, or nats.
 
-    Less will do where statistics are so `far` off as those of no healthy network are.
+    Fewer nats will do where statistics are so `far` off as those of no healthy network are.
     """
+    if improves(before, after):
+        return True
     gained = float(after.scores.mean() - before.scores.mean())
     worth = gain(after, entropy)
     enough = LOST_FAR if far else max(LOST, LOST_SHARE * worth)
-    if worth < LEARNED or gained < enough:
+    if worth < LEARNED or gained < enough or points(before, after) <= -POINTS:
         return False
     return _p_value(after.scores - before.scores) < SIGNIFICANT
 
@@ -129,16 +168,19 @@ def share_of_gain(found: Examination, kind: str, *, layer: str = "") -> float:
     return float((part.scores.mean() - before) / max(whole, 1e-9))
 
 
-def feature_probe(found: Examination, *, precise: bool) -> float:
+def feature_probes(found: Examination, *, scaled: bool = False) -> list[Probe]:
+    """List the linear heads on the network's features, the images as fed or else `scaled`."""
+    return [
+        probe
+        for probe in found.probes
+        if probe.source != PIXELS and (probe.scale is not None) == scaled
+    ]
+
+
+def feature_probe(found: Examination, *, precise: bool = False, scaled: bool = False) -> float:
     """Pick the best accuracy of a linear head on the network's features."""
-    return max(
-        (
-            probe.accuracy
-            for probe in found.probes
-            if probe.source != PIXELS and probe.precise == precise
-        ),
-        default=0.0,
-    )
+    read = feature_probes(found, scaled=scaled)
+    return max((probe.accuracy for probe in read if probe.precise == precise), default=0.0)
 
 
 def best_probe(found: Examination) -> float:
@@ -148,7 +190,7 @@ def best_probe(found: Examination) -> float:
 
 def features_tell(found: Examination) -> bool:
     """True where a linear head tells the labels from what the network makes of the images."""
-    return any(probe.p_value < SIGNIFICANT for probe in found.probes if probe.source != PIXELS)
+    return any(probe.p_value < SIGNIFICANT for probe in feature_probes(found))
 
 
 def kernels(found: Examination) -> list[Weights]:

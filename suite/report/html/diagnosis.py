@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite.diagnose.causes.stale import STALE_KL
+from suite.diagnose.causes.why import STALE_KL
 from suite.diagnose.found import HEALTHY, OTHER, Diagnosis, LayerExamination
 from suite.diagnose.remedies import remedy, setting
 from suite.errors import SuiteError

@@ -34,6 +34,7 @@ IMAGES = 200
 
 STALE_LAYER = {"symmetric_kl": 20.0, "mean_shift": 3.0, "steps_needed": 300.0}
 VARIED = Predictions(3.0, (), 0.9, 0.9, 0.05)
+NORM = NormState(False, float("nan"), True, 0.01, float("nan"), 0.01)
 VAGUE = VARIED._replace(variation=0.2, marginal_distance=0.7)
 
 
@@ -70,31 +71,35 @@ def stale_layers(**changes: Any) -> tuple[LayerExamination, ...]:
 
 def tells(source: str, *, precise: bool = False) -> Probe:
     """Make up a probe that tells the labels."""
-    return Probe(source, precise, 0.9, 0.25, 0.0)
+    return Probe(source, precise, 0.9, 0.25, 0.0, np.arange(IMAGES) < 0.9 * IMAGES)
 
 
 def blind(source: str, *, precise: bool = False) -> Probe:
     """Make up a probe that tells nothing."""
-    return Probe(source, precise, 0.25, 0.25, 0.5)
+    return Probe(source, precise, 0.25, 0.25, 0.5, np.arange(IMAGES) < 0.25 * IMAGES)
 
 
 def examined(made: tuple[Trial, ...], **changes: Any) -> Examination:
     """Make up an examination of a network of three BatchNorm layers."""
     layers = changes.pop("layers", tuple(map(layer, ("bn1", "bn2", "bn3"))))
     content = {
-        "norms": (NormState(False, float("nan"), True, 0.01),) * len(layers),
+        "norms": (NORM,) * len(layers),
         "nonfinite": "",
         "overflow": False,
         "weights": (Weights("conv", True, 1.0), Weights("head", True, 1.2)),
         "units": (Unit("conv", "Conv2D", 0.8, 1.0), Unit("head", "Dense", 0.8, 1.0)),
         "predictions": VARIED,
         "probes": (tells(PIXELS), tells(FEATURES), tells(FEATURES, precise=True)),
-        "input_kl": float("nan"),
+        "scale_fit": None,
         "iterations": None,
+        "labels": np.arange(IMAGES) % 4,
         "images": IMAGES,
         "classes": 4,
         "label_entropy": ENTROPY,
         "majority": 0.25,
+        "untouched": (),
+        "touched": ("conv", "head"),
+        "outlying": (),
     }
     return Examination(trials=made, layers=layers, **{**content, **changes})
 

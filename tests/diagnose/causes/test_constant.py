@@ -1,17 +1,29 @@
 from __future__ import annotations
 
+import numpy as np
+
 from suite.diagnose.causes.rules import judge
 from suite.diagnose.found import (
     CENTRED,
     CONSTANT,
     FEATURES,
+    HEALTHY,
     OTHER,
     PIXELS,
     RENAMED,
     Unit,
     Weights,
 )
-from tests.diagnose.causes.examined import VAGUE, VARIED, blind, examined, found, trial, trials
+from tests.diagnose.causes.examined import (
+    VAGUE,
+    VARIED,
+    blind,
+    examined,
+    found,
+    tells,
+    trial,
+    trials,
+)
 
 
 def test_a_constant_output_names_the_layer_at_which_the_images_are_lost() -> None:
@@ -68,3 +80,27 @@ def test_renamed_classes_tell_permuted_labels() -> None:
 def test_labels_that_nothing_tells_are_no_labels_of_these_images() -> None:
     probes = (blind(PIXELS), blind(FEATURES))
     assert found(trials(0.0, 0.0), predictions=VAGUE, probes=probes).cause == "label shuffle"
+
+
+def test_one_class_alone_where_most_images_are_of_it_is_no_label_shuffle() -> None:
+    probes = (blind(PIXELS), blind(FEATURES))
+    labels = np.zeros(200, int)
+    labels[:6] = 1
+    bare = trials(-0.1, -0.1)
+    told = bare[0].evaluation._replace(accuracy=0.97, classes_predicted=1)
+    made = tuple(each._replace(evaluation=told) for each in bare)
+    finding = found(made, probes=probes, predictions=VAGUE, labels=labels, majority=0.97)
+    assert finding[:2] == (CONSTANT, "unbalanced classes")
+    assert "From 6 images of other classes nothing more can be told" in finding.words[1]
+
+
+def test_classes_that_are_never_right_though_the_features_tell_them_are_named() -> None:
+    made = trials(1.0, 1.0)
+    hits = np.arange(200) % 4 != 2
+    told = made[0].evaluation._replace(accuracy=0.75)
+    some = tuple(each._replace(hits=hits, evaluation=told) for each in made)
+    finding = found(some)
+    assert finding[:3] == (OTHER, "classes never predicted", "head")
+    assert finding.words[0].startswith("Class 2 is never predicted rightly, in 50 images")
+    untold = (tells(PIXELS), tells(FEATURES)._replace(hits=hits))
+    assert found(some, probes=untold).verdict == HEALTHY

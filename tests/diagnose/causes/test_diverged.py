@@ -1,45 +1,14 @@
 from __future__ import annotations
 
-import pytest
-
 from suite.diagnose.found import (
-    CAFFE,
     DIVERGED,
     HEALTHY,
-    INPUT_SCALE,
     RESCALED,
     STALE,
-    InputScale,
-    Trial,
     Weights,
 )
 from suite.networks.phases import INFERENCE, TRAINING
 from tests.diagnose.causes.examined import found, stale_layers, trial, trials
-
-
-def fed(target: str, *, swapped: bool = False) -> Trial:
-    return trial(INPUT_SCALE, 1.2, scale=InputScale("[0, 1]", target, swapped))
-
-
-@pytest.mark.parametrize(
-    ("target", "swapped", "fix"),
-    [(CAFFE, False, "imagenet-inputs"), (CAFFE, True, "imagenet-inputs"), ("[0, 255]", False, "")],
-)
-def test_an_input_scale_that_fits_comes_before_the_statistics(
-    target: str, swapped: bool, fix: str
-) -> None:
-    made = trials(0.0, 1.2, fed(target, swapped=swapped))
-    finding = found(made, layers=stale_layers(), input_kl=0.05)
-    assert (finding.cause, finding.fix) == ("wrong input scale", fix)
-    assert f"fed as [0, 1] -> {target}" in finding.words[0]
-    assert any('imagenet-inputs, with inputs="caffe"' in text for text in finding.words) == bool(
-        fix
-    )
-
-
-def test_an_input_scale_under_which_statistics_do_not_fit_is_not_the_cause() -> None:
-    finding = found(trials(0.0, 1.2, fed(CAFFE)), layers=stale_layers(), input_kl=9.0)
-    assert finding.verdict == STALE
 
 
 def test_exploded_weights_come_before_the_statistics_behind_them() -> None:

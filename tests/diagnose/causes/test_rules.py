@@ -1,33 +1,115 @@
 from __future__ import annotations
 
-from suite.diagnose.found import HEALTHY, OTHER, NormState
+import numpy as np
+import pytest
+
+from suite.diagnose.found import (
+    ALIKE,
+    BATCH_STATISTICS,
+    CENTRED,
+    HEALTHY,
+    INPUT_SCALE,
+    ONLY_MEANS,
+    OTHER,
+    PRECISE_BN,
+    RENAMED,
+    RESCALED,
+    STALE,
+    UNDECIDED,
+)
 from suite.networks.phases import INFERENCE, TRAINING
-from tests.diagnose.causes.examined import VAGUE, found, layer, stale_layers, trial, trials
+from tests.diagnose.causes.examined import (
+    IMAGES,
+    NORM,
+    VAGUE,
+    found,
+    layer,
+    stale_layers,
+    trial,
+    trials,
+)
 
 
 def test_a_network_that_recomputing_does_not_mend_is_healthy() -> None:
-    assert found(trials(1.0, 1.1))[:4] == (HEALTHY, "", "", "")
-    assert found(trials(1.0, 1.1), layers=stale_layers(symmetric_kl=1.0)).verdict == HEALTHY
+    assert found(trials(1.0, 1.05))[:4] == (HEALTHY, "", "", "")
+    assert found(trials(1.0, 1.05), layers=stale_layers(symmetric_kl=1.0)).verdict == HEALTHY
 
 
-def test_a_gain_without_a_distance_is_no_stale_statistic() -> None:
-    assert found(trials(0.5, 1.2)).verdict == HEALTHY
+@pytest.mark.parametrize(
+    "kind",
+    [TRAINING, BATCH_STATISTICS, ALIKE, PRECISE_BN, ONLY_MEANS, RESCALED, INPUT_SCALE, RENAMED,
+     CENTRED],
+)  # fmt: skip
+@pytest.mark.parametrize("points", [0.05, 0.06, 0.1, 0.3, 0.6])
+@pytest.mark.parametrize("lost", [0, 10])
+def test_what_a_trial_improves_by_five_points_is_never_healthy(
+    kind: str, points: float, lost: int
+) -> None:
+    told = 0.35
+    made = [trial(each, 1.386 * (told - 0.25) / 0.75) for each in (INFERENCE, TRAINING, PRECISE_BN)]
+    gained = np.arange(IMAGES) < round((told + points) * IMAGES) + lost
+    hits = np.where(np.arange(IMAGES) < lost, False, gained)
+    evaluation = made[0].evaluation._replace(accuracy=float(hits.mean()))
+    better = made[0]._replace(kind=kind, layer="conv", hits=hits, evaluation=evaluation)
+    others = [each for each in made if each.kind != kind]
+    assert found((*others, better)).verdict != HEALTHY
+
+
+def test_a_gain_that_may_be_chance_is_undecided_and_one_that_is_not_has_a_cause() -> None:
+    before = trial(INFERENCE, 0.6)
+    rng = np.random.default_rng(0)
+    hits = rng.permutation(before.hits)  # as many right, others
+    few = np.flatnonzero(~hits)[:12]
+    hits[few] = True
+    evaluation = before.evaluation._replace(accuracy=float(hits.mean()))
+    chance = before._replace(kind=CENTRED, hits=hits, evaluation=evaluation)
+    finding = found((before, trial(TRAINING, 0.6), chance))
+    assert finding[:2] == (UNDECIDED, "")
+    assert "examine more of them" in finding.words[0]
+    sure = before.hits.copy()
+    sure[np.flatnonzero(~sure)[:20]] = True
+    evaluation = before.evaluation._replace(accuracy=float(sure.mean()))
+    told = found((before, before._replace(kind=CENTRED, hits=sure, evaluation=evaluation)))
+    assert told[:2] == (OTHER, "biased head")
+
+
+def test_statistics_that_recomputing_mends_are_stale_however_near_they_are() -> None:
+    finding = found(trials(0.5, 1.2))
+    assert (finding.verdict, finding.layer) == (STALE, "bn1")
 
 
 def test_a_healthy_network_is_told_its_farthest_layer_and_odd_momenta() -> None:
     layers = (layer("bn1"), layer("bn2", symmetric_kl=1.0, momentum=0.9999), layer("bn3"))
-    words = " ".join(found(trials(1.0, 1.1), layers=layers).words)
-    assert "1.00 to 1.10 nats. The largest distance is that of bn2, 1 nats." in words
+    words = " ".join(found(trials(1.0, 1.05), layers=layers).words)
+    assert "from 79.1% to 81.8% right and from 1.00 to 1.05 nats. The largest distance" in words
+    assert "is that of bn2, 1 nats." in words
     assert "That is far, but does no harm here." in words
     assert "Note the momentum of 1 BatchNorm layers, 0.9999 in bn2" in words
 
 
 def test_an_untrained_network_is_no_case_of_batch_norm() -> None:
-    norms = (NormState(True, 0.0, False, 20.0),) * 3
-    finding = found(
-        trials(0.0, 0.0), norms=norms, layers=stale_layers(), predictions=VAGUE, iterations=0
-    )
-    assert (finding.verdict, finding.cause, finding.fix) == (OTHER, "not trained", "")
+    norms = (NORM._replace(initial=True, travelled=0.0, trained=False, typical_kl=20.0),) * 3
+    made = ("bn1", "bn2", "bn3", "head")
+    state = {"norms": norms, "layers": stale_layers(), "predictions": VAGUE, "iterations": 0}
+    finding = found(trials(0.0, 0.0), untouched=made, touched=(), **state)
+    assert (finding.verdict, finding.cause) == (OTHER, "not trained, or weights not loaded")
+    assert finding.fix == ""
+
+
+def test_layers_as_they_were_made_among_trained_ones_were_not_loaded() -> None:
+    norms = (NORM._replace(initial=True, travelled=0.0, trained=False, typical_kl=20.0),) * 3
+    state = {"norms": norms, "layers": stale_layers(), "untouched": ("bn1", "bn2", "bn3")}
+    finding = found(trials(0.0, 1.2), **state, touched=("head",))
+    assert finding[:3] == (OTHER, "weights not loaded", "bn1")
+    assert "3 of 4 layers still have exactly the values that Keras makes" in finding.words[0]
+
+
+def test_a_network_that_tells_nothing_is_told_what_was_ruled_out_and_what_comes_next() -> None:
+    finding = found(trials(0.0, 0.0, trial(RENAMED, 0.0)), predictions=VAGUE)
+    assert finding.cause == "not trained"
+    assert "the phase: training (25.0%)" in finding.words[1]
+    assert "the classes renamed as fits" in finding.words[1]
+    assert finding.words[4].startswith("Next: train it on 32 of these images")
 
 
 def test_a_network_without_batch_norm_is_told_so() -> None:
@@ -37,7 +119,7 @@ def test_a_network_without_batch_norm_is_told_so() -> None:
 
 
 def test_every_network_is_told_what_it_is_worth() -> None:
-    assert found(trials(1.0, 1.1)).words[-1] == (
+    assert found(trials(1.0, 1.05)).words[-1] == (
         "On 200 images it is right in 79.1% (the most frequent class: 25.0%) and gives 1.00 of "
         "1.39 nats in the inference phase; it predicts 4 of 4 classes."
     )

@@ -5,16 +5,20 @@ from typing import Any
 import pytest
 
 from suite.diagnose.found import (
+    ALIKE,
+    BATCH_STATISTICS,
     FEATURES,
-    HEALTHY,
     ONLY_LAYER,
     ONLY_MEANS,
     ONLY_VARIANCES,
+    OTHER,
     PIXELS,
     STALE,
-    NormState,
+    Unit,
 )
+from suite.networks.phases import INFERENCE, TRAINING
 from tests.diagnose.causes.examined import (
+    NORM,
     STALE_LAYER,
     VARIED,
     blind,
@@ -25,6 +29,8 @@ from tests.diagnose.causes.examined import (
     trial,
     trials,
 )
+
+FAR = NORM._replace(typical_kl=20.0, training_kl=20.0)
 
 
 @pytest.mark.parametrize(
@@ -90,25 +96,70 @@ def test_what_keeps_statistics_stale_is_named_first(
 
 
 def test_statistics_still_on_their_way_are_the_momentums() -> None:
-    norms = (NormState(False, 0.3, True, 20.0),) * 3
+    norms = (FAR._replace(travelled=0.3),) * 3
     finding = found(trials(0.0, 1.2), layers=stale_layers(), norms=norms)
     assert finding.cause.startswith("wrong momentum")
     assert "The statistics have gone 30% of their way from 0 and 1." in finding.words
 
 
-def test_a_training_that_has_only_begun_is_healthy() -> None:
-    norms = (NormState(False, 0.4, True, 20.0),) * 3
+def test_statistics_of_few_steps_are_the_momentums_and_are_recomputed() -> None:
+    norms = (FAR._replace(travelled=0.4),) * 3
     finding = found(trials(0.0, 1.2), layers=stale_layers(), norms=norms, iterations=60)
-    assert (finding.verdict, finding.cause) == (HEALTHY, "")
+    assert finding.cause.startswith("wrong momentum")
+    assert finding.fix == "precise-bn"
+    assert "some 690 at this one" in " ".join(finding.words)
     slow = stale_layers(momentum=0.9999, half_life_steps=6931)
     finding = found(trials(0.0, 1.2), layers=slow, norms=norms, iterations=60)
     assert finding.cause.startswith("wrong momentum")
 
 
-def test_statistics_never_updated_though_the_network_is_trained_tell_a_pinned_phase() -> None:
-    norms = (NormState(True, 0.0, True, 20.0),) * 3
+def test_weights_trained_with_statistics_that_nothing_stored_tell_dropped_updates() -> None:
+    norms = (FAR._replace(initial=True, travelled=0.0),) * 3
     finding = found(trials(0.0, 1.2), layers=stale_layers(), norms=norms)
+    assert finding.cause.startswith("updates dropped")
+
+
+def test_weights_that_fit_statistics_that_nothing_updated_tell_a_pinned_phase() -> None:
+    norms = (FAR._replace(initial=True, travelled=0.0),) * 3
+    probes = (tells(PIXELS), blind(FEATURES), tells(FEATURES, precise=True))
+    finding = found(trials(0.05, 0.0), layers=stale_layers(), norms=norms, probes=probes)
     assert finding.cause.startswith("phase pinned")
+
+
+def test_what_is_left_of_the_first_statistics_may_be_little_and_do_all_the_harm() -> None:
+    small = FAR._replace(travelled=0.98, explained=0.95)
+    finding = found(trials(0.0, 1.2), layers=stale_layers(), norms=(small,) * 3)
+    assert finding.cause.startswith("wrong momentum")
+    told = found(
+        trials(0.0, 1.2), layers=stale_layers(), norms=(small._replace(explained=0.1),) * 3
+    )
+    assert told.cause == "stale mean and variance"
+    assert "Two causes remain" in " ".join(told.words)
+    assert "What decides" in " ".join(told.words)
+
+
+def test_statistics_that_fit_the_training_phase_alone_are_dropouts() -> None:
+    units = (Unit("drop", "SpatialDropout2D", 0.8, 1.0), Unit("bn1", "BatchNormalization", 1, 1))
+    norms = (FAR._replace(training_kl=0.1),) * 3
+    finding = found(trials(0.0, 1.2), layers=stale_layers(), norms=norms, units=units)
+    assert finding.cause.startswith("Dropout before BatchNorm")
+    assert "drop, before it, is on in training alone" in " ".join(finding.words)
+    behind = found(trials(0.0, 1.2), layers=stale_layers(), norms=norms, units=units[::-1])
+    assert "Dropout" not in behind.cause
+
+
+@pytest.mark.parametrize("kind", [BATCH_STATISTICS, ALIKE])
+def test_where_only_the_batchs_own_statistics_serve_no_single_set_does(kind: str) -> None:
+    finding = found(trials(0.1, 0.3, trial(kind, 1.2)), layers=stale_layers())
+    assert finding[:2] == (STALE, "no single set of statistics")
+    assert finding.fix == "dual-bn"
+    assert found(trials(0.1, 1.2, trial(kind, 1.2)), layers=stale_layers()).cause != finding.cause
+
+
+def test_phases_that_disagree_without_batch_norms_doing_are_another_layers() -> None:
+    bare = (trial(INFERENCE, 0.2), trial(TRAINING, 1.1))
+    finding = found(bare, layers=(), norms=())
+    assert finding[:2] == (OTHER, "phases disagree")
 
 
 def test_stale_statistics_under_a_head_trained_on_them_are_told_by_the_features() -> None:

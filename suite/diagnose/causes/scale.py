@@ -1,0 +1,116 @@
+"""Rules for images in a wrong scale: all of them, or some among the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from suite.diagnose.causes.worth import (
+    FAR_LOG,
+    POINTS,
+    accuracy,
+    as_good,
+    feature_probe,
+    mends,
+    mends_broken,
+    points,
+)
+from suite.diagnose.found import CAFFE, INPUT_SCALE, OTHER, PRECISE_BN, Finding
+from suite.networks.phases import INFERENCE
+
+if TYPE_CHECKING:
+    from suite.diagnose.found import Examination, ScaleFit, Trial
+
+FITTED_KL = 1.0
+"""Distance that no layer may keep where the input scale is the cause."""
+
+CLOSER = 20.0
+"""Times nearer that the first layer's statistics must be to the images in another scale to speak
+for themselves."""
+
+LISTED = 8  # images that are named
+
+
+def wrong_input_scale(found: Examination) -> Finding | None:
+    """Name the input scale, if the network works under another, or its statistics are of one."""
+    fed = found.tried(INPUT_SCALE)
+    if fed is None or fed.scale is None:
+        return None
+    fit, works = found.scale_fit, mends_broken(found, fed) and as_good(found, fed)
+    if fit is None:
+        return _scale_finding(found, fed) if works else None
+    if works and fit.worst <= FITTED_KL:
+        fits = "The moving statistics are not to blame: they fit the images so scaled."
+        return _scale_finding(found, fed, fits, *_head(found))
+    if _speaks(found, fit) and points(found.inference, fed) > -POINTS:
+        return _scale_finding(found, fed, *_spoken(found, fed, fit), *_head(found))
+    return None
+
+
+def _speaks(found: Examination, fit: ScaleFit) -> bool:
+    """True where the first layer's statistics are of images in the other scale, whatever it gives.
+
+    Pixels of 0 to 255 in place of 0 to 1 shift its log variance ratio by 2 ln 255, or 11.
+    """
+    first = found.layers[0]
+    far = abs(first.log_variance_ratio) > FAR_LOG and not found.norms[0].initial
+    return far and fit.scaled * CLOSER < fit.as_fed
+
+
+def _spoken(found: Examination, fed: Trial, fit: ScaleFit) -> list[str]:
+    """Say what tells the scale where the network does not work in it as it is."""
+    words = [
+        f"The statistics of {fit.layer}, the first BatchNorm, say so: its log variance ratio is "
+        f"{found.layers[0].log_variance_ratio:+.1f} (a factor of 255 makes 11.1), and its "
+        f"symmetric KL is {fit.as_fed:.3g} nats as fed and {fit.scaled:.3g} so scaled. Recomputing "
+        "them would hide the cause."
+    ]
+    if found.precise is None or mends(fed, found.precise, found.label_entropy):
+        words.append(
+            f"So scaled, statistics that still lag are left: recomputed, they give "
+            f"{accuracy(found, PRECISE_BN):.1%}."
+        )
+    return words
+
+
+def _head(found: Examination) -> list[str]:
+    """Say that the head was trained on images in the wrong scale, if the features say so."""
+    before, after = feature_probe(found), feature_probe(found, scaled=True)
+    if after < max(before, accuracy(found, INPUT_SCALE)) + POINTS:
+        return []
+    return [
+        f"From its features a linear head fitted anew tells {after:.1%} of the images so "
+        f"scaled, {before:.1%} as they are fed: what was trained on top of these features was "
+        "trained on images in the wrong scale, and is to be trained anew."
+    ]
+
+
+def _scale_finding(found: Examination, fed: Trial, *why: str) -> Finding:
+    """Say in which scale the images are to be fed."""
+    told = fed.evaluation
+    words = [
+        "The images are not in the input scale that the network was trained with: fed as "
+        f"{fed.scale}, it is right in {told.accuracy:.1%} instead of "
+        f"{accuracy(found, INFERENCE):.1%} and gives {told.information_gain:.2f} nats instead of "
+        f"{found.inference.evaluation.information_gain:.2f}.",
+        "Scale the images as in the training of these weights; twice scaled is as wrong as not.",
+        *why,
+    ]
+    fix = "imagenet-inputs" if fed.scale and fed.scale.target == CAFFE else ""
+    if fix:
+        words.append(f'Or put that scale inside the network: the fix {fix}, with inputs="caffe".')
+    return Finding(OTHER, "wrong input scale", "", fix, tuple(words))
+
+
+def unscaled_images(found: Examination) -> Finding | None:
+    """Name images that are many times as large as the others, if the network does not do well."""
+    if not found.outlying or accuracy(found, INFERENCE) >= 1 - POINTS:
+        return None
+    count, listed = len(found.outlying), ", ".join(map(str, found.outlying[:LISTED]))
+    words = (
+        f"{count} of {found.images} images are not scaled like the others: their pixels are dozens "
+        f"of times as large, as bytes are among numbers in [0, 1] (in the order examined: "
+        f"{listed}).",
+        "One such image outweighs all others in the statistics of its batch. Scale all images "
+        "alike, where they are loaded; then recompute the statistics, and train on.",
+    )
+    return Finding(OTHER, "images in different scales", "", "precise-bn", words)

@@ -1,0 +1,126 @@
+"""A network evaluated with its images in other scales: the one that suits it, and how it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from suite.diagnose.found import (
+    INPUT_SCALE,
+    InputScale,
+    LayerExamination,
+    Probe,
+    ScaleFit,
+    Trial,
+)
+from suite.diagnose.inputs import Images, joined, parts_of
+from suite.diagnose.network import Network
+from suite.diagnose.predictions import Judge
+from suite.diagnose.probes import input_conventions, probes
+from suite.diagnose.sample import Sample
+from suite.diagnose.statistics import pooled_statistics, symmetric_kl
+
+SCREENED = 48
+"""Images on which interventions are tried before the best one is made on all."""
+
+CANDIDATES, LIKE = 4, 0.3
+"""Input scales among which the statistics choose, and the nats within which they are alike."""
+
+TINY = 1e-30  # of a variance
+
+FAR, NEAR, MATCHES = 3.0, 3.0, 2
+"""Log variance ratio of the first BatchNorm layer from which a scale is looked for that explains
+it, the distance from it that a scale's may have, and how many such scales are tried."""
+
+
+class Scaled(NamedTuple):
+    """What another input scale led to.
+
+    Attributes:
+        trials: That of the scale, or none where nothing that is fed has one.
+        fit: How BatchNorm's statistics fit it; None without any.
+        probes: What can be told from the activations in that scale.
+    """
+
+    trials: tuple[Trial, ...] = ()
+    fit: ScaleFit | None = None
+    probes: tuple[Probe, ...] = ()
+
+
+def scale_inputs(
+    network: Network,
+    sample: Sample,
+    judge: Judge,
+    *,
+    layers: Sequence[LayerExamination],
+    batch_size: int,
+) -> Scaled:
+    """Evaluate the network with the images in the input scale that suits it best.
+
+    With BatchNorm the statistics choose among the scales that give about the best predictions and
+    those that would explain the variance of the first layer's statistics.
+    """
+    tries = input_conventions(sample.images)
+    if not tries:
+        return Scaled()
+    worth = _worth(network, judge, tries)
+    best, fit = max(worth, key=worth.__getitem__), None
+    if layers:
+        ratio = layers[0].log_variance_ratio
+        chosen = {*_alike(worth), *_explaining(tries, sample.images, ratio)}
+        fits = {
+            scale: _fit(network, tries[scale][: 2 * SCREENED], layers[0], batch_size=batch_size)
+            for scale in sorted(chosen, key=list(tries).index)
+        }
+        best = min(fits, key=lambda scale: fits[scale].scaled * fits[scale].worst)
+        fit = fits[best]
+    heard = network.hear(tries[best])
+    told = probes(sample, heard.head, heard.trunk, scale=best)
+    return Scaled((judge.trial(INPUT_SCALE, heard.outputs, scale=best),), fit, told)
+
+
+def _worth(
+    network: Network, judge: Judge, tries: Mapping[InputScale, Images]
+) -> dict[InputScale, float]:
+    """Score the first images in every scale, in one pass."""
+    few = joined([images[:SCREENED] for images in tries.values()])
+    parts = np.split(network.run(few, training=False), len(tries))
+    return {scale: float(judge.scores(part).mean()) for scale, part in zip(tries, parts)}
+
+
+def _alike(worth: Mapping[InputScale, float]) -> list[InputScale]:
+    """Pick the `CANDIDATES` best input scales that are about as good as the best one."""
+    good = sorted(worth, key=worth.__getitem__)[-CANDIDATES:]
+    return [scale for scale in good if worth[scale] > max(worth.values()) - LIKE]
+
+
+def _explaining(
+    tries: Mapping[InputScale, Images], images: Images, ratio: float
+) -> list[InputScale]:
+    """Pick the scales whose variance is to that of the images about as `ratio`, a logarithm."""
+    if abs(ratio) < FAR:
+        return []
+    off = {
+        scale: abs(float(np.log(_variance(scaled) / _variance(images))) - ratio)
+        for scale, scaled in tries.items()
+    }
+    return [scale for scale in sorted(off, key=off.__getitem__)[:MATCHES] if off[scale] < NEAR]
+
+
+def _variance(images: Images) -> float:
+    """Compute the variance of all measured numbers that are fed."""
+    parts = [part for part in parts_of(images).values() if part.dtype.kind == "f"]
+    return float(sum(part.var(dtype=np.float64) for part in parts)) + TINY
+
+
+def _fit(network: Network, images: Images, first: LayerExamination, *, batch_size: int) -> ScaleFit:
+    """Measure how far the moving statistics are from those of `images`."""
+    moving = network.statistics()
+    forced = network.hear_forced(images, batch_size=batch_size)
+    distances = [
+        symmetric_kl(old, pooled_statistics(parts), float(layer.epsilon))
+        for layer, old, parts in zip(network.norms, moving, forced.moments)
+    ]
+    return ScaleFit(first.layer, first.symmetric_kl, distances[0], max(distances))

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+
+from suite.diagnose.found import (
+    CAFFE,
+    FEATURES,
+    HEALTHY,
+    INPUT_SCALE,
+    OTHER,
+    PIXELS,
+    STALE,
+    InputScale,
+    ScaleFit,
+    Trial,
+)
+from tests.diagnose.causes.examined import blind, found, layer, stale_layers, tells, trial, trials
+
+FITS = ScaleFit("bn1", 20.0, 0.04, 0.05)
+BYTES = InputScale("[0, 255]", "[0, 1]", False)
+
+
+def fed(target: str, *, swapped: bool = False) -> Trial:
+    return trial(INPUT_SCALE, 1.2, scale=InputScale("[0, 1]", target, swapped))
+
+
+@pytest.mark.parametrize(
+    ("target", "swapped", "fix"),
+    [(CAFFE, False, "imagenet-inputs"), (CAFFE, True, "imagenet-inputs"), ("[0, 255]", False, "")],
+)
+def test_an_input_scale_that_fits_comes_before_the_statistics(
+    target: str, swapped: bool, fix: str
+) -> None:
+    made = trials(0.0, 1.2, fed(target, swapped=swapped))
+    finding = found(made, layers=stale_layers(), scale_fit=FITS)
+    assert (finding.cause, finding.fix) == ("wrong input scale", fix)
+    assert f"fed as [0, 1] -> {target}" in finding.words[0]
+    assert any('imagenet-inputs, with inputs="caffe"' in text for text in finding.words) == bool(
+        fix
+    )
+
+
+def test_an_input_scale_under_which_statistics_do_not_fit_is_not_the_cause() -> None:
+    finding = found(
+        trials(0.0, 1.2, fed(CAFFE)),
+        layers=stale_layers(),
+        scale_fit=FITS._replace(scaled=9.0, worst=9.0),
+    )
+    assert finding.verdict == STALE
+
+
+def test_the_first_layers_variance_tells_bytes_though_recomputing_mends_more() -> None:
+    layers = (layer("bn1", symmetric_kl=2000.0, log_variance_ratio=-9.0), *stale_layers()[1:])
+    made = trials(0.3, 1.3, trial(INPUT_SCALE, 0.6, scale=BYTES))
+    finding = found(made, layers=layers, scale_fit=ScaleFit("bn1", 2000.0, 5.0, 20.0))
+    assert finding[:2] == (OTHER, "wrong input scale")
+    assert "its log variance ratio is -9.0 (a factor of 255 makes 11.1)" in finding.words[2]
+    assert "statistics that still lag are left" in finding.words[3]
+    near = found(made, layers=layers, scale_fit=ScaleFit("bn1", 2000.0, 1500.0, 1500.0))
+    assert near.verdict == STALE
+
+
+def test_a_head_trained_on_images_in_the_wrong_scale_is_told_by_the_features() -> None:
+    layers = (layer("bn1", symmetric_kl=2000.0, log_variance_ratio=11.0), *stale_layers()[1:])
+    probes = (tells(PIXELS), blind(FEATURES), tells(FEATURES)._replace(scale=BYTES))
+    made = trials(0.1, 0.1, trial(INPUT_SCALE, 0.1, scale=BYTES))
+    finding = found(made, layers=layers, scale_fit=FITS._replace(as_fed=2000.0), probes=probes)
+    assert finding[:2] == (OTHER, "wrong input scale")
+    assert "tells 90.0% of the images so scaled, 25.0% as they are fed" in finding.words[-2]
+
+
+def test_images_that_stand_out_are_named_where_the_network_does_not_do_well() -> None:
+    finding = found(trials(0.1, 0.1), outlying=(3, 7))
+    assert finding.cause == "images in different scales"
+    assert "2 of 200 images are not scaled like the others" in finding.words[0]
+    assert found(trials(1.35, 1.35), outlying=(3, 7)).verdict == HEALTHY
