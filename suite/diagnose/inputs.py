@@ -86,7 +86,7 @@ class Head(NamedTuple):
     """The output that is looked at.
 
     Attributes:
-        name: Its key or place among several outputs; None where there is but one.
+        name: Its key or place among several outputs; None for the only one, or the first.
         grid: The axes between the first and that of the classes, ``()`` for one answer a sample.
         places: Positions of the flattened `grid` that are looked at; None without a grid.
         bare: Whether the output has no axis of classes: one number a sample or position.
@@ -132,5 +132,5 @@ class Head(NamedTuple):
         """Make the output ``(n, classes)``, or ``(n, places, classes)`` of a grid."""
         scores = values[..., None] if self.bare else values
         if self.places is None:
-            return scores.reshape(len(scores), scores.shape[-1])
+            return scores if np.prod(scores.shape[1:-1]) > 1 else scores.reshape(len(scores), -1)
         return scores.reshape(len(scores), -1, scores.shape[-1])[:, self.places]

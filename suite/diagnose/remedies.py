@@ -4,40 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from suite.diagnose.found import CAFFE, HEALTHY, Diagnosis, InputScale
 from suite.diagnose.loading import demand_eager, keras_of
 from suite.diagnose.network import Network
 from suite.diagnose.probes import BYTES, SYMMETRIC, TORCH, UNIT
+from suite.diagnose.sample import taken
 from suite.diagnose.statistics import half_life, pooled_statistics
 from suite.networks.preprocessing import IMAGENET_DEVIATION, IMAGENET_MEAN, IMAGENET_MEAN_BGR
 from suite.networks.types import Keras, Model
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
 
 def recompute_statistics(
-    model: Model, images: ArrayLike, *, batch_size: int = 32, keras: Keras | None = None
+    model: Model, images: Any, *, batch_size: int = 32, keras: Keras | None = None
 ) -> None:
     """Set BatchNorm's moving statistics to those of `images` (Wu & Johnson 2021), frozen ones too.
 
     Args:
         model: A built Keras model; its weights stay as they are.
-        images: ``(n, height, width, channels)`` of the training, scaled as the model is fed.
+        images: Of the training, what the model is fed: an array, or a dictionary or list of them.
         batch_size: Images in a batch, each normalised by itself.
         keras: The Keras module of the model; by default its class's.
 
     Raises:
+        ValueError: If the images are none that the model takes.
         SuiteError: If the model cannot be called batch by batch.
     """
-    network, pixels = Network(model, keras or keras_of(model)), np.asarray(images, np.float32)
+    network, fed = Network(model, keras or keras_of(model)), taken(model, images)
     demand_eager(model)
-    network.hear(pixels[:1])  # which layers run
-    heard = network.hear_forced(pixels, batch_size=batch_size)
+    network.hear(fed[:1])  # which layers run
+    heard = network.hear_forced(fed, batch_size=batch_size)
     network.set_statistics([pooled_statistics(parts) for parts in heard.moments])
 
 

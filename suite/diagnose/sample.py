@@ -73,6 +73,11 @@ def samples(
         ValueError: If inputs, labels or outputs do not fit one another.
     """
     inputs = taken(network.model, images)
+    if len(inputs) < LEAST_IMAGES:
+        raise ValueError(
+            f"images must be {LEAST_IMAGES} at least, better 256: of fewer nothing can be said "
+            f"with confidence. Received: {len(inputs)}"
+        )
     shapes = network.output_shapes(inputs[:2])
     names = getattr(network.model, "output_names", None) or []
     told = _labelled(shapes, names, labels, output, len(inputs))
@@ -182,7 +187,7 @@ def taken(model: Model, given: Any) -> Images:
         given: An array; or a dictionary or list of arrays, for a network of several inputs.
 
     Raises:
-        ValueError: If these are none that `model` takes, or too few.
+        ValueError: If these are none that `model` takes.
     """
     declared = inputs_of(model)
     images = _matched(_gathered(given, len(declared)), declared)
@@ -284,7 +289,7 @@ def _numbers(values: NDArray[Any], declared: Declared | None, *, embeds: bool) -
 
 
 def _check_inputs(images: Images, known: Mapping[Any, Declared]) -> None:
-    """Refuse inputs that are too few, not of the shape that is declared, or not finite."""
+    """Refuse inputs that are not of one length and of the declared shape, or not finite."""
     for name, values in parts_of(images).items():
         shape = known[name].shape if name in known else None
         called = f"input {name!r}" if isinstance(images, Inputs) else "images"
@@ -294,11 +299,6 @@ def _check_inputs(images: Images, known: Mapping[Any, Declared]) -> None:
     lengths = {name: len(values) for name, values in parts_of(images).items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"inputs must be of one length. Received: {lengths}")
-    if len(images) < LEAST_IMAGES:
-        raise ValueError(
-            f"images must be {LEAST_IMAGES} at least, better 256: of fewer nothing can be said "
-            f"with confidence. Received: {len(images)}"
-        )
 
 
 def _check_shape(called: str, values: NDArray[Any], shape: tuple[int | None, ...] | None) -> None:
