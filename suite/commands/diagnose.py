@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from suite.commands.apart import ask
-from suite.commands.options import ILL_STATUS, check_figure, positive, seed, several
-from suite.diagnose import Diagnosis, diagnose
-from suite.diagnose.found import HEALTHY
-from suite.diagnose.images import (
-    INPUTS,
-    TEST,
-    TRAIN,
-    Listing,
-    as_fed,
-    list_images,
-    load_images,
+from suite.commands.options import (
+    ERROR_STATUS,
+    ILL_STATUS,
+    check_figure,
+    positive,
+    seed,
+    several,
 )
-from suite.diagnose.loading import framework, image_shape, load_network, output_classes
+from suite.diagnose import Diagnosis, diagnose
+from suite.diagnose.found import HEALTHY, UNDECIDED
+from suite.diagnose.images import INPUTS, TEST, TRAIN
+from suite.diagnose.loading import keras_of
+from suite.diagnose.sources import opened
 from suite.errors import SuiteError
 from suite.files import write_atomically
 from suite.report.diagnosis import (
@@ -33,16 +33,18 @@ from suite.report.diagnosis import (
 from suite.report.grid import terminal_width
 from suite.report.text import printable
 
-NAMED = 4  # classes that an error names
 LIMIT_MIN = 60  # a large network on a slow processor; what hangs is ended
-ASKED = ("model", "data", "split", "inputs", "size", "images", "batch", "seed")
+ASKED = ("model", "data", "split", "inputs", "size", "output", "images", "batch", "seed")
 """The options that decide a diagnosis."""
 
 EXAMINER = "suite.commands.diagnose:examined"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print and store the diagnosis of a network; return 0 if it is healthy."""
+    """Print and store the diagnosis of a network; return 0 if it is healthy, 1 if it is not.
+
+    2 where that cannot be told from these data.
+    """
     options = _parser().parse_args(arguments)
     check_figure(options.figure)
     if options.html:
@@ -63,21 +65,18 @@ def examined(given: Mapping[str, Any]) -> dict[str, Any]:
         SuiteError: If it cannot be diagnosed.
     """
     options = argparse.Namespace(**given)
-    listing = list_images(options.data, split=options.split)
-    keras = framework()
-    model = load_network(options.model, keras)
-    shape = image_shape(model, size_px=options.size)
-    _check_classes(listing, output_classes(model, shape))
-    pixels, labels = load_images(
-        listing, **shape._asdict(), count=options.images, seed=options.seed
-    )
-    images = as_fed(pixels, options.inputs)
     settings = {"batch_size": options.batch, "max_images": options.images, "seed": options.seed}
     try:
-        found = diagnose(model, images, labels, keras=keras, **settings)
+        model, images, labels, classes = opened(
+            options.model, options.data, split=options.split, inputs=options.inputs,
+            size_px=options.size, output=options.output, count=options.images, seed=options.seed,
+        )  # fmt: skip
+        found = diagnose(
+            model, images, labels, keras=keras_of(model), output=options.output, **settings
+        )
     except ValueError as error:  # what is wrong with the images or the network, in its own words
         raise SuiteError(f"{options.model} cannot be diagnosed: {error}") from error
-    return {"diagnosis": diagnosis_content(found), "classes": listing.classes}
+    return {"diagnosis": diagnosis_content(found), "classes": classes}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,8 +87,10 @@ def _parser() -> argparse.ArgumentParser:
         "it is healthy, with 1 if something was found, with 2 if it cannot be told.",
     )
     parser.add_argument(
-        "model", metavar="MODEL", help="a .keras or .h5 file, or PACKAGE.MODULE:FUNCTION"
-    )
+        "model", metavar="MODEL",
+        help="a .keras or .h5 file, or PACKAGE.MODULE:FUNCTION that returns the network, or the "
+        "network and the data",
+    )  # fmt: skip
     _add_images(parser)
     parser.add_argument(
         "--batch", type=positive, default=32, metavar="N", help="that you train with (default: 32)"
@@ -116,15 +117,24 @@ def _parser() -> argparse.ArgumentParser:
 def _add_images(parser: argparse.ArgumentParser) -> None:
     """Add the options that tell which images a network is diagnosed with."""
     parser.add_argument(
-        "--data", required=True, metavar="DIR",
-        help="images in one folder a class, a folder of GTSRB, or gtsrb (GTSRB_ROOT, the download)",
+        "--data", metavar="X",
+        help="images in one folder a class, a folder of GTSRB, or gtsrb (GTSRB_ROOT, the "
+        "download); a .npz of arrays (images and labels, or as the network's inputs are called); "
+        "a folder of tf.data.Dataset.save; PACKAGE.MODULE:FUNCTION that returns arrays, a tf.data "
+        "dataset, a Sequence or a generator of batches; left out where MODEL returns it",
     )  # fmt: skip
-    parser.add_argument("--split", choices=(TRAIN, TEST), help="of GTSRB (default: test)")
     parser.add_argument(
-        "--inputs", choices=tuple(INPUTS), default="0..1",
-        help="how you feed pixels (default: 0..1); tf is -1 to 1, caffe BGR less ImageNet's mean, "
-        "torch standardised by ImageNet's, as in keras.applications",
+        "--split", choices=(TRAIN, TEST), help="of GTSRB, or of a .npz of both (default: test)"
+    )
+    parser.add_argument(
+        "--inputs", choices=tuple(INPUTS),
+        help="how you feed pixels (default: 0..1 of image files, arrays as they are); tf is -1 to "
+        "1, caffe BGR less ImageNet's mean, torch standardised by ImageNet's, as in "
+        "keras.applications",
     )  # fmt: skip
+    parser.add_argument(
+        "--output", metavar="NAME", help="that the labels are of, where MODEL has several outputs"
+    )
     parser.add_argument(
         "--size", type=positive, metavar="PX", help="side of the images, where MODEL takes any"
     )
@@ -132,19 +142,6 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
         "--images", type=several, default=256, metavar="N", help="examined (default: 256)"
     )
     parser.add_argument("--seed", type=seed, default=0, help="of the draw of images (default: 0)")
-
-
-def _check_classes(listing: Listing, outputs: int) -> None:
-    """Refuse a network that does not have one output a class."""
-    classes = listing.classes
-    if len(classes) != outputs:
-        rest = ", ..." if len(classes) > NAMED else ""
-        raise SuiteError(
-            f"The network has {outputs} outputs, but {listing.place} has {len(classes)} classes "
-            f"({', '.join(classes[:NAMED])}{rest}), so the labels would not be those it was "
-            "trained with. Give a folder with one folder an output, in the order of their names; "
-            "one without images counts."
-        )
 
 
 def _report_diagnosis(
@@ -164,7 +161,7 @@ def _report_diagnosis(
         written = f"{printable(str(page))}\nno figure: pip install matplotlib"
     shown = f"{printable(str(options.html))}, " if options.html else ""
     print(f"\nwritten: {shown}{written}")
-    return 0 if found.verdict == HEALTHY else ILL_STATUS
+    return {HEALTHY: 0, UNDECIDED: ERROR_STATUS}.get(found.verdict, ILL_STATUS)
 
 
 def _check_page(path: Path) -> None:

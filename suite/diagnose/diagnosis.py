@@ -10,6 +10,7 @@ import numpy as np
 from suite.diagnose.attempts import attempts
 from suite.diagnose.causes.rules import judge
 from suite.diagnose.examine import examine
+from suite.diagnose.feeds import gathered
 from suite.diagnose.found import HEALTHY, SHOWN, Diagnosis, Examination, Finding, LayerExamination
 from suite.diagnose.loading import demand_eager, keras_of
 from suite.diagnose.network import Network, Steps
@@ -21,7 +22,7 @@ from suite.networks.types import Keras, Model
 def diagnose(
     model: Model,
     images: Any,
-    labels: Any,
+    labels: Any = None,
     *,
     output: Any = None,
     batch_size: int = 32,
@@ -38,6 +39,8 @@ def diagnose(
         model: A built Keras model whose outputs are logits or probabilities of classes.
         images: What the model is fed, scaled as it is fed: ``(n, height, width, channels)``, or
             series, tokens, volumes, tables; a dictionary or list of arrays for several inputs.
+            Without `labels`, batches of both: a tf.data dataset, a keras Sequence or PyDataset, a
+            generator.
         labels: ``(n,)`` class numbers or one-hot; ``(n, height, width)`` where each pixel has one;
             a dictionary of them by the names of the outputs where several have labels.
         output: Name or place of the output that is looked at; by default each that has labels.
@@ -55,6 +58,8 @@ def diagnose(
     """
     network = Network(model, keras or keras_of(model))
     demand_eager(model)
+    if labels is None:
+        images, labels = gathered(model, images, count=max_images, seed=seed)
     plan = Steps(check_steps, batch_size, check_s)
     drawn = samples(network, images, labels, output=output, limit=max_images, seed=seed)
     return worst([(sample, _diagnosed(network, sample, plan, classes)) for sample in drawn])
@@ -107,6 +112,8 @@ def _check_steps(
         return Check(0.0, "")
     slowest = int(np.argmax([layer.steps_needed for layer in layers]))
     layer = layers[slowest]
+    if not np.isfinite(layer.symmetric_kl):
+        return Check(layer.steps_needed, "")  # not finite, which the finding says
     planned = int(min(layer.steps_needed, plan.most))
     if not np.isfinite(layer.steps_needed) or planned == 0:
         return Check(layer.steps_needed, layer.layer if layer.steps_needed else "")

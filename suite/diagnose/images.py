@@ -89,7 +89,7 @@ def list_images(data: str, *, split: str | None = None) -> Listing:
         split: Of GTSRB, `TEST` unless given; folders by class have none.
 
     Raises:
-        DataError: If there are not two images of two classes, or `data` has no splits.
+        DataError: If there are not two images, or `data` has no splits.
         ValueError: If `split` is neither `TRAIN` nor `TEST` nor None.
     """
     if split not in (None, TRAIN, TEST):
@@ -173,20 +173,14 @@ def _no_image(path: Path, found: str) -> DataError:
 
 
 def _check_enough(listing: Listing) -> None:
-    """Refuse images that are not of at least two classes."""
-    images, present = len(listing.names), np.unique(listing.labels)
+    """Refuse images that are too few to say anything."""
+    images = len(listing.names)
     if not images:
         raise DataError(f"{listing.place}: no images. Found: empty class folders. {LAYOUT}")
     if images == 1:
         raise DataError(
-            f"{listing.place}: one image alone ({listing.names[0]}). Expected: many, of at least "
-            "two classes: the statistics of one image tell nothing of a training's."
-        )
-    if len(present) == 1:
-        raise DataError(
-            f"{listing.place}: all {images} images are of one class, "
-            f"{listing.classes[present[0]]}. Expected: two classes at least, or nothing can be "
-            "told from the labels."
+            f"{listing.place}: one image alone ({listing.names[0]}). Expected: many, best "
+            "of every class: the statistics of one image tell nothing of a training's."
         )
 
 

@@ -22,8 +22,8 @@ from suite.errors import SuiteError
 BUILDER = (
     "give a function instead, PACKAGE.MODULE:FUNCTION, that takes nothing and returns the network"
 )
-CONFIG, WEIGHTS = "config.json", "model.weights.h5"
-MEMBERS = ("metadata.json", CONFIG, WEIGHTS)
+METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
+MEMBERS = (METADATA, CONFIG, WEIGHTS)
 SLACK_BYTES = 64 << 20  # that any file may unpack to
 LINKS = 100_000  # of groups and arrays; the largest network of keras.applications has 5,000
 SWELLING = 16  # times its own size: Keras packs nothing, and weights hardly shrink
@@ -105,6 +105,22 @@ def inspect_file(path: Path) -> str:
             "may have custom_objects, or safe_mode=False."
         )
     return next(faults(training), "")
+
+
+def written_by(path: Path) -> int:
+    """Read which generation of Keras has written a file, 2 or 3; 0 where it does not say.
+
+    Raises:
+        OSError, ValueError, LookupError, RuntimeError, zipfile.BadZipFile: If it cannot be read.
+    """
+    if zipfile.is_zipfile(str(path)):
+        with zipfile.ZipFile(str(path)) as archive:
+            version = json.loads(archive.read(METADATA)).get("keras_version")
+    else:
+        with importlib.import_module("h5py").File(str(path), "r") as opened:
+            version = opened.attrs.get("keras_version")
+    text = version.decode() if isinstance(version, bytes) else str(version)
+    return int(text[0]) if text[:2] in ("2.", "3.") else 0
 
 
 def faults(config: Any) -> Iterator[str]:

@@ -13,16 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from suite.diagnose.inspection import BUILDER, inspect_file
+from suite.diagnose.inspection import BUILDER, inspect_file, written_by
 from suite.errors import SuiteError
 from suite.networks.types import Keras, Model
 
 FILE_SUFFIXES = (".keras", ".h5", ".hdf5")
 CHANNELS = (1, 3)
-IMAGE_RANK, OUTPUT_RANK = 4, 2  # with the batch
-TWO = 2  # classes that a single output tells apart
+IMAGE_RANK = 4  # with the batch
 SHOWN = 400  # characters of somebody's error message: Keras' may hold a whole config
 FOREIGN = (
     ArithmeticError,
@@ -124,49 +121,115 @@ def load_network(name: str, keras: Keras, *, tell: Callable[[str], None] = print
     Args:
         name: A .keras or .h5 file, of which nothing runs, or ``package.module:function``.
         keras: The Keras module.
-        tell: Called with a line where a file was loaded without its optimizer.
+        tell: Called with a line where a file was loaded without its optimizer, or by tf_keras.
 
     Raises:
-        SuiteError: If there is no such file or function, or it gives no network of this Keras.
+        SuiteError: If there is no such file or function, or it gives no network of Keras.
     """
-    path = Path(name)
+    return load_both(name, keras, tell=tell)[0]
+
+
+def load_both(name: str, keras: Keras, *, tell: Callable[[str], None] = print) -> tuple[Model, Any]:
+    """Do the same, and give the data that the function returns with the network; else None."""
+    path, data = Path(name), None
     if path.exists():
         model = _loaded(path, keras, tell)
-    elif path.suffix in FILE_SUFFIXES or ":" not in name:
+    elif not names_function(name):
         raise SuiteError(
             f"{name}: no such file. Expected: a .keras or .h5 file, or a function that returns the "
             "network, as PACKAGE.MODULE:FUNCTION."
         )
     else:
-        model = _built(name)
-    if not isinstance(model, keras.Model):
+        model = built(name, "a function that takes nothing and returns the network")
+        if isinstance(model, (tuple, list)) and model:  # the data, too
+            model, *rest = model
+            data = rest[0] if len(rest) == 1 else tuple(rest) or None
+    if not is_model(model, keras):
         found = f"{type(model).__module__}.{type(model).__qualname__}"
         raise SuiteError(
             f"{name}: no network. Found: a {found}. Expected: a model of {_version(keras)}, which "
             "KERAS_BACKEND and TF_USE_LEGACY_KERAS choose."
         )
-    return model
+    return model, data
+
+
+def names_function(name: str) -> bool:
+    """True where `name` is that of a function, ``package.module:function``, and of no file."""
+    return ":" in name and Path(name).suffix not in FILE_SUFFIXES and not Path(name).exists()
+
+
+def is_model(value: Any, keras: Keras) -> bool:
+    """True for a model of `keras`, or of the other Keras that is loaded."""
+    others = [sys.modules[name] for name in ("keras", "tf_keras") if name in sys.modules]
+    return any(isinstance(value, getattr(other, "Model", ())) for other in (keras, *others))
 
 
 def _loaded(path: Path, keras: Keras, tell: Callable[[str], None]) -> Any:
     """Load a file that was looked into first, with its optimizer if its classes are known."""
     _check_kind(path)
-    place = str(path.absolute())
     try:
         reason = inspect_file(path)
     except foreign() as error:
         raise _unloadable(path, keras, error) from error
+    try:
+        return _read(path, keras, reason, tell)
+    except foreign() as error:
+        legacy = _other_generation(path, keras)
+        if legacy is None:
+            raise _unloadable(path, keras, error) from error
+    tell("note: written by Keras 2, so read by tf_keras")
+    try:
+        return _read(path, legacy, reason, tell)
+    except foreign() as error:
+        raise _unloadable(path, legacy, error) from error
+
+
+def _read(path: Path, keras: Keras, reason: str, tell: Callable[[str], None]) -> Any:
+    """Let `keras` load a file, without its optimizer for a `reason` or where that cannot be."""
+    place = str(path.absolute())
     if not reason:
         try:
             return keras.models.load_model(place)
         except foreign() as error:
             reason = shown(error)
-    try:
-        model = keras.models.load_model(place, compile=False)
-    except foreign() as error:
-        raise _unloadable(path, keras, error) from error
+    model = keras.models.load_model(place, compile=False)
     tell(f"note: loaded without its optimizer, so the steps it made are unknown ({reason})")
     return model
+
+
+def _other_generation(path: Path, keras: Keras) -> Keras | None:
+    """Import tf_keras for a file of Keras 2 that Keras 3 cannot read; None where it is not for it.
+
+    Raises:
+        SuiteError: If the file needs another generation of Keras, which is not there.
+    """
+    own, wrote = (3 if hasattr(keras, "ops") else 2), _writer(path)
+    if wrote in (0, own):
+        return None
+    try:
+        if wrote == 2:  # noqa: PLR2004
+            return importlib.import_module("tf_keras")
+    except ImportError:
+        pass
+    way_out = (
+        "Install what reads it (python -m pip install tf_keras, beside TensorFlow) and run this "
+        "once more, with TF_USE_LEGACY_KERAS=1 if all of yours is Keras 2"
+        if wrote == 2  # noqa: PLR2004
+        else "Run this in an environment of Keras 3 (python -m pip install keras), without "
+        "TF_USE_LEGACY_KERAS"
+    )
+    raise SuiteError(
+        f"{path}: {_version(keras)} cannot load it. Found: a file that Keras {wrote} has written. "
+        f"{way_out}; or {BUILDER}."
+    )
+
+
+def _writer(path: Path) -> int:
+    """Read which generation of Keras has written a file; 0 where nothing tells."""
+    try:
+        return written_by(path)
+    except foreign():  # whoever reads the whole file says what is wrong with it
+        return 0
 
 
 def _check_kind(path: Path) -> None:
@@ -201,13 +264,13 @@ def _unloadable(path: Path, keras: Keras, error: BaseException) -> SuiteError:
     return SuiteError(f"{path}: {_version(keras)} cannot load it. Found: {found}. {way_out}")
 
 
-def _built(name: str) -> Any:
-    """Call the function ``package.module:function``."""
+def built(name: str, wanted: str) -> Any:
+    """Call the function ``package.module:function``, which is `wanted`."""
     module_name, _, function_name = name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    module = _attempt(
+    module = attempt(
         lambda: importlib.import_module(module_name),
         f"{name}: {module_name} cannot be imported",
         "a module below the current folder or an installed one",
@@ -215,14 +278,12 @@ def _built(name: str) -> Any:
     function = getattr(module, function_name, None)
     if not callable(function):
         raise SuiteError(
-            f"{name}: {module_name} has no function {function_name!r}. Name one that takes nothing "
-            "and returns the network."
+            f"{name}: {module_name} has no function {function_name!r}. Expected: {wanted}."
         )
-    wanted = "a function that takes nothing and returns the network"
-    return _attempt(function, f"{name}: it failed", wanted)
+    return attempt(function, f"{name}: it failed", wanted)
 
 
-def _attempt(call: Callable[[], Any], failure: str, wanted: str) -> Any:
+def attempt(call: Callable[[], Any], failure: str, wanted: str) -> Any:
     """Call the user's own code; none of its ends, ``sys.exit(0)`` neither, is a verdict.
 
     Raises:
@@ -230,6 +291,8 @@ def _attempt(call: Callable[[], Any], failure: str, wanted: str) -> Any:
     """
     try:
         return call()
+    except SuiteError:
+        raise
     except BaseException as error:  # the border to code that may raise whatever it likes
         found = f"{shown(error)}{_place(error)}"
         raise SuiteError(f"{failure}. Found: {found}. Expected: {wanted}.") from error
@@ -290,30 +353,6 @@ def _side(fixed: int | None, size_px: int | None) -> int:
             f"The network takes images of {fixed} pixels a side, not {size_px}. Leave --size away."
         )
     return int(fixed or size_px or 0)
-
-
-def output_classes(model: Model, shape: ImageShape) -> int:
-    """Count the classes that `model` tells apart: its outputs, or two by a single one.
-
-    Raises:
-        SuiteError: If it has no single output of one score a class.
-    """
-    found = _shape(model, "output_shape")
-    if found is None:  # a subclass: only a call tells, and builds it
-        images = np.zeros((2, *shape), np.float32)
-        try:
-            found = tuple(model(images, training=False).shape)
-        except foreign() as error:
-            raise SuiteError(
-                f"The network cannot be called with images {images.shape}. Found: {shown(error)}. "
-                f"Check --size, or {BUILDER}, called once."
-            ) from error
-    if not isinstance(found, tuple) or len(found) != OUTPUT_RANK or found[1] is None:
-        raise SuiteError(
-            f"The network must have one output with a score for each class. Found: an output of "
-            f"{found}. Diagnose the part that classifies: {BUILDER}."
-        )
-    return max(int(found[1]), TWO)
 
 
 def _shape(model: Model, name: str) -> Any:

@@ -124,11 +124,11 @@ def _labelled(
     given: dict[Any, NDArray[Any]] = {}
     listed = isinstance(labels, (list, tuple)) and len(labels) == len(shapes) != count
     if isinstance(labels, Mapping):
-        given = {_key(shapes, names, name): np.asarray(part) for name, part in labels.items()}
+        given = {key_of(shapes, names, name): np.asarray(part) for name, part in labels.items()}
     elif listed:
         given = {key: np.asarray(part) for key, part in zip(shapes, labels) if part is not None}
     if output is not None:
-        key = _key(shapes, names, output)
+        key = key_of(shapes, names, output)
         if given and key not in given:
             raise ValueError(f"labels must be of the output {output!r}. Received: {list(given)}")
         return {key: given[key] if given else np.asarray(labels)}
@@ -146,7 +146,7 @@ def _labelled(
     return {fitting[0]: whole}
 
 
-def _key(shapes: Mapping[Any, Any], names: Sequence[str], name: Any) -> Any:
+def key_of(shapes: Mapping[Any, Any], names: Sequence[str], name: Any) -> Any:
     """Find the key of the output that a user calls `name`.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite.diagnose.loading import ImageShape, framework, image_shape, load_network, output_classes
+from suite.diagnose.loading import ImageShape, framework, image_shape, load_network
 from suite.errors import SuiteError
 
 keras = framework()
@@ -270,7 +270,6 @@ def ends(shape: tuple[Any, ...], outputs: int = 3) -> Any:
 
 def test_the_networks_own_shape_decides(network: Any) -> None:
     assert image_shape(network) == ImageShape(8, 6, 3)
-    assert output_classes(network, image_shape(network)) == 3
     assert image_shape(ends((8, 8, 1)), size_px=8) == ImageShape(8, 8, 1)
 
 
@@ -293,29 +292,3 @@ def test_a_network_of_anything_but_images_is_refused() -> None:
     both = keras.Model([first, second], keras.layers.Add()([first, second]))
     with pytest.raises(SuiteError, match="one batch of images"):
         image_shape(both)
-
-
-def test_a_network_without_one_score_a_class_is_refused() -> None:
-    shape = ImageShape(8, 8, 3)
-    assert output_classes(ends((8, 8, 3), outputs=1), shape) == 2  # a sigmoid's
-    inputs = keras.Input((8, 8, 3))
-    with pytest.raises(SuiteError, match="a score for each class"):
-        output_classes(keras.Model(inputs, keras.layers.Conv2D(3, 1)(inputs)), shape)
-
-
-def test_a_subclassed_network_is_built_by_a_call() -> None:
-    class Own(keras.Model):
-        def __init__(self) -> None:
-            super().__init__()
-            self.head = keras.layers.Dense(4)
-
-        def call(self, images: Any, training: bool = False) -> Any:
-            del training
-            return self.head(keras.layers.Flatten()(images))
-
-    model = Own()
-    with pytest.raises(SuiteError, match="--size PX"):
-        image_shape(model)
-    shape = image_shape(model, size_px=8)
-    assert output_classes(model, shape) == 4
-    assert model.built
