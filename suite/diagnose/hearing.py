@@ -65,22 +65,6 @@ class NormsHeard(NamedTuple):
 
 
 @contextmanager
-def hearing(layers: Sequence[Layer], numpy: ToNumpy, head: Head) -> Iterator[Ear]:
-    """Listen to `layers` for a time."""
-    ear = Ear(numpy, head)
-    with around(layers, ear):
-        yield ear
-
-
-@contextmanager
-def hearing_norms(norms: Sequence[Layer], numpy: ToNumpy, *, forced: bool) -> Iterator[NormEar]:
-    """Listen to BatchNorm layers for a time, all `forced` into the training phase if wanted."""
-    ear = NormEar(norms, numpy, forced=forced)
-    with around(norms, ear):
-        yield ear
-
-
-@contextmanager
 def around(layers: Sequence[Layer], replacement: Call) -> Iterator[None]:
     """Have `replacement` called in place of each layer's own ``call``, for a time.
 
@@ -111,82 +95,153 @@ def _around(layer: Layer, replacement: Call) -> Iterator[None]:
             object.__setattr__(layer, "call", own)
 
 
+class Numbers:
+    """Takes in what layers compute as arrays, where a pass runs layer by layer."""
+
+    def __init__(self, numpy: ToNumpy) -> None:
+        """Use `numpy` to copy a tensor into an array."""
+        self._numpy = numpy
+
+    def open(self, tensor: Tensor) -> NDArray[Any] | None:
+        """Copy a tensor; None of one that has no numbers, in a loop that is compiled."""
+        try:
+            return self._numpy(tensor)
+        except foreign():  # each backend has its own word for it
+            return None
+
+    def unit(self, values: NDArray[Any]) -> tuple[Any, ...]:
+        """Measure how much an output varies over the images, and its magnitude."""
+        found = unit("", "", values)
+        return found.variation, found.magnitude
+
+    def over_positions(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Average ``(n, ..., d)`` values over the positions."""
+        return over_positions(values)
+
+    def moments(self, values: NDArray[Any], axis: Any) -> Moments:
+        """Compute the moments of each channel; the channels lie along `axis`."""
+        return moments(values, axis)
+
+
+class Symbols:
+    """The same of tensors of a pass that TensorFlow compiles; what it gives are tensors, too."""
+
+    def __init__(self, tensorflow: Any) -> None:
+        """Use the operations of the module `tensorflow`."""
+        self._tf = tensorflow
+
+    def open(self, tensor: Tensor) -> Tensor:
+        """Take a tensor as it is."""
+        return tensor
+
+    def unit(self, values: Tensor) -> tuple[Any, ...]:
+        """Measure nothing: outputs are measured where a pass runs layer by layer."""
+        del values
+        return ()
+
+    def over_positions(self, values: Tensor) -> Tensor:
+        """Average ``(n, ..., d)`` values over the positions."""
+        axes = list(range(1, len(values.shape) - 1))
+        return self._tf.reduce_mean(self._tf.cast(values, "float32"), axis=axes)
+
+    def moments(self, values: Tensor, axis: Any) -> Moments:
+        """Compute the moments of each channel; the channels lie along `axis`."""
+        rank = len(values.shape)
+        channel = int(axis if isinstance(axis, int) else axis[0]) % rank
+        axes = [place for place in range(rank) if place != channel]
+        mean, variance = self._tf.nn.moments(self._tf.cast(values, "float32"), axes)
+        return Moments(self._tf.size(values) // values.shape[channel], mean, variance)
+
+
+Sense: TypeAlias = "Numbers | Symbols"
+"""How an ear takes in what it hears."""
+
+
 class Ear:
-    """Hears what every layer takes in and puts out, one batch at a time.
+    """Hears what every layer takes in and puts out in one pass.
 
     Attributes:
-        units: The layers with their outputs for the first batch, in order of execution.
-        head: A batch each, the input of the last layer with a kernel.
-        trunk: A batch each, the mean over the positions of the last activation that has any.
+        layers: That are listened to.
+        heard: Those that ran, in order of execution.
     """
 
-    def __init__(self, numpy: ToNumpy, head: Head) -> None:
-        """Start with nothing heard; `head` is the output that is looked at."""
-        self.units: list[tuple[Layer, Unit]] = []
-        self.head: list[NDArray[np.float64]] = []
-        self.trunk: list[NDArray[np.float64]] = []
-        self._numpy, self._looked_at = numpy, head
-
-    def begin(self) -> None:
-        """Expect a new batch."""
-        self.head.append(np.zeros((0, 0)))
-        self.trunk.append(np.zeros((0, 0)))
+    def __init__(self, layers: Sequence[Layer], sense: Sense, head: Head) -> None:
+        """Listen to `layers`; `head` is the output that is looked at."""
+        self.layers = layers
+        self.heard: list[Layer] = []
+        self._sense, self._looked_at = sense, head
+        self._units: list[tuple[Any, ...]] = []
+        self._taken: Any = None
+        self._given: Any = None
 
     def __call__(self, layer: Layer, call: Call, *args: Any, **kwargs: Any) -> Any:
         """Call the layer, then hear what it put out."""
         result = call(*args, **kwargs)
-        if hasattr(result, "shape") and len(result.shape) > 1:
-            values = self._heard(result)
-            if values.dtype.kind == "f" or values.dtype.itemsize == 2:  # noqa: PLR2004  bfloat16
+        if len(getattr(result, "shape", None) or ()) > 1 and "float" in str(result.dtype):
+            values = self._sense.open(result)
+            if values is not None:
                 self._hear(layer, args, values)
         return result
 
-    def _heard(self, tensor: Tensor) -> NDArray[Any]:
-        """Copy a tensor; nothing of one that has no numbers, in a loop that is compiled."""
-        try:
-            return self._numpy(tensor)
-        except foreign():  # each backend has its own word for it
-            return np.zeros(0, np.bool_)
-
-    def _hear(self, layer: Layer, args: tuple[Any, ...], values: NDArray[Any]) -> None:
-        first = len(self.head) == 1
-        if first and not any(layer is known for known, _ in self.units):
-            kind = type(layer).__name__
-            self.units.append((layer, unit(layer.name, kind, values)))
-        positions = values.ndim >= POSITIONS_RANK and max(values.shape[1:-1]) > 1
+    def _hear(self, layer: Layer, args: tuple[Any, ...], values: Any) -> None:
+        if not any(layer is known for known in self.heard):
+            self.heard.append(layer)
+            self._units.append(self._sense.unit(values))
+        positions = len(values.shape) >= POSITIONS_RANK and max(values.shape[1:-1]) > 1
         if positions and not self._looked_at.grid:
-            self.trunk[-1] = over_positions(values)
-        if kernel_of(layer) is not None and args and hasattr(args[0], "shape"):
-            taken = self._heard(args[0])
-            if taken.ndim > 1:
-                self.head[-1] = self._looked_at.features(taken)
+            self._given = values
+        if args and len(getattr(args[0], "shape", None) or ()) > 1 and kernel_of(layer) is not None:
+            self._taken = args[0]
+
+    def noted(self) -> dict[str, Any]:
+        """Give what was heard.
+
+        Returns:
+            "units", the variation and magnitude of each layer's output; "taken", the input of the
+            last layer with a kernel; "trunk", the mean over the positions of the last activation
+            that has any. The last two may be missing.
+        """
+        found: dict[str, Any] = {"units": self._units}
+        taken = None if self._taken is None else self._sense.open(self._taken)
+        if taken is not None:
+            found["taken"] = taken
+        if self._given is not None:
+            found["trunk"] = self._sense.over_positions(self._given)
+        return found
 
 
 class NormEar:
     """Hears what every BatchNorm layer takes in, and in which phase it runs.
 
     Attributes:
-        moments: For each layer the moments of its input, call by call.
+        layers: The BatchNorm layers.
         phases: For each, call by call, whether it ran in the training phase.
     """
 
-    def __init__(self, norms: Sequence[Layer], numpy: ToNumpy, *, forced: bool) -> None:
+    def __init__(self, norms: Sequence[Layer], sense: Sense, *, forced: bool) -> None:
         """Listen; `forced` puts each layer in the training phase, however it is called."""
-        self.moments: list[list[Moments]] = [[] for _ in norms]
+        self.layers = norms
         self.phases: list[list[bool]] = [[] for _ in norms]
+        self._moments: list[list[Moments]] = [[] for _ in norms]
         self._places = {id(layer): place for place, layer in enumerate(norms)}
-        self._numpy, self._forced = numpy, forced
+        self._sense, self._forced = sense, forced
 
     def __call__(self, layer: Layer, call: Call, inputs: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Hear the inputs, then call the layer."""
         place = self._places[id(layer)]
         axis = getattr(layer, "axis", -1)  # a class of the user's own may know the last one alone
-        self.moments[place].append(moments(self._numpy(inputs), axis))
+        values = self._sense.open(inputs)
+        if values is not None:
+            self._moments[place].append(self._sense.moments(values, axis))
         asked = bool(args[0] if args else kwargs.get("training"))
         self.phases[place].append(asked and runs_in_training(layer))
         if self._forced:
             kwargs["training"], args = True, ()
         return call(inputs, *args, **kwargs)
+
+    def noted(self) -> list[list[Moments]]:
+        """Give for each layer the moments of its input, call by call."""
+        return self._moments
 
 
 def runs_in_training(layer: Layer) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,9 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from suite.diagnose.hearing import Heard, Layer, NormsHeard, hearing, hearing_norms
+from suite.diagnose.found import Unit
+from suite.diagnose.hearing import Ear, Heard, Layer, NormEar, NormsHeard, Sense
 from suite.diagnose.inputs import Head, Images, fed, parts_of, positions, split
 from suite.diagnose.loading import foreign, shown
+from suite.diagnose.passes import Passed, Passes
 from suite.diagnose.statistics import Moments, Statistics, pooled_statistics
 from suite.errors import SuiteError
 from suite.networks.batch_norm import is_batch_norm, walk
@@ -22,8 +23,13 @@ from suite.networks.types import Keras, Model, Tensor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PIXELS = 128 * 32 * 32
-"""Pixels in a batch of the inference phase, at most: Keras keeps all activations of a call."""
+PIXELS, COMPILED_PIXELS = 128 * 32 * 32, 16 * 224 * 224
+"""Pixels in a batch of the inference phase, at most: Keras keeps all activations of a call, and
+a compiled pass only those that it still needs."""
+
+FEW = 32  # images of which the layers' outputs are measured
+ALIKE = 1e-3  # of the outputs' deviation, below which two passes differ by rounding only
+LAYERS = "layers"  # the kind of pass that all layers are listened to in
 
 
 class Norm(NamedTuple):
@@ -111,6 +117,7 @@ class Network:
         self.keras = keras
         self.head = Head()
         self.layers = leaves(model)
+        self._passes = Passes(model, keras, self.numpy)
         self._put_in_order(self.layers)
 
     def _put_in_order(self, layers: Sequence[Layer]) -> None:
@@ -183,18 +190,17 @@ class Network:
 
         ``(n, places, classes)`` where it has a grid.
         """
-        results = self.all_outputs(images, training=training)
-        return self.head.shaped(self.numpy(results[self.head.name]).astype(np.float64))
+        passed = self._passes(fed(images), LAYERS, self._ear, training=training, silent=True)
+        return self._looked_at(passed)
 
-    def all_outputs(self, images: Images, *, training: bool) -> dict[Any, Tensor]:
-        """Run one batch and return the outputs by key or place; the only one by None."""
-        with self._no_gradient():
-            result = self.model(fed(images), training=training)
-        if isinstance(result, dict):
-            return dict(result)
-        if isinstance(result, (list, tuple)):
-            return dict(enumerate(result)) if len(result) > 1 else {None: result[0]}
-        return {None: result}
+    def _looked_at(self, passed: Passed) -> NDArray[np.float64]:
+        results = by_name(passed.result)
+        first = next(iter(results.values()))
+        chosen = self.numpy(results.get(self.head.name, first))
+        return self.head.shaped(chosen.astype(np.float64))
+
+    def _ear(self, sense: Sense) -> Ear:
+        return Ear(self.layers, sense, self.head)
 
     def output_shapes(self, images: Images) -> dict[Any, tuple[int, ...]]:
         """Measure the shapes of the outputs, by key or place; that of the only one by None.
@@ -204,7 +210,7 @@ class Network:
         """
         try:
             with self.kept():
-                results = self.all_outputs(images, training=False)
+                results = by_name(self.model(fed(images), training=False))
         except foreign() as error:
             told = {name: values.shape for name, values in parts_of(images).items()}
             raise SuiteError(
@@ -213,22 +219,21 @@ class Network:
             ) from error
         return {name: tuple(map(int, result.shape)) for name, result in results.items()}
 
-    @contextmanager
-    def _no_gradient(self) -> Iterator[None]:
-        """Keep torch from recording passes that are never differentiated."""
-        backend = getattr(getattr(self.keras, "backend", None), "backend", None)
-        if backend is not None and backend() == "torch":
-            with sys.modules["torch"].no_grad():
-                yield
-        else:
-            yield
+    def batches(self, images: Images, batch_size: int | None = None) -> list[Images]:
+        """Split `images` into batches of nearly one size.
+
+        Without a `batch_size` they are as large as memory allows: the inference phase gives the
+        same outputs whatever the batch.
+        """
+        most = COMPILED_PIXELS if self._passes.at_once else PIXELS
+        return batches(images, batch_size or max(1, most // positions(images)))
 
     def run(
         self, images: Images, *, training: bool, batch_size: int | None = None
     ) -> NDArray[np.float64]:
         """Run all `images` in batches and return the outputs."""
         return np.concatenate(
-            [self.outputs(batch, training=training) for batch in batches(images, batch_size)]
+            [self.outputs(batch, training=training) for batch in self.batches(images, batch_size)]
         )
 
     def run_with(self, statistics: Sequence[Statistics], images: Images) -> NDArray[np.float64]:
@@ -270,18 +275,24 @@ class Network:
 
     def hear(self, images: Images) -> Heard:
         """Run `images` in the inference phase with all layers listened to; note their order."""
-        outputs = []
-        with hearing(self.layers, self.numpy, self.head) as ear:
-            for batch in batches(images, None):
-                ear.begin()
-                outputs.append(self.outputs(batch, training=False))
-        self._put_in_order([layer for layer, _ in ear.units])
+        few = min(len(images), FEW, max(1, PIXELS // positions(images)))
+        first = self._passes(fed(images[:few]), LAYERS, self._ear, training=False, plain=True)
+        passes = [first] + [
+            self._passes(fed(batch), LAYERS, self._ear, training=False)
+            for batch in (self.batches(images[few:]) if few < len(images) else ())
+        ]
+        self._put_in_order(first.ear.heard)
         return Heard(
-            np.concatenate(outputs),
-            tuple(unit for _, unit in ear.units),
-            np.concatenate(ear.head),
-            np.concatenate(ear.trunk),
+            np.concatenate([self._looked_at(passed) for passed in passes]),
+            tuple(map(_unit, first.ear.heard, first.noted["units"])),
+            np.concatenate([self._features(passed) for passed in passes]),
+            np.concatenate([_trunk(passed) for passed in passes]),
         )
+
+    def _features(self, passed: Passed) -> NDArray[np.float64]:
+        """Give the input of the last layer with a kernel where the output is looked at."""
+        taken = passed.noted.get("taken")
+        return np.zeros((0, 0)) if taken is None else self.head.features(taken)
 
     def hear_training(self, images: Images, *, batch_size: int) -> NormsHeard:
         """Run `images` in the training phase, in batches, and put the statistics back."""
@@ -290,7 +301,7 @@ class Network:
         self.set_statistics(moving)
         return heard
 
-    def hear_forced(self, images: Images, *, batch_size: int) -> NormsHeard:
+    def hear_forced(self, images: Images, *, batch_size: int, plain: bool = False) -> NormsHeard:
         """Run `images` with every BatchNorm layer, and nothing else, in the training phase.
 
         Those that are frozen or pinned to the inference phase, too. Statistics and flags are put
@@ -299,28 +310,66 @@ class Network:
         moving, flags = self.statistics(), [layer.trainable for layer in self.norms]
         for layer in self.norms:
             layer.trainable = True
-        heard = self._hear_norms(images, batch_size, training=False)
+        heard = self._hear_norms(images, batch_size, training=False, plain=plain)
         for layer, flag in zip(self.norms, flags):
             layer.trainable = flag
         self.set_statistics(moving)
         return heard
 
-    def _hear_norms(self, images: Images, batch_size: int, *, training: bool) -> NormsHeard:
+    def _hear_norms(
+        self, images: Images, batch_size: int, *, training: bool, plain: bool = False
+    ) -> NormsHeard:
         """Run the whole network in the training phase, or else BatchNorm alone."""
-        with hearing_norms(self.norms, self.numpy, forced=not training) as ear:
-            outputs = self.run(images, training=training, batch_size=batch_size)
-        return NormsHeard(outputs, ear.moments, [any(phases) for phases in ear.phases])
+        kind = f"{'norms' if training else 'forced norms'}, {[id(layer) for layer in self.norms]}"
 
-    def recompute(self, images: Images, *, batch_size: int) -> Recomputed:
-        """Run with BatchNorm's statistics recomputed on `images`, and put the old ones back."""
+        def ear(sense: Sense) -> NormEar:
+            return NormEar(self.norms, sense, forced=not training)
+
+        passes = [
+            self._passes(fed(batch), kind, ear, training=training, plain=plain)
+            for batch in self.batches(images, batch_size)
+        ]
+        places = range(len(self.norms))
+        return NormsHeard(
+            np.concatenate([self._looked_at(passed) for passed in passes]),
+            [[part for passed in passes for part in passed.noted[place]] for place in places],
+            [
+                any(phase for passed in passes for phase in passed.ear.phases[place])
+                for place in places
+            ],
+        )
+
+    def recompute(
+        self, images: Images, *, batch_size: int, trained: NormsHeard | None = None
+    ) -> Recomputed:
+        """Run with BatchNorm's statistics recomputed on `images`, and put the old ones back.
+
+        Args:
+            images: All are run.
+            batch_size: Images in a batch of the training phase.
+            trained: Such a pass of the same images, which serves where nothing but BatchNorm
+                differs by the phase.
+        """
         moving = self.statistics()
-        forced = self.hear_forced(images, batch_size=batch_size)
+        if trained is not None and self._forced_alike(images, batch_size, trained):
+            forced = trained
+        else:
+            forced = self.hear_forced(images, batch_size=batch_size)
         batch = [pooled_statistics(parts) for parts in forced.moments]
         self.set_statistics(batch)
         precise = self.hear(images)
         self.set_statistics(moving)
         norms = [self._norm(layer) for layer in self.norms]
         return Recomputed(norms, moving, batch, forced, precise)
+
+    def _forced_alike(self, images: Images, batch_size: int, trained: NormsHeard) -> bool:
+        """True where a batch shows that nothing but BatchNorm differs by the phase."""
+        if not all(trained.training):
+            return False
+        batch = self.batches(images, batch_size)[0]
+        forced = self.hear_forced(batch, batch_size=len(batch), plain=True).outputs
+        near = ALIKE * float(np.std(trained.outputs))
+        return bool(np.allclose(forced, trained.outputs[: len(forced)], rtol=0, atol=near))
 
     def _norm(self, layer: Layer) -> Norm:
         """Read what a BatchNorm layer is told, and whether it was trained."""
@@ -343,7 +392,7 @@ class Network:
         before = self.statistics()[place]
         heard: list[Moments] = []
         started, made = time.perf_counter(), 0
-        parts = itertools.cycle(batches(images, plan.batch_size))
+        parts = itertools.cycle(self.batches(images, plan.batch_size))
         for batch in itertools.islice(parts, plan.most):
             made += 1
             heard += self._hear_norms(batch, len(batch), training=True).moments[place]
@@ -371,11 +420,28 @@ def _recurrent(layer: Layer) -> bool:
     return hasattr(layer, "cell")
 
 
-def batches(images: Images, batch_size: int | None) -> list[Images]:
-    """Split `images` into batches of nearly one size.
-
-    Without a `batch_size` they are as large as memory allows: the inference phase gives the same
-    outputs whatever the batch.
-    """
-    size = batch_size or max(1, PIXELS // positions(images))
+def batches(images: Images, size: int) -> list[Images]:
+    """Split `images` into batches of nearly one size."""
     return split(images, max(1, round(len(images) / size)))
+
+
+def by_name(result: Any) -> dict[Any, Tensor]:
+    """Map the outputs by key or place; the only one by None."""
+    if isinstance(result, dict):
+        return dict(result)
+    if isinstance(result, (list, tuple)):
+        return dict(enumerate(result)) if len(result) > 1 else {None: result[0]}
+    return {None: result}
+
+
+def _unit(layer: Layer, measured: Sequence[Any]) -> Unit:
+    """Say how much a layer's output varies over the images of a batch."""
+    variation, magnitude = map(float, measured)
+    kind = type(layer).__name__
+    return Unit(layer.name, kind, variation if magnitude > 0 else 0.0, magnitude)
+
+
+def _trunk(passed: Passed) -> NDArray[np.float64]:
+    """Give the mean over the positions of the last activation that has any."""
+    given = passed.noted.get("trunk")
+    return np.zeros((0, 0)) if given is None else np.asarray(given, np.float64)

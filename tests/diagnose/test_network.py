@@ -146,11 +146,12 @@ def test_a_network_of_several_outputs_is_refused(keras: Keras, data: Data) -> No
         Network(model, keras).run(data[0][:4], training=False)
 
 
-def test_batches_are_of_nearly_one_size() -> None:
+def test_batches_are_of_nearly_one_size(keras: Keras, make: Make) -> None:
     images = np.zeros((100, 32, 32, 3), np.float32)
     assert [len(batch) for batch in batches(images, 32)] == [34, 33, 33]
-    assert [len(batch) for batch in batches(images, None)] == [100]
-    assert len(batches(np.zeros((4, 512, 512, 3), np.float32), None)) == 4
+    listener = Network(make(), keras)
+    assert [len(batch) for batch in listener.batches(images)] == [100]
+    assert len(listener.batches(np.zeros((4, 512, 512, 3), np.float32))) == 4
 
 
 def test_a_network_says_which_activations_it_has(keras: Keras) -> None:
