@@ -42,9 +42,9 @@ RENAMED, CENTRED = "renamed", "centred"
 """Kinds of trials: the classes renamed as fits the other half of the images best, and each class's
 mean over the images subtracted from its output, which leaves no bias."""
 
-ALONE, STEADY, STEADY_PRECISE = "alone", "steady", "steady, recomputed"
-"""Kinds of trials of a network whose inference phase is unsteady: each image in a batch of its own,
-the layers that make it so put in the inference phase, and all moving statistics recomputed, too."""
+STEADY, STEADY_PRECISE = "steady", "steady, recomputed"
+"""Kinds of trials of a network whose inference phase is unsteady: the layers that make it so put in
+the inference phase; and all moving statistics recomputed, too."""
 
 FLOAT32 = "float32"
 """Kind of trial: the same weights, all layers computing in float32."""
@@ -236,6 +236,8 @@ class NormState(NamedTuple):
             `travelled` is.
         training_kl: Symmetric divergence from what the layer takes in during the training phase,
             Dropout and the like included; nan where it does not run.
+        unscaled: Share of the images that, 255 times as large, would explain the divergence; 0 if
+            none does.
     """
 
     initial: bool
@@ -244,6 +246,7 @@ class NormState(NamedTuple):
     typical_kl: float
     explained: float
     training_kl: float
+    unscaled: float
 
 
 class ScaleFit(NamedTuple):
@@ -253,13 +256,19 @@ class ScaleFit(NamedTuple):
         layer: The first BatchNorm layer: behind it the scale of the images is lost.
         as_fed: Its symmetric divergence for the images as they are fed, nats.
         scaled: The same in the other scale.
+        travelled: As of `NormState`, in the other scale.
+        explained: Likewise.
         worst: The largest of any layer in the other scale.
+        ratio: Median over the channels of ln(moving variance / variance as fed), without epsilon.
     """
 
     layer: str
     as_fed: float
     scaled: float
+    travelled: float
+    explained: float
     worst: float
+    ratio: float
 
 
 class Repeats(NamedTuple):
@@ -275,6 +284,8 @@ class Repeats(NamedTuple):
         random: For each, whether the same batch twice differs; else another batch does.
         mended: Whether Keras' own class of each of them is steady in the inference phase.
         updated: BatchNorm layers whose moving statistics a pass of the inference phase changes.
+        alone: Accuracy for some images that are run one by one; nan where it was not tried.
+        together: For the same images in larger batches.
     """
 
     again: float = float("nan")
@@ -284,6 +295,8 @@ class Repeats(NamedTuple):
     random: tuple[bool, ...] = ()
     mended: bool = False
     updated: tuple[str, ...] = ()
+    alone: float = float("nan")
+    together: float = float("nan")
 
 
 class NonFinite(NamedTuple):

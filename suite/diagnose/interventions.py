@@ -71,7 +71,9 @@ def intervene(network: Network, sample: Sample, judge: Judge, given: Given) -> T
         like = alike(network, sample, judge, batch_size=given.batch_size)
         repaired = (like, *repair(network, sample, judge, given.layers, given.recomputed))
     rescaled = rescale(network, sample, judge, given.weights)
-    scaled = scale_inputs(network, sample, judge, layers=given.layers, batch_size=given.batch_size)
+    scaled = scale_inputs(
+        network, sample, judge, recomputed=given.recomputed, batch_size=given.batch_size
+    )
     return Tried((*repaired, *rescaled, *scaled.trials), scaled.fit, scaled.probes)
 
 

@@ -29,7 +29,7 @@ CAFFE_MEAN = np.array(IMAGENET_MEAN_BGR, np.float32)
 TORCH_MEAN = np.array(IMAGENET_MEAN, np.float32)
 TORCH_DEVIATION = np.array(IMAGENET_DEVIATION, np.float32)
 TORCH = "mean and deviation (torch)"
-UNIT, BYTES, SYMMETRIC = "[0, 1]", "[0, 255]", "[-1, 1]"
+UNIT, BYTES, SYMMETRIC, TWICE = "[0, 1]", "[0, 255]", "[-1, 1]", "[0, 1/255]"
 RGB = 3
 PICTURE_RANK = 4  # (n, height, width, channels), or more
 
@@ -174,7 +174,9 @@ def _decoded(images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     low, high = float(images.min()), float(images.max())
     span = max(high - low, 1e-12)
     pixels: dict[str, NDArray[np.float32]] = {}
-    if low >= 0 and high <= 1:
+    if low >= 0 and high <= 1.01 / 255:
+        pixels[TWICE] = images * np.float32(255)
+    elif low >= 0 and high <= 1:
         pixels[UNIT] = images
     elif low >= 0 and high <= 255:  # noqa: PLR2004
         pixels[BYTES] = images / np.float32(255)
@@ -197,7 +199,7 @@ def _encoded(pixels: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         BYTES: pixels * np.float32(255),
         SYMMETRIC: pixels * np.float32(2) - np.float32(1),
         "standardised": (pixels - pixels.mean(axis=axes)) / deviation,
-        "[0, 1/255]": pixels / np.float32(255),
+        TWICE: pixels / np.float32(255),
     }
     if _coloured(pixels):
         encoded[TORCH] = (pixels - TORCH_MEAN) / TORCH_DEVIATION

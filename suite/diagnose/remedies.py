@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from suite.diagnose.found import CAFFE, HEALTHY, Diagnosis, InputScale
 from suite.diagnose.loading import demand_eager, keras_of
 from suite.diagnose.network import Network
-from suite.diagnose.probes import BYTES, SYMMETRIC, TORCH, UNIT
+from suite.diagnose.probes import BYTES, SYMMETRIC, TORCH, TWICE, UNIT
 from suite.diagnose.sample import taken
 from suite.diagnose.statistics import half_life, pooled_statistics
 from suite.networks.preprocessing import IMAGENET_DEVIATION, IMAGENET_MEAN, IMAGENET_MEAN_BGR
@@ -162,6 +162,7 @@ def _momentum(found: Diagnosis) -> Remedy:
 DECODED: Mapping[str, str] = {
     UNIT: "images",
     BYTES: "images / 255",
+    TWICE: "images * 255",
     SYMMETRIC: "(images + 1) / 2",
     TORCH: f"images * {IMAGENET_DEVIATION} + {IMAGENET_MEAN}",
     CAFFE: f"(images + {IMAGENET_MEAN_BGR})[..., ::-1] / 255",
@@ -173,7 +174,7 @@ ENCODED: Mapping[str, str] = {
     BYTES: "pixels * 255",
     SYMMETRIC: "pixels * 2 - 1",
     "standardised": "(pixels - pixels.mean((0, 1, 2))) / pixels.std((0, 1, 2))",
-    "[0, 1/255]": "pixels / 255",
+    TWICE: "pixels / 255",
     TORCH: f"(pixels - {IMAGENET_MEAN}) / {IMAGENET_DEVIATION}",
     CAFFE: f"pixels[..., ::-1] * 255 - {IMAGENET_MEAN_BGR}",
 }
@@ -198,14 +199,13 @@ print(np.mean(model.predict(scaled).argmax(-1) == labels))  # the accuracy
 
 
 LOADED = """\
-from suite.diagnose.images import as_fed, list_images, load_images
-from suite.diagnose.loading import framework, image_shape, load_network
+from suite.diagnose.sources import opened
 
-model = load_network({model}, framework())
-listing = list_images({data}, split={split})
-shape = image_shape(model, size_px={size})
-pixels, labels = load_images(listing, **shape._asdict(), count={images}, seed={seed})
-images = as_fed(pixels, {inputs})
+source = opened(
+    {model}, {data}, split={split}, inputs={inputs},
+    size_px={size}, output={output}, count={images}, seed={seed},
+)
+model, images, labels = source.model, source.images, source.labels
 # These are the images that were examined. To train, or to recompute statistics, take those of the
 # training: their folder in place of {data}; of GTSRB, split="train".
 """

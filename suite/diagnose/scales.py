@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,17 +10,22 @@ import numpy as np
 from suite.diagnose.found import (
     INPUT_SCALE,
     InputScale,
-    LayerExamination,
     Probe,
     ScaleFit,
     Trial,
 )
 from suite.diagnose.inputs import Images, joined, parts_of
-from suite.diagnose.network import Network
+from suite.diagnose.network import Network, Recomputed
 from suite.diagnose.predictions import Judge
 from suite.diagnose.probes import input_conventions, probes
 from suite.diagnose.sample import Sample
-from suite.diagnose.statistics import pooled_statistics, symmetric_kl
+from suite.diagnose.statistics import (
+    Statistics,
+    explained,
+    pooled_statistics,
+    symmetric_kl,
+    travelled,
+)
 
 SCREENED = 48
 """Images on which interventions are tried before the best one is made on all."""
@@ -29,6 +34,9 @@ CANDIDATES, LIKE = 4, 0.3
 """Input scales among which the statistics choose, and the nats within which they are alike."""
 
 TINY = 1e-30  # of a variance
+
+CLOSER = 20.0
+"""Times nearer that the first layer's statistics must be to the images in a scale to be of it."""
 
 FAR, NEAR, MATCHES = 3.0, 3.0, 2
 """Log variance ratio of the first BatchNorm layer from which a scale is looked for that explains
@@ -54,7 +62,7 @@ def scale_inputs(
     sample: Sample,
     judge: Judge,
     *,
-    layers: Sequence[LayerExamination],
+    recomputed: Recomputed | None,
     batch_size: int,
 ) -> Scaled:
     """Evaluate the network with the images in the input scale that suits it best.
@@ -67,18 +75,49 @@ def scale_inputs(
         return Scaled()
     worth = _worth(network, judge, tries)
     best, fit = max(worth, key=worth.__getitem__), None
-    if layers:
-        ratio = layers[0].log_variance_ratio
-        chosen = {*_alike(worth), *_explaining(tries, sample.images, ratio)}
+    if recomputed:
+        first = _First.of(recomputed)
+        chosen = {*_alike(worth), *_explaining(tries, sample.images, first.ratio)}
         fits = {
-            scale: _fit(network, tries[scale][: 2 * SCREENED], layers[0], batch_size=batch_size)
+            scale: _fit(network, tries[scale][: 2 * SCREENED], first, batch_size=batch_size)
             for scale in sorted(chosen, key=list(tries).index)
         }
-        best = min(fits, key=lambda scale: fits[scale].scaled * fits[scale].worst)
+        best = _best(fits, worth)
         fit = fits[best]
     heard = network.hear(tries[best])
     told = probes(sample, heard.head, heard.trunk, scale=best)
     return Scaled((judge.trial(INPUT_SCALE, heard.outputs, scale=best),), fit, told)
+
+
+class _First(NamedTuple):
+    """The first BatchNorm layer: its name, epsilon and statistics, and what the images have."""
+
+    layer: str
+    epsilon: float
+    moving: Statistics
+    batch: Statistics
+
+    @staticmethod
+    def of(recomputed: Recomputed) -> _First:
+        """Take it from what was recomputed."""
+        norm = recomputed.norms[0]
+        return _First(norm.layer, norm.epsilon, recomputed.moving[0], recomputed.batch[0])
+
+    @property
+    def ratio(self) -> float:
+        """Median over the channels of the log of the variances' ratio."""
+        return float(np.median(np.log((self.moving[1] + TINY) / (self.batch[1] + TINY))))
+
+
+def _best(fits: Mapping[InputScale, ScaleFit], worth: Mapping[InputScale, float]) -> InputScale:
+    """Choose by the predictions among scales that the statistics fit; by the fit if there is none.
+
+    The fit is that of the first layer, which alone knows the scale, and of the worst.
+    """
+    good = [scale for scale, fit in fits.items() if fit.scaled * CLOSER < fit.as_fed]
+    if good:
+        return max(good, key=worth.__getitem__)
+    return min(fits, key=lambda scale: fits[scale].scaled * fits[scale].worst)
 
 
 def _worth(
@@ -115,12 +154,22 @@ def _variance(images: Images) -> float:
     return float(sum(part.var(dtype=np.float64) for part in parts)) + TINY
 
 
-def _fit(network: Network, images: Images, first: LayerExamination, *, batch_size: int) -> ScaleFit:
+def _fit(network: Network, images: Images, first: _First, *, batch_size: int) -> ScaleFit:
     """Measure how far the moving statistics are from those of `images`."""
     moving = network.statistics()
     forced = network.hear_forced(images, batch_size=batch_size)
+    batch = [pooled_statistics(parts) for parts in forced.moments]
     distances = [
-        symmetric_kl(old, pooled_statistics(parts), float(layer.epsilon))
-        for layer, old, parts in zip(network.norms, moving, forced.moments)
+        symmetric_kl(old, new, float(layer.epsilon))
+        for layer, old, new in zip(network.norms, moving, batch)
     ]
-    return ScaleFit(first.layer, first.symmetric_kl, distances[0], max(distances))
+    gone = travelled(first.moving, batch[0])
+    return ScaleFit(
+        layer=first.layer,
+        as_fed=symmetric_kl(first.moving, first.batch, first.epsilon),
+        scaled=distances[0],
+        travelled=gone,
+        explained=explained(first.moving, batch[0], gone, first.epsilon),
+        worst=max(distances),
+        ratio=first.ratio,
+    )

@@ -21,6 +21,10 @@ FIT_KL = 0.1
 NEAR_START = 0.1
 """Root mean square distance from 0 and 1 of statistics that have hardly left them."""
 
+BYTE, MIXED, SHARES = 255, 0.95, np.geomspace(1e-3, 0.3, 40)
+"""Largest pixel, the share of a divergence that images not divided by it must explain, and the
+shares of such images that are tried."""
+
 ASIDE = 0.3
 """Share of a distance squared that may lead off the way from 0 and 1 to the batch's statistics."""
 
@@ -77,11 +81,16 @@ def symmetric_kl(first: Statistics, second: Statistics, epsilon: float) -> float
 
 
 def channel_kl(first: Statistics, second: Statistics, epsilon: float) -> NDArray[np.float64]:
-    """Compute the symmetric Kullback-Leibler divergence of two Gaussians a channel, nats."""
+    """Compute the symmetric Kullback-Leibler divergence of two Gaussians a channel, nats.
+
+    It is infinite where a mean or variance is not finite, or a variance is below 0.
+    """
     a, b = first[1] + epsilon, second[1] + epsilon
     squared = (first[0] - second[0]) ** 2
-    divergence: NDArray[np.float64] = ((a + squared) / b + (b + squared) / a) / 2 - 1
-    return divergence
+    with np.errstate(all="ignore"):  # statistics may be NaN, and a variance may be below 0
+        divergence = ((a + squared) / b + (b + squared) / a) / 2 - 1
+    known = np.isfinite(divergence) & (a > 0) & (b > 0)
+    return np.where(known, divergence, np.inf)
 
 
 def target(parts: Sequence[Moments]) -> Statistics:
@@ -107,7 +116,8 @@ def steps_needed(
     goal = target(parts)
     if symmetric_kl(moving, goal, epsilon) <= FIT_KL:
         return 0.0
-    if momentum >= 1:
+    known = all(np.isfinite(each).all() for each in (*moving, *goal))  # an average keeps a NaN
+    if momentum >= 1 or not known:
         return float("inf")
     if momentum <= 0:
         return 1.0
@@ -145,6 +155,27 @@ def explained(moving: Statistics, batch: Statistics, gone: float, epsilon: float
     expected = after(start, batch, min(1.0, max(0.0, 1 - gone)))
     whole, rest = (symmetric_kl(moving, other, epsilon) for other in (batch, expected))
     return 1 - rest / max(whole, 1e-12)
+
+
+def unscaled_share(moving: Statistics, batch: Statistics, epsilon: float) -> float:
+    """Find the share of samples that explains statistics, if these samples were not scaled.
+
+    A sample that was not divided by `BYTE` is that many times as large, and so is what a layer
+    takes in, up to the biases before it.
+
+    Returns:
+        The share; 0 where none explains `MIXED` of the symmetric divergence.
+    """
+    mean, variance = batch
+    square = variance + mean**2
+    best, rest = 0.0, (1 - MIXED) * symmetric_kl(moving, batch, epsilon)
+    for share in SHARES:
+        mixed = mean * (1 + (BYTE - 1) * share)
+        spread = square * (1 + (BYTE**2 - 1) * share) - mixed**2
+        distance = symmetric_kl(moving, (mixed, spread), epsilon)
+        if distance < rest:
+            best, rest = float(share), distance
+    return best
 
 
 def root_mean_square(values: NDArray[np.float64]) -> float:

@@ -14,6 +14,7 @@ from suite.diagnose.causes.constant import (
     unbalanced,
 )
 from suite.diagnose.causes.diverged import diverged, exploded
+from suite.diagnose.causes.head import cannot_work, head_and_loss
 from suite.diagnose.causes.left import as_made, healthy, improved, not_loaded, unlearned
 from suite.diagnose.causes.scale import unscaled_images, wrong_input_scale
 from suite.diagnose.causes.stale import (
@@ -22,6 +23,7 @@ from suite.diagnose.causes.stale import (
     phases_disagree,
     stale_statistics,
 )
+from suite.diagnose.causes.unsteady import unsteady
 from suite.diagnose.found import Finding
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ def judge(found: Examination) -> Finding:
     """Name what is wrong: what the first rule that applies says, and what is said of everyone."""
     rules = (
         diverged,
+        unsteady,
+        cannot_work,
         exploded,
         unscaled_images,
         wrong_input_scale,
@@ -41,6 +45,7 @@ def judge(found: Examination) -> Finding:
         permuted_labels,
         locked_statistics,
         phases_disagree,
+        head_and_loss,
         unbalanced,
         as_made,
         shuffled_labels,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from suite.diagnose.causes.why import in_step, way_gone
 from suite.diagnose.causes.worth import (
-    FAR_LOG,
     POINTS,
+    RECOVERED,
     accuracy,
     as_good,
     feature_probe,
@@ -15,6 +17,8 @@ from suite.diagnose.causes.worth import (
     points,
 )
 from suite.diagnose.found import CAFFE, INPUT_SCALE, OTHER, PRECISE_BN, Finding
+from suite.diagnose.probes import BYTES, TWICE, UNIT
+from suite.diagnose.scales import CLOSER
 from suite.networks.phases import INFERENCE
 
 if TYPE_CHECKING:
@@ -23,9 +27,16 @@ if TYPE_CHECKING:
 FITTED_KL = 1.0
 """Distance that no layer may keep where the input scale is the cause."""
 
-CLOSER = 20.0
-"""Times nearer that the first layer's statistics must be to the images in another scale to speak
-for themselves."""
+SPEAKING = 6.0
+"""Log variance ratio of the first layer from which it speaks for itself (a factor of 400)."""
+
+UNDONE: Mapping[tuple[str, str], str] = {
+    (BYTES, UNIT): "They were not divided by 255.",
+    (TWICE, UNIT): "They were divided by 255 twice, here or by a layer of the network.",
+    (UNIT, BYTES): "They were divided by 255, which training did not do, or a layer does again.",
+    (UNIT, TWICE): "The training divided them by 255 twice, here they were once.",
+}
+"""What was done to images of the first scale that were to be in the second."""
 
 LISTED = 8  # images that are named
 
@@ -49,20 +60,23 @@ def wrong_input_scale(found: Examination) -> Finding | None:
 def _speaks(found: Examination, fit: ScaleFit) -> bool:
     """True where the first layer's statistics are of images in the other scale, whatever it gives.
 
-    Pixels of 0 to 255 in place of 0 to 1 shift its log variance ratio by 2 ln 255, or 11.
+    Pixels of 0 to 255 in place of 0 to 1 shift its log variance ratio by 2 ln 255, or 11. A
+    momentum too slow for the steps that were made shifts it, too, but not by as much.
     """
-    first = found.layers[0]
-    far = abs(first.log_variance_ratio) > FAR_LOG and not found.norms[0].initial
-    return far and fit.scaled * CLOSER < fit.as_fed
+    momentum = found.layers[0].momentum
+    lags = in_step(fit.travelled, momentum=momentum, iterations=found.iterations)
+    rest = fit.scaled * (1 - fit.explained if lags else 1)
+    closer = rest <= FITTED_KL and fit.scaled * CLOSER < fit.as_fed
+    on_its_way = way_gone(found, found.layers[:1]) is not None
+    return closer and abs(fit.ratio) > SPEAKING and not found.norms[0].initial and not on_its_way
 
 
 def _spoken(found: Examination, fed: Trial, fit: ScaleFit) -> list[str]:
     """Say what tells the scale where the network does not work in it as it is."""
     words = [
-        f"The statistics of {fit.layer}, the first BatchNorm, say so: its log variance ratio is "
-        f"{found.layers[0].log_variance_ratio:+.1f} (a factor of 255 makes 11.1), and its "
-        f"symmetric KL is {fit.as_fed:.3g} nats as fed and {fit.scaled:.3g} so scaled. Recomputing "
-        "them would hide the cause."
+        f"The statistics of {fit.layer}, the first BatchNorm, say so: their log variance ratio is "
+        f"{fit.ratio:+.1f} (a factor of 255 makes 11.1), and the symmetric KL is {fit.as_fed:.3g} "
+        f"nats as fed and {fit.scaled:.3g} so scaled. Recomputing them would hide the cause."
     ]
     if found.precise is None or mends(fed, found.precise, found.label_entropy):
         words.append(
@@ -75,7 +89,7 @@ def _spoken(found: Examination, fed: Trial, fit: ScaleFit) -> list[str]:
 def _head(found: Examination) -> list[str]:
     """Say that the head was trained on images in the wrong scale, if the features say so."""
     before, after = feature_probe(found), feature_probe(found, scaled=True)
-    if after < max(before, accuracy(found, INPUT_SCALE)) + POINTS:
+    if after < before + POINTS or accuracy(found, INPUT_SCALE) > RECOVERED * after:
         return []
     return [
         f"From its features a linear head fitted anew tells {after:.1%} of the images so "
@@ -86,16 +100,18 @@ def _head(found: Examination) -> list[str]:
 
 def _scale_finding(found: Examination, fed: Trial, *why: str) -> Finding:
     """Say in which scale the images are to be fed."""
-    told = fed.evaluation
+    told, scale = fed.evaluation, fed.scale
+    undone = UNDONE.get((scale.source, scale.target)) if scale else None
     words = [
         "The images are not in the input scale that the network was trained with: fed as "
-        f"{fed.scale}, it is right in {told.accuracy:.1%} instead of "
+        f"{scale}, it is right in {told.accuracy:.1%} instead of "
         f"{accuracy(found, INFERENCE):.1%} and gives {told.information_gain:.2f} nats instead of "
         f"{found.inference.evaluation.information_gain:.2f}.",
-        "Scale the images as in the training of these weights; twice scaled is as wrong as not.",
+        *([undone] if undone else []),
+        "Scale the images as in the training of these weights.",
         *why,
     ]
-    fix = "imagenet-inputs" if fed.scale and fed.scale.target == CAFFE else ""
+    fix = "imagenet-inputs" if scale and scale.target == CAFFE else ""
     if fix:
         words.append(f'Or put that scale inside the network: the fix {fix}, with inputs="caffe".')
     return Finding(OTHER, "wrong input scale", "", fix, tuple(words))

@@ -149,7 +149,8 @@ def locked_statistics(found: Examination) -> Finding | None:
     what could be told from the features shows that they ruin them.
     """
     precise, stale = found.precise, _stale_layers(found)
-    if precise is None or not stale or worth_of(found) > LOCKED_WORTH:
+    little = min(LOCKED_WORTH, found.label_entropy / 2)
+    if precise is None or not stale or worth_of(found) > little:
         return None
     before, after = feature_probe(found, precise=False), feature_probe(found, precise=True)
     better = _probably_better(before, after, found.images)
@@ -183,8 +184,7 @@ def _locked(found: Examination, stale: Sequence[LayerExamination], *, better: bo
     if 2 * len(locked) >= len(stale) and (better or initial):
         return True
     used = found.iterations is None or found.iterations > 0
-    never = initial and used and any(state.trained for state in found.norms)
-    return never and not learned(found)
+    return initial and used and any(state.trained for state in found.norms)
 
 
 def no_single_statistics(found: Examination) -> Finding | None:

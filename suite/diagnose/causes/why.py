@@ -21,8 +21,9 @@ LOWEST_MOMENTUM, SLOW_MOMENTUM, HIGHEST_MOMENTUM = 0.5, 0.98, 0.9995
 """Below the first, statistics are those of the last batches; from the second on they may lag
 behind a training; from the third on they need more than 1,400 steps to halve a distance."""
 
-USUAL_MOMENTUM = 0.99
-"""Keras' own, at which a whole training brings statistics where they belong."""
+USUAL_MOMENTUM, LOWER = 0.99, 0.9
+"""Keras' own, at which a whole training brings statistics where they belong; and one that needs a
+tenth of the steps."""
 
 NOISE_KL = 3.0
 """Distance that statistics of the last batch may have by chance."""
@@ -30,8 +31,8 @@ NOISE_KL = 3.0
 ARRIVED = 10
 """Half-lives after which statistics are a training's latest: a thousandth is left of the first."""
 
-LAGGING = 0.9
-"""Share of the way from 0 and 1 below which statistics are still on it."""
+FEWEST, MOST = 0.7, 4.0
+"""Updates of the statistics a step that a training makes."""
 
 EXPLAINED = 0.7
 """Share of a divergence that an explanation must cover."""
@@ -63,6 +64,7 @@ def why_stale(
         or _noise(worst)
         or _random_before(found, stale)
         or _never_updated(found, stale)
+        or _unscaled_among(found)
         or _slow_momentum(found, stale, worst)
     )
     return told or _open_question(found, worst)
@@ -156,6 +158,21 @@ def _never_updated(found: Examination, stale: Sequence[LayerExamination]) -> Why
     return Why("phase pinned", PRECISE_BN, (pinned,))
 
 
+def _unscaled_among(found: Examination) -> Why | None:
+    """Blame a few images that were not scaled in training, if they explain the first statistics."""
+    first, share = found.layers[0], found.norms[0].unscaled
+    if not share or way_gone(found, found.layers[:1]) is not None:
+        return None
+    words = (
+        f"The statistics of {first.layer}, the first BatchNorm, are those of batches in which "
+        f"about one image in {1 / share:.0f} was not scaled, 255 times as large as the others: "
+        "that explains means and variances alike. These images are not like that.",
+        "Look for such images where the training loads them (pixels above 1), scale them, then "
+        "recompute the statistics, and train on.",
+    )
+    return Why("unscaled images in training", PRECISE_BN, words)
+
+
 def _slow_momentum(
     found: Examination, stale: Sequence[LayerExamination], worst: LayerExamination
 ) -> Why | None:
@@ -173,9 +190,10 @@ def _slow_momentum(
         words.append(f"The statistics have gone {gone:.0%} of their way from 0 and 1.")
     if worst.momentum > USUAL_MOMENTUM:
         return Why("wrong momentum", "bn-momentum-0.5", tuple(words))
+    lower = "lower the momentum, to 0.9 say, or " if worst.momentum > LOWER else ""
     words.append(
-        "Recompute them now. In the next training lower the momentum, to 0.9 say, or make more "
-        f"steps: some {ARRIVED * worst.half_life_steps:.0f} at this one."
+        f"Recompute them now. In the next training {lower}make more steps: some "
+        f"{ARRIVED * worst.half_life_steps:.0f} at this one."
     )
     return Why("wrong momentum", PRECISE_BN, tuple(words))
 
@@ -191,13 +209,25 @@ def way_gone(found: Examination, stale: Sequence[LayerExamination]) -> float | N
 
     Where variances are small beside 1, a little that is left of it is what makes them stale.
     """
-    states = [state_of(found, layer) for layer in stale]
+    states = [(layer.momentum, state_of(found, layer)) for layer in stale]
     on_it = [
         state.travelled
-        for state in states
-        if 0 < state.travelled < LAGGING or (state.travelled > 0 and state.explained > EXPLAINED)
+        for momentum, state in states
+        if state.explained > EXPLAINED
+        and in_step(state.travelled, momentum=momentum, iterations=found.iterations)
     ]
-    return float(np.median(on_it)) if 2 * len(on_it) > len(states) else None
+    return float(np.median(on_it)) if 2 * len(on_it) > len(stale) else None
+
+
+def in_step(gone: float, *, momentum: float, iterations: int | None) -> bool:
+    """True where what is left of 0 and 1 is what the momentum leaves after the steps made.
+
+    Each step updates statistics once or, where a loss has several passes, a few times.
+    """
+    if not 0 < gone < 1 or not 0 < momentum < 1:
+        return False
+    updates = float(np.log1p(-gone) / np.log(momentum))
+    return not iterations or FEWEST * iterations < updates < MOST * iterations
 
 
 def state_of(found: Examination, layer: LayerExamination) -> NormState:

@@ -16,7 +16,7 @@ from suite.diagnose.found import (
 )
 from tests.diagnose.causes.examined import blind, found, layer, stale_layers, tells, trial, trials
 
-FITS = ScaleFit("bn1", 20.0, 0.04, 0.05)
+FITS = ScaleFit("bn1", 20.0, 0.04, float("nan"), float("nan"), 0.05, -8.0)
 BYTES = InputScale("[0, 255]", "[0, 1]", False)
 
 
@@ -52,19 +52,28 @@ def test_an_input_scale_under_which_statistics_do_not_fit_is_not_the_cause() -> 
 def test_the_first_layers_variance_tells_bytes_though_recomputing_mends_more() -> None:
     layers = (layer("bn1", symmetric_kl=2000.0, log_variance_ratio=-9.0), *stale_layers()[1:])
     made = trials(0.3, 1.3, trial(INPUT_SCALE, 0.6, scale=BYTES))
-    finding = found(made, layers=layers, scale_fit=ScaleFit("bn1", 2000.0, 5.0, 20.0))
+    early = FITS._replace(as_fed=2000.0, scaled=5.0, travelled=0.45, explained=0.95, ratio=-9.0)
+    finding = found(made, layers=layers, scale_fit=early, iterations=60)
     assert finding[:2] == (OTHER, "wrong input scale")
-    assert "its log variance ratio is -9.0 (a factor of 255 makes 11.1)" in finding.words[2]
-    assert "statistics that still lag are left" in finding.words[3]
-    near = found(made, layers=layers, scale_fit=ScaleFit("bn1", 2000.0, 1500.0, 1500.0))
-    assert near.verdict == STALE
+    words = " ".join(finding.words)
+    assert "They were not divided by 255." in words
+    assert "their log variance ratio is -9.0 (a factor of 255 makes 11.1)" in words
+    assert "statistics that still lag are left" in words
+    for other in (
+        early._replace(scaled=1500.0),
+        early._replace(ratio=-3.0),
+        early._replace(travelled=0.95),  # further than 60 steps go
+        early._replace(explained=0.2),
+    ):
+        assert found(made, layers=layers, scale_fit=other, iterations=60).verdict == STALE
 
 
 def test_a_head_trained_on_images_in_the_wrong_scale_is_told_by_the_features() -> None:
     layers = (layer("bn1", symmetric_kl=2000.0, log_variance_ratio=11.0), *stale_layers()[1:])
     probes = (tells(PIXELS), blind(FEATURES), tells(FEATURES)._replace(scale=BYTES))
     made = trials(0.1, 0.1, trial(INPUT_SCALE, 0.1, scale=BYTES))
-    finding = found(made, layers=layers, scale_fit=FITS._replace(as_fed=2000.0), probes=probes)
+    fit = FITS._replace(as_fed=2000.0, ratio=11.0)
+    finding = found(made, layers=layers, scale_fit=fit, probes=probes)
     assert finding[:2] == (OTHER, "wrong input scale")
     assert "tells 90.0% of the images so scaled, 25.0% as they are fed" in finding.words[-2]
 

@@ -96,14 +96,14 @@ def test_what_keeps_statistics_stale_is_named_first(
 
 
 def test_statistics_still_on_their_way_are_the_momentums() -> None:
-    norms = (FAR._replace(travelled=0.3),) * 3
+    norms = (FAR._replace(travelled=0.3, explained=0.9),) * 3
     finding = found(trials(0.0, 1.2), layers=stale_layers(), norms=norms)
     assert finding.cause.startswith("wrong momentum")
     assert "The statistics have gone 30% of their way from 0 and 1." in finding.words
 
 
 def test_statistics_of_few_steps_are_the_momentums_and_are_recomputed() -> None:
-    norms = (FAR._replace(travelled=0.4),) * 3
+    norms = (FAR._replace(travelled=0.4, explained=0.9),) * 3
     finding = found(trials(0.0, 1.2), layers=stale_layers(), norms=norms, iterations=60)
     assert finding.cause.startswith("wrong momentum")
     assert finding.fix == "precise-bn"
@@ -136,6 +136,13 @@ def test_what_is_left_of_the_first_statistics_may_be_little_and_do_all_the_harm(
     assert told.cause == "stale mean and variance"
     assert "Two causes remain" in " ".join(told.words)
     assert "What decides" in " ".join(told.words)
+
+
+def test_a_share_of_unscaled_images_that_explains_the_first_statistics_is_the_trainings() -> None:
+    norms = (FAR._replace(unscaled=0.03), FAR, FAR)
+    finding = found(trials(0.0, 1.2), layers=stale_layers(), norms=norms)
+    assert finding.cause.startswith("unscaled images in training")
+    assert "about one image in 33 was not scaled" in " ".join(finding.words)
 
 
 def test_statistics_that_fit_the_training_phase_alone_are_dropouts() -> None:
