@@ -381,6 +381,18 @@ def gpu_benchmarks(session: nox.Session, row: Row) -> None:
     benchmark(session, row, *session.posargs, lock=f"{row['name']}-gpu", tier="full")
 
 
+@nox.session(name="gpu-bundle")
+def gpu_bundle(session: nox.Session) -> None:
+    """Pack all that a GPU's machine without a network needs: -- ROW --installed FILE."""
+    ask(session, "gpu-bundle", fetches=True)
+
+
+@nox.session(name="gpu-collect")
+def gpu_collect(session: nox.Session) -> None:
+    """Check the files that a bundle left, and file their records: -- DIR."""
+    ask(session, "gpu-collect")
+
+
 @nox.session(python=ROW["python"])
 @for_one_row
 def study(session: nox.Session, row: Row = ROW) -> None:

@@ -1,0 +1,172 @@
+"""`gpu-collect`: check the files that a bundle left beside a GPU, and file their records."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import statistics
+import tempfile
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from suite.commands.gpu_environment import INSTALLED
+from suite.commands.gpu_run import CONTENT, FILE_BYTES, FILES
+from suite.commands.options import REGRESSION_STATUS
+from suite.data.archives import FAULTS, opened_archive
+from suite.errors import RecordError
+from suite.files import MEASURING, RECORD_BYTES, SUITE, code_digest, parse_json, write_atomically
+from suite.libraries import PIN
+from suite.records import Record
+from suite.report.text import printable
+from suite.store import read_resident, store
+from suite.tables import TIERS, asked
+
+ARCHIVES = "records-*.zip"
+FOLDER = "records/"  # in an archive
+SHOWN = ("clean_accuracy", "adversarial_accuracy", "adversarial_branch_gain", "adversarial_step_s")
+OTHER_CODE = "Collect with the suite that made the bundle (git checkout), or make a bundle anew."
+
+
+def main(arguments: Sequence[str]) -> int:
+    """File the records of a bundle; 0 where all of them are there, 1 where some are left to make.
+
+    Raises:
+        RecordError: If a file is not as a bundle leaves it, or a record was made with something
+            else than the bundle says. Nothing is filed then.
+    """
+    options = _parser().parse_args(arguments)
+    members = read_files(options.folder)
+    content = _content(members, options.folder)
+    records = list(checked(members, content))
+    for record in records:
+        store(record, options.records)
+    place = options.records / content["release"] / content["tier"]
+    write_atomically(place / INSTALLED, members[INSTALLED])
+    for line in told(records):
+        print(printable(line))
+    names = {f"{case}-seed{seed}" for case, seed in content["jobs"]}
+    left = sorted(names - {record.name for record in records})
+    print(f"{len(records)} of {len(names)} records are in {place}")
+    if left:
+        print(printable(f"left to make, by the bundle's command: {', '.join(left)}", limit=400))
+    return REGRESSION_STATUS if left else 0
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    """Read what the archives of a folder hold, within the bounds of what a bundle leaves.
+
+    Raises:
+        RecordError: If there are too many files, or one is too large, damaged or missing.
+    """
+    files = sorted(path for path in folder.glob("*") if path.is_file())
+    large = [path.name for path in files if path.stat().st_size > FILE_BYTES]
+    if len(files) > FILES or large:
+        raise RecordError(
+            f"{folder} holds {len(files)} files, too large: {', '.join(large) or 'none'}. "
+            f"Expected at most {FILES} of at most {FILE_BYTES:,} bytes, as a bundle leaves them."
+        )
+    archives = [path for path in files if path.match(ARCHIVES)]
+    if not archives:
+        raise RecordError(f"{folder} holds no {ARCHIVES}, expected those that a bundle left.")
+    return dict(member for path in archives for member in _members(path))
+
+
+def _members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield what an archive holds.
+
+    Raises:
+        RecordError: If it is damaged, or holds more than a bundle puts into it.
+    """
+    try:
+        with opened_archive(path) as archive:
+            for member in archive.infolist():
+                if member.file_size > RECORD_BYTES:
+                    raise zipfile.BadZipFile(f"{member.filename}: {member.file_size:,} bytes")
+                yield member.filename, archive.read(member)
+    except FAULTS as error:
+        raise RecordError(
+            f"{path} is damaged: {error}. Copy it once more from where the bundle left it."
+        ) from error
+
+
+def _content(members: Mapping[str, bytes], folder: Path) -> dict[str, Any]:
+    """Read what the bundle asked for, which must be of this suite.
+
+    Raises:
+        RecordError: If it is missing or of another state of the suite.
+    """
+    if not {CONTENT, INSTALLED} <= {*members}:
+        raise RecordError(f"{folder} lacks {CONTENT} or {INSTALLED}, expected both in an archive.")
+    content: dict[str, Any] = parse_json(members[CONTENT])
+    if content["tier"] not in TIERS or content["code_digest"] != code_digest(SUITE, MEASURING):
+        raise RecordError(f"{folder} is of another state of what measures. {OTHER_CODE}")
+    return content
+
+
+def checked(members: Mapping[str, bytes], content: Mapping[str, Any]) -> Iterator[Record]:
+    """Yield the records, each whole, of the bundle, and made with what the bundle says.
+
+    Raises:
+        RecordError: If one is not.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder, content["release"], content["tier"])
+        place.mkdir(parents=True)
+        for name in sorted(name for name in members if name.startswith(FOLDER)):
+            path = place / Path(name).name
+            path.write_bytes(members[name])
+            record = read_resident(path)
+            faults = [*_faults(record, content, members[INSTALLED])]
+            if faults:
+                raise RecordError(f"{record.name} is no record of this bundle: {faults[0]}.")
+            yield record
+
+
+def _faults(record: Record, content: Mapping[str, Any], lock: bytes) -> Iterator[str]:
+    """Say in what a record is not of the bundle."""
+    case, environment = asked(record.tier).get(record.case), record.environment
+    pins = dict(PIN.findall(lock.decode()))
+    versions = environment["versions"]
+    if case is None or record.settings != case.settings():
+        yield "its settings are not those of its case"
+    if [record.case, record.seed] not in content["jobs"]:
+        yield "it was not asked for"
+    if environment["code_digest"] != content["code_digest"]:
+        yield "other code made it"
+    if environment["lock_digest"] != f"sha256:{hashlib.sha256(lock).hexdigest()}":
+        yield f"it was not made with what {INSTALLED} lists"
+    if any(pins.get(name) != found for name, found in versions.items() if name != "python"):
+        yield f"its versions {versions} are not those that {INSTALLED} lists"
+    if environment["data_digest"] not in content["data_digests"]:
+        yield "it saw other images"
+    if not (environment["machine"].get("gpus") or TIERS[record.tier].rehearsal):
+        yield "no GPU made it"
+
+
+def told(records: Iterable[Record]) -> Iterator[str]:
+    """Yield a line for each case: its seeds, and the mean and range of what matters."""
+    cases = defaultdict(list)
+    for record in records:
+        cases[record.case].append(record)
+    for case, runs in sorted(cases.items()):
+        names = [name for name in SHOWN if name in runs[0].metrics]
+        words = [f"{name} {_spread([run.metrics[name] for run in runs])}" for name in names]
+        yield f"{case:<36}{len(runs)} seeds  {', '.join(words)}"
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Write the mean of some values, and their range."""
+    return f"{statistics.fmean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="nox -s gpu-collect --", description="Check what a bundle left, and file its records."
+    )
+    parser.add_argument("folder", type=Path, help="what the bundle's --out was")
+    parser.add_argument("--records", type=Path, default=Path("records"), metavar="DIR")
+    return parser

@@ -1,0 +1,246 @@
+"""What a bundle does beside a GPU: unpack, measure within its time, leave few files.
+
+It runs in that machine's own Python, where nothing of the suite is installed, so it imports the
+standard library alone. Each run is a slice: what is not finished goes on in the next.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from suite.commands.gpu_environment import INSTALLED, make_environment
+from suite.errors import SuiteError
+
+CONTENT = "bundle.json"  # in the bundle: what is to be measured
+LOG, USAGE = "log.txt", "gpu.csv"
+FILES, FILE_BYTES = 8, 16 << 20  # at most, that a run leaves
+RECORD_FILES = FILES - 2  # beside `LOG` and `USAGE`
+DIRECTORY_BYTES = 200  # of an archive's list of members, for each
+LOG_BYTES = 1_000_000  # kept of each log
+PACK_S = 60.0  # between two times at which the files are written
+POLL_S = 0.5
+USAGE_S = 5
+QUERY = "timestamp,name,utilization.gpu,memory.used,power.draw"
+SPARE_CORES = 2  # for the driver and this process
+
+
+class Slice(NamedTuple):
+    """One run of a bundle.
+
+    Attributes:
+        name: Of this run; no other has it.
+        work: What is kept from slice to slice lies there.
+        out: Gets the files.
+        home: The unpacked bundle.
+        asked: What the bundle asks for.
+        python: Of the environment.
+        deadline_s: By the monotonic clock.
+    """
+
+    name: str
+    work: Path
+    out: Path
+    home: Path
+    asked: Mapping[str, Any]
+    python: Path
+    deadline_s: float
+
+    @property
+    def records(self) -> Path:
+        """The folder of the records."""
+        return self.work.joinpath("records", self.asked["release"], self.asked["tier"])
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the logs of all slices."""
+        return self.work / "logs"
+
+
+def run_slice(arguments: Sequence[str], bundle: Path) -> int:
+    """Measure what a bundle asks for, within its time; 0 when all of it is there, else 1.
+
+    Raises:
+        SuiteError: If this machine is not the one that the bundle was made for.
+    """
+    options, begun_s = _parser().parse_args(arguments), time.monotonic()
+    work = options.work.resolve()
+    home = unpacked(bundle, work)
+    asked = json.loads((home / CONTENT).read_text())
+    python = make_environment(work / "env", home / "site", asked)
+    shutil.copy(work / "env" / INSTALLED, home / "locks" / f"{asked['release']}-gpu.txt")
+    print(f"environment ready after {time.monotonic() - begun_s:.0f} s", flush=True)
+    name, deadline_s = f"{time.time_ns()}", begun_s + 60 * options.minutes
+    run = Slice(name, work, options.out.resolve(), home, asked, python, deadline_s)
+    for folder in (run.out, run.records, run.logs):
+        folder.mkdir(parents=True, exist_ok=True)
+    with usage_noted(run.logs / USAGE):
+        measure(run, workers=1, alone=True)
+        measure(run, workers=options.jobs, alone=False)
+    return tell(run)
+
+
+def unpacked(bundle: Path, work: Path) -> Path:
+    """Unpack a bundle into its working folder, if that is not done; give the place."""
+    home, stamp = work / "bundle", hashlib.sha256(bundle.read_bytes()).hexdigest()
+    done = home / "unpacked.txt"
+    if not done.exists() or done.read_text() != stamp:
+        for folder in (home, work / "env"):
+            shutil.rmtree(folder, ignore_errors=True)
+        with zipfile.ZipFile(bundle) as archive:
+            archive.extractall(home)
+        (home / "locks").mkdir()
+        if (home / "records").is_dir():  # of earlier slices, on whatever machine
+            shutil.copytree(home / "records", work / "records", dirs_exist_ok=True)
+        done.write_text(stamp)
+    return home
+
+
+def measure(run: Slice, *, workers: int, alone: bool) -> None:
+    """Let workers measure until nothing is left for them or the time is up; leave the files.
+
+    A worker that a case brought down is replaced, a few times; no worker takes that case again in
+    this slice.
+    """
+    crew = [_start(run, workers, alone) for _ in range(workers)]
+    spare, packed_s = workers, time.monotonic()
+    try:
+        while crew and time.monotonic() < run.deadline_s:
+            time.sleep(POLL_S)
+            fallen = sum(bool(worker.poll()) for worker in crew)
+            crew = [worker for worker in crew if worker.returncode is None]
+            crew += [_start(run, workers, alone) for _ in range(min(fallen, spare))]
+            spare -= min(fallen, spare)
+            if time.monotonic() - packed_s > PACK_S:
+                packed_s = time.monotonic()
+                pack(run)
+    finally:
+        for worker in crew:
+            worker.kill()
+            worker.wait()
+        pack(run)
+
+
+def _start(run: Slice, workers: int, alone: bool) -> subprocess.Popen[bytes]:
+    """Start a worker, which ends with this process."""
+    command = [f"{run.python}", "-m", "suite", "gpu-work", "--slice", run.name]
+    command += ["--records", f"{run.work / 'records'}"]
+    command += ["--workers", f"{workers}", *(["--alone"] if alone else [])]
+    with (run.logs / f"{run.name}-{'alone' if alone else 'together'}.log").open("ab") as log:
+        return subprocess.Popen(command, cwd=run.home, env=_variables(run), stderr=log)
+
+
+def _variables(run: Slice) -> dict[str, str]:
+    """State the environment of a worker, as the sessions do."""
+    cache = f"{run.work / 'cache'}"
+    own = {"SUITE_CACHE": cache, "KERAS_HOME": cache, "SUITE_PARENT": f"{os.getpid()}"}
+    seen = {
+        name: value
+        for name, value in os.environ.items()
+        if any(fnmatchcase(name, pattern) for pattern in run.asked["passed"])
+    }
+    return {**seen, **run.asked["env"], **own}
+
+
+@contextmanager
+def usage_noted(path: Path) -> Iterator[None]:
+    """Note what the GPU does meanwhile, where its driver tells."""
+    command = ["nvidia-smi", f"--query-gpu={QUERY}", "--format=csv,noheader", "-l", f"{USAGE_S}"]
+    if not shutil.which(command[0]):
+        yield
+        return
+    with path.open("ab") as file, subprocess.Popen(command, stdout=file) as noting:
+        try:
+            yield
+        finally:
+            noting.terminate()
+
+
+def pack(run: Slice) -> None:
+    """Write the files: records, what they were made with, logs, and what the GPU did."""
+    _pack_records(run)
+    logs = sorted(run.logs.glob("*.log"), key=lambda path: path.stat().st_mtime)
+    text = b"".join(f"== {log.name}\n".encode() + log.read_bytes()[-LOG_BYTES:] for log in logs)
+    (run.out / LOG).write_bytes(text[-FILE_BYTES:])
+    if (run.logs / USAGE).exists():
+        (run.out / USAGE).write_bytes((run.logs / USAGE).read_bytes()[-FILE_BYTES:])
+
+
+def _pack_records(run: Slice) -> None:
+    """Write the records into archives, none of which is too large.
+
+    Raises:
+        SuiteError: If there are too many of them.
+    """
+    waiting, first = sorted(run.records.glob("*.json")), True
+    made_with = [run.home / CONTENT, run.work / "env" / INSTALLED]
+    for number in range(1, RECORD_FILES + 1):
+        if waiting or first:
+            path, first = run.logs / f"records-{number}.zip", False
+            waiting = _archived(path, made_with, waiting)
+            shutil.move(path, run.out / path.name)  # whole
+    if waiting:
+        raise SuiteError(f"{len(waiting)} records fit in no file; they stay in {run.records}.")
+
+
+def _archived(path: Path, whole: Sequence[Path], waiting: Sequence[Path]) -> list[Path]:
+    """Write some files, and as many of those that wait as fit; give those that do not."""
+    left = list(waiting)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in whole:
+            archive.write(file, file.name)
+        while left and _size(archive) + left[0].stat().st_size < FILE_BYTES:
+            file = left.pop(0)
+            archive.write(file, f"records/{file.name}")
+    return left
+
+
+def _size(archive: zipfile.ZipFile) -> int:
+    """Tell how large an archive is so far, with the list of its members."""
+    return archive.start_dir + DIRECTORY_BYTES * (1 + len(archive.namelist()))
+
+
+def tell(run: Slice) -> int:
+    """Say what there is and what is left; give the status."""
+    names = [f"{case}-seed{seed}" for case, seed in run.asked["jobs"]]
+    left = [name for name in names if not (run.records / f"{name}.json").exists()]
+    print(f"{len(names) - len(left)} of {len(names)} records, in {run.out}")
+    if left:
+        print(f"the same command goes on with {', '.join(left[:3])}; why it ended: {run.out / LOG}")
+    return 1 if left else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python3 gpu-bundle.pyz", description="Measure what the bundle asks for, in slices."
+    )
+    parser.add_argument("--work", type=Path, default=Path("gpu-work"), help="kept between slices")
+    parser.add_argument("--out", type=Path, default=Path("gpu-out"), help="gets at most 8 files")
+    parser.add_argument("--minutes", type=float, default=9.0, help="of this slice, its start too")
+    parser.add_argument(
+        "--jobs", type=int, default=max(1, len(os.sched_getaffinity(0)) - SPARE_CORES),
+        help="cases at once",
+    )  # fmt: skip
+    return parser
+
+
+def started(bundle: Path) -> int:
+    """Run a bundle by its command line; what the user can mend is told in one line."""
+    try:
+        return run_slice(sys.argv[1:], bundle)
+    except SuiteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2

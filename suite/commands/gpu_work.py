@@ -1,0 +1,109 @@
+"""`gpu-work`: measure a bundle's cases, one after another, beside others that do the same."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from suite.commands.gpu_run import CONTENT
+from suite.commands.gpu_sample import load_sample
+from suite.measure.once import Session, measure_once, open_session
+from suite.records import Record
+from suite.tables import asked
+
+SAMPLE = Path("sample.zip")
+TIMED = "step-time"  # the question that a worker answers while no other runs
+SHOWN = ("clean_accuracy", "adversarial_accuracy", "adversarial_branch_gain", "adversarial_step_s")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure every case and seed of the bundle in the working directory that nobody else has."""
+    options = _parser().parse_args(arguments)
+    content = json.loads(Path(CONTENT).read_text())
+    cases, session = asked(content["tier"]), opened(content, options)
+    for name, seed in content["jobs"]:
+        if (cases[name].question == TIMED) == options.alone:
+            with claimed(session.folder, f"{name}-seed{seed}", options.slice) as mine:
+                if mine:
+                    tell(measure_once(cases[name], seed, session=session, timer=lambda: pedantic))
+    return 0
+
+
+def opened(content: Mapping[str, Any], options: argparse.Namespace) -> Session:
+    """Load the framework; the data is the bundle's, and a record tells how many ran at once."""
+
+    @functools.cache
+    def dataset(_: str, size_px: int) -> Any:
+        return load_sample(SAMPLE, size_px=size_px)
+
+    release = content["release"]
+    session = open_session(
+        release=release, tier=content["tier"], records=options.records,
+        lock=Path("locks", f"{release}-gpu.txt"),
+    )  # fmt: skip
+    environment = {**session.environment, "at_once": options.workers}
+    return session._replace(dataset=dataset, environment=environment)
+
+
+@contextmanager
+def claimed(folder: Path, name: str, attempt: str) -> Iterator[bool]:
+    """Hold a case and seed; False where another worker has it, or had it when it fell.
+
+    Args:
+        folder: Of the records.
+        name: Of the record.
+        attempt: The slice: in another, what fell is tried again.
+    """
+    tried, lock = folder / f".{name}.tried", FileLock(folder / f".{name}.claim", timeout=0)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        mine = not tried.exists() or tried.read_text() != attempt
+        if mine:
+            tried.write_text(attempt)
+        yield mine
+    finally:
+        lock.release()
+
+
+def pedantic(
+    function: Callable[..., Any],
+    *,
+    setup: Callable[[], tuple[tuple[Any, ...], dict[str, Any]]],
+    rounds: int,
+    iterations: int,
+    warmup_rounds: int,
+) -> None:
+    """Call a function as pytest-benchmark's timer does; the steps time themselves."""
+    for _ in range(warmup_rounds + rounds * iterations):
+        arguments, options = setup()
+        function(*arguments, **options)
+
+
+def tell(record: Record) -> None:
+    """Print what a record says, in one line."""
+    shown = [f"{name} {record.metrics[name]:.3f}" for name in SHOWN if name in record.metrics]
+    print(", ".join([f"{record}: {record.wall_s:.0f} s", *shown]), flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m suite gpu-work", description="Measure the cases of a bundle."
+    )
+    parser.add_argument("--slice", required=True, help="the run that it belongs to")
+    parser.add_argument("--records", type=Path, required=True)
+    parser.add_argument("--workers", type=int, required=True, help="that run at once")
+    parser.add_argument("--alone", action="store_true", help="time steps; else all other cases")
+    return parser
