@@ -35,8 +35,9 @@ CANDIDATES, LIKE = 4, 0.3
 
 TINY = 1e-30  # of a variance
 
-CLOSER = 20.0
-"""Times nearer that the first layer's statistics must be to the images in a scale to be of it."""
+CLOSER, AS_NEAR = 20.0, 3.0
+"""Times nearer that the first layer's statistics must be to the images in a scale to be of it, and
+times the nearest scale's distance that another may have to be chosen for its predictions."""
 
 FAR, NEAR, MATCHES = 3.0, 3.0, 2
 """Log variance ratio of the first BatchNorm layer from which a scale is looked for that explains
@@ -114,7 +115,12 @@ def _best(fits: Mapping[InputScale, ScaleFit], worth: Mapping[InputScale, float]
 
     The fit is that of the first layer, which alone knows the scale, and of the worst.
     """
-    good = [scale for scale, fit in fits.items() if fit.scaled * CLOSER < fit.as_fed]
+    nearest = AS_NEAR * min(fit.scaled for fit in fits.values())
+    good = [
+        scale
+        for scale, fit in fits.items()
+        if fit.scaled * CLOSER < fit.as_fed and fit.scaled <= nearest
+    ]
     if good:
         return max(good, key=worth.__getitem__)
     return min(fits, key=lambda scale: fits[scale].scaled * fits[scale].worst)

@@ -21,9 +21,9 @@ FIT_KL = 0.1
 NEAR_START = 0.1
 """Root mean square distance from 0 and 1 of statistics that have hardly left them."""
 
-BYTE, MIXED, SHARES = 255, 0.95, np.geomspace(1e-3, 0.3, 40)
-"""Largest pixel, the share of a divergence that images not divided by it must explain, and the
-shares of such images that are tried."""
+BYTE, MIXED, MOST, TINY = 255, 0.95, 0.3, 1e-30
+"""Largest pixel, the share of means and of a divergence that images not divided by it must explain,
+the share of images that they may be, and what is not 0."""
 
 ASIDE = 0.3
 """Share of a distance squared that may lead off the way from 0 and 1 to the batch's statistics."""
@@ -161,21 +161,21 @@ def unscaled_share(moving: Statistics, batch: Statistics, epsilon: float) -> flo
     """Find the share of samples that explains statistics, if these samples were not scaled.
 
     A sample that was not divided by `BYTE` is that many times as large, and so is what a layer
-    takes in, up to the biases before it.
+    takes in, up to the biases before it. The means tell the share, the variances confirm it.
 
     Returns:
-        The share; 0 where none explains `MIXED` of the symmetric divergence.
+        The share; 0 where it does not explain `MIXED` of the means and of the divergence.
     """
     mean, variance = batch
-    square = variance + mean**2
-    best, rest = 0.0, (1 - MIXED) * symmetric_kl(moving, batch, epsilon)
-    for share in SHARES:
-        mixed = mean * (1 + (BYTE - 1) * share)
-        spread = square * (1 + (BYTE**2 - 1) * share) - mixed**2
-        distance = symmetric_kl(moving, (mixed, spread), epsilon)
-        if distance < rest:
-            best, rest = float(share), distance
-    return best
+    slope = float(mean @ moving[0] / max(float(mean @ mean), TINY))
+    share, off = (slope - 1) / (BYTE - 1), moving[0] - slope * mean
+    if not 0 < share < MOST or off @ off > (1 - MIXED) * (moving[0] @ moving[0]):
+        return 0.0
+    spread = (variance + mean**2) * (1 + (BYTE**2 - 1) * share) - (slope * mean) ** 2
+    whole, rest = (
+        symmetric_kl(moving, other, epsilon) for other in (batch, (slope * mean, spread))
+    )
+    return share if rest < (1 - MIXED) * whole else 0.0
 
 
 def root_mean_square(values: NDArray[np.float64]) -> float:

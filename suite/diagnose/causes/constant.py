@@ -10,6 +10,7 @@ from scipy.stats import binom
 from suite.diagnose.causes.worth import (
     LEARNED,
     POINTS,
+    RECOVERED,
     SIGNIFICANT,
     accuracy,
     best_probe,
@@ -64,6 +65,8 @@ def permuted_labels(found: Examination) -> Finding | None:
     gained = (renamed - told) * found.images
     if renamed < told + PERMUTED or renamed < 2 * found.majority or gained < PERMUTED_IMAGES:
         return None
+    if renamed < RECOVERED * best_probe(found):
+        return None  # classes that are confused whole, as frames of one track are
     words = (
         f"With the classes renamed the accuracy is {renamed:.1%} instead of {told:.1%}: the labels "
         "are a consistent permutation of the network's classes. Compare the order of the classes "

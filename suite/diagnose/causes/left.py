@@ -38,7 +38,6 @@ HELPED: Mapping[str, str] = {
     TRAINING: "phases disagree",
     RESCALED: "weights that stand out",
     INPUT_SCALE: "wrong input scale",
-    RENAMED: "label shuffle (classes permuted)",
     CENTRED: "biased head",
 }
 """Causes by the kind of trial that helps, where no rule says more; else it is the statistics."""
@@ -90,20 +89,23 @@ def improved(found: Examination) -> Finding | None:
         f"With one thing changed, {in_words(best)}, the network is right in "
         f"{best.evaluation.accuracy:.1%} instead of {found.inference.evaluation.accuracy:.1%}"
     )
-    if by_chance < SIGNIFICANT:
-        cause = HELPED.get(best.kind, "statistics that do not fit")
-        words = (
-            f"{told}. Chance does so in fewer than one of {1 / SIGNIFICANT:,.0f} networks "
-            "(McNemar's exact test).",
+    if by_chance >= SIGNIFICANT:
+        doubt = (
+            f"On {found.images} images that may be chance (McNemar's exact test: p = "
+            f"{by_chance:.2g}, asked is {SIGNIFICANT:g}): examine four times as many."
         )
-        return Finding(OTHER, cause, best.layer, "", words)
-    if not learned(found):
-        return None
-    words = (
-        f"{told}. On {found.images} images that may be chance (McNemar's exact test: p = "
-        f"{by_chance:.2g}, asked is {SIGNIFICANT:g}): examine more of them, four times as many.",
-    )
-    return Finding(UNDECIDED, "", "", "", words)
+        return Finding(UNDECIDED, "", "", "", (f"{told}.", doubt)) if learned(found) else None
+    if best.kind == RENAMED:
+        doubt = (
+            f"A linear head fitted anew tells {best_probe(found):.1%}, so the labels are not just "
+            "in another order: classes are taken for one another as a whole. So they are where the "
+            "images of a class are much alike, frames of one track, say, and others in training: "
+            "examine images of the training, too."
+        )
+        return Finding(UNDECIDED, "", "", "", (f"{told}.", doubt))
+    sure = f"Chance does so in fewer than one of {1 / SIGNIFICANT:,.0f} networks (McNemar's test)."
+    cause = HELPED.get(best.kind, "statistics that do not fit")
+    return Finding(OTHER, cause, best.layer, "", (f"{told}.", sure))
 
 
 def healthy(found: Examination) -> Finding | None:
@@ -156,13 +158,15 @@ def unlearned(found: Examination) -> Finding:
         f"A linear head fitted anew on its features is right in {best_probe(found):.1%}: "
         + ("the head is not trained (enough)." if head else "the features tell nothing either."),
         "Not ruled out: too few steps, a learning rate too high or too low, a loss that does not "
-        "fit the outputs, labels that went wrong in training alone.",
+        "fit the outputs, labels that went wrong in training alone, images learned by heart "
+        "(examine those of the training: it is right in them, then).",
         "Next: train it on 32 of these images alone, without augmentation. If it cannot learn them "
         "by heart in 200 steps, it is the loss, the learning rate or the layers, and more "
         "training will not help; if it can, train on all, and look at the data pipeline.",
     )
-    cause = "not trained" if head else "nothing learned"
-    return Finding(CONSTANT if constant else OTHER, cause, "", "", words)
+    if not constant:
+        return Finding(UNDECIDED, "", "", "", words)
+    return Finding(CONSTANT, "not trained" if head else "nothing learned", "", "", words)
 
 
 def _ruled_out(found: Examination) -> str:

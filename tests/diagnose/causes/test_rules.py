@@ -7,6 +7,7 @@ from suite.diagnose.found import (
     ALIKE,
     BATCH_STATISTICS,
     CENTRED,
+    CONSTANT,
     HEALTHY,
     INPUT_SCALE,
     ONLY_MEANS,
@@ -65,12 +66,18 @@ def test_a_gain_that_may_be_chance_is_undecided_and_one_that_is_not_has_a_cause(
     chance = before._replace(kind=CENTRED, hits=hits, evaluation=evaluation)
     finding = found((before, trial(TRAINING, 0.6), chance))
     assert finding[:2] == (UNDECIDED, "")
-    assert "examine more of them" in finding.words[0]
+    assert "examine four times as many" in finding.words[1]
     sure = before.hits.copy()
     sure[np.flatnonzero(~sure)[:20]] = True
     evaluation = before.evaluation._replace(accuracy=float(sure.mean()))
     told = found((before, before._replace(kind=CENTRED, hits=sure, evaluation=evaluation)))
     assert told[:2] == (OTHER, "biased head")
+
+
+def test_classes_taken_for_one_another_as_a_whole_are_not_in_another_order() -> None:
+    finding = found(trials(0.2, 0.2, trial(RENAMED, 0.7)))  # a linear head tells more
+    assert finding[:2] == (UNDECIDED, "")
+    assert "classes are taken for one another as a whole" in finding.words[1]
 
 
 def test_statistics_that_recomputing_mends_are_stale_however_near_they_are() -> None:
@@ -106,7 +113,7 @@ def test_layers_as_they_were_made_among_trained_ones_were_not_loaded() -> None:
 
 def test_a_network_that_tells_nothing_is_told_what_was_ruled_out_and_what_comes_next() -> None:
     finding = found(trials(0.0, 0.0, trial(RENAMED, 0.0)), predictions=VAGUE)
-    assert finding.cause == "not trained"
+    assert finding[:2] == (CONSTANT, "not trained")
     assert "the phase: training (25.0%)" in finding.words[1]
     assert "the classes renamed as fits" in finding.words[1]
     assert finding.words[4].startswith("Next: train it on 32 of these images")
