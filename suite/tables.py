@@ -241,8 +241,8 @@ TIERS: Mapping[str, Tier] = {
         architectures={
             "lenet5": {"learning_rate": SMALL_RATE},  # a quarter of the published steps
             "alexnet": {"learning_rate": SMALL_RATE},
-            "vgg19": {"weights": "surrogate", "pretraining_steps": 600, "epochs": 2},
-            "resnet50": {"weights": "surrogate", "pretraining_steps": 600, "epochs": 2},
+            "vgg19": {"weights": "surrogate", "pretraining_steps": 600, "epochs": 1},
+            "resnet50": {"weights": "surrogate", "pretraining_steps": 600, "epochs": 1},
         },
         tables=SAMPLED,
         gpu=True,

@@ -161,23 +161,22 @@ def jobs(tier: str, seeds: Sequence[int]) -> list[tuple[Case, int]]:
     """List the cases and seeds of a tier in the order of their worth; whatever is done counts.
 
     Step times are first, since nothing else may run then, and their seed decides nothing. Then
-    comes one case of each pretrained network and seed: the others need its weights, and meanwhile
-    those run that need none. What trains nothing is last.
+    comes one case of each pretrained network and seed: the others wait for its weights. Then every
+    case by seed, what changes nothing at the end, and last what trains nothing.
     """
-    rows = [case for name in (*FIRST, *TIERS[tier].tables) for case in table(name, tier=tier)]
-    cases = {str(case): case for case in rows}.values()
+    cases = [case for name in (*FIRST, *TIERS[tier].tables) for case in table(name, tier=tier)]
+    cases = sorted({str(case): case for case in cases}.values(), key=lambda case: _rank(case, tier))
     timed = [(case, seeds[0]) for case in cases if case.question == TIMED]
     pairs = [(case, seed) for seed in seeds for case in cases if case.question == "training"]
-    nets = {case.architecture: case for case, _ in reversed(pairs) if case.pretraining_steps}
-    begun = [pair for pair in pairs if pair[0] in nets.values()]
-    free = [pair for pair in pairs if not pair[0].pretraining_steps]
-    last = [(case, seed) for seed in seeds for case in cases]
-    return [*dict.fromkeys([*timed, *begun, *free, *pairs, *_without(last, TIMED)])]
+    begun = {case.architecture: case for case, _ in reversed(pairs) if case.pretraining_steps}
+    first = [pair for pair in pairs if pair[0] in begun.values()]
+    last = [(case, seed) for seed in seeds for case in cases if case.question != TIMED]
+    return [*dict.fromkeys([*timed, *first, *pairs, *last])]
 
 
-def _without(pairs: Sequence[tuple[Case, int]], question: str) -> list[tuple[Case, int]]:
-    """Leave out the cases of one question."""
-    return [pair for pair in pairs if pair[0].question != question]
+def _rank(case: Case, tier: str) -> int:
+    """Put a case that is known to change nothing behind the others."""
+    return int(case in table("no-change", tier=tier))
 
 
 def write(home: Path, output: Path, records: Path) -> None:

@@ -34,7 +34,7 @@ PACK_S = 60.0  # between two times at which the files are written
 POLL_S = 0.5
 USAGE_S = 5
 QUERY = "timestamp,name,utilization.gpu,memory.used,power.draw"
-SPARE_CORES = 2  # for the driver and this process
+AT_ONCE = 6  # cases: their steps are many small kernels, and so many processes keep a GPU busy
 
 
 class Slice(NamedTuple):
@@ -231,8 +231,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("gpu-out"), help="gets at most 8 files")
     parser.add_argument("--minutes", type=float, default=9.0, help="of this slice, its start too")
     parser.add_argument(
-        "--jobs", type=int, default=max(1, len(os.sched_getaffinity(0)) - SPARE_CORES),
-        help="cases at once",
+        "--jobs", type=int, default=min(AT_ONCE, len(os.sched_getaffinity(0))),
+        help=f"cases at once; else {AT_ONCE}, or a core's worth",
     )  # fmt: skip
     return parser
 
