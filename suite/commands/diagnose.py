@@ -19,7 +19,7 @@ from suite.commands.options import (
 from suite.diagnose import Diagnosis, diagnose
 from suite.diagnose.found import HEALTHY, UNDECIDED
 from suite.diagnose.images import INPUTS, TEST, TRAIN
-from suite.diagnose.loading import keras_of
+from suite.diagnose.loading import keras_of, shown
 from suite.diagnose.sources import opened
 from suite.errors import SuiteError
 from suite.files import write_atomically
@@ -76,6 +76,11 @@ def examined(given: Mapping[str, Any]) -> dict[str, Any]:
         )
     except ValueError as error:  # what is wrong with the images or the network, in its own words
         raise SuiteError(f"{options.model} cannot be diagnosed: {error}") from error
+    except (GeneratorExit, KeyboardInterrupt, SystemExit) as error:  # of the user's own layers
+        raise SuiteError(
+            f"{options.model}: its own code ended the diagnosis. Found: {shown(error)}. Expected: "
+            "layers that return what they compute, whatever they are called with."
+        ) from error
     return {"diagnosis": diagnosis_content(found), "classes": classes}
 
 
@@ -150,7 +155,7 @@ def _report_diagnosis(
     """Print a diagnosis, write its JSON, figure and page, and return the status."""
     page, figure = options.out / "diagnosis.json", options.out / options.figure
     about = {**{name: getattr(options, name) for name in ASKED}, "class_names": classes}
-    print(diagnosis_text(found, width=terminal_width(), full=str(page)))
+    print(diagnosis_text(found, width=terminal_width(), full=str(page), about=about))
     write_atomically(page, diagnosis_json(found, about).encode())
     if options.html:
         _write_page(options.html, found, about)

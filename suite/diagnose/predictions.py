@@ -41,9 +41,15 @@ LAST_LAYERS = 3
 
 
 class Reader(NamedTuple):
-    """How the network's outputs are read: "logits", "probabilities" or "sigmoid"."""
+    """How the network's outputs are read.
+
+    Attributes:
+        kind: "logits", "probabilities" or "sigmoid".
+        classes: That they tell apart; 0 where unknown.
+    """
 
     kind: str
+    classes: int = 0
 
     def log_probabilities(
         self, outputs: NDArray[np.float64], *, least: float = LEAST
@@ -71,9 +77,10 @@ def reader_of(outputs: NDArray[np.float64], activations: Sequence[str]) -> Reade
     """
     inside = bool(((outputs >= 0) & (outputs <= 1)).all())
     if inside and outputs.shape[-1] > 1 and np.allclose(outputs.sum(axis=-1), 1, atol=1e-2):
-        return Reader("probabilities")
+        return Reader("probabilities", outputs.shape[-1])
     sigmoid = "sigmoid" in activations[-LAST_LAYERS:]
-    return Reader("sigmoid" if inside and (sigmoid or outputs.shape[-1] == 1) else "logits")
+    kind = "sigmoid" if inside and (sigmoid or outputs.shape[-1] == 1) else "logits"
+    return Reader(kind, max(2, outputs.shape[-1]))
 
 
 class Judge(NamedTuple):
@@ -90,8 +97,8 @@ class Judge(NamedTuple):
 
     @property
     def entropy(self) -> float:
-        """Entropy of the labels, nats."""
-        return label_entropy(self.labels)
+        """Entropy of the labels, nats; of one class alone that of a guess among all."""
+        return label_entropy(self.labels) or float(np.log(max(1, self.reader.classes)))
 
     def scores(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give each image the log-probability of its label, bounded below."""
@@ -120,7 +127,7 @@ class Judge(NamedTuple):
         """Evaluate the same outputs with the classes renamed, and without a bias."""
         with np.errstate(all="ignore"):
             logs = np.nan_to_num(self.reader.log_probabilities(outputs, least=TINY), neginf=NONE)
-        others = Judge(self.labels, Reader("logits"))
+        others = Judge(self.labels, Reader("logits", logs.shape[-1]))
         return (
             others.trial(RENAMED, renamed(logs, self.labels)),
             others.trial(CENTRED, logs - logs.mean(axis=tuple(range(logs.ndim - 1)))),
@@ -144,7 +151,7 @@ def label_entropy(labels: NDArray[np.int64]) -> float:
     """Compute the entropy of `labels`, nats."""
     shares = np.bincount(labels.ravel()) / labels.size
     shares = shares[shares > 0]
-    return float(-(shares * np.log(shares)).sum())
+    return float(abs((shares * np.log(shares)).sum()))  # no -0
 
 
 def predicted_classes(outputs: NDArray[np.float64], reader: Reader) -> NDArray[np.int64]:

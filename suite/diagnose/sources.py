@@ -118,6 +118,8 @@ def _listed(data: str, split: str | None) -> Listing | None:
         DataError: If nothing is there, or nothing that can be read.
     """
     path = Path(data)
+    if path.suffix == ".npz" and not path.exists():
+        raise DataError(f"{data}: no such file. Expected: a .npz of arrays, with labels.")
     if path.suffix == ".npz" and path.is_file():
         return None
     if (path / SAVED).exists():
