@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from suite.diagnose.causes.alone import one_class, one_class_near
 from suite.diagnose.causes.constant import (
     biased_head,
     constant_output,
@@ -40,12 +41,14 @@ def judge(found: Examination) -> Finding:
         unscaled_images,
         wrong_input_scale,
         not_loaded,
+        one_class_near,
         no_single_statistics,
         stale_statistics,
         permuted_labels,
         locked_statistics,
         phases_disagree,
         head_and_loss,
+        one_class,
         unbalanced,
         as_made,
         shuffled_labels,
