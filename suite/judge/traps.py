@@ -75,7 +75,7 @@ def _expectations(path: Path, name: str, text: str) -> tuple[tuple[str, str], ..
 
 
 TRAPS = read_traps()
-"""The traps: of the optimizer, then of BatchNorm, of fit, and of the published code."""
+"""The traps: of optimizers, BatchNorm, fit, layers, the published code, saving, and files."""
 
 
 def unexpected(record: Record) -> int:

@@ -75,9 +75,12 @@ def apply(
     """Apply the fix `name`; return what is trained and how. `model` is left as it was.
 
     A changed model is a copy with the same weights, layer names (except the inputs'), nesting,
-    sharing and call arguments (a pinned ``training=False`` stays pinned), but without the
-    optimizer's state. A fix of BatchNorm does not copy a model that has none; `Fixed.changes`
-    says so.
+    sharing and call arguments, but without the optimizer's state. A ``training=False`` or ``True``
+    that a layer was called with in a functional graph is copied too, and holds where the release
+    lets it: in Keras 2 always; in Keras 3 up to 3.15 only where the model itself is called without
+    ``training=``, which `fit`, `evaluate` and `predict` never do (keras#20285). There,
+    ``bn-freeze`` keeps a BatchNorm in the inference phase, whatever a call asks for. A fix of
+    BatchNorm does not copy a model that has none; `Fixed.changes` says so.
 
     Args:
         name: A key of `FIXES`, or ``bn-momentum-X`` with any X in [0, 1).

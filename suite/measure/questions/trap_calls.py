@@ -26,6 +26,18 @@ OUTCOMES = (
     "acc",
     "accuracy",
     "other",
+    "1",
+    "0.0001",
+    "Adadelta, Adagrad, Adamax, Nadam",
+    "binary",
+    "categorical",
+    "sparse",
+    "same",
+    "different",
+    "kept",
+    "lost",
+    "HDF5",
+    "zip",
 )
 """What a call can be seen to do. The place here is the number in a record: only append."""
 
@@ -50,7 +62,7 @@ class Seen(NamedTuple):
     detail: str
 
 
-def _raised(error: Exception) -> Seen:
+def raised(error: Exception) -> Seen:
     """Describe a refused call by the line of the error's message that tells why.
 
     TensorFlow's message contains the user's traceback, and below it the error once more.
@@ -65,7 +77,7 @@ def lr_argument(keras: Keras) -> Seen:
     try:
         optimizer = keras.optimizers.SGD(lr=0.5)
     except (TypeError, ValueError) as error:
-        return _raised(error)
+        return raised(error)
     moved = _moved(keras, optimizer, steps=1)
     return Seen("honoured" if moved == [0.5] else "ignored", f"moved by {moved[0]:.3g}")
 
@@ -75,7 +87,7 @@ def decay_argument(keras: Keras) -> Seen:
     try:
         optimizer = keras.optimizers.SGD(learning_rate=0.5, decay=1.0)
     except (TypeError, ValueError) as error:
-        return _raised(error)
+        return raised(error)
     return _decayed(keras, optimizer)
 
 
@@ -178,6 +190,17 @@ def pinned_phase(keras: Keras) -> Seen:
     return _phase(_train(keras, model))
 
 
+def pinned_in_fit(keras: Keras) -> Seen:
+    """Observe the phase of fit for a BatchNorm called with ``training=False`` in the graph."""
+    return _phase(_train(keras, _planted(keras, training=False)))
+
+
+def pinned_in_predict(keras: Keras) -> Seen:
+    """Observe the phase of predict for a BatchNorm called with ``training=True`` in the graph."""
+    outputs = _planted(keras, training=True).predict(INPUTS, verbose=0)
+    return _phase(float(np.mean(outputs**2)))
+
+
 def learning_phase_scope(keras: Keras) -> Seen:
     """Observe whether Keras offers ``learning_phase_scope``."""
     return _present(hasattr(keras.backend, "learning_phase_scope"))
@@ -215,7 +238,7 @@ def symbolic_loss(keras: Keras) -> Seen:
     except Exception as error:  # up to TensorFlow 2.3 its class is private, derived from this one
         if "symbolic" not in str(error):
             raise
-        return _raised(error)
+        return raised(error)
     return Seen("honoured", "trains")
 
 
@@ -271,12 +294,19 @@ def _own_step(
     return _fit(keras, model, loss="mean_squared_error")
 
 
-def _planted(keras: Keras, *, trainable: bool = True, cls: Any = None) -> Model:
-    """Build BatchNorm with other moving statistics than those of `INPUTS`, and a unit weight."""
+def _planted(keras: Keras, *, trainable: bool = True, cls: Any = None, **pinned: bool) -> Model:
+    """Build BatchNorm with other moving statistics than those of `INPUTS`, and a unit weight.
+
+    Args:
+        keras: The Keras of the model.
+        trainable: Whether the BatchNorm is.
+        cls: The class of the model; `keras.Model` unless given.
+        pinned: The phase in which the BatchNorm is called, ``training``; none unless given.
+    """
     inputs = keras.Input((1,))
     layer = keras.layers.BatchNormalization(trainable=trainable)
     unit = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
-    model = (cls or keras.Model)(inputs=inputs, outputs=unit(layer(inputs)))
+    model = (cls or keras.Model)(inputs=inputs, outputs=unit(layer(inputs, **pinned)))
     gamma, beta, mean, variance = layer.get_weights()
     layer.set_weights([gamma, beta, mean + MOVING_MEAN, variance])
     return model

@@ -22,12 +22,36 @@ from suite.measure.questions.trap_calls import (
     legacy_optimizers,
     loss_key,
     lr_argument,
+    pinned_in_fit,
+    pinned_in_predict,
     pinned_phase,
     set_learning_phase,
     step_default,
     symbolic_loss,
     train_step_override,
     variance_correction,
+)
+from suite.measure.questions.trap_defaults import (
+    accuracy_of_own_loss,
+    accuracy_of_several,
+    adadelta_default,
+    initializer_twice,
+    lion_default,
+    lstm_dropout,
+    optimizer_defaults,
+)
+from suite.measure.questions.trap_saves import (
+    keras_format,
+    loaded_model,
+    loaded_weights,
+    normalization_h5,
+    normalization_sequential,
+    saved_folder,
+    saved_h5,
+    saved_keras,
+    weights_checkpoint,
+    weights_h5,
+    weights_weights_h5,
 )
 from suite.measure.run import Measured, Run
 from suite.networks.types import Keras
@@ -38,6 +62,9 @@ CALLS: Mapping[str, Callable[[Keras], Seen]] = MappingProxyType(
         "lr_argument": lr_argument,
         "decay_argument": decay_argument,
         "legacy_optimizers": legacy_optimizers,
+        "adadelta_default": adadelta_default,
+        "optimizer_defaults": optimizer_defaults,
+        "lion_default": lion_default,
         "frozen_layer": frozen_layer,
         "frozen_application": frozen_application,
         "application_epsilon": application_epsilon,
@@ -45,18 +72,42 @@ CALLS: Mapping[str, Callable[[Keras], Seen]] = MappingProxyType(
         "call_default": call_default,
         "fit_default": fit_default,
         "step_default": step_default,
+        "pinned_in_fit": pinned_in_fit,
+        "pinned_in_predict": pinned_in_predict,
         "train_step_override": train_step_override,
         "loss_key": loss_key,
         "accuracy_key": accuracy_key,
+        "accuracy_of_several": accuracy_of_several,
+        "accuracy_of_own_loss": accuracy_of_own_loss,
+        "initializer_twice": initializer_twice,
+        "lstm_dropout": lstm_dropout,
         "set_learning_phase": set_learning_phase,
         "pinned_phase": pinned_phase,
         "learning_phase_scope": learning_phase_scope,
         "attack_module": attack_module,
         "get_session": get_session,
         "symbolic_loss": symbolic_loss,
+        "normalization_h5": normalization_h5,
+        "normalization_sequential": normalization_sequential,
+        "saved_h5": saved_h5,
+        "saved_keras": saved_keras,
+        "saved_folder": saved_folder,
+        "weights_h5": weights_h5,
+        "weights_weights_h5": weights_weights_h5,
+        "weights_checkpoint": weights_checkpoint,
+        "keras_format": keras_format,
+        "early_h5": loaded_model("keras2-early.h5"),
+        "early_weights": loaded_weights("keras2-early.h5"),
+        "keras2_h5": loaded_model("keras2.h5"),
+        "keras2_keras": loaded_model("keras2.keras"),
+        "keras2_weights": loaded_weights("keras2.weights.h5"),
+        "keras3_h5": loaded_model("keras3.h5"),
+        "keras3_keras": loaded_model("keras3.keras"),
+        "keras3_weights": loaded_weights("keras3.weights.h5"),
     }
 )
-"""The calls by the name of their trap: of optimizers, of BatchNorm, of fit, of the published code.
+"""The calls by the name of their trap: of optimizers, of BatchNorm, of fit, of layers, of the
+published code, of saving, and of files of another Keras.
 
 `suite.judge.traps` says what each is expected to do in each release.
 """

@@ -94,7 +94,7 @@ def test_an_outcome_nobody_foresaw_is_kept_in_words(stack: Stack) -> None:
 
 def test_an_error_that_repeats_itself_below_a_traceback_is_told_by_its_line() -> None:
     error = TypeError("in user code:\n\n    File x\n\n    TypeError: a symbolic input\n")
-    assert trap_calls._raised(error) == Seen("raises", "TypeError: a symbolic input")
+    assert trap_calls.raised(error) == Seen("raises", "TypeError: a symbolic input")
 
 
 def test_other_errors_of_a_loss_are_no_outcome(
