@@ -1,0 +1,177 @@
+"""Tests of suite.commands.gpu_run: slices end in time, go on, and leave few and small files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from suite.commands import gpu_run
+from suite.commands.gpu_bundle import MAIN
+from suite.commands.gpu_environment import INSTALLED
+from suite.commands.gpu_run import Slice, measure, pack, run_slice, started, tell, unpacked
+from suite.errors import SuiteError
+from suite.files import SUITE
+from tests.commands.conftest import Output
+
+JOBS = [["step-time-a", 0], ["net-a", 0], ["net-a", 1], ["net-b", 0]]
+ASKED: dict[str, Any] = {
+    "release": "row", "tier": "sample", "python": "3.11", "beside": [], "jobs": JOBS,
+    "env": {"STATED": "yes"}, "passed": ["PATH", "WHAT"],
+}  # fmt: skip
+WORKER = """\
+#!/bin/sh
+# python -m suite gpu-work --slice NAME --records DIR --workers N [--alone]
+echo "$@" "$STATED$SUITE_PARENT" >> "$0.calls"
+names="net-a-seed0 net-a-seed1 net-b-seed0"
+case "$*" in *--alone*) names=step-time-a-seed0;; esac
+for name in $names; do [ -e "$7/row/sample/$name.json" ] || { WHAT; }; done
+"""
+MAKES = 'echo "{}" > "$7/row/sample/$name.json"'
+
+
+def a_slice(tmp_path: Path, what: str, *, seconds: float = 30.0) -> Slice:
+    """Prepare a slice whose workers do `what` for each of their records that is missing."""
+    python = tmp_path / "python"
+    python.write_text(WORKER.replace("WHAT", what))
+    python.chmod(0o755)
+    home = tmp_path / "work" / "bundle"
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "bundle.json").write_text(json.dumps(ASKED))
+    (tmp_path / "work" / "env").mkdir(exist_ok=True)
+    (tmp_path / "work" / "env" / INSTALLED).write_text("torch==2\n")
+    deadline_s = time.monotonic() + seconds
+    run = Slice("s1", tmp_path / "work", tmp_path / "out", home, ASKED, python, deadline_s)
+    for folder in (run.out, run.records, run.logs):
+        folder.mkdir(parents=True, exist_ok=True)
+    return run
+
+
+def packed(out: Path) -> dict[str, bytes]:
+    """Read all that the archives of a slice hold."""
+    found = {}
+    for path in sorted(out.glob("records-*.zip")):
+        with zipfile.ZipFile(path) as archive:
+            found.update({name: archive.read(name) for name in archive.namelist()})
+    return found
+
+
+def test_workers_time_steps_alone_and_then_measure_side_by_side(tmp_path: Path) -> None:
+    run = a_slice(tmp_path, MAKES)
+    measure(run, workers=1, alone=True)
+    assert {name for name in packed(run.out) if "/" in name} == {"records/step-time-a-seed0.json"}
+    measure(run, workers=3, alone=False)
+    calls = (tmp_path / "python.calls").read_text().splitlines()
+    assert [("--workers 1" in call, "--alone" in call) for call in calls] == [
+        (True, True), *[(False, False)] * 3,
+    ]  # fmt: skip
+    assert all(call.endswith(f"yes{os.getpid()}") for call in calls)
+    assert set(packed(run.out)) == {
+        "bundle.json", INSTALLED, *(f"records/{case}-seed{seed}.json" for case, seed in JOBS),
+    }  # fmt: skip
+    assert tell(run) == 0
+
+
+def test_a_slice_ends_in_time_and_what_is_finished_is_left(tmp_path: Path, capsys: Output) -> None:
+    run = a_slice(tmp_path, f"{MAKES}; exec sleep 60", seconds=2)
+    begun_s = time.monotonic()
+    measure(run, workers=2, alone=False)
+    assert time.monotonic() - begun_s < 10
+    assert "records/net-a-seed0.json" in packed(run.out)
+    assert tell(run) == 1
+    assert "the same command goes on with step-time-a-seed0" in capsys.readouterr().out
+
+
+def test_a_worker_that_fell_is_replaced_but_not_for_ever(tmp_path: Path) -> None:
+    run = a_slice(tmp_path, "echo fell >&2; exit 1")
+    measure(run, workers=2, alone=False)
+    assert len((tmp_path / "python.calls").read_text().splitlines()) == 4
+    assert (run.out / "log.txt").read_text().count("fell") == 4
+
+
+def test_files_are_few_and_small_however_many_records_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = 20_000
+    monkeypatch.setattr(gpu_run, "FILE_BYTES", limit)
+    run, random_bytes = a_slice(tmp_path, MAKES), np.random.default_rng(0).bytes
+    made = {f"net-{number}-seed0.json": random_bytes(4_000) for number in range(22)}
+    for name, content in made.items():
+        (run.records / name).write_bytes(content)
+    (run.logs / "a.log").write_bytes(b"x" * 50_000)
+    pack(run)
+    assert {f"records/{name}": content for name, content in made.items()}.items() <= packed(
+        run.out
+    ).items()
+    files = [*run.out.iterdir()]
+    assert len(files) <= 8
+    assert max(path.stat().st_size for path in files) <= limit
+    for number in range(10):
+        (run.records / f"more-{number}-seed0.json").write_bytes(random_bytes(4_000))
+    with pytest.raises(SuiteError, match=r"records fit in no file; they stay in .*/row/sample"):
+        pack(run)
+
+
+def bundle_of(tmp_path: Path, **more: str) -> Path:
+    """Write a bundle that has no packages."""
+    path = tmp_path / "gpu-bundle.pyz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("__main__.py", MAIN)
+        archive.writestr("bundle.json", json.dumps(ASKED))
+        for source in SUITE.rglob("*.py"):
+            archive.write(source, f"suite/{source.relative_to(SUITE)}")
+        for name, content in more.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_a_bundle_is_unpacked_once_and_brings_records_of_earlier_slices(tmp_path: Path) -> None:
+    place = "row/sample/net-a-seed0.json"
+    bundle = bundle_of(tmp_path, **{f"records/{place}": "{}"})
+    home = unpacked(bundle, tmp_path / "work")
+    assert (tmp_path / "work" / "records" / place).read_text() == "{}"
+    (home / "marked").touch()
+    (tmp_path / "work" / "env").mkdir()
+    assert (unpacked(bundle, tmp_path / "work") / "marked").exists()
+    unpacked(bundle_of(tmp_path), tmp_path / "work")
+    assert not (home / "marked").exists()
+    assert not (tmp_path / "work" / "env").exists(), "it holds another bundle's packages"
+    assert (tmp_path / "work" / "records" / place).exists()
+
+
+def test_a_run_makes_the_environment_and_all_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    run = a_slice(tmp_path, MAKES)
+    monkeypatch.setattr(gpu_run, "make_environment", lambda *_: run.python)
+    given = ["--work", f"{run.work}", "--out", f"{run.out}", "--minutes", "0.5", "--jobs", "2"]
+    bundle = bundle_of(tmp_path)
+    monkeypatch.setattr(gpu_run, "unpacked", lambda *_: run.home)
+    (run.home / "locks").mkdir()
+    assert run_slice(given, bundle) == 0
+    assert "4 of 4 records" in capsys.readouterr().out
+    assert (run.home / "locks" / "row-gpu.txt").read_text() == "torch==2\n"
+
+
+def test_a_bundle_starts_in_a_python_that_has_nothing_installed(tmp_path: Path) -> None:
+    command = [sys.executable, "-I", "-S", bundle_of(tmp_path), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={})
+    assert "Measure what the bundle asks for" in done.stdout
+
+
+def test_what_the_user_can_mend_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["x", "--work", f"{tmp_path}", "--out", f"{tmp_path / 'out'}"])
+    bundle = bundle_of(tmp_path)
+    monkeypatch.setattr(gpu_run.json, "loads", lambda _: {**ASKED, "python": "2.7"})
+    assert started(bundle) == 2
+    assert capsys.readouterr().err.startswith("error: this is Python 3.")
