@@ -6,18 +6,18 @@ import importlib
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from suite.diagnose.causes.worth import LEARNED, POINTS
 from suite.diagnose.diagnosis import diagnose
-from suite.diagnose.found import Diagnosis, LayerExamination
+from suite.diagnose.feeds import gathered
+from suite.diagnose.found import HEALTHY, UNDECIDED, Diagnosis, LayerExamination
 from suite.diagnose.network import Network
 from suite.errors import SuiteError
+from suite.networks.phases import INFERENCE, TRAINING
 from suite.networks.types import Keras, Model
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 
 class Look(NamedTuple):
@@ -47,9 +47,10 @@ class Look(NamedTuple):
 
 def callback(
     keras: Keras,
-    images: ArrayLike,
-    labels: ArrayLike,
+    images: Any,
+    labels: Any = None,
     *,
+    output: Any = None,
     every_epochs: int = 1,
     batch_size: int = 32,
     max_images: int = 256,
@@ -64,8 +65,10 @@ def callback(
 
     Args:
         keras: The Keras module of the model: ``keras`` or ``tensorflow.keras``.
-        images: ``(n, height, width, channels)``, scaled as the model is fed; a few hundred.
-        labels: ``(n,)`` class indices.
+        images: What the model is fed, scaled as it is fed, a few hundred; whatever `diagnose`
+            takes, batches of a tf.data dataset too. They are read once.
+        labels: ``(n,)`` class indices, or whatever `diagnose` takes.
+        output: Name or place of the output that is looked at; by default each that has labels.
         every_epochs: The network is looked at at the end of every so many epochs.
         batch_size: Images in a batch, as in the training.
         max_images: Images examined at most, drawn at random, always the same.
@@ -80,11 +83,16 @@ def callback(
     if every_epochs < 1:
         raise ValueError(f"every_epochs must be at least 1. Received: {every_epochs}")
 
-    options: dict[str, Any] = {"batch_size": batch_size, "max_images": max_images}
+    options: dict[str, Any] = {
+        "batch_size": batch_size, "max_images": max_images, "output": output,
+    }  # fmt: skip
+    data = [] if labels is None else [(images, labels)]
 
     def examine(model: Model, **more: Any) -> Diagnosis:
         with _chance_kept(keras):
-            return diagnose(model, images, labels, keras=keras, **options, **more)
+            if not data:
+                data.append(gathered(model, images, count=max_images))
+            return unless_losing(diagnose(model, *data[0], keras=keras, **options, **more))
 
     return _callback_class(keras, Watch(examine, every_epochs, tell, report))()
 
@@ -233,6 +241,25 @@ def _chance_kept(keras: Keras) -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(numpy)
+
+
+def unless_losing(found: Diagnosis) -> Diagnosis:
+    """Take "healthy" back where the inference phase loses to the training phase.
+
+    By the accuracy that an intervention must gain, or the nats from which a network tells anything,
+    significant or not: of a training that goes on, the next look tells.
+    """
+    told, trained = (found.evaluations[phase] for phase in (INFERENCE, TRAINING))
+    points = round(trained.accuracy - told.accuracy, 9)
+    nats = trained.information_gain - told.information_gain
+    if found.verdict != HEALTHY or (points < POINTS and nats < LEARNED):
+        return found
+    words = (
+        f"Not healthy yet: the inference phase is right in {told.accuracy:.1%} and gives "
+        f"{told.information_gain:.2f} nats, the training phase in {trained.accuracy:.1%} and "
+        f"{trained.information_gain:.2f} nats. If the next looks say the same, examine more images."
+    )
+    return found._replace(verdict=UNDECIDED, words=(words, *found.words[1:]))
 
 
 def _look(epoch: int, found: Diagnosis, counter: Counter) -> Look:

@@ -84,6 +84,37 @@ class Doctor:
         return FOUND._replace(verdict=verdict, words=(f"This is {verdict}.",))
 
 
+@pytest.mark.parametrize(
+    ("inference", "training", "healthy"),
+    [
+        (Evaluation(0.90, 0.70, 0.4, 3), Evaluation(0.94, 0.75, 0.4, 3), True),
+        (Evaluation(0.90, 0.70, 0.4, 3), Evaluation(0.95, 0.70, 0.4, 3), False),
+        (Evaluation(0.90, 0.70, 0.4, 3), Evaluation(0.90, 0.81, 0.4, 3), False),
+        (Evaluation(0.90, 0.70, 0.4, 3), Evaluation(0.10, -9.0, 9.4, 3), True),
+    ],
+)
+def test_it_is_never_healthy_while_the_inference_phase_loses(
+    inference: Evaluation, training: Evaluation, healthy: bool
+) -> None:
+    evaluations = {"inference": inference, "training": training}
+    found = module.unless_losing(FOUND._replace(evaluations=evaluations))
+    assert found.verdict == ("healthy" if healthy else "undecided")
+    assert ("Not healthy yet: the inference phase is right in 90.0%" in found.words[0]) != healthy
+    ill = FOUND._replace(evaluations=evaluations, verdict="diverged")
+    assert module.unless_losing(ill) == ill
+
+
+def test_batches_are_read_once() -> None:
+    def batches() -> Any:
+        for start in range(0, COUNT, 8):
+            yield IMAGES[start : start + 8], LABELS[start : start + 8]
+
+    watch = callback(keras, batches(), batch_size=8, tell=lambda _: None)
+    fit(network(), watch)
+    assert len(watch.history) == 2
+    assert watch.diagnosis.images == COUNT
+
+
 @pytest.fixture
 def doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
     """Put a doctor who is quick in the place of the diagnosis."""
