@@ -9,6 +9,7 @@ from suite.diagnose.found import (
     BATCH_STATISTICS,
     CENTRED,
     FEATURES,
+    FLOAT32,
     INPUT_SCALE,
     ONLY_LAYER,
     ONLY_MEANS,
@@ -17,6 +18,8 @@ from suite.diagnose.found import (
     PRECISE_BN,
     RENAMED,
     RESCALED,
+    STEADY,
+    STEADY_PRECISE,
     TRUNK,
     Attempt,
     Examination,
@@ -35,6 +38,9 @@ CHANGES: Mapping[str, str] = {
     ONLY_VARIANCES: "only the moving variances recomputed",
     ONLY_LAYER: "only the moving statistics of {layer} recomputed",
     RESCALED: "weights that stand out, those of {layer} first, divided by how much they do",
+    STEADY: "layers that train during inference, {layer} first, put in the inference phase",
+    STEADY_PRECISE: "the same, and all moving statistics recomputed on these images",
+    FLOAT32: "all layers computing in float32",
     INPUT_SCALE: "images fed in another scale: {scale}",
     RENAMED: "the classes renamed as fits the other half of the images best",
     CENTRED: "the mean output of each class subtracted: no bias",
@@ -68,6 +74,7 @@ def _trial(trial: Trial) -> Attempt:
         evaluation.information_gain,
         evaluation.classes_predicted,
         trial.scale,
+        trial.kind,
     )
 
 

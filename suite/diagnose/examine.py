@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from suite.diagnose.causes.worth import suspicious
+from suite.diagnose.finite import first_nonfinite, float32_trials, mendable
 from suite.diagnose.found import (
     BATCH_STATISTICS,
     PRECISE_BN,
+    WEIGHT,
     Examination,
     LayerExamination,
     NormState,
@@ -18,11 +20,13 @@ from suite.diagnose.found import (
     Trial,
     Weights,
 )
+from suite.diagnose.head import head_and_loss
 from suite.diagnose.hearing import Heard, Layer, NormsHeard, kernel_of
 from suite.diagnose.interventions import UNTRIED, Given, intervene
 from suite.diagnose.network import Network, Norm, Recomputed
 from suite.diagnose.predictions import Judge, compared, reader_of
 from suite.diagnose.probes import probes
+from suite.diagnose.repeats import repeated, steady_trials
 from suite.diagnose.sample import Sample, told_classes
 from suite.diagnose.starts import outlying, untouched
 from suite.diagnose.statistics import (
@@ -37,6 +41,7 @@ from suite.diagnose.statistics import (
     steps_needed,
     symmetric_kl,
     travelled,
+    unscaled_share,
 )
 from suite.networks.batch_norm import is_batch_norm
 from suite.networks.phases import INFERENCE, TRAINING
@@ -53,12 +58,15 @@ def examine(
     Raises:
         ValueError: If the network does not have `classes` outputs, or the labels are of others.
     """
-    nonfinite, heard = network.nonfinite(), network.hear(sample.images)
+    with network.kept():  # an unsteady network's own state changes
+        heard = network.hear(sample.images)
     told = told_classes(heard.outputs, classes)
     trained = network.hear_training(sample.images, batch_size=batch_size)
+    broken = first_nonfinite(network, sample, heard, trained, batch_size=batch_size)
+    nonfinite = broken.layer if broken and broken.what == WEIGHT else ""
     recomputed = None
     if network.norms and not nonfinite:
-        recomputed = network.recompute(sample.images, batch_size=batch_size)
+        recomputed = network.recompute(sample.images, batch_size=batch_size, trained=trained)
     steps, weights, (as_made, changed) = (
         network.iterations(),
         _weights(network),
@@ -66,9 +74,13 @@ def examine(
     )
     judge = Judge(sample.labels, reader_of(heard.outputs, network.activations()))
     trials = [*_trials(judge, heard, trained, recomputed), *judge.read_otherwise(heard.outputs)]
+    unsteady = repeated(network, sample.images, heard.outputs, judge)
+    trials += steady_trials(network, sample, judge, unsteady, recomputed)
+    full = float32_trials(network, sample, judge, broken, batch_size=batch_size)
+    trials += full.trials
     layers = _layers(trained, recomputed, steps) if recomputed else ()
     tried = UNTRIED
-    if not nonfinite and suspicious(trials, judge.entropy, layers):
+    if mendable(broken) and suspicious(trials, judge.entropy, layers):
         tried = intervene(network, sample, judge, Given(weights, layers, recomputed, batch_size))
     return Examination(
         trials=(*trials, *tried.trials),
@@ -90,6 +102,9 @@ def examine(
         untouched=as_made,
         touched=changed,
         outlying=outlying(sample.images),
+        repeats=unsteady.record,
+        broken=broken or full.first,
+        head=head_and_loss(network, heard.outputs),
     )
 
 
@@ -119,7 +134,8 @@ def _layers(
     """Compare each BatchNorm layer's moving statistics with those of the images."""
     rows = zip(recomputed.norms, recomputed.moving, recomputed.batch)
     ran = (Ran(*row, steps) for row in zip(trained.moments, trained.training))
-    return tuple(_layer(*row, each) for row, each in zip(rows, ran))
+    with np.errstate(all="ignore"):  # a statistic may be NaN
+        return tuple(_layer(*row, each) for row, each in zip(rows, ran))
 
 
 class Ran(NamedTuple):
@@ -163,7 +179,8 @@ def _layer(norm: Norm, moving: Statistics, batch: Statistics, ran: Ran) -> Layer
 def _states(trained: NormsHeard, recomputed: Recomputed) -> tuple[NormState, ...]:
     """Tell how far each layer's statistics have come."""
     rows = zip(recomputed.norms, recomputed.moving, recomputed.batch, trained.moments)
-    return tuple(_state(*row) for row in rows)
+    with np.errstate(all="ignore"):  # a statistic may be NaN
+        return tuple(_state(*row) for row in rows)
 
 
 def _state(
@@ -180,6 +197,7 @@ def _state(
         typical_kl=float(np.median(channel_kl(moving, batch, norm.epsilon))),
         explained=explained(moving, batch, gone, norm.epsilon),
         training_kl=float(trained_on),
+        unscaled=unscaled_share(moving, batch, norm.epsilon),
     )
 
 

@@ -421,6 +421,7 @@ class Attempt(NamedTuple):
         information_gain: Nats; nan where only the accuracy was measured.
         classes_predicted: Number of different classes among the predictions; None likewise.
         scale: The conversion of the images, where that was tried; else None.
+        kind: Of the `Trial`; "" of a head that was fitted anew.
     """
 
     what: str
@@ -428,6 +429,7 @@ class Attempt(NamedTuple):
     information_gain: float
     classes_predicted: int | None
     scale: InputScale | None = None
+    kind: str = ""
 
 
 class Finding(NamedTuple):

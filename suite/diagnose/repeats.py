@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from suite.diagnose.found import ALONE, STEADY, STEADY_PRECISE, Repeats, Trial
+from suite.diagnose.found import STEADY, STEADY_PRECISE, Repeats, Trial
 from suite.diagnose.hearing import Call, Layer, around
 from suite.diagnose.inputs import Images, positions
 from suite.diagnose.network import PIXELS, Network, Recomputed
@@ -22,6 +22,7 @@ from suite.diagnose.probes import thinned
 from suite.diagnose.sample import Sample
 from suite.diagnose.trace import Step, followed
 from suite.networks.batch_norm import walk
+from suite.networks.phases import INFERENCE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,7 +88,7 @@ class Scale(NamedTuple):
 
 
 def repeated(
-    network: Network, images: Images, outputs: NDArray[np.float64], reader: Reader
+    network: Network, images: Images, outputs: NDArray[np.float64], judge: Judge
 ) -> Unsteady:
     """Run some images again, and where an answer differs find the layers that make it so.
 
@@ -95,13 +96,13 @@ def repeated(
         network: The network, in the state in which it gave `outputs`.
         images: All of them.
         outputs: Those of the inference phase for `images`, in the batches of that pass.
-        reader: How outputs are read.
+        judge: Knows the labels, and how outputs are read.
     """
     if not np.isfinite(outputs).all():
         return Unsteady(Repeats(), [])
     count = int(np.clip(4 * PIXELS // positions(images), 4, AGAIN))  # as fit into memory
     rows = np.unique(np.linspace(0, len(images) - 1, count).astype(int))
-    few, scale = images[rows], _scale(network, outputs, reader)
+    few, scale = images[rows], _scale(network, outputs, judge.reader)
     before = network.statistics()
     first = network.outputs(few, training=False)
     updated = _moved(network, before)
@@ -112,7 +113,23 @@ def repeated(
     record = Repeats(again, elsewhere, updated=updated)
     if again <= RANDOM and elsewhere <= DIFFERENT:
         return Unsteady(record, [])
-    return _searched(network, few, scale, record)
+    found = _searched(network, few, scale, record)
+    if all(found.record.random):
+        return found
+    return Unsteady(_with_alone(found.record, network, images, outputs, judge), found.layers)
+
+
+def _with_alone(
+    record: Repeats, network: Network, images: Images, outputs: NDArray[np.float64], judge: Judge
+) -> Repeats:
+    """Add the accuracy for some images that are run one by one, and for the same in batches."""
+    with _unmoved(network):
+        alone = network.run(images[:ALONE_IMAGES], training=False, batch_size=1)
+    few = Judge(judge.labels[:ALONE_IMAGES], judge.reader)
+    both = [
+        few.trial(INFERENCE, each).evaluation.accuracy for each in (alone, outputs[:ALONE_IMAGES])
+    ]
+    return record._replace(alone=both[0], together=both[1])
 
 
 def _scale(network: Network, outputs: NDArray[np.float64], reader: Reader) -> Scale:
@@ -295,13 +312,8 @@ def _inferring(layer: Layer, call: Call, *args: Any, **kwargs: Any) -> Any:
 def steady_trials(
     network: Network, sample: Sample, judge: Judge, found: Unsteady, recomputed: Recomputed | None
 ) -> list[Trial]:
-    """Evaluate each image alone, and the network with the layers found in the inference phase."""
+    """Evaluate the network with the layers found in the inference phase, if that steadies it."""
     trials = []
-    if found.layers and not all(found.record.random):
-        few = sample.images[:ALONE_IMAGES]
-        with _unmoved(network):
-            outputs = network.run(few, training=False, batch_size=1)
-        trials.append(Judge(judge.labels[:ALONE_IMAGES], judge.reader).trial(ALONE, outputs))
     if found.record.mended:
         with around(found.layers, _inferring), _unmoved(network):
             outputs = network.run(sample.images, training=False)

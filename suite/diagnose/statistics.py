@@ -124,6 +124,8 @@ def steps_needed(
     low, high = 0.0, 1.0
     while symmetric_kl(after(moving, goal, momentum**high), goal, epsilon) > FIT_KL:
         low, high = high, 2 * high
+        if momentum**high == 0:  # not even then: no variance and no epsilon
+            return float("inf")
     while high - low > 1:
         middle = (low + high) // 2
         near = symmetric_kl(after(moving, goal, momentum**middle), goal, epsilon) <= FIT_KL
