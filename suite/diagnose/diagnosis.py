@@ -14,6 +14,7 @@ from suite.diagnose.feeds import gathered
 from suite.diagnose.found import HEALTHY, SHOWN, Diagnosis, Examination, Finding, LayerExamination
 from suite.diagnose.loading import demand_eager, keras_of
 from suite.diagnose.network import Network, Steps
+from suite.diagnose.parts import STEPS, Begin, untold
 from suite.diagnose.sample import Sample, samples
 from suite.diagnose.statistics import after, symmetric_kl, target
 from suite.networks.types import Keras, Model
@@ -30,8 +31,9 @@ def diagnose(
     classes: int | None = None,
     max_images: int = 256,
     check_steps: int = 300,
-    check_s: float = 20.0,
+    check_s: float = 3.0,
     seed: int = 0,
+    begin: Begin = untold,
 ) -> Diagnosis:
     """Find out what is wrong with `model`, which is left as it was.
 
@@ -51,12 +53,13 @@ def diagnose(
         check_steps: Training-phase passes made at most to check the steps needed.
         check_s: Seconds those passes may take.
         seed: Of the draw of the images.
+        begin: Called with each of `suite.diagnose.parts.PARTS` that begins.
 
     Raises:
         ValueError: If the images or labels cannot be those of the model.
         SuiteError: If the model cannot be examined.
     """
-    network = Network(model, keras or keras_of(model))
+    network = Network(model, keras or keras_of(model), begin)
     demand_eager(model)
     if labels is None:
         images, labels = gathered(model, images, count=max_images, seed=seed)
@@ -117,6 +120,7 @@ def _check_steps(
     planned = int(min(layer.steps_needed, plan.most))
     if not np.isfinite(layer.steps_needed) or planned == 0:
         return Check(layer.steps_needed, layer.layer if layer.steps_needed else "")
+    network.begin(STEPS)
     followed = network.hear_steps(sample.images, slowest, plan._replace(most=planned))
     goal = target(followed.heard)
     predicted = after(followed.before, goal, layer.momentum ** len(followed.heard))

@@ -14,6 +14,7 @@ from suite.diagnose.found import Unit
 from suite.diagnose.hearing import Ear, Heard, Layer, NormEar, NormsHeard, Sense
 from suite.diagnose.inputs import Head, Images, fed, parts_of, positions, split
 from suite.diagnose.loading import foreign, shown
+from suite.diagnose.parts import Begin, untold
 from suite.diagnose.passes import Passed, Passes
 from suite.diagnose.statistics import Moments, Statistics, pooled_statistics
 from suite.errors import SuiteError
@@ -29,7 +30,6 @@ a compiled pass only those that it still needs."""
 
 FEW = 32  # images of which the layers' outputs are measured
 ALIKE = 1e-3  # of the outputs' deviation, below which two passes differ by rounding only
-LAYERS = "layers"  # the kind of pass that all layers are listened to in
 
 
 class Norm(NamedTuple):
@@ -109,10 +109,12 @@ class Network:
         norms: The BatchNorm layers of `order`. One that was never called has no statistics and
             is none of them.
         head: The output that is looked at.
+        begin: Hears which part of a diagnosis begins.
     """
 
-    def __init__(self, model: Model, keras: Keras) -> None:
+    def __init__(self, model: Model, keras: Keras, begin: Begin = untold) -> None:
         """Take `model`, whose library is `keras`."""
+        self.begin = begin
         self.model = model
         self.keras = keras
         self.head = Head()
@@ -190,7 +192,7 @@ class Network:
 
         ``(n, places, classes)`` where it has a grid.
         """
-        passed = self._passes(fed(images), LAYERS, self._ear, training=training, silent=True)
+        passed = self._passes(fed(images), self._kind, self._ear, training=training, silent=True)
         return self._looked_at(passed)
 
     def _looked_at(self, passed: Passed) -> NDArray[np.float64]:
@@ -198,6 +200,11 @@ class Network:
         first = next(iter(results.values()))
         chosen = self.numpy(results.get(self.head.name, first))
         return self.head.shaped(chosen.astype(np.float64))
+
+    @property
+    def _kind(self) -> str:
+        """Name the pass that all layers are listened to in."""
+        return f"layers, {'a grid' if self.head.grid else 'an answer a sample'}"
 
     def _ear(self, sense: Sense) -> Ear:
         return Ear(self.layers, sense, self.head)
@@ -276,9 +283,9 @@ class Network:
     def hear(self, images: Images) -> Heard:
         """Run `images` in the inference phase with all layers listened to; note their order."""
         few = min(len(images), FEW, max(1, PIXELS // positions(images)))
-        first = self._passes(fed(images[:few]), LAYERS, self._ear, training=False, plain=True)
+        first = self._passes(fed(images[:few]), self._kind, self._ear, training=False, plain=True)
         passes = [first] + [
-            self._passes(fed(batch), LAYERS, self._ear, training=False)
+            self._passes(fed(batch), self._kind, self._ear, training=False)
             for batch in (self.batches(images[few:]) if few < len(images) else ())
         ]
         self._put_in_order(first.ear.heard)

@@ -16,6 +16,7 @@ from suite.diagnose.found import (
 )
 from suite.diagnose.inputs import Images, joined, parts_of
 from suite.diagnose.network import Network, Recomputed
+from suite.diagnose.parts import SCALES
 from suite.diagnose.predictions import Judge
 from suite.diagnose.probes import input_conventions, probes
 from suite.diagnose.sample import Sample
@@ -74,6 +75,7 @@ def scale_inputs(
     tries = input_conventions(sample.images)
     if not tries:
         return Scaled()
+    network.begin(SCALES)
     worth = _worth(network, judge, tries)
     best, fit = max(worth, key=worth.__getitem__), None
     if recomputed:
