@@ -3,15 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from suite.diagnose.found import CAFFE, HEALTHY, Diagnosis, InputScale
+from suite.diagnose.found import (
+    ALIKE,
+    BATCH_STATISTICS,
+    CAFFE,
+    CENTRED,
+    HEALTHY,
+    INPUT_SCALE,
+    PRECISE_BN,
+    RENAMED,
+    RESCALED,
+    UNDECIDED,
+    Diagnosis,
+    InputScale,
+)
 from suite.diagnose.loading import demand_eager, keras_of
 from suite.diagnose.network import Network
+from suite.diagnose.pieces import (
+    ANEW,
+    APPLY,
+    BALANCED,
+    BY_HEART,
+    CLASSES,
+    LOADING,
+    MOMENTUM,
+    NORMALISED,
+    OUTLYING,
+    PHASES,
+    PRECISE,
+    RECALLS,
+    SHUFFLE,
+    SLOWER,
+    UNBIASED,
+)
 from suite.diagnose.probes import BYTES, SYMMETRIC, TORCH, TWICE, UNIT
 from suite.diagnose.sample import taken
 from suite.diagnose.statistics import half_life, pooled_statistics
+from suite.networks.phases import TRAINING
 from suite.networks.preprocessing import IMAGENET_DEVIATION, IMAGENET_MEAN, IMAGENET_MEAN_BGR
 from suite.networks.types import Keras, Model
 
@@ -45,77 +76,30 @@ class Remedy(NamedTuple):
     """What to do.
 
     Attributes:
-        words: In a sentence.
+        words: In a sentence or two.
         code: To paste, where `model` is the network and `images` and `labels` what it is fed;
             empty where no code mends it.
+        tried: The kinds of trials that do what it does.
     """
 
     words: str
     code: str = ""
+    tried: tuple[str, ...] = ()
 
-
-PRECISE = """\
-from suite.diagnose import recompute_statistics
-
-recompute_statistics(model, images, batch_size=32)  # images of the training, some hundred or more
-model.save("mended.keras")
-"""
-APPLY = """\
-from suite.diagnose.loading import keras_of
-from suite.fixes import apply
-
-mended = apply({arguments}).model  # a copy: the same weights, but no optimizer
-"""
-TRAINED = """\
-keras = keras_of(model)
-loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)  # as yours
-"""
-MOMENTUM = (
-    APPLY
-    + TRAINED
-    + """\
-mended.compile(keras.optimizers.SGD(1e-3), loss)  # as yours
-mended.fit(images, labels, batch_size=32)  # {steps} steps leave a thousandth of the distance
-"""
-)
-SLOWER = (
-    """\
-from suite.diagnose.loading import keras_of
-
-"""
-    + TRAINED
-    + """\
-model.load_weights("checkpoint.weights.h5")  # of yours, from before it diverged
-model.compile(keras.optimizers.SGD(1e-4, clipnorm=1.0), loss)  # a tenth of your learning rate
-model.fit(images, labels, batch_size=32)
-"""
-)
-ANEW = """\
-from suite.networks.batch_norm import walk
-
-layer = next(layer for layer in walk(model) if layer.name == {layer})
-fresh = type(layer).from_config(layer.get_config())
-fresh.build(layer.input.shape)
-layer.set_weights(fresh.get_weights())  # then train on, with a smaller learning rate
-"""
-CLASSES = """\
-import os
-
-folder = "images"  # of the training
-print(sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()))  # output 0, 1, 2, ...
-"""
-SHUFFLE = """\
-import numpy as np
-
-order = np.random.default_rng(0).permutation(len(images))
-images, labels = images[order], labels[order]  # by one order, never each by its own
-"""
 
 BY_FIX: Mapping[str, Remedy] = {
-    "precise-bn": Remedy("Recompute BatchNorm's moving statistics; all weights stay.", PRECISE),
+    "precise-bn": Remedy(
+        "Recompute BatchNorm's moving statistics; all weights stay.", PRECISE, (PRECISE_BN,)
+    ),
+    "group-norm": Remedy(
+        "Replace BatchNorm by GroupNorm, which needs no statistics, and train on.",
+        NORMALISED,
+        (BATCH_STATISTICS, ALIKE),
+    ),
     "imagenet-inputs": Remedy(
         "Put the input scale of these weights inside the network, and feed pixels in [0, 1].",
         APPLY.format(arguments='"imagenet-inputs", keras_of(model), model, inputs="caffe"'),
+        (INPUT_SCALE,),
     ),
 }
 BY_CAUSE: Mapping[str, Remedy] = {
@@ -123,31 +107,74 @@ BY_CAUSE: Mapping[str, Remedy] = {
     "exploded weights": Remedy(
         "Go back to a checkpoint, and on with a smaller learning rate and clipped gradients.",
         SLOWER,
+        (RESCALED,),
     ),
     "dead head": Remedy("Initialise the layer anew, and train on.", ANEW),
     "dead layer": Remedy("Initialise the layer anew, and train on.", ANEW),
     "label shuffle (classes permuted)": Remedy(
-        "Compare the order of the classes with that of the training.", CLASSES
+        "Compare the order of the classes with that of the training.", CLASSES, (RENAMED,)
     ),
     "label shuffle": Remedy("Shuffle images and labels alike.", SHUFFLE),
+    "not trained, or weights not loaded": Remedy(
+        "Load the trained weights, and see which were not.", LOADING
+    ),
+    "weights not loaded": Remedy("Load them, and see which were not.", LOADING),
+    "unbalanced classes": Remedy("Train on with each class weighted by how rare it is.", BALANCED),
+    "classes never predicted": Remedy(
+        "Look at the recall of each class, here and on images of the training.", RECALLS
+    ),
+    "images in different scales": Remedy(
+        "Scale the images that were not, then recompute the statistics.", OUTLYING
+    ),
+    "biased head": Remedy("Take the mean output from the bias.", UNBIASED, (CENTRED,)),
+    "phases disagree": Remedy(
+        "Look at each layer that does something else in the two phases.", PHASES, (TRAINING,)
+    ),
+    "weights that stand out": Remedy(
+        "Go back to a checkpoint, and on with a smaller learning rate.", SLOWER, (RESCALED,)
+    ),
+    "not trained": Remedy("See whether it can learn 32 images by heart.", BY_HEART),
+    "nothing learned": Remedy("See whether it can learn 32 images by heart.", BY_HEART),
 }
 UNKNOWN = Remedy("No fix of BatchNorm mends this, and no code does: see what was found.")
 NONE = Remedy("Nothing is to be mended.")
+EXPERIMENT = Remedy(
+    "Nothing here decides. The next experiment: see whether it can learn 32 images by heart.",
+    BY_HEART,
+)
 
 
 def remedy(found: Diagnosis) -> Remedy:
-    """Choose what to do about a diagnosis, with the code of it."""
+    """Choose what to do about a diagnosis, with its code, and say what that gave here."""
+    chosen = _chosen(found)
+    code = chosen.code.replace("{layer}", ascii(found.layer))
+    words = " ".join([chosen.words, *_gave(found, chosen.tried)])
+    return chosen._replace(words=words, code=code)
+
+
+def _chosen(found: Diagnosis) -> Remedy:
+    """Choose the remedy by verdict, fix and cause."""
     if found.verdict == HEALTHY:
         return NONE
     if found.fix.startswith("bn-momentum-"):
         return _momentum(found)
-    if found.fix in BY_FIX:
-        return BY_FIX[found.fix]
     scale = next((attempt.scale for attempt in found.attempts if attempt.scale), None)
-    if found.cause == "wrong input scale" and scale:
-        return Remedy("Scale the images as in the training of these weights.", rescaling(scale))
-    chosen = BY_CAUSE.get(found.cause, UNKNOWN)
-    return chosen._replace(code=chosen.code.replace("{layer}", ascii(found.layer)))
+    if found.cause == "wrong input scale" and scale and found.fix not in BY_FIX:
+        words = "Scale the images as in the training of these weights."
+        return Remedy(words, rescaling(scale), (INPUT_SCALE,))
+    unexplained = EXPERIMENT if found.verdict == UNDECIDED else UNKNOWN
+    return BY_CAUSE.get(found.cause) or BY_FIX.get(found.fix) or unexplained
+
+
+def _gave(found: Diagnosis, kinds: Collection[str]) -> Iterator[str]:
+    """Say what the best trial of some kinds gave."""
+    made = [attempt for attempt in found.attempts if attempt.kind in kinds]
+    best = max(made, key=lambda attempt: attempt.accuracy, default=None)
+    if best is not None:
+        yield (
+            f"Tried here: {best.what}; right in {best.accuracy:.1%} of the images, "
+            f"{found.attempts[0].accuracy:.1%} as it is."
+        )
 
 
 def _momentum(found: Diagnosis) -> Remedy:
@@ -156,7 +183,8 @@ def _momentum(found: Diagnosis) -> Remedy:
     steps = math.ceil(HALVINGS * half_life(float(momentum)))
     arguments = f'"{found.fix}", keras_of(model), model'
     words = f"Give every BatchNorm the momentum {momentum}, and train on."
-    return Remedy(words, MOMENTUM.format(arguments=arguments, steps=steps))
+    code = MOMENTUM.replace("{arguments}", arguments).replace("{steps}", str(steps))
+    return Remedy(words, code, (PRECISE_BN,))
 
 
 DECODED: Mapping[str, str] = {

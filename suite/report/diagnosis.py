@@ -23,6 +23,7 @@ from suite.diagnose.found import (
     Unit,
     Weights,
 )
+from suite.diagnose.remedies import remedy, setting
 from suite.networks.phases import INFERENCE, TRAINING
 from suite.report.grid import text_grid
 from suite.report.text import printable
@@ -62,6 +63,7 @@ PHASE_NAMES: Mapping[str, str] = {
     PRECISE_BN: "after precise-bn",
 }
 
+NOTHING: Mapping[str, Any] = {}
 START = "*"
 LEGEND = (
     "mean shift: standard deviations of the batch; log variance ratio: ln(moving / batch); "
@@ -69,23 +71,40 @@ LEGEND = (
 )
 
 
-def diagnosis_text(diagnosis: Diagnosis, *, width: int | None = None, full: str = "") -> str:
+def diagnosis_text(
+    diagnosis: Diagnosis,
+    *,
+    width: int | None = None,
+    full: str = "",
+    about: Mapping[str, Any] = NOTHING,
+) -> str:
     """Show the diagnosis in words, then what was measured, for a terminal or a log.
 
     Args:
         diagnosis: What to show.
         width: Of the terminal in characters; None where there is none.
         full: Where all layers can be found, for the line below a shortened table.
+        about: The options of the command by name, for the code that loads the network.
     """
     words = [_folded(sentence, width) for sentence in diagnosis.words]
     return "\n\n".join(
         [
             "\n".join(words),
             "\n".join(map(printable, _facts(diagnosis))),
+            *_to_do(diagnosis, width, about),
             _evaluations(diagnosis, width),
             *_layers(diagnosis, width, full),
         ]
     )
+
+
+def _to_do(diagnosis: Diagnosis, width: int | None, about: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what to do, and its code to paste."""
+    chosen = remedy(diagnosis)
+    if diagnosis.verdict != HEALTHY:
+        yield _folded(f"What to do: {chosen.words}", width)
+    if chosen.code:
+        yield textwrap.indent(f"{setting(about)}\n{chosen.code}".rstrip(), "    ")
 
 
 def headline(diagnosis: Diagnosis) -> str:
@@ -245,7 +264,7 @@ def _rows(kind: Any, rows: Sequence[Mapping[str, Any]], *, texts: Collection[str
 def _attempt(content: Mapping[str, Any]) -> Attempt:
     """Make what was tried, with the conversion of the images if there is one."""
     scale = content["scale"] and InputScale(**content["scale"])
-    return Attempt(**{**_with_numbers(content, texts=("what",)), "scale": scale})
+    return Attempt(**{**_with_numbers(content, texts=("what", "kind")), "scale": scale})
 
 
 def _with_numbers(content: Mapping[str, Any], texts: Collection[str] = ()) -> dict[str, Any]:

@@ -200,8 +200,96 @@ def test_a_healthy_network_and_one_that_no_code_mends_have_words_alone(
     make: Make, data: Data
 ) -> None:
     healthy = found(make(), data)
-    assert remedy(healthy) == ("Nothing is to be mended.", "")
-    assert remedy(healthy._replace(verdict="something else", cause="not trained")).code == ""
+    assert remedy(healthy)[:2] == ("Nothing is to be mended.", "")
+    assert remedy(healthy._replace(verdict="something else", cause="shrunk")).code == ""
+
+
+def test_what_a_remedy_gave_here_is_said(make: Make, data: Data) -> None:
+    model = make()
+    reset(model)
+    words = remedy(found(model, data)).words
+    assert "Tried here: all moving statistics recomputed on these images; right in" in words
+
+
+def of_cause(make: Make, data: Data, cause: str, **changes: Any) -> str:
+    """Give the code for a cause."""
+    about = {"verdict": "something else", "cause": cause, "fix": "", **changes}
+    return code_of(found(make(), data)._replace(**about)).replace("model.fit(", QUIETLY)
+
+
+QUIETLY = "(lambda *a, **k: model.fit(*a, verbose=0, **k))("
+
+
+def test_weights_that_a_file_does_not_hold_are_listed(
+    make: Make, data: Data, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, other = make(), make()
+    scale_weights(other.get_layer("conv1"), 2.0)
+    other.save_weights("trained.weights.h5")
+    capsys.readouterr()
+    pasted(of_cause(make, data, "weights not loaded"), model, data)
+    told = capsys.readouterr().out
+    assert "kernel" in told or "gamma" in told
+    assert len(told.split(", ")) == len(model.weights) - 1
+
+
+def test_rare_classes_are_weighted(make: Make, data: Data) -> None:
+    images, labels = data
+    few = (labels != 2) | (np.arange(len(labels)) % 8 == 0)
+    names = pasted(of_cause(make, data, "unbalanced classes"), make(), (images[few], labels[few]))
+    assert names["weights"][2] > 2 * names["weights"][1]
+
+
+def test_the_recall_of_each_class_is_told(
+    make: Make, data: Data, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = of_cause(make, data, "classes never predicted")
+    capsys.readouterr()
+    pasted(code, Predicting(make()), data)
+    assert len(capsys.readouterr().out.splitlines()) == CLASSES
+
+
+def test_images_that_stand_out_are_scaled_like_the_others(make: Make, data: Data) -> None:
+    images, labels = data[0].copy(), data[1]
+    images[:3] *= 255
+    model = make()
+    reset(model)
+    names = pasted(of_cause(make, data, "images in different scales"), model, (images, labels))
+    assert np.allclose(names["images"], data[0], atol=1e-5)
+    assert accuracy(model, data) > 0.9
+
+
+def test_a_bias_is_taken_away(make: Make, data: Data) -> None:
+    model = make()
+    kernel, bias = model.get_layer("head").get_weights()
+    model.get_layer("head").set_weights([kernel, bias + 50 * (np.arange(CLASSES) == 2)])
+    assert accuracy(model, data) < 0.5
+    pasted(of_cause(make, data, "biased head"), model, data)
+    assert accuracy(model, data) > 0.9
+
+
+def test_layers_that_know_the_phase_are_listed(
+    make: Make, data: Data, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = of_cause(make, data, "phases disagree")
+    capsys.readouterr()
+    pasted(code, make(), data)
+    told = capsys.readouterr().out
+    assert "dropout" in told
+    assert "bn0" in told
+    assert "conv0" not in told
+
+
+def test_statistics_that_no_single_set_serves_give_way_to_groups(make: Make, data: Data) -> None:
+    code = of_cause(make, data, "no single set of statistics", fix="group-norm")
+    names = pasted(code.replace("labels, ", "labels, verbose=0, "), make(), data)
+    assert not norms(names["mended"])
+
+
+def test_some_images_are_learned_by_heart(make: Make, data: Data) -> None:
+    code = of_cause(make, data, "nothing learned").replace("epochs=200", "epochs=60")
+    names = pasted(code, make(), data)
+    assert names["few"].evaluate(data[0][:32], data[1][:32], verbose=0) < 0.5
 
 
 @pytest.mark.parametrize("name", ['"); import os #', "a\n'b", "\u202e\x1b[2J{layer}"])

@@ -208,7 +208,7 @@ def no_single_statistics(found: Examination) -> Finding | None:
         "What serves: BatchNorm layers of its own for each flow of the training (dual-bn), or "
         "GroupNorm, which needs no statistics; or batches in which the kinds are mixed.",
     )
-    return Finding(STALE, "no single set of statistics", found.layers[0].layer, "dual-bn", words)
+    return Finding(STALE, "no single set of statistics", found.layers[0].layer, "group-norm", words)
 
 
 def phases_disagree(found: Examination) -> Finding | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.diagnose.causes.why import STALE_KL
-from suite.diagnose.found import HEALTHY, OTHER, Diagnosis, LayerExamination
+from suite.diagnose.found import HEALTHY, OTHER, UNDECIDED, Diagnosis, LayerExamination
 from suite.diagnose.remedies import remedy, setting
 from suite.errors import SuiteError
 from suite.files import write_atomically
@@ -28,7 +28,7 @@ LAYER_COLUMNS = (
     "layer", "place", "state", *DISTANCES, "momentum", "ran in", "updates", "half-life",
     "steps needed",
 )  # fmt: skip
-STYLES: Mapping[str, str] = {HEALTHY: "good", OTHER: "open"}
+STYLES: Mapping[str, str] = {HEALTHY: "good", OTHER: "open", UNDECIDED: "open"}
 """Colour of the answer, by verdict; that of all other verdicts is "bad"."""
 
 

@@ -159,7 +159,7 @@ def test_statistics_that_fit_the_training_phase_alone_are_dropouts() -> None:
 def test_where_only_the_batchs_own_statistics_serve_no_single_set_does(kind: str) -> None:
     finding = found(trials(0.1, 0.3, trial(kind, 1.2)), layers=stale_layers())
     assert finding[:2] == (STALE, "no single set of statistics")
-    assert finding.fix == "dual-bn"
+    assert finding.fix == "group-norm"
     assert found(trials(0.1, 1.2, trial(kind, 1.2)), layers=stale_layers()).cause != finding.cause
 
 
