@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
 from suite.cases import Case
+from suite.files import file_digest
 from suite.judge.traps import TRAPS, Trap, news
-from suite.measure.questions import trap_calls
+from suite.measure.questions import trap_calls, trap_defaults, trap_saves
 from suite.measure.questions.trap_calls import OUTCOMES, Seen
 from suite.measure.questions.traps import CALLS, observe, traps
 from suite.measure.run import Run
@@ -113,3 +118,188 @@ def test_inputs_tell_the_phases_apart() -> None:
     moving = trap_calls.INPUTS - trap_calls.MOVING_MEAN
     assert np.mean(own**2) == trap_calls.MEAN_SQUARES["training"]
     assert np.mean(moving**2) == trap_calls.MEAN_SQUARES["inference"]
+
+
+def parts_of(stack: Stack, **changed: Any) -> Any:
+    """Make a Keras of which some parts are others: objects by the name of the part."""
+    names = ("Input", "Model", "Sequential", "layers", "models", "optimizers", "initializers")
+    parts = {name: getattr(stack.keras, name) for name in names}
+    return SimpleNamespace(**{**parts, **changed})
+
+
+def on(keras: Any, stack: Stack, call: Callable[[Any], Seen]) -> Seen:
+    """Observe a call of another Keras than the stack's own, in a new session."""
+    return observe(stack, lambda _: call(keras))
+
+
+def layers_with(stack: Stack, **changed: Any) -> Any:
+    """Make Keras' layers of which some are others."""
+    names = ("Input", "Dense", "LSTM", "BatchNormalization", "Activation")
+    return SimpleNamespace(**{**{n: getattr(stack.keras.layers, n) for n in names}, **changed})
+
+
+def test_a_pinned_phase_that_holds_is_told_from_one_that_is_overridden(stack: Stack) -> None:
+    keras = stack.keras
+
+    class Frozen(keras.layers.BatchNormalization):
+        def call(self, inputs: Any, **_: Any) -> Any:
+            return super().call(inputs, training=False)
+
+    class Training(keras.layers.BatchNormalization):
+        def call(self, inputs: Any, **_: Any) -> Any:
+            return super().call(inputs, training=True)
+
+    inference = parts_of(stack, layers=layers_with(stack, BatchNormalization=Frozen))
+    training = parts_of(stack, layers=layers_with(stack, BatchNormalization=Training))
+    for call in (trap_calls.pinned_in_fit, trap_calls.pinned_in_predict):
+        assert on(inference, stack, call).outcome == "inference"
+        assert on(training, stack, call).outcome == "training"
+
+
+def test_a_default_learning_rate_is_told_by_the_step(stack: Stack) -> None:
+    def lion() -> Any:
+        return stack.keras.optimizers.SGD(learning_rate=0.0001)
+
+    keras = parts_of(stack, optimizers=SimpleNamespace(Lion=lion))
+    assert on(keras, stack, trap_defaults.lion_default) == Seen("0.0001", "moved by 0.0001")
+    none = parts_of(stack, optimizers=SimpleNamespace())
+    assert on(none, stack, trap_defaults.lion_default).outcome == "absent"
+
+
+def test_every_default_argument_that_changed_is_named() -> None:
+    def made(arguments: dict[str, Any]) -> Any:
+        return lambda: SimpleNamespace(get_config=lambda: {**arguments, "of_others": None})
+
+    now = {name: dict(arguments) for name, arguments in trap_defaults.KERAS_2_3.items()}
+    now["Adam"]["beta_2"] = 0.99
+    keras = SimpleNamespace(optimizers=SimpleNamespace(**{n: made(a) for n, a in now.items()}))
+    assert trap_defaults.optimizer_defaults(keras) == Seen("Adam", "Adam beta_2 0.999 -> 0.99")
+
+
+@pytest.mark.parametrize("labels", [trap_defaults.SEVERAL, trap_defaults.CLASSES])
+def test_each_meaning_of_accuracy_has_its_own_number(labels: np.ndarray) -> None:
+    numbers = trap_defaults.meanings(labels)
+    assert len({round(number, 3) for number in numbers.values()}) == len(numbers)
+
+
+@pytest.mark.parametrize("meaning", ["binary", "categorical", "sparse"])
+def test_the_metric_is_told_by_its_number(stack: Stack, meaning: str) -> None:
+    keras = stack.keras
+    metric = {"sparse": "sparse_categorical_accuracy"}.get(meaning, f"{meaning}_accuracy")
+
+    class Stated(keras.Model):
+        def compile(self, *arguments: Any, **options: Any) -> None:
+            super().compile(*arguments, **{**options, "metrics": [metric]})
+
+    model = parts_of(stack, Model=Stated)
+    labels = trap_defaults.CLASSES if meaning == "sparse" else trap_defaults.SEVERAL
+    seen = on(model, stack, lambda keras: trap_defaults._accuracy(keras, labels, "mse"))
+    assert seen.outcome == meaning
+
+
+def test_an_initializer_that_draws_anew_is_told_from_one_that_repeats(stack: Stack) -> None:
+    def drawing(*, repeats: bool) -> Any:
+        random = np.random.RandomState(0)
+
+        def draw(shape: Any, dtype: Any = None) -> Any:
+            values = np.random.RandomState(0) if repeats else random
+            return stack.keras.initializers.Constant(values.normal(size=tuple(shape)))(shape, dtype)
+
+        return SimpleNamespace(RandomNormal=lambda: draw)
+
+    for repeats, outcome in ((True, "same"), (False, "different")):
+        keras = parts_of(stack, initializers=drawing(repeats=repeats))
+        assert on(keras, stack, trap_defaults.initializer_twice).outcome == outcome
+
+
+def test_dropout_before_an_lstm_drops_other_inputs_at_each_step(stack: Stack) -> None:
+    layers = stack.keras.layers
+
+    class Beforehand:
+        def __init__(self, units: int, dropout: float, **options: Any) -> None:
+            self.dropout, self.lstm = layers.Dropout(dropout), layers.LSTM(units, **options)
+            self.set_weights = self.lstm.set_weights
+
+        def __call__(self, inputs: Any) -> Any:
+            return self.lstm(self.dropout(inputs))
+
+    keras = parts_of(stack, layers=layers_with(stack, LSTM=Beforehand))
+    assert on(keras, stack, trap_defaults.lstm_dropout).outcome == "different"
+
+
+def test_an_lstm_that_drops_nothing_tells_nothing(stack: Stack) -> None:
+    layers = stack.keras.layers
+
+    def lstm(units: int, dropout: float, **options: Any) -> Any:
+        del dropout
+        return layers.LSTM(units, **options)
+
+    keras = parts_of(stack, layers=layers_with(stack, LSTM=lstm))
+    with pytest.raises(RuntimeError, match="Dropped none"):
+        on(keras, stack, trap_defaults.lstm_dropout)
+
+
+def losing(stack: Stack) -> Any:
+    """Make a Keras that loads every model with its weights doubled."""
+
+    def load(path: str) -> Any:
+        model = stack.keras.models.load_model(path)
+        model.set_weights([2 * value for value in model.get_weights()])
+        return model
+
+    return parts_of(stack, models=SimpleNamespace(load_model=load))
+
+
+@pytest.mark.parametrize("call", [trap_saves.saved_h5, trap_saves.loaded_model("keras2.h5")])
+def test_weights_that_are_loaded_otherwise_are_lost(stack: Stack, call: Any) -> None:
+    assert on(losing(stack), stack, call).outcome == "lost"
+
+
+def test_weights_that_load_nothing_are_lost(stack: Stack) -> None:
+    class Deaf(stack.keras.Model):
+        def load_weights(self, path: str) -> None:
+            del path
+
+    keras = parts_of(stack, Model=Deaf)
+    assert on(keras, stack, trap_saves.weights_weights_h5).outcome == "lost"
+    loaded = trap_saves.loaded_weights("keras2-early.h5")
+    assert on(keras, stack, loaded).outcome == "lost"
+
+
+def test_a_refused_file_is_told_without_the_folder_that_it_lay_in(stack: Stack) -> None:
+    def refuse(path: str) -> None:
+        raise OSError(f"no model in {path}")
+
+    keras = parts_of(stack, models=SimpleNamespace(load_model=refuse))
+    assert on(keras, stack, trap_saves.saved_h5) == Seen("raises", "OSError: no model in model.h5")
+
+
+def test_files_of_other_keras_are_those_whose_digest_the_code_states() -> None:
+    assert file_digest(trap_saves.SAVED) == trap_saves.SAVED_DIGEST
+
+
+def arrays(file: bytes) -> list[np.ndarray]:
+    """Read all arrays of an HDF5 file but those of an optimizer."""
+    found: list[np.ndarray] = []
+
+    def keep(_: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found.append(np.asarray(item))
+
+    with h5py.File(io.BytesIO(file), "r") as opened:
+        opened.visititems(keep)
+    return found
+
+
+def test_files_of_other_keras_hold_the_weights_of_the_network(stack: Stack, tmp_path: Path) -> None:
+    wanted = sorted(str(value.tolist()) for value in trap_saves.network(stack.keras).get_weights())
+    with zipfile.ZipFile(trap_saves.SAVED) as saved:
+        names = saved.namelist()
+        saved.extractall(tmp_path)
+    assert len(names) == 7
+    for name in names:
+        content = (tmp_path / name).read_bytes()
+        if name.endswith(".keras"):
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                content = archive.read("model.weights.h5")
+        assert sorted(str(value.tolist()) for value in arrays(content)) == wanted, name
