@@ -180,9 +180,10 @@ class Network:
 
     def set_statistics(self, statistics: Sequence[Statistics]) -> None:
         """Set every BatchNorm layer's mean and variance, in the order of `norms`."""
-        for layer, (mean, variance) in zip(self.norms, statistics):
-            layer.moving_mean.assign(mean.astype(np.float32))
-            layer.moving_variance.assign(variance.astype(np.float32))
+        with np.errstate(over="ignore"):  # float16 ends at 65504
+            for layer, (mean, variance) in zip(self.norms, statistics):
+                layer.moving_mean.assign(mean.astype(np.float32))
+                layer.moving_variance.assign(variance.astype(np.float32))
 
     def _double(self, variable: Tensor) -> NDArray[np.float64]:
         return self.numpy(variable).astype(np.float64)
@@ -302,13 +303,14 @@ class Network:
         return np.zeros((0, 0)) if taken is None else self.head.features(taken)
 
     def hear_training(self, images: Images, *, batch_size: int) -> NormsHeard:
-        """Run `images` in the training phase, in batches, and put the statistics back."""
-        moving = self.statistics()
-        heard = self._hear_norms(images, batch_size, training=True)
-        self.set_statistics(moving)
-        return heard
+        """Run `images` in the training phase, in batches, and put back what that changes.
 
-    def hear_forced(self, images: Images, *, batch_size: int, plain: bool = False) -> NormsHeard:
+        Those are BatchNorm's statistics, and kernels that a spectral normalisation divides.
+        """
+        with self.kept():
+            return self._hear_norms(images, batch_size, training=True)
+
+    def hear_forced(self, images: Images, *, batch_size: int) -> NormsHeard:
         """Run `images` with every BatchNorm layer, and nothing else, in the training phase.
 
         Those that are frozen or pinned to the inference phase, too. Statistics and flags are put
@@ -317,15 +319,13 @@ class Network:
         moving, flags = self.statistics(), [layer.trainable for layer in self.norms]
         for layer in self.norms:
             layer.trainable = True
-        heard = self._hear_norms(images, batch_size, training=False, plain=plain)
+        heard = self._hear_norms(images, batch_size, training=False)
         for layer, flag in zip(self.norms, flags):
             layer.trainable = flag
         self.set_statistics(moving)
         return heard
 
-    def _hear_norms(
-        self, images: Images, batch_size: int, *, training: bool, plain: bool = False
-    ) -> NormsHeard:
+    def _hear_norms(self, images: Images, batch_size: int, *, training: bool) -> NormsHeard:
         """Run the whole network in the training phase, or else BatchNorm alone."""
         kind = f"{'norms' if training else 'forced norms'}, {[id(layer) for layer in self.norms]}"
 
@@ -333,7 +333,7 @@ class Network:
             return NormEar(self.norms, sense, forced=not training)
 
         passes = [
-            self._passes(fed(batch), kind, ear, training=training, plain=plain)
+            self._passes(fed(batch), kind, ear, training=training)
             for batch in self.batches(images, batch_size)
         ]
         places = range(len(self.norms))
@@ -371,10 +371,10 @@ class Network:
 
     def _forced_alike(self, images: Images, batch_size: int, trained: NormsHeard) -> bool:
         """True where a batch shows that nothing but BatchNorm differs by the phase."""
-        if not all(trained.training):
+        if not all(trained.training) or not np.isfinite(trained.outputs).all():
             return False
         batch = self.batches(images, batch_size)[0]
-        forced = self.hear_forced(batch, batch_size=len(batch), plain=True).outputs
+        forced = self.hear_forced(batch, batch_size=len(batch)).outputs
         near = ALIKE * float(np.std(trained.outputs))
         return bool(np.allclose(forced, trained.outputs[: len(forced)], rtol=0, atol=near))
 
