@@ -137,12 +137,12 @@ def test_files_that_no_bundle_leaves_are_refused(
     monkeypatch.setattr(gpu_collect, "RECORD_BYTES", 100)
     with pytest.raises(RecordError, match=r"damaged: bundle\.json: .* bytes"):
         main(given)
-    monkeypatch.setattr(gpu_collect, "FILE_BYTES", 100)
-    with pytest.raises(RecordError, match=r"1 files, too large: records-1\.zip\. Expected at most"):
-        main(given)
     for number in range(9):
         (out / f"{number}.txt").touch()
-    with pytest.raises(RecordError, match=r"holds 10 files"):
+    with pytest.raises(RecordError, match=r"holds 10 files, too large: none\. Expected at most 8"):
+        main(given)
+    monkeypatch.setattr(gpu_collect, "FILE_BYTES", 100)
+    with pytest.raises(RecordError, match=r"too large: records-1\.zip\. Expected at most"):
         main(given)
     with pytest.raises(RecordError, match=r"holds no records-\*\.zip"):
         main([f"{tmp_path / 'nothing'}"])
