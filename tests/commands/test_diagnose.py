@@ -18,7 +18,17 @@ from suite.__main__ import main
 from suite.commands import diagnose as command
 from suite.diagnose import diagnose
 from suite.diagnose.callback import callback
-from suite.diagnose.found import Diagnosis, Evaluation, LayerExamination
+from suite.diagnose.found import (
+    CONSTANT,
+    DIVERGED,
+    HEALTHY,
+    OTHER,
+    STALE,
+    UNDECIDED,
+    Diagnosis,
+    Evaluation,
+    LayerExamination,
+)
 from suite.diagnose.images import INPUTS, TEST, TRAIN
 from suite.diagnose.loading import framework
 
@@ -62,7 +72,8 @@ class Doctor:
 def doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
     """Put a doctor who is quick in the place of the diagnosis, and in this process."""
 
-    def ask(target: str, given: Any, *, limit_s: float) -> Any:
+    def ask(target: str, given: Any, *, limit_s: float, show: Any) -> Any:
+        show("nothing")
         assert target == "suite.commands.diagnose:examined"
         quick.limit_s = limit_s
         return json.loads(json.dumps(command.examined(json.loads(json.dumps(given)))))
@@ -118,7 +129,7 @@ def test_something_found_is_printed_written_and_ends_with_1(doctor: Doctor, caps
     assert content["verdict"] == "stale statistics"
     assert content["about"]["class_names"] == ["a", "b", "c"]
     assert content["about"]["model"] == "nets_of_mine:net"
-    assert content["about"]["inputs"] == "0..1"
+    assert content["about"]["inputs"] is None
     assert Path("diagnosis", "diagnosis.png").read_bytes().startswith(b"\x89PNG")
     assert doctor.options["keras"].Model is keras.Model
 
@@ -131,9 +142,13 @@ def test_the_results_go_where_they_are_wanted() -> None:
     assert "<svg" in Path("deep/er/net.svg").read_text()
 
 
-def test_a_healthy_network_ends_with_0(doctor: Doctor) -> None:
-    doctor.found = FOUND._replace(verdict="healthy", cause="", layer="", fix="")
-    assert run() == 0
+@pytest.mark.parametrize(
+    ("verdict", "status"),
+    [(HEALTHY, 0), (UNDECIDED, 2), *((each, 1) for each in (STALE, CONSTANT, DIVERGED, OTHER))],
+)
+def test_the_status_is_that_of_the_verdict(doctor: Doctor, verdict: str, status: int) -> None:
+    doctor.found = FOUND._replace(verdict=verdict, cause="", layer="", fix="")
+    assert run() == status
 
 
 @pytest.mark.usefixtures("doctor")
@@ -248,7 +263,7 @@ def test_a_page_is_written_where_it_is_wanted(capsys: Output) -> None:
     assert "\nwritten: deep/er/net.html, diagnosis/diagnosis.json" in capsys.readouterr().out
     page = Path("deep/er/net.html").read_text(encoding="utf-8")
     assert "<h1>stale statistics: stale mean, from bn on</h1>" in page
-    assert "load_network(&#39;nets_of_mine:net&#39;, framework())" in page
+    assert "&#39;nets_of_mine:net&#39;, &#39;images&#39;, split=None" in page
     assert "nox -s diagnose -- nets_of_mine:net --data images" in page
 
 

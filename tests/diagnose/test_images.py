@@ -150,7 +150,7 @@ def test_what_cannot_be_loaded_is_a_value_error(root: Path, changes: dict[str, i
         load_images(list_images(str(root)), **{**SIZE, **changes})
 
 
-def test_folders_without_two_images_of_two_classes_are_refused(tmp_path: Path) -> None:
+def test_folders_without_two_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"absent: no images there\. Found: nothing"):
         list_images(str(tmp_path / "absent"))
     with pytest.raises(DataError, match=r"no class folders\. Found: no folder"):
@@ -167,8 +167,7 @@ def test_folders_without_two_images_of_two_classes_are_refused(tmp_path: Path) -
     with pytest.raises(DataError, match=r"one image alone \(a/1\.png\)"):
         list_images(str(tmp_path))
     paint(tmp_path / "a" / "2.png")
-    with pytest.raises(DataError, match="all 2 images are of one class, a"):
-        list_images(str(tmp_path))
+    assert list_images(str(tmp_path)).labels.tolist() == [0, 0]  # of one class, hardly anything
 
 
 def test_a_split_of_class_folders_is_refused(root: Path) -> None:
