@@ -17,7 +17,7 @@ import tempfile
 import threading
 import traceback
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -35,20 +35,29 @@ START = (
     "from suite.commands.apart import answer; answer(asked)"
 )
 LINE = 10_000  # characters that are waited for, where code prints no end of a line
-LAST_WORDS = 3  # lines
+LAST_WORDS, WIDTH = 5, 300  # lines, and characters of one: some print whole graphs
+TOLD = "\x1e"  # begins a line about how far the work is; nobody else's begins so
 ANSWER_BYTES = 100_000_000
 PARTING_S = 5.0  # for the last words, where something else still holds the output
 
 
-def ask(target: str, given: Mapping[str, Any], *, limit_s: float) -> Any:
+def hide(text: str) -> None:
+    """Show nothing."""
+    del text
+
+
+def ask(
+    target: str, given: Mapping[str, Any], *, limit_s: float, show: Callable[[str], None] = hide
+) -> Any:
     """Call a function of ours in a process of its own, and return what it returns.
 
-    What that process prints goes to standard error, line by line.
+    What that process prints, a framework too, is kept, and told where it gives no answer.
 
     Args:
         target: ``module:function``; it takes and returns JSON values.
         given: What it is called with.
         limit_s: Seconds after which it is ended.
+        show: Called with what it `tell`s of how far it is.
 
     Raises:
         SuiteError: If it ends in any other way than by returning: why, and its last words.
@@ -58,7 +67,7 @@ def ask(target: str, given: Mapping[str, Any], *, limit_s: float) -> Any:
         question, place = Path(folder, "question.json"), Path(folder, "answer.json")
         asked = {"target": target, "given": given, "place": str(place), "path": sys.path}
         question.write_text(json.dumps(asked), encoding="ascii")
-        with _started(question, words) as process:
+        with _started(question, words, show) as process:
             try:
                 status = process.wait(limit_s)
             except subprocess.TimeoutExpired as error:
@@ -73,7 +82,9 @@ def ask(target: str, given: Mapping[str, Any], *, limit_s: float) -> Any:
 
 
 @contextmanager
-def _started(question: Path, words: deque[str]) -> Iterator[subprocess.Popen[str]]:
+def _started(
+    question: Path, words: deque[str], show: Callable[[str], None]
+) -> Iterator[subprocess.Popen[str]]:
     """Start the process, hear what it prints, and leave none of its group behind."""
     process = subprocess.Popen(  # noqa: S603 - ourselves
         [sys.executable, "-u", "-c", START, str(question)],
@@ -84,7 +95,7 @@ def _started(question: Path, words: deque[str]) -> Iterator[subprocess.Popen[str
         errors="replace",
         start_new_session=True,  # to be ended with all that it started
     )
-    hearing = threading.Thread(target=_hear, args=(process.stdout, words), daemon=True)
+    hearing = threading.Thread(target=_hear, args=(process.stdout, words, show), daemon=True)
     hearing.start()
     try:
         yield process
@@ -97,15 +108,22 @@ def _started(question: Path, words: deque[str]) -> Iterator[subprocess.Popen[str
             process.stdin.close()
 
 
-def _hear(output: TextIO, words: deque[str]) -> None:
-    """Print what the process prints, made safe, and keep its last words."""
+def _hear(output: TextIO, words: deque[str], show: Callable[[str], None]) -> None:
+    """Show how far the process is, and keep its last words, made safe."""
     for line in iter(lambda: output.readline(LINE), ""):
-        text = printable(line.rstrip("\n"))
-        if text.strip():
-            words.append(text)
-        with suppress(OSError):  # it must be heard to its end, or it would wait for us
-            print(text, file=sys.stderr, flush=True)
+        text = printable(line.rstrip("\n").lstrip(TOLD))
+        if line.startswith(TOLD):
+            with suppress(OSError):  # it must be heard to its end, or it would wait for us
+                show(text)
+        elif text.strip():
+            words.append(printable(text, limit=WIDTH))
     output.close()
+
+
+def tell(text: str) -> None:
+    """Tell the process that asked how far this one is."""
+    with suppress(OSError):  # that it cannot be told is no reason to end
+        print(f"{TOLD}{text}", flush=True)
 
 
 def _end(status: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from suite.commands.apart import ask
+from suite.commands.apart import ask, tell
 from suite.commands.options import (
     ERROR_STATUS,
     ILL_STATUS,
@@ -20,6 +20,7 @@ from suite.diagnose import Diagnosis, diagnose
 from suite.diagnose.found import HEALTHY, UNDECIDED
 from suite.diagnose.images import INPUTS, TEST, TRAIN
 from suite.diagnose.loading import keras_of, shown
+from suite.diagnose.parts import place
 from suite.diagnose.sources import opened
 from suite.errors import SuiteError
 from suite.files import write_atomically
@@ -32,6 +33,7 @@ from suite.report.diagnosis import (
 )
 from suite.report.grid import terminal_width
 from suite.report.text import printable
+from suite.report.waiting import waiting
 
 LIMIT_MIN = 60  # a large network on a slow processor; what hangs is ended
 ASKED = ("model", "data", "split", "inputs", "size", "output", "images", "batch", "seed")
@@ -50,7 +52,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.html:
         _check_page(options.html)
     given = {name: getattr(options, name) for name in ASKED}
-    answer = ask(EXAMINER, given, limit_s=60 * options.limit)
+    with waiting("the network is loaded") as show:
+        answer = ask(EXAMINER, given, limit_s=60 * options.limit, show=show)
     found = diagnosis_of(answer["diagnosis"])
     return _report_diagnosis(found, options, classes=answer["classes"])
 
@@ -72,7 +75,13 @@ def examined(given: Mapping[str, Any]) -> dict[str, Any]:
             size_px=options.size, output=options.output, count=options.images, seed=options.seed,
         )  # fmt: skip
         found = diagnose(
-            model, images, labels, keras=keras_of(model), output=options.output, **settings
+            model,
+            images,
+            labels,
+            keras=keras_of(model),
+            output=options.output,
+            begin=lambda part: tell(place(part)),
+            **settings,
         )
     except ValueError as error:  # what is wrong with the images or the network, in its own words
         raise SuiteError(f"{options.model} cannot be diagnosed: {error}") from error

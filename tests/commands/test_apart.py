@@ -29,8 +29,12 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "def prints(given):\n"
         "    print('\\x1b[2Jerror: a\\rb', end='')\n"
         "    print('to stderr \\u00b1', file=sys.stderr)\n"
-        "    sys.stdout.buffer.write(b'\\xff\\n' + b'z' * 50_000)\n"
+        "    sys.stdout.buffer.write(b'\\xff\\n' + b'z' * 15_000)\n"
         "    return sys.argv\n"
+        "def prints_and_ends(given):\n    prints(given)\n    sys.stdout.flush(); os._exit(3)\n"
+        "def tells(given):\n"
+        "    from suite.commands.apart import tell\n"
+        "    tell('part 1 of 2: \\x1b[2J'); print('other'); tell('part 2 of 2'); os._exit(3)\n"
         "def fails(given):\n    raise LookupError('a\\nb')\n"
         "def hangs(given):\n"
         "    child = subprocess.Popen(['sleep', '321'])\n"
@@ -68,14 +72,26 @@ def test_what_a_function_returns_comes_back() -> None:
     assert asked("doubled", {"numbers": [1, 2.5, -3]}) == {"twice": [2, 5.0, -6]}
 
 
-def test_what_it_prints_is_shown_on_stderr_and_controls_nothing(capsys: Output) -> None:
+def test_what_it_prints_is_not_shown(capsys: Output) -> None:
     assert asked("prints") == ["-c"]
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert "\\x1b[2Jerror: a\nb" in printed.err
-    assert "to stderr ±" in printed.err
-    assert "z" * 1000 in printed.err
-    assert printed.err.replace("\n", "").isprintable()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_it_prints_is_told_where_it_gives_no_answer_and_controls_nothing() -> None:
+    with pytest.raises(SuiteError) as error:
+        asked("prints_and_ends")
+    told = str(error.value)
+    assert "\\x1b[2Jerror: a" in told
+    assert "to stderr ±" in told
+    assert "z" * 100 in told
+    assert told.isprintable()
+
+
+def test_how_far_it_is_is_shown_and_is_none_of_its_last_words() -> None:
+    shown: list[str] = []
+    with pytest.raises(SuiteError, match=r"Its last words: other\."):
+        ask("strangers:tells", {}, limit_s=30.0, show=shown.append)
+    assert shown == ["part 1 of 2: \\x1b[2J", "part 2 of 2"]
 
 
 def test_an_error_comes_back_in_its_words_with_its_traceback() -> None:
