@@ -23,7 +23,8 @@ from suite.diagnose.found import (
 from suite.diagnose.head import head_and_loss
 from suite.diagnose.hearing import Heard, Layer, NormsHeard, kernel_of
 from suite.diagnose.interventions import UNTRIED, Given, intervene
-from suite.diagnose.network import Network, Norm, Recomputed
+from suite.diagnose.network import Network, Norm, Recomputed, batches
+from suite.diagnose.parts import AGAIN, CHANGES, PHASES, STATISTICS
 from suite.diagnose.predictions import Judge, compared, reader_of
 from suite.diagnose.probes import probes
 from suite.diagnose.repeats import repeated, steady_trials
@@ -58,6 +59,7 @@ def examine(
     Raises:
         ValueError: If the network does not have `classes` outputs, or the labels are of others.
     """
+    network.begin(PHASES)
     with network.kept():  # an unsteady network's own state changes
         heard = network.hear(sample.images)
     told = told_classes(heard.outputs, classes)
@@ -66,6 +68,7 @@ def examine(
     nonfinite = broken.layer if broken and broken.what == WEIGHT else ""
     recomputed = None
     if network.norms and not nonfinite:
+        network.begin(STATISTICS)
         recomputed = network.recompute(sample.images, batch_size=batch_size, trained=trained)
     steps, weights, (as_made, changed) = (
         network.iterations(),
@@ -74,6 +77,7 @@ def examine(
     )
     judge = Judge(sample.labels, reader_of(heard.outputs, network.activations()))
     trials = [*_trials(judge, heard, trained, recomputed), *judge.read_otherwise(heard.outputs)]
+    network.begin(AGAIN)
     unsteady = repeated(network, sample.images, heard.outputs, judge)
     trials += steady_trials(network, sample, judge, unsteady, recomputed)
     full = float32_trials(network, sample, judge, broken, batch_size=batch_size)
@@ -81,11 +85,14 @@ def examine(
     layers = _layers(trained, recomputed, steps) if recomputed else ()
     tried = UNTRIED
     if mendable(broken) and suspicious(trials, judge.entropy, layers):
+        network.begin(CHANGES)
         tried = intervene(network, sample, judge, Given(weights, layers, recomputed, batch_size))
+    passes = len(batches(sample.images, batch_size))
+    norms = _states(trained, recomputed, passes=passes) if recomputed else ()
     return Examination(
         trials=(*trials, *tried.trials),
         layers=layers,
-        norms=_states(trained, recomputed) if recomputed else (),
+        norms=norms,
         nonfinite=nonfinite,
         overflow=not np.isfinite(heard.outputs).all(),
         weights=weights,
@@ -176,15 +183,15 @@ def _layer(norm: Norm, moving: Statistics, batch: Statistics, ran: Ran) -> Layer
     )
 
 
-def _states(trained: NormsHeard, recomputed: Recomputed) -> tuple[NormState, ...]:
-    """Tell how far each layer's statistics have come."""
+def _states(trained: NormsHeard, recomputed: Recomputed, *, passes: int) -> tuple[NormState, ...]:
+    """Tell how far each layer's statistics have come; `trained` was heard in so many passes."""
     rows = zip(recomputed.norms, recomputed.moving, recomputed.batch, trained.moments)
     with np.errstate(all="ignore"):  # a statistic may be NaN
-        return tuple(_state(*row) for row in rows)
+        return tuple(_state(*row, calls=len(row[-1]) // passes) for row in rows)
 
 
 def _state(
-    norm: Norm, moving: Statistics, batch: Statistics, parts: Sequence[Moments]
+    norm: Norm, moving: Statistics, batch: Statistics, parts: Sequence[Moments], *, calls: int
 ) -> NormState:
     """Tell how far a layer's statistics have come from 0 and 1."""
     initial = bool(np.all(moving[0] == 0) and np.all(moving[1] == 1))
@@ -198,6 +205,7 @@ def _state(
         explained=explained(moving, batch, gone, norm.epsilon),
         training_kl=float(trained_on),
         unscaled=unscaled_share(moving, batch, norm.epsilon),
+        calls=calls,
     )
 
 

@@ -238,6 +238,7 @@ class NormState(NamedTuple):
             Dropout and the like included; nan where it does not run.
         unscaled: Share of the images that, 255 times as large, would explain the divergence; 0 if
             none does.
+        calls: How often the network calls it for a batch.
     """
 
     initial: bool
@@ -247,6 +248,7 @@ class NormState(NamedTuple):
     explained: float
     training_kl: float
     unscaled: float
+    calls: int
 
 
 class ScaleFit(NamedTuple):
@@ -333,6 +335,8 @@ class HeadLoss(NamedTuple):
         loss: Such as "sparse_categorical_crossentropy"; "" where it was not compiled, or with a
             loss of the user's own.
         from_logits: What the loss expects: True for logits, False for probabilities.
+        unwound: Whether the loss takes the numbers before a softmax or sigmoid where it expects
+            logits: Keras does so on TensorFlow.
     """
 
     layer: str
@@ -340,6 +344,7 @@ class HeadLoss(NamedTuple):
     units: int
     loss: str
     from_logits: bool
+    unwound: bool = False
 
 
 class Examination(NamedTuple):

@@ -30,7 +30,9 @@ TORCH_MEAN = np.array(IMAGENET_MEAN, np.float32)
 TORCH_DEVIATION = np.array(IMAGENET_DEVIATION, np.float32)
 TORCH = "mean and deviation (torch)"
 UNIT, BYTES, SYMMETRIC, TWICE = "[0, 1]", "[0, 255]", "[-1, 1]", "[0, 1/255]"
+SLACK = 0.1  # of a scale, that images which are in it need not fill at either end
 RGB = 3
+COMPARED = 16  # images that show whether two scales are the same
 PICTURE_RANK = 4  # (n, height, width, channels), or more
 
 
@@ -66,7 +68,15 @@ def _pixels(sample: Sample) -> NDArray[np.float64]:
     parts = list(parts_of(sample.images).values())
     if sample.head.grid and parts[0].ndim > 2:  # noqa: PLR2004
         return sample.head.features(parts[0], REACH)
-    return np.concatenate([thinned(part) for part in parts], axis=1)
+    return np.concatenate([counted(p) if p.dtype.kind in "iu" else thinned(p) for p in parts], 1)
+
+
+def counted(indices: NDArray[Any]) -> NDArray[np.float64]:
+    """Count how often each token is in a sample: ``(n, d)``; rare tokens share a place."""
+    flat = indices.reshape(len(indices), -1) % NUMBERS
+    counts = np.zeros((len(flat), int(flat.max(initial=0)) + 1))
+    np.add.at(counts, (np.arange(len(flat))[:, None], flat), 1)
+    return counts
 
 
 def thinned(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -155,18 +165,23 @@ def input_conventions(images: Images) -> dict[InputScale, Images]:
 def _conventions(images: NDArray[np.float32]) -> dict[InputScale, NDArray[np.float32]]:
     """Convert `images` to the scales that networks are trained with.
 
-    The scale they are in is guessed from their range: once as the nearest convention, once as
-    their own smallest and largest value. A scale that changes nothing, or the same as an earlier
-    one, is left out.
+    The scale they are in is guessed from their range: as the nearest convention and, where they do
+    not fill that, as their own smallest and largest value. A scale that changes nothing, or the
+    same as an earlier one, is left out.
     """
     found: dict[InputScale, NDArray[np.float32]] = {}
     for source, pixels in _decoded(images).items():
         for target, scaled in _encoded(pixels).items():
             for swapped, ordered in _orders(scaled).items():
                 known = [images, *found.values()]
-                if not any(np.allclose(ordered, other, rtol=1e-3, atol=1e-4) for other in known):
+                if not any(_same(ordered[:COMPARED], other[:COMPARED]) for other in known):
                     found[InputScale(source, target, swapped)] = ordered
     return found
+
+
+def _same(images: NDArray[np.float32], others: NDArray[np.float32]) -> bool:
+    """True where images are the same but for rounding."""
+    return bool(np.allclose(images, others, rtol=1e-3, atol=1e-4))
 
 
 def _decoded(images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -186,7 +201,9 @@ def _decoded(images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         pixels[TORCH] = images * TORCH_DEVIATION + TORCH_MEAN
     elif _coloured(images):
         pixels[CAFFE] = (images + CAFFE_MEAN)[..., ::-1] / np.float32(255)
-    pixels[f"[{low:.3g}, {high:.3g}]"] = (images - np.float32(low)) / np.float32(span)
+    filled = any(part.min() < SLACK and part.max() > 1 - SLACK for part in pixels.values())
+    if not filled:
+        pixels[f"[{low:.3g}, {high:.3g}]"] = (images - np.float32(low)) / np.float32(span)
     return pixels
 
 

@@ -13,8 +13,8 @@ from suite.diagnose.causes.worth import (
     RECOVERED,
     SIGNIFICANT,
     accuracy,
+    best_head,
     best_probe,
-    feature_probes,
     features_tell,
     kernels,
     last_kernel,
@@ -171,7 +171,7 @@ def unbalanced(found: Examination) -> Finding | None:
 def missing_classes(found: Examination) -> Finding | None:
     """Name classes that are never right though the features tell them, if others are."""
     missed = _missed(found)
-    probe = max(feature_probes(found), key=lambda probe: probe.accuracy, default=None)
+    probe = best_head(found)
     if not missed or probe is None or found.labels.ndim > 1:
         return None
     of_them = np.isin(found.labels, missed)

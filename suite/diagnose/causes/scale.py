@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from suite.diagnose.causes.head import tells_nats
 from suite.diagnose.causes.why import in_step, way_gone
 from suite.diagnose.causes.worth import (
     POINTS,
     RECOVERED,
+    SIGNIFICANT,
     accuracy,
     as_good,
-    feature_probe,
+    best_head,
+    improves,
     mends,
     mends_broken,
+    more_right,
     points,
 )
 from suite.diagnose.found import CAFFE, INPUT_SCALE, OTHER, PRECISE_BN, Finding
@@ -48,7 +52,9 @@ def wrong_input_scale(found: Examination) -> Finding | None:
         return None
     fit, works = found.scale_fit, mends_broken(found, fed) and as_good(found, fed)
     if fit is None:
-        return _scale_finding(found, fed) if works else None
+        wrong = accuracy(found, INFERENCE) < 1 - POINTS and tells_nats(found)
+        wrong = wrong or improves(found.inference, fed)
+        return _scale_finding(found, fed) if works and wrong else None
     if works and fit.worst <= FITTED_KL:
         fits = "The moving statistics are not to blame: they fit the images so scaled."
         return _scale_finding(found, fed, fits, *_head(found))
@@ -88,7 +94,10 @@ def _spoken(found: Examination, fed: Trial, fit: ScaleFit) -> list[str]:
 
 def _head(found: Examination) -> list[str]:
     """Say that the head was trained on images in the wrong scale, if the features say so."""
-    before, after = feature_probe(found), feature_probe(found, scaled=True)
+    as_fed, scaled = best_head(found), best_head(found, scaled=True)
+    if as_fed is None or scaled is None or more_right(as_fed, scaled) > SIGNIFICANT:
+        return []
+    before, after = as_fed.accuracy, scaled.accuracy
     if after < before + POINTS or accuracy(found, INPUT_SCALE) > RECOVERED * after:
         return []
     return [

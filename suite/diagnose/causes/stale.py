@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from suite.diagnose.causes.why import STALE_KL, why_stale
+from suite.diagnose.causes.why import STALE_KL, state_of, why_stale
 from suite.diagnose.causes.worth import (
     LOST_FAR,
+    POINTS,
     RECOVERED,
     accuracy,
     feature_probe,
@@ -17,6 +18,7 @@ from suite.diagnose.causes.worth import (
     improves,
     learned,
     mends_broken,
+    points,
     share_of_gain,
     worth_of,
 )
@@ -104,8 +106,20 @@ def _stale_finding(
         f"{worst.log_variance_ratio:+.2g} off.",
     )
     cause = f"{why.name} ({what.name})" if why.name else what.name
+    if points(found.inference, precise) <= -POINTS:
+        return Finding(STALE, cause, stale[0].layer, "", (*words, _fitted(found, precise)))
     starts = worst if what.alone else stale[0]
     return Finding(STALE, cause, starts.layer, why.fix, words)
+
+
+def _fitted(found: Examination, precise: Trial) -> str:
+    """Say that the weights were trained with the statistics as they are."""
+    return (
+        f"Recomputing them alone makes it worse ({precise.evaluation.accuracy:.1%} against "
+        f"{accuracy(found, INFERENCE):.1%}): the weights were trained with them as they are. Let "
+        "BatchNorm run in the training phase while it trains (training=True passed on, "
+        "trainable=True), and train on."
+    )
 
 
 def _what_by_trials(found: Examination, worst: LayerExamination) -> What:
@@ -198,17 +212,27 @@ def no_single_statistics(found: Examination) -> Finding | None:
     best = max(better, key=lambda trial: trial.evaluation.accuracy, default=None)
     if best is None or found.precise is None or not improves(found.precise, best):
         return None
+    shared = [layer for layer in found.layers if state_of(found, layer).calls > 1]
     batches = "sorted by brightness" if best.kind == ALIKE else "drawn at random"
     recomputed = accuracy(found, PRECISE_BN)
     words = (
         f"With the statistics of each batch, the images {batches}, the network is right in "
         f"{best.evaluation.accuracy:.1%}; with one set of moving statistics it is right in "
         f"{accuracy(found, INFERENCE):.1%}, and in {recomputed:.1%} with one recomputed on all "
-        "these images: no single set serves, since each kind of batch has its own.",
-        "What serves: BatchNorm layers of its own for each flow of the training (dual-bn), or "
-        "GroupNorm, which needs no statistics; or batches in which the kinds are mixed.",
+        f"these images: no single set serves, since {_each_has_its_own(found, shared)}.",
+        "What serves: a BatchNorm of its own for each call, or each flow of the training "
+        "(dual-bn); or GroupNorm, which needs no statistics; or batches that mix the kinds.",
     )
-    return Finding(STALE, "no single set of statistics", found.layers[0].layer, "group-norm", words)
+    layer = (*shared, *found.layers)[0].layer
+    return Finding(STALE, "no single set of statistics", layer, "group-norm", words)
+
+
+def _each_has_its_own(found: Examination, shared: Sequence[LayerExamination]) -> str:
+    """Say what has statistics of its own: each call of a layer, or each kind of batch."""
+    if not shared:
+        return "each kind of batch has its own"
+    calls = state_of(found, shared[0]).calls
+    return f"{shared[0].layer} is called {calls} times for a batch, and each call has its own"
 
 
 def phases_disagree(found: Examination) -> Finding | None:

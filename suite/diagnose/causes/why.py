@@ -154,8 +154,11 @@ def _never_updated(found: Examination, stale: Sequence[LayerExamination]) -> Why
             "Recompute them now, and keep the updates in the loop.",
         )
         return Why("updates dropped", PRECISE_BN, words)
-    pinned = f"{exact}the training ran with the phase pinned to inference, and updated nothing."
-    return Why("phase pinned", PRECISE_BN, (pinned,))
+    words = (
+        f"{exact}the training ran with the phase pinned to inference, and updated nothing.",
+        "Pass training=True on where it trains, and train on.",
+    )
+    return Why("phase pinned", PRECISE_BN, words)
 
 
 def _unscaled_among(found: Examination) -> Why | None:

@@ -90,7 +90,7 @@ def points(before: Trial, after: Trial) -> float:
     return after.evaluation.accuracy - before.evaluation.accuracy
 
 
-def more_right(before: Trial, after: Trial) -> float:
+def more_right(before: Trial | Probe, after: Trial | Probe) -> float:
     """Compute the one-sided p-value of McNemar's exact test: images put right beside those lost.
 
     Where an image has several labels, it counts once, by the more of them that are right.
@@ -177,6 +177,12 @@ def feature_probes(found: Examination, *, scaled: bool = False) -> list[Probe]:
     ]
 
 
+def best_head(found: Examination, *, scaled: bool = False) -> Probe | None:
+    """Pick the best linear head on the network's features, statistics recomputed or not."""
+    read = feature_probes(found, scaled=scaled)
+    return max(read, key=lambda probe: probe.accuracy, default=None)
+
+
 def feature_probe(found: Examination, *, precise: bool = False, scaled: bool = False) -> float:
     """Pick the best accuracy of a linear head on the network's features."""
     read = feature_probes(found, scaled=scaled)
@@ -185,7 +191,8 @@ def feature_probe(found: Examination, *, precise: bool = False, scaled: bool = F
 
 def best_probe(found: Examination) -> float:
     """Pick the best accuracy of a linear head on any features."""
-    return max(feature_probe(found, precise=False), feature_probe(found, precise=True))
+    best = best_head(found)
+    return best.accuracy if best else 0.0
 
 
 def features_tell(found: Examination) -> bool:

@@ -34,7 +34,7 @@ IMAGES = 200
 
 STALE_LAYER = {"symmetric_kl": 20.0, "mean_shift": 3.0, "steps_needed": 300.0}
 VARIED = Predictions(3.0, (), 0.9, 0.9, 0.05)
-NORM = NormState(False, float("nan"), True, 0.01, float("nan"), 0.01, 0.0)
+NORM = NormState(False, float("nan"), True, 0.01, float("nan"), 0.01, 0.0, 1)
 VAGUE = VARIED._replace(variation=0.2, marginal_distance=0.7)
 
 

@@ -163,6 +163,23 @@ def test_where_only_the_batchs_own_statistics_serve_no_single_set_does(kind: str
     assert found(trials(0.1, 1.2, trial(kind, 1.2)), layers=stale_layers()).cause != finding.cause
 
 
+def test_a_layer_that_is_called_several_times_has_no_single_set() -> None:
+    norms = (FAR, FAR._replace(calls=3), FAR)
+    finding = found(
+        trials(0.1, 0.3, trial(BATCH_STATISTICS, 1.2)), layers=stale_layers(), norms=norms
+    )
+    assert finding[:3] == (STALE, "no single set of statistics", "bn2")
+    assert "bn2 is called 3 times for a batch, and each call has its own" in finding.words[0]
+
+
+def test_statistics_that_the_weights_were_trained_with_are_not_to_be_recomputed() -> None:
+    norms = (FAR._replace(initial=True, travelled=0.0),) * 3
+    finding = found(trials(0.3, -0.5), layers=stale_layers(), norms=norms)
+    assert finding.cause.startswith("phase pinned")
+    assert finding.fix == ""
+    assert "Recomputing them alone makes it worse (25.0% against 41.2%)" in finding.words[-2]
+
+
 def test_phases_that_disagree_without_batch_norms_doing_are_another_layers() -> None:
     bare = (trial(INFERENCE, 0.2), trial(TRAINING, 1.1))
     finding = found(bare, layers=(), norms=())
