@@ -70,7 +70,7 @@ def diagnose(
 
 def _diagnosed(network: Network, sample: Sample, plan: Steps, classes: int | None) -> Diagnosis:
     """Diagnose the network by the samples of one output."""
-    network.head = sample.head
+    network.look_at(sample.head)
     with network.kept():
         examination = examine(network, sample, batch_size=plan.batch_size, classes=classes)
     with network.kept():

@@ -117,10 +117,24 @@ class Network:
         self.begin = begin
         self.model = model
         self.keras = keras
-        self.head = Head()
-        self.layers = leaves(model)
-        self._passes = Passes(model, keras, self.numpy)
+        self.look_at(Head())
+
+    def look_at(self, head: Head) -> None:
+        """Look at one output; where Keras knows what leads to each, nothing else runs then."""
+        self.head = head
+        part = self._leading_to(head.name)
+        self.layers = leaves(part)
+        self._passes = Passes(part, self.keras, self.numpy)
         self._put_in_order(self.layers)
+
+    def _leading_to(self, name: Any) -> Model:
+        """Make the model of one output, of the same layers; the whole one where that cannot be."""
+        if name is None:
+            return self.model
+        try:
+            return self.keras.Model(self.model.input, self.model.output[name])
+        except foreign():  # a subclass: only a call leads to its outputs
+            return self.model
 
     def _put_in_order(self, layers: Sequence[Layer]) -> None:
         self.order = list(layers)

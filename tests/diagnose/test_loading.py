@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -164,6 +166,34 @@ def test_a_file_that_is_no_network_is_an_error_that_names_it(
     with pytest.raises(SuiteError, match=f"{name}: .*cannot load it") as caught:
         load_network(str(path), keras)
     assert "Save it anew" in str(caught.value)
+
+
+@pytest.mark.parametrize("wrote", [2, 3])
+def test_a_file_of_another_keras_is_read_by_it_or_the_error_says_how(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wrote: int
+) -> None:
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "net.h5"
+    with h5py.File(str(path), "w") as file:
+        file.attrs["keras_version"] = f"{wrote}.9.0"
+        file.attrs["model_config"] = "{}"
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise TypeError("Unrecognized keyword arguments: batch_input_shape")
+
+    monkeypatch.setattr(keras.models, "load_model", refuse)
+    monkeypatch.setitem(sys.modules, "tf_keras", None)
+    own = 3 if KERAS_3 else 2
+    found = "batch_input_shape" if wrote == own else "a file that Keras"
+    with pytest.raises(SuiteError, match=found) as caught:
+        load_network(str(path), keras)
+    assert ("TF_USE_LEGACY_KERAS" in str(caught.value)) == (wrote != own)
+    if wrote < own:
+        legacy = SimpleNamespace(Model=list, models=SimpleNamespace(load_model=lambda *_, **__: []))
+        monkeypatch.setitem(sys.modules, "tf_keras", legacy)
+        told: list[str] = []
+        assert load_network(str(path), keras, tell=told.append) == []
+        assert told == ["note: written by Keras 2, so read by tf_keras"]
 
 
 def test_a_zip_of_something_else_is_an_error(tmp_path: Path) -> None:

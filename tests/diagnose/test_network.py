@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from suite.diagnose.inputs import Head, Inputs
 from suite.diagnose.network import Network, Steps, batches, leaves
 from suite.errors import SuiteError
 from suite.networks.types import Keras
@@ -138,12 +139,50 @@ def test_steps_move_the_statistics_and_end_in_time(keras: Keras, make: Make, dat
         assert listener.hear_steps(data[0], 0, Steps(7, 32, 0.0)).made == 1
 
 
-def test_a_network_of_several_outputs_is_refused(keras: Keras, data: Data) -> None:
+def test_the_output_that_is_looked_at_is_given(keras: Keras, data: Data) -> None:
     inputs = keras.Input((SIDE_PX, SIDE_PX, 3))
     flat = keras.layers.Flatten()(inputs)
-    model = keras.Model(inputs, [keras.layers.Dense(2)(flat), keras.layers.Dense(3)(flat)])
-    with pytest.raises(SuiteError, match=r"model must have one output\. Received: 2"):
-        Network(model, keras).run(data[0][:4], training=False)
+    model = keras.Model(inputs, [keras.layers.Dense(2)(flat), keras.layers.Conv2D(3, 1)(inputs)])
+    listener = Network(model, keras)
+    assert listener.output_shapes(data[0][:2]) == {0: (2, 2), 1: (2, SIDE_PX, SIDE_PX, 3)}
+    assert listener.run(data[0][:4], training=False).shape == (4, 2)
+    listener.look_at(Head(1, (SIDE_PX, SIDE_PX), np.array([3, 40])))
+    given = np.array(model(data[0][:4], training=False)[1])
+    told = listener.run(data[0][:4], training=False)
+    np.testing.assert_allclose(told, given.reshape(4, -1, 3)[:, [3, 40]], rtol=1e-4, atol=1e-5)
+    heard = listener.hear(data[0][:4])
+    assert heard.head.shape == (4, 2, 3)  # the two places of what goes into the last kernel
+    assert heard.trunk.size == 0
+    assert [unit.kind for unit in heard.units if unit.kind != "InputLayer"] == ["Conv2D"]
+    listener.look_at(Head(0))
+    assert listener.hear(data[0][:4]).head.shape == (4, SIDE_PX * SIDE_PX * 3)
+
+
+def test_several_inputs_are_fed_as_they_are_called(keras: Keras) -> None:
+    first, second = keras.Input((4,), name="first"), keras.Input((3,), name="second")
+    parts = {"first": np.ones((9, 4), np.float32), "second": np.ones((9, 3), np.float32)}
+    joined = keras.layers.Concatenate()([first, second])
+    model = keras.Model([first, second], keras.layers.Dense(2)(joined))
+    for images in (Inputs(parts, named=True), Inputs(dict(enumerate(parts.values())), named=False)):
+        assert Network(model, keras).run(images, training=False, batch_size=4).shape == (9, 2)
+
+
+def test_a_network_that_cannot_be_called_is_an_error_that_tells_what_it_was_given(
+    keras: Keras, make: Make
+) -> None:
+    with pytest.raises(SuiteError, match=r"cannot be called with inputs of shape \{0: \(2, 5\)\}"):
+        Network(make(), keras).output_shapes(np.zeros((2, 5), np.float32))
+
+
+def test_a_recurrent_layer_is_one_layer(keras: Keras) -> None:
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((5, 3)), layers.Bidirectional(layers.LSTM(4)), layers.Dense(2, name="head")]
+    )
+    names = [type(layer).__name__ for layer in leaves(model)]
+    assert names == ["LSTM", "LSTM", "Dense"]
+    heard = Network(model, keras).hear(np.ones((6, 5, 3), np.float32))
+    assert heard.head.shape == (6, 8)
 
 
 def test_batches_are_of_nearly_one_size(keras: Keras, make: Make) -> None:

@@ -81,7 +81,7 @@ def test_labels_have_the_entropy_of_their_shares() -> None:
 def test_outputs_are_read_as_what_they_are(
     outputs: np.ndarray, activations: list[str], kind: str
 ) -> None:
-    assert reader_of(outputs, activations) == Reader(kind)
+    assert reader_of(outputs, activations) == Reader(kind, max(2, outputs.shape[1]))
 
 
 @pytest.mark.parametrize("kind", ["logits", "probabilities", "sigmoid"])
@@ -128,3 +128,26 @@ def test_the_confidence_of_right_predictions_is_compared_with_that_of_wrong_ones
 def test_classes_that_are_predicted_as_often_as_they_are_have_no_distance() -> None:
     assert marginal_distance(LABELS, np.roll(LABELS, 1)) == 0
     assert marginal_distance(0 * LABELS, LABELS) == pytest.approx(2 / 3)
+
+
+def test_of_labels_for_each_position_an_image_counts_once() -> None:
+    labels = np.arange(60 * 8).reshape(60, 8) % 3
+    outputs = np.where(np.arange(8)[:, None] < 6, 10.0, -10.0) * np.eye(3)[labels]
+    judge = Judge(labels, Reader("logits"))
+    trial = judge.trial(RESCALED, outputs)
+    assert trial.evaluation.accuracy == 0.75
+    assert (trial.scores.shape, trial.hits.shape) == ((60,), (60,))
+    assert set(trial.hits) == {0.75}
+    np.testing.assert_allclose(trial.scores, [judge.scores(outputs[:1])[0]] * 60)
+    swapped, centred = judge.read_otherwise(np.eye(3)[(labels + 1) % 3] * 10)
+    assert swapped.evaluation.accuracy == 1
+    assert centred.evaluation.accuracy == 0
+    told = compared(judge, outputs)
+    assert told.confidence == pytest.approx(0.75 + 0.25 / 2, abs=1e-3)
+    assert reader_of(np.full((5, 8, 4), 0.25), [""]).kind == "probabilities"
+    assert reader_of(np.full((5, 8, 1), 0.25), [""]).kind == "sigmoid"
+
+
+def test_of_one_class_alone_a_guess_among_all_is_worth_nothing() -> None:
+    judge = Judge(np.full(9, 2), Reader("logits", 4))
+    assert judge.trial(RESCALED, np.zeros((9, 4))).evaluation.information_gain == pytest.approx(0)
