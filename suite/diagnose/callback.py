@@ -92,7 +92,8 @@ def callback(
         with _chance_kept(keras):
             if not data:
                 data.append(gathered(model, images, count=max_images))
-            return unless_losing(diagnose(model, *data[0], keras=keras, **options, **more))
+            fed, told = data[0]
+            return unless_losing(diagnose(model, fed, told, keras=keras, **options, **more))
 
     return _callback_class(keras, Watch(examine, every_epochs, tell, report))()
 
