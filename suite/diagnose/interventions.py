@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from suite.diagnose.causes.worth import LEARNED
 from suite.diagnose.found import (
     ALIKE,
     ONLY_LAYER,
@@ -24,7 +25,7 @@ from suite.diagnose.inputs import parts_of
 from suite.diagnose.network import Network, Recomputed
 from suite.diagnose.predictions import Judge
 from suite.diagnose.sample import Sample
-from suite.diagnose.scales import SCREENED, scale_inputs
+from suite.diagnose.scales import large, scale_inputs, screened
 
 OUTLIER = 4.0
 """Times the median of the layers' weights from which a layer's may be exploded."""
@@ -68,8 +69,9 @@ def intervene(network: Network, sample: Sample, judge: Judge, given: Given) -> T
     """Try what could mend the network, one thing at a time, and put each back."""
     repaired: tuple[Trial, ...] = ()
     if given.recomputed:
-        like = alike(network, sample, judge, batch_size=given.batch_size)
-        repaired = (like, *repair(network, sample, judge, given.layers, given.recomputed))
+        repaired = alike(network, sample, judge, given.recomputed, batch_size=given.batch_size)
+        if not large(sample.images) or _tells(judge, given.recomputed):
+            repaired += repair(network, sample, judge, given.layers, given.recomputed)
     rescaled = rescale(network, sample, judge, given.weights)
     scaled = scale_inputs(
         network, sample, judge, recomputed=given.recomputed, batch_size=given.batch_size
@@ -77,20 +79,35 @@ def intervene(network: Network, sample: Sample, judge: Judge, given: Given) -> T
     return Tried((*repaired, *rescaled, *scaled.trials), scaled.fit, scaled.probes)
 
 
-def alike(network: Network, sample: Sample, judge: Judge, *, batch_size: int) -> Trial:
+def _tells(judge: Judge, recomputed: Recomputed) -> bool:
+    """True where the network tells anything with all of its statistics recomputed."""
+    return float(judge.scores(recomputed.precise.outputs).mean()) + judge.entropy > LEARNED
+
+
+def alike(
+    network: Network, sample: Sample, judge: Judge, recomputed: Recomputed, *, batch_size: int
+) -> tuple[Trial, ...]:
     """Evaluate the network in batches of images alike, each normalised by its batch.
 
     A network whose training saw images of one kind at a time, such as clean and perturbed ones, or
     one camera's, has statistics for none of them; sorted by brightness, kinds mostly fall apart.
+    Of large images, one batch has to show that it is better than batches of all kinds.
     """
     light = sum(
         part.reshape(len(part), -1).mean(axis=1) for part in parts_of(sample.images).values()
     )
     order = np.argsort(light, kind="stable")
+    if large(sample.images):
+        few = np.array_split(order, max(1, round(len(order) / batch_size)))[0]
+        tried = network.hear_forced(sample.images[few], batch_size=len(few)).outputs
+        mixed = recomputed.forced.outputs[few]
+        those = judge._replace(labels=judge.labels[few])
+        if those.scores(tried).mean() <= those.scores(mixed).mean():
+            return ()
     forced = network.hear_forced(sample.images[order], batch_size=batch_size)
     outputs = np.empty_like(forced.outputs)
     outputs[order] = forced.outputs
-    return judge.trial(ALIKE, outputs)
+    return (judge.trial(ALIKE, outputs),)
 
 
 def repair(
@@ -120,7 +137,7 @@ def rescale(
 ) -> tuple[Trial, ...]:
     """Evaluate the network with the weights that stand out divided by how much they do.
 
-    Of four ways to divide them, the best on `SCREENED` images is tried on all: by exactly how much
+    Of four ways to divide them, the best on a few images is tried on all: by exactly how much
     they stand out or by a power of ten, as people scale; with the biases or without. No trial is
     made where no weights stand out.
     """
@@ -129,7 +146,7 @@ def rescale(
         return ()
     rounded = {layer: 10.0 ** round(np.log10(factor)) for layer, factor in large.items()}
     ways = tuple(itertools.product((large, rounded), (False, True)))
-    few = sample.images[:SCREENED]
+    few = sample.images[: screened(sample.images)]
     outputs = [network.run_divided(few, factors, bias=bias) for factors, bias in ways]
     factors, bias = ways[int(np.argmax([judge.scores(each).mean() for each in outputs]))]
     first = next(layer for layer in large if large[layer] > max(large.values()) / OUTLIER)

@@ -14,7 +14,7 @@ from suite.diagnose.found import (
     ScaleFit,
     Trial,
 )
-from suite.diagnose.inputs import Images, joined, parts_of
+from suite.diagnose.inputs import Images, joined, parts_of, positions
 from suite.diagnose.network import Network, Recomputed
 from suite.diagnose.parts import SCALES
 from suite.diagnose.predictions import Judge
@@ -28,8 +28,12 @@ from suite.diagnose.statistics import (
     travelled,
 )
 
-SCREENED = 48
-"""Images on which interventions are tried before the best one is made on all."""
+SCREENED, LEAST, SCREENED_PIXELS = 48, 12, 64 * 64
+"""Images on which interventions are tried before the best one is made on all, at least so many;
+of larger ones than of so many pixels fewer, since a pass takes the longer."""
+
+LARGE_PIXELS = 128 * 128
+"""Pixels of an image from which no pass of all images is made that a few have shown to be vain."""
 
 CANDIDATES, LIKE = 4, 0.3
 """Input scales among which the statistics choose, and the nats within which they are alike."""
@@ -76,17 +80,21 @@ def scale_inputs(
     if not tries:
         return Scaled()
     network.begin(SCALES)
-    worth = _worth(network, judge, tries)
+    few = screened(sample.images)
+    worth = _worth(network, judge, {scale: each[:few] for scale, each in tries.items()})
     best, fit = max(worth, key=worth.__getitem__), None
     if recomputed:
         first = _First.of(recomputed)
         chosen = {*_alike(worth), *_explaining(tries, sample.images, first.ratio)}
         fits = {
-            scale: _fit(network, tries[scale][: 2 * SCREENED], first, batch_size=batch_size)
+            scale: _fit(network, tries[scale][: 2 * few], first, batch_size=batch_size)
             for scale in sorted(chosen, key=list(tries).index)
         }
         best = _best(fits, worth)
         fit = fits[best]
+    as_fed = float(judge.scores(network.run(sample.images[:few], training=False)).mean())
+    if large(sample.images) and worth[best] < as_fed and not (fit and _explained(fit)):
+        return Scaled()
     heard = network.hear(tries[best])
     told = probes(sample, heard.head, heard.trunk, scale=best)
     return Scaled((judge.trial(INPUT_SCALE, heard.outputs, scale=best),), fit, told)
@@ -118,22 +126,32 @@ def _best(fits: Mapping[InputScale, ScaleFit], worth: Mapping[InputScale, float]
     The fit is that of the first layer, which alone knows the scale, and of the worst.
     """
     nearest = AS_NEAR * min(fit.scaled for fit in fits.values())
-    good = [
-        scale
-        for scale, fit in fits.items()
-        if fit.scaled * CLOSER < fit.as_fed and fit.scaled <= nearest
-    ]
+    good = [scale for scale, fit in fits.items() if _explained(fit) and fit.scaled <= nearest]
     if good:
         return max(good, key=worth.__getitem__)
     return min(fits, key=lambda scale: fits[scale].scaled * fits[scale].worst)
 
 
+def _explained(fit: ScaleFit) -> bool:
+    """True where the first layer's statistics are those of images in the scale."""
+    return fit.scaled * CLOSER < fit.as_fed
+
+
+def screened(images: Images) -> int:
+    """Count the images on which an intervention is tried first."""
+    return int(np.clip(SCREENED * SCREENED_PIXELS // positions(images), LEAST, SCREENED))
+
+
+def large(images: Images) -> bool:
+    """True where a pass of all images takes long."""
+    return positions(images) > LARGE_PIXELS
+
+
 def _worth(
     network: Network, judge: Judge, tries: Mapping[InputScale, Images]
 ) -> dict[InputScale, float]:
-    """Score the first images in every scale, in one pass."""
-    few = joined([images[:SCREENED] for images in tries.values()])
-    parts = np.split(network.run(few, training=False), len(tries))
+    """Score images in every scale, in one pass."""
+    parts = np.split(network.run(joined(list(tries.values())), training=False), len(tries))
     return {scale: float(judge.scores(part).mean()) for scale, part in zip(tries, parts)}
 
 
