@@ -1,0 +1,23 @@
+"""Of healthy networks of many kinds no cause is named, whatever they look like."""
+
+from __future__ import annotations
+
+import pytest
+
+from suite.diagnose.diagnosis import diagnose
+from suite.networks.types import Keras
+from tests.diagnose.healthy.data import TEST
+from tests.diagnose.healthy.rows import ROWS, Row, drawn
+from tests.diagnose.healthy.stored import stored
+from tests.diagnose.nets import QUIET
+
+pytestmark = QUIET
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_of_a_healthy_network_no_cause_is_named(keras: Keras, row: Row) -> None:
+    images, labels = drawn(row, row.sample, TEST)
+    found = diagnose(
+        stored(row, keras), images, labels, batch_size=row.batch_size, keras=keras, check_steps=0
+    )
+    assert (found.cause, found.fix) == ("", ""), "\n".join(found.words)
