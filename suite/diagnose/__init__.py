@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from suite.diagnose.diagnosis import diagnose
+from suite.diagnose.finite import in_float32
 from suite.diagnose.found import VERDICTS, Diagnosis, Evaluation, LayerExamination
 from suite.diagnose.remedies import recompute_statistics
+from suite.diagnose.repeats import pass_phase_on
 
 __all__ = [
     "VERDICTS",
@@ -12,5 +14,7 @@ __all__ = [
     "Evaluation",
     "LayerExamination",
     "diagnose",
+    "in_float32",
+    "pass_phase_on",
     "recompute_statistics",
 ]

@@ -80,9 +80,10 @@ def head_and_loss(network: Network, outputs: NDArray[np.float64]) -> HeadLoss:
     layer, activation = _ending(_up_to_output(network))
     name = _fitting(activation, outputs)
     loss = loss_of(network.model, network.head.name)
-    obeyed = hasattr(network.keras, "ops") or name not in ("softmax", "sigmoid")
-    from_logits = loss.from_logits and obeyed  # else Keras 2 takes the numbers before activation
-    return HeadLoss(layer, name, int(outputs.shape[-1]), loss.name, from_logits)
+    backend = getattr(getattr(network.keras, "backend", None), "backend", None)
+    unwound = backend is None or backend() == "tensorflow"
+    units = int(outputs.shape[-1])
+    return HeadLoss(layer, name, units, loss.name, loss.from_logits, unwound)
 
 
 def _up_to_output(network: Network) -> list[Layer]:
@@ -99,14 +100,15 @@ def _up_to_output(network: Network) -> list[Layer]:
 
 def _ending(layers: Sequence[Layer]) -> tuple[str, str]:
     """Name the layer that ends the network, and its activation; "" where that is unknown."""
+    found = ""
     for layer in reversed(layers):
         kind = type(layer).__name__
-        if kind in BY_CLASS:
-            return str(layer.name), BY_CLASS[kind]
-        activation = str(getattr(getattr(layer, "activation", None), "__name__", ""))
-        if kernel_of(layer) is not None or activation not in ("", "linear"):
-            return str(layer.name), activation
-        if kind not in PASSING and activation != "linear":
+        function = getattr(getattr(layer, "activation", None), "__name__", "")
+        activation = BY_CLASS.get(kind) or str(function)
+        found = found if found not in ("", "linear") else activation
+        if kernel_of(layer) is not None:
+            return str(layer.name), found
+        if not activation and kind not in PASSING:
             break
     return "", ""
 
@@ -170,6 +172,8 @@ def described(loss: Any) -> Loss:
 
 def _of_config(config: Mapping[str, Any]) -> Loss:
     """Describe the configuration of a loss, as files hold it."""
+    if str(config.get("module") or "keras").split(".")[0] not in (*HOMES, "builtins"):
+        return UNKNOWN
     inner = config.get("config")
     if isinstance(inner, str):  # a function
         return Loss(snake(inner), from_logits=False)

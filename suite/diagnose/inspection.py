@@ -97,14 +97,33 @@ def inspect_file(path: Path) -> str:
             elsewhere or swell.
         OSError, ValueError, LookupError, RuntimeError, zipfile.BadZipFile: If it cannot be read.
     """
-    packed = path.suffix == ".keras" and zipfile.is_zipfile(str(path))
-    config, training = _of_archive(path) if packed else _of_hdf5(path)
+    config, training = _configurations(path)
     for fault in faults(config):
         raise SuiteError(
             f"{path} is not loaded. Found: {fault}. If you trust it, {BUILDER}: there load_model "
             "may have custom_objects, or safe_mode=False."
         )
     return next(faults(training), "")
+
+
+def loss_in(path: Path) -> Any:
+    """Read the configuration of the loss that a file was saved with, of which nothing is made.
+
+    Returns:
+        A name or a dictionary, or several of them as the model has outputs; None without any.
+
+    Raises:
+        SuiteError: As `inspect_file`.
+        OSError, ValueError, LookupError, RuntimeError, zipfile.BadZipFile: If it cannot be read.
+    """
+    training = _configurations(path)[1]
+    return training.get("loss") if isinstance(training, dict) else None
+
+
+def _configurations(path: Path) -> tuple[Any, Any]:
+    """Read the network's and the training's configuration of a file."""
+    packed = path.suffix == ".keras" and zipfile.is_zipfile(str(path))
+    return _of_archive(path) if packed else _of_hdf5(path)
 
 
 def written_by(path: Path) -> int:

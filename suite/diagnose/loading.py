@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from suite.diagnose.inspection import BUILDER, inspect_file, written_by
+from suite.diagnose.inspection import BUILDER, inspect_file, loss_in, written_by
 from suite.errors import SuiteError
 from suite.networks.types import Keras, Model
 
@@ -193,6 +193,7 @@ def _read(path: Path, keras: Keras, reason: str, tell: Callable[[str], None]) ->
         except foreign() as error:
             reason = shown(error)
     model = keras.models.load_model(place, compile=False)
+    model.loss = loss_in(path)  # to be read, not made
     tell(f"note: loaded without its optimizer, so the steps it made are unknown ({reason})")
     return model
 
@@ -212,8 +213,9 @@ def _other_generation(path: Path, keras: Keras) -> Keras | None:
     except ImportError:
         pass
     way_out = (
-        "Install what reads it (python -m pip install tf_keras, beside TensorFlow) and run this "
-        "once more, with TF_USE_LEGACY_KERAS=1 if all of yours is Keras 2"
+        "It is read by tf_keras: in an environment of your own (that of nox keeps to its lock) "
+        "python -m pip install tensorflow tf_keras and run python -m suite diagnose, with "
+        "TF_USE_LEGACY_KERAS=1 if all of yours is Keras 2"
         if wrote == 2  # noqa: PLR2004
         else "Run this in an environment of Keras 3 (python -m pip install keras), without "
         "TF_USE_LEGACY_KERAS"

@@ -136,3 +136,50 @@ few.fit(images[:32], labels[:32], batch_size=32, epochs=200, verbose=0)
 print(few.evaluate(images[:32], labels[:32]))  # near 0 if it can learn them at all
 """
 )
+PHASE_PASSED = """\
+from suite.diagnose import pass_phase_on, recompute_statistics
+
+print(pass_phase_on(model, images))  # the layers that are of Keras' own class now
+recompute_statistics(model, images, batch_size=32)  # images of the training
+model.save("mended.keras")  # in your own code: call(self, inputs, training=None), passed on
+"""
+FULL = """\
+from suite.diagnose import in_float32, recompute_statistics
+
+mended = in_float32(model)  # a copy: the same weights, but no optimizer
+recompute_statistics(mended, images, batch_size=32)  # images of the training
+mended.save("mended.keras")  # in your own code dtype="float32" for {layer} may do
+"""
+FINITE = """\
+import numpy as np
+
+from suite.diagnose.loading import keras_of
+from suite.diagnose.network import Network
+
+network = Network(model, keras_of(model))
+for start in range(0, len(images), 32):
+    part = images[start : start + 32]
+    for training in (False, True):
+        outputs = network.outputs(part, training=training)
+        print(start, training, np.isfinite(part).all(), np.isfinite(outputs).all())
+"""
+LOSS = """\
+from suite.diagnose.loading import keras_of
+
+losses = keras_of(model).losses
+several = model.output_shape[-1] > 1
+kind = losses.SparseCategoricalCrossentropy if several else losses.BinaryCrossentropy
+model.compile(keras_of(model).optimizers.Adam(1e-3), kind(from_logits={from_logits}))  # as yours
+model.fit(images, labels, batch_size=32, epochs=5)  # class numbers as labels
+"""
+NEW_HEAD = """\
+from suite.diagnose.loading import keras_of
+
+keras = keras_of(model)
+head = next(layer for layer in model.layers if layer.name == {layer})
+classes = int(labels.max()) + 1
+outputs = keras.layers.Dense(classes, activation="softmax", name="new_head")(head.input)
+mended = keras.Model(model.input, outputs)
+mended.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy")  # as yours
+mended.fit(images, labels, batch_size=32, epochs=5)
+"""

@@ -36,6 +36,9 @@ LEAST, TINY = 1e-7, 1e-38
 NONE = -1e3
 """Log-probability that stands for that of nothing."""
 
+MOST = 1e38
+"""Output that stands for infinity: what float32 ends at."""
+
 LAST_LAYERS = 3
 """Layers at a network's end among which a sigmoid may be that of its outputs."""
 
@@ -171,7 +174,7 @@ def compared(judge: Judge, outputs: NDArray[np.float64]) -> Predictions:
     confidence = np.exp(logs.max(axis=1))
     raw = outputs if judge.reader.kind == "logits" else np.log(np.maximum(outputs, 1e-38))
     missing = sorted(set(labels.tolist()) - set(predicted.tolist()))
-    dead = dead_outputs(np.nan_to_num(raw)) if missing else set()
+    dead = dead_outputs(np.clip(np.nan_to_num(raw), -MOST, MOST)) if missing else set()
     return Predictions(
         variation=float(np.sqrt(np.mean(logs.std(axis=0) ** 2))),
         dead_outputs=tuple(label for label in missing if label in dead),

@@ -6,16 +6,31 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from suite.diagnose.causes.head import (
+    CUT_OFF,
+    NEITHER,
+    NOT_ONE_SUM,
+    NOT_PROBABILITIES,
+    ONE_OVER_CLASSES,
+    ONE_UNIT,
+)
+from suite.diagnose.causes.head import (
+    TWICE as TAKEN_TWICE,
+)
+from suite.diagnose.causes.unsteady import CAUSES as UNSTEADY
 from suite.diagnose.found import (
     ALIKE,
     BATCH_STATISTICS,
     CAFFE,
     CENTRED,
+    FLOAT32,
     HEALTHY,
     INPUT_SCALE,
     PRECISE_BN,
     RENAMED,
     RESCALED,
+    STEADY,
+    STEADY_PRECISE,
     UNDECIDED,
     Diagnosis,
     InputScale,
@@ -28,10 +43,15 @@ from suite.diagnose.pieces import (
     BALANCED,
     BY_HEART,
     CLASSES,
+    FINITE,
+    FULL,
     LOADING,
+    LOSS,
     MOMENTUM,
+    NEW_HEAD,
     NORMALISED,
     OUTLYING,
+    PHASE_PASSED,
     PHASES,
     PRECISE,
     RECALLS,
@@ -87,6 +107,11 @@ class Remedy(NamedTuple):
     tried: tuple[str, ...] = ()
 
 
+def _loss(*, from_logits: bool) -> str:
+    """Write the code that trains on with another loss."""
+    return LOSS.replace("{from_logits}", str(from_logits))
+
+
 BY_FIX: Mapping[str, Remedy] = {
     "precise-bn": Remedy(
         "Recompute BatchNorm's moving statistics; all weights stay.", PRECISE, (PRECISE_BN,)
@@ -132,6 +157,23 @@ BY_CAUSE: Mapping[str, Remedy] = {
     ),
     "weights that stand out": Remedy(
         "Go back to a checkpoint, and on with a smaller learning rate.", SLOWER, (RESCALED,)
+    ),
+    **dict.fromkeys(
+        UNSTEADY,
+        Remedy(
+            "Pass the phase on, then recompute the statistics.",
+            PHASE_PASSED,
+            (STEADY, STEADY_PRECISE),
+        ),
+    ),
+    "overflow in half precision": Remedy("Compute in float32.", FULL, (FLOAT32,)),
+    "NaN in the training phase": Remedy("See which images, in which phase.", FINITE),
+    "NaN activations": Remedy("See which images, in which phase.", FINITE),
+    NOT_PROBABILITIES: Remedy("Give the loss logits, and train on.", _loss(from_logits=True)),
+    TAKEN_TWICE: Remedy("Give the loss probabilities, and train on.", _loss(from_logits=False)),
+    **dict.fromkeys(
+        (ONE_UNIT, ONE_OVER_CLASSES, NEITHER, CUT_OFF, NOT_ONE_SUM),
+        Remedy("Give it a head of one unit a class with softmax, and train on.", NEW_HEAD),
     ),
     "not trained": Remedy("See whether it can learn 32 images by heart.", BY_HEART),
     "nothing learned": Remedy("See whether it can learn 32 images by heart.", BY_HEART),

@@ -16,13 +16,15 @@ import numpy as np
 from suite.diagnose.found import STEADY, STEADY_PRECISE, Repeats, Trial
 from suite.diagnose.hearing import Call, Layer, around
 from suite.diagnose.inputs import Images, positions
+from suite.diagnose.loading import demand_eager, keras_of
 from suite.diagnose.network import PIXELS, Network, Recomputed
-from suite.diagnose.predictions import Judge, Reader
+from suite.diagnose.predictions import Judge, Reader, reader_of
 from suite.diagnose.probes import thinned
-from suite.diagnose.sample import Sample
+from suite.diagnose.sample import Sample, taken
 from suite.diagnose.trace import Step, followed
 from suite.networks.batch_norm import walk
 from suite.networks.phases import INFERENCE
+from suite.networks.types import Keras, Model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,8 +102,7 @@ def repeated(
     """
     if not np.isfinite(outputs).all():
         return Unsteady(Repeats(), [])
-    count = int(np.clip(4 * PIXELS // positions(images), 4, AGAIN))  # as fit into memory
-    rows = np.unique(np.linspace(0, len(images) - 1, count).astype(int))
+    rows = _rows(images)
     few, scale = images[rows], _scale(network, outputs, judge.reader)
     before = network.statistics()
     first = network.outputs(few, training=False)
@@ -117,6 +118,12 @@ def repeated(
     if all(found.record.random):
         return found
     return Unsteady(_with_alone(found.record, network, images, outputs, judge), found.layers)
+
+
+def _rows(images: Images) -> NDArray[np.intp]:
+    """Choose images that are run once more, as many as fit into memory as one batch."""
+    count = int(np.clip(4 * PIXELS // positions(images), 4, AGAIN))
+    return np.unique(np.linspace(0, len(images) - 1, count).astype(np.intp))
 
 
 def _with_alone(
@@ -322,3 +329,47 @@ def steady_trials(
                 outputs = network.run_with(recomputed.batch, sample.images)
                 trials.append(judge.trial(STEADY_PRECISE, outputs))
     return trials
+
+
+def pass_phase_on(model: Model, images: Any, *, keras: Keras | None = None) -> list[str]:
+    """Make layers that train during inference obey the phase, as Keras' own classes do.
+
+    Found as in a diagnosis, by trying. Their weights stay; those that have no Keras class with a
+    phase behind them stay as they are, too.
+
+    Args:
+        model: A built Keras model, which is changed.
+        images: What the model is fed, 16 or more.
+        keras: The Keras module of the model; by default its class's.
+
+    Returns:
+        The names of the layers that were changed.
+
+    Raises:
+        ValueError: If the images are none that the model takes.
+        SuiteError: If the model cannot be called batch by batch.
+    """
+    network, fed = Network(model, keras or keras_of(model)), taken(model, images)
+    demand_eager(model)
+    with network.kept():
+        outputs = network.hear(fed).outputs
+        scale = _scale(network, outputs, reader_of(outputs, network.activations()))
+        found = _searched(network, fed[_rows(fed)], scale, Repeats())
+    changed = [layer for layer in found.layers if _has_phase(layer)]
+    for layer in changed:
+        _make_own(layer)
+    for name in ("predict_function", "test_function", "train_function"):
+        setattr(model, name, None)  # they hold the calls as they were
+    return [str(layer.name) for layer in changed]
+
+
+def _make_own(layer: Layer) -> None:
+    """Make a layer one of Keras' own class, called without a phase of its own."""
+    own = _keras_class(layer)
+    object.__setattr__(layer, "__class__", own)
+    for name, value in vars(own.from_config(layer.get_config())).items():
+        if name.startswith("_call"):  # what Keras has read off the signature of `call`
+            object.__setattr__(layer, name, value)
+    for node in getattr(layer, "_inbound_nodes", ()):
+        told = node.arguments.kwargs if hasattr(node, "arguments") else node.call_kwargs
+        told.pop("training", None)

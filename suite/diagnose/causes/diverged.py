@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from suite.diagnose.found import Examination, NonFinite, Trial
 
 HALF = "float16"  # ends at 65504
+LITTLE = 0.01  # share that is not written in numbers
 
 EXPLODED = 30.0
 """Times the scale of their initialisation that no trained weights have."""
@@ -50,7 +51,7 @@ def diverged(found: Examination) -> Finding | None:
     if broken is None:
         return None
     tests = (_weights, _half_precision, _statistics, _training_only, _activations)
-    return next(finding for finding in (test(found, broken) for test in tests) if finding)
+    return next((finding for finding in (test(found, broken) for test in tests) if finding), None)
 
 
 def _weights(found: Examination, broken: NonFinite) -> Finding | None:
@@ -58,7 +59,7 @@ def _weights(found: Examination, broken: NonFinite) -> Finding | None:
     if broken.what != WEIGHT:
         return None
     words = [
-        f"The {broken.name} of {broken.layer} is NaN or infinite in {broken.share:.0%} of its "
+        f"The {broken.name} of {broken.layer} is NaN or infinite in {_share(broken)} of its "
         "numbers: the training has diverged. Go back to a checkpoint before that, with a smaller "
         "learning rate.",
     ]
@@ -68,6 +69,11 @@ def _weights(found: Examination, broken: NonFinite) -> Finding | None:
     if wrong is not None:
         words.append(f"What may have led to it: {wrong.words}")
     return Finding(DIVERGED, "NaN weights", broken.layer, "", tuple(words))
+
+
+def _share(broken: NonFinite) -> str:
+    """Write how much is not finite, a little of much included."""
+    return f"{broken.share:.0%}" if broken.share >= LITTLE else f"under {LITTLE:.0%}"
 
 
 def _half_precision(found: Examination, broken: NonFinite) -> Finding | None:
@@ -105,11 +111,11 @@ def _what_overflows(broken: NonFinite) -> str:
     """Say which numbers are too large for float16."""
     if broken.what == STATISTIC:
         return (
-            f"The {broken.name} of {broken.layer} is infinite or NaN in {broken.share:.0%} of its "
+            f"The {broken.name} of {broken.layer} is infinite or NaN in {_share(broken)} of its "
             "channels: it overflows in half precision, since it is kept in float16, which ends at "
             "65504."
         )
-    part = f"for {broken.share:.0%} of the images" if broken.share else "inside it"
+    part = f"for {_share(broken)} of the images" if broken.share else "inside it"
     phase = " of the training phase" if broken.phase == TRAINING else ""
     return (
         f"{_place(broken)} overflows in half precision{phase} {part}: float16 ends at 65504, and "
@@ -157,7 +163,7 @@ def _statistic_in_words(broken: NonFinite) -> str:
     """Say which statistic cannot be computed with."""
     if broken.what == STATISTIC:
         return (
-            f"The {broken.name} of {broken.layer} is NaN or infinite in {broken.share:.0%} of its "
+            f"The {broken.name} of {broken.layer} is NaN or infinite in {_share(broken)} of its "
             "channels."
         )
     return (
@@ -173,7 +179,7 @@ def _training_only(found: Examination, broken: NonFinite) -> Finding | None:
     told = found.inference.evaluation
     words = (
         f"In the training phase {_place(broken)} puts out NaN or infinite numbers for "
-        f"{broken.share:.0%} of the images, though what goes in is finite (up to "
+        f"{_share(broken)} of the images, though what goes in is finite (up to "
         f"{broken.largest:.3g}) and so are all weights; the inference phase is finite and right in "
         f"{told.accuracy:.1%}.",
         "A step of training would make the weights NaN. In BatchNorm: the variance of a channel in "
@@ -184,9 +190,11 @@ def _training_only(found: Examination, broken: NonFinite) -> Finding | None:
 
 def _activations(found: Examination, broken: NonFinite) -> Finding | None:
     """Say where activations are no longer finite though all weights are."""
+    if not broken.share:
+        return None  # all is finite, only not as in float32
     large = max(found.weights, key=lambda entry: entry.ratio, default=None)
     told = (
-        f"{_place(broken)} puts out NaN or infinite numbers for {broken.share:.0%} of the images, "
+        f"{_place(broken)} puts out NaN or infinite numbers for {_share(broken)} of the images, "
         f"though what goes in is finite (up to {broken.largest:.3g}) and so are all weights."
     )
     if large is not None and large.ratio > EXPLODED:

@@ -39,6 +39,7 @@ deviations of the difference by which it must."""
 ONE_UNIT = "softmax over one unit"
 ONE_OVER_CLASSES = "one unit with a loss over classes"
 NOT_PROBABILITIES = "loss of probabilities on outputs that are none"
+NEITHER = "outputs that are neither probabilities nor logits"
 TWICE = "activation before a loss that applies its own"
 CUT_OFF = "logits cut off before the loss"
 NOT_ONE_SUM = "sigmoid with a loss over classes"
@@ -97,11 +98,10 @@ def _best(found: Examination) -> float:
 
 def _does_badly(found: Examination) -> bool:
     """True where the network tells nothing, or clearly less than a linear model."""
-    if not learned(found):
-        return True
+    best = _best(found)
     linear = max((probe.accuracy for probe in found.probes), default=0.0)
-    behind = linear - _best(found)
-    return behind > max(BEHIND, DEVIATIONS / float(np.sqrt(2 * found.images)))
+    behind = linear - best > max(BEHIND, DEVIATIONS / float(np.sqrt(2 * found.images)))
+    return behind or best < found.majority + BEHIND
 
 
 def _evidence(found: Examination) -> str:
@@ -113,6 +113,14 @@ def _evidence(found: Examination) -> str:
     if linear is None or linear.accuracy <= told.accuracy:
         return f"{says}."
     return f"{says}; a linear model on its {linear.source} is right in {linear.accuracy:.1%}."
+
+
+def tells_nats(found: Examination) -> bool:
+    """True where nats say how good the outputs are: not where another loss set their scale."""
+    head = found.head
+    if head is None or not head.loss:
+        return True
+    return head.loss in OVER_CLASSES | OVER_EACH and mismatch(head) is None
 
 
 def mismatch(head: HeadLoss) -> Mismatch | None:
@@ -153,12 +161,13 @@ def _not_probabilities(head: HeadLoss) -> Mismatch | None:
     known = head.activation and head.loss in OVER_CLASSES | OVER_EACH
     if not known or head.from_logits or head.activation in PROBABILITIES:
         return None
+    linear = head.activation == "linear"
     words = (
         f"{_of(head)} with {head.loss} from probabilities (from_logits=False): outputs below 0 and "
-        "above 1 are cut off there, and have no gradient. Compile with from_logits=True"
-        + ("." if head.activation == "linear" else ", and make the last layer linear.")
+        "above 1 are cut off there, and have no gradient. "
+        + ("Compile with from_logits=True." if linear else "Make it a softmax.")
     )
-    return Mismatch(NOT_PROBABILITIES, words)
+    return Mismatch(NOT_PROBABILITIES if linear else NEITHER, words)
 
 
 def _twice(head: HeadLoss) -> Mismatch | None:
@@ -171,7 +180,12 @@ def _twice(head: HeadLoss) -> Mismatch | None:
         "all of them alike and the gradient small. Compile with from_logits=False, or make the "
         "last layer linear."
     )
-    return Mismatch(TWICE, words)
+    if head.unwound:
+        words += (
+            " On TensorFlow Keras finds the numbers before the activation and warns; JAX and "
+            "PyTorch do not."
+        )
+    return Mismatch(TWICE, words, mostly=head.unwound)
 
 
 def _cut_off(head: HeadLoss) -> Mismatch | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from suite.diagnose.attempts import in_words
+from suite.diagnose.causes.head import head_notes, label_question
 from suite.diagnose.causes.why import HIGHEST_MOMENTUM, LOWEST_MOMENTUM, STALE_KL, state_of
 from suite.diagnose.causes.worth import (
     POINTS,
@@ -145,7 +146,7 @@ def _warnings(found: Examination) -> list[str]:
             f"{pinned[0].layer} first: the training ran with the phase pinned to inference, and "
             "the weights fit that. Do not recompute them."
         )
-    return words
+    return [*words, *head_notes(found)]
 
 
 def unlearned(found: Examination) -> Finding:
@@ -163,6 +164,7 @@ def unlearned(found: Examination) -> Finding:
         "Next: train it on 32 of these images alone, without augmentation. If it cannot learn them "
         "by heart in 200 steps, it is the loss, the learning rate or the layers, and more "
         "training will not help; if it can, train on all, and look at the data pipeline.",
+        *label_question(found),
     )
     if not constant:
         return Finding(UNDECIDED, "", "", "", words)

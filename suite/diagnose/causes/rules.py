@@ -24,7 +24,7 @@ from suite.diagnose.causes.stale import (
     phases_disagree,
     stale_statistics,
 )
-from suite.diagnose.causes.unsteady import unsteady
+from suite.diagnose.causes.unsteady import hardly_unsteady, unsteady
 from suite.diagnose.found import Finding
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def judge(found: Examination) -> Finding:
         diverged,
         unsteady,
         cannot_work,
+        head_and_loss,
         exploded,
         unscaled_images,
         wrong_input_scale,
@@ -47,7 +48,6 @@ def judge(found: Examination) -> Finding:
         permuted_labels,
         locked_statistics,
         phases_disagree,
-        head_and_loss,
         one_class,
         unbalanced,
         as_made,
@@ -55,6 +55,7 @@ def judge(found: Examination) -> Finding:
         dead_outputs,
         biased_head,
         constant_output,
+        hardly_unsteady,
         missing_classes,
         improved,
         healthy,

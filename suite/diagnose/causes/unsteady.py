@@ -18,18 +18,33 @@ RANDOM, BATCH, BOTH, CHANGED = (
     "random, and batch statistics, in the inference phase",
     "statistics updated in the inference phase",
 )
+CAUSES = (RANDOM, BATCH, BOTH, CHANGED)
 """Causes: what the answer for an image depends on beside the image."""
 
 DIFFERENT, OFTEN = 0.05, 0.01
 """Difference from another batch, and from the same one, as shares of the answers' spread, from
 which an answer is another: see `suite.diagnose.repeats`."""
 
+LITTLE = 0.1  # difference up to which another cause comes first
 COSTS = 0.02  # of accuracy, from which recomputing statistics besides is worth a word
 LISTED = 4  # layers that are named
 
 
+def hardly_unsteady(found: Examination) -> Finding | None:
+    """Say the same of a network whose answers differ little, where nothing else is wrong."""
+    return _finding(found)
+
+
 def unsteady(found: Examination) -> Finding | None:
     """Say that an image has another answer each time or in another batch, and by which layer."""
+    told = found.repeats
+    if max(told.again, told.elsewhere) <= LITTLE and not told.updated:
+        return None
+    return _finding(found)
+
+
+def _finding(found: Examination) -> Finding | None:
+    """Say what differs, where it begins, what it costs and what to do."""
     told = found.repeats
     random, batch = told.again > OFTEN, told.elsewhere > DIFFERENT
     if not (random or batch or told.updated):
