@@ -239,11 +239,16 @@ def ask(session: nox.Session, command: str, **options: Any) -> None:
     run(session, "python", "-m", "suite", command, *session.posargs, **options)
 
 
-def answer(session: nox.Session, command: str, **options: Any) -> None:
+def answer(session: nox.Session, command: str, *locks: str, **options: Any) -> None:
     """Give one of the suite's commands what follows ``--``; end with its status, whatever it is."""
+    told: dict[str, Any] = {"fetches": True, "stderr": None}  # stdout begins with the answer
     try:
-        ask(session, command, fetches=True, stderr=None, **options)  # stdout begins with the answer
-    except CommandFailed as error:  # nox itself would end with 1
+        install(session, *locks, "tools")
+    except CommandFailed:  # nox itself would end with 1, which is an answer
+        sys.exit(2)
+    try:
+        run(session, "python", "-m", "suite", command, *session.posargs, **{**told, **options})
+    except CommandFailed as error:
         sys.exit(error.return_code or 2)
 
 
@@ -331,6 +336,13 @@ def faults(session: nox.Session) -> None:
     """Plant faults and tell which layer finds each (an hour; GTSRB): -- [NAME ...] [OPTIONS]."""
     install(session, DEFAULT["name"], "tools")
     run(session, "python", "-m", "tests.faults", *session.posargs, env=ENVIRONMENT)
+
+
+@nox.session
+def reports(session: nox.Session) -> None:
+    """Diagnose public reports' networks and follow the advice (minutes; GTSRB): -- [--train]."""
+    install(session, DEFAULT["name"], "tools")
+    run(session, "python", "-m", "tests.diagnose.reports", *session.posargs, env=ENVIRONMENT)
 
 
 @nox.session
@@ -470,9 +482,8 @@ def report_assets(session: nox.Session) -> None:
 
 @nox.session
 def diagnose(session: nox.Session) -> None:
-    """Find out why a network of your own does not train: -- MODEL --data DIR."""
-    install(session, DEFAULT["name"], "tools")
-    run(session, "python", "-m", "suite", "diagnose", *session.posargs, env=ENVIRONMENT)
+    """Find out why a network of your own does not train: -- MODEL --data X."""
+    answer(session, "diagnose", DEFAULT["name"], env=ENVIRONMENT, fetches=False)
 
 
 @nox.session

@@ -240,7 +240,8 @@ def test_the_labels_of_the_session_come_last(load: Load) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "apart"), [("gate", True), ("bisect", True), ("new_row", True), ("compare", False)]
+    ("name", "apart"),
+    [("gate", True), ("bisect", True), ("new_row", True), ("diagnose", True), ("compare", False)],
 )
 def test_only_the_answer_of_the_gate_is_on_standard_output(
     load: Load, name: str, apart: bool
@@ -250,7 +251,23 @@ def test_only_the_answer_of_the_gate_is_on_standard_output(
     assert session.apart == apart
 
 
-@pytest.mark.parametrize("name", ["gate", "bisect", "new_row"])
+ANSWERING = ["gate", "bisect", "new_row", "diagnose"]
+
+
+@pytest.mark.parametrize("name", ANSWERING)
+def test_what_cannot_be_installed_answers_nothing(load: Load, name: str) -> None:
+    session, module = FakeSession(), load()
+
+    def install(*_: Any, **__: Any) -> None:
+        raise CommandFailed("uv failed", return_code=1)
+
+    module.install = install
+    with pytest.raises(SystemExit) as ended:
+        getattr(module, name)(session)
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("name", ANSWERING)
 @pytest.mark.parametrize("status", [1, 2, 130])
 def test_nox_ends_with_the_status_of_the_gate(load: Load, name: str, status: int) -> None:
     session = FakeSession()
