@@ -40,7 +40,7 @@ linkcheck_timeout = 20
 NAVIGATION = {
     "Start": ["docs/reading", "docs/reading-a-failure", "docs/README"],
     "Before an upgrade": ["docs/gate", "docs/report", "docs/bisect", "docs/ci"],
-    "Your network": ["docs/diagnose", "docs/fixes"],
+    "Your network": ["docs/diagnose", "docs/reports", "docs/fixes"],
     "What is known": ["docs/science", "docs/results", "docs/trends", "docs/faults"],
     "Releases": ["docs/releases", "docs/traps"],
     "Look up": ["docs/data", "docs/gpu", "docs/stored", "docs/reference"],

@@ -158,6 +158,7 @@ def test_generated_sections_have_both_markers_once() -> None:
         ("fixes.md", "fixes"),
         *(("reading-a-failure.md", kind) for kind in kinds()),
         ("releases.md", "compatibility"),
+        ("reports.md", "reports"),
         ("results.md", "results"),
         ("traps.md", "traps"),
         ("traps.md", "seen"),
