@@ -73,7 +73,8 @@ def run_slice(arguments: Sequence[str], bundle: Path) -> int:
     """Measure what a bundle asks for, within its time; 0 when all of it is there, else 1.
 
     Raises:
-        SuiteError: If this machine is not the one that the bundle was made for.
+        SuiteError: If this machine is not the one that the bundle was made for, or not one of the
+            first cases could be measured.
     """
     options, begun_s = _parser().parse_args(arguments), time.monotonic()
     work = options.work.resolve()
@@ -88,6 +89,8 @@ def run_slice(arguments: Sequence[str], bundle: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     with usage_noted(run.logs / USAGE):
         measure(run, workers=1, alone=True)
+        if not any(run.records.glob("*.json")):
+            raise SuiteError(f"nothing can be measured here: {_last_line(run)}")
         measure(run, workers=options.jobs, alone=False)
     return tell(run)
 
@@ -210,6 +213,12 @@ def _archived(path: Path, whole: Sequence[Path], waiting: Sequence[Path]) -> lis
 def _size(archive: zipfile.ZipFile) -> int:
     """Tell how large an archive is so far, with the list of its members."""
     return archive.start_dir + DIRECTORY_BYTES * (1 + len(archive.namelist()))
+
+
+def _last_line(run: Slice) -> str:
+    """Give the last line of the logs: it tells why nothing went on."""
+    lines = (run.out / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+    return f"{lines[-1]} (all of it: {run.out / LOG})" if lines else "no worker said why."
 
 
 def tell(run: Slice) -> int:

@@ -161,6 +161,19 @@ def test_a_run_makes_the_environment_and_all_records(
     assert (run.home / "locks" / "row-gpu.txt").read_text() == "torch==2\n"
 
 
+def test_where_nothing_can_be_measured_a_run_ends_at_once_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = a_slice(tmp_path, "echo error: no GPU >&2; exit 2")
+    monkeypatch.setattr(gpu_run, "make_environment", lambda *_: run.python)
+    monkeypatch.setattr(gpu_run, "unpacked", lambda *_: run.home)
+    (run.home / "locks").mkdir()
+    given = ["--work", f"{run.work}", "--out", f"{run.out}", "--minutes", "1", "--jobs", "4"]
+    with pytest.raises(SuiteError, match="nothing can be measured here: error: no GPU"):
+        run_slice(given, bundle_of(tmp_path))
+    assert len((tmp_path / "python.calls").read_text().splitlines()) == 2
+
+
 def test_a_bundle_starts_in_a_python_that_has_nothing_installed(tmp_path: Path) -> None:
     command = [sys.executable, "-I", "-S", bundle_of(tmp_path), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={})
