@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from suite.diagnose.causes.worth import suspicious
-from suite.diagnose.finite import first_nonfinite, float32_trials, mendable
+from suite.diagnose.finite import InFloat32, first_nonfinite, float32_trials, mendable
 from suite.diagnose.found import (
     BATCH_STATISTICS,
     PRECISE_BN,
     WEIGHT,
     Examination,
     LayerExamination,
+    NonFinite,
     NormState,
     Probe,
     Trial,
@@ -22,12 +23,12 @@ from suite.diagnose.found import (
 )
 from suite.diagnose.head import head_and_loss
 from suite.diagnose.hearing import Heard, Layer, NormsHeard, kernel_of
-from suite.diagnose.interventions import UNTRIED, Given, intervene
+from suite.diagnose.interventions import UNTRIED, Given, Tried, intervene
 from suite.diagnose.network import Network, Norm, Recomputed, batches
 from suite.diagnose.parts import AGAIN, CHANGES, PHASES, STATISTICS
 from suite.diagnose.predictions import Judge, compared, reader_of
 from suite.diagnose.probes import probes
-from suite.diagnose.repeats import repeated, steady_trials
+from suite.diagnose.repeats import Unsteady, repeated, steady_trials
 from suite.diagnose.sample import Sample, told_classes
 from suite.diagnose.starts import outlying, untouched
 from suite.diagnose.statistics import (
@@ -59,48 +60,28 @@ def examine(
     Raises:
         ValueError: If the network does not have `classes` outputs, or the labels are of others.
     """
-    network.begin(PHASES)
-    with network.kept():  # an unsteady network's own state changes
-        heard = network.hear(sample.images)
+    made = _passes(network, sample, batch_size=batch_size)
+    heard, recomputed = made.heard, made.recomputed
     told = told_classes(heard.outputs, classes)
-    trained = network.hear_training(sample.images, batch_size=batch_size)
-    broken = first_nonfinite(network, sample, heard, trained, batch_size=batch_size)
-    nonfinite = broken.layer if broken and broken.what == WEIGHT else ""
-    recomputed = None
-    if network.norms and not nonfinite:
-        network.begin(STATISTICS)
-        recomputed = network.recompute(sample.images, batch_size=batch_size, trained=trained)
-    steps, weights, (as_made, changed) = (
-        network.iterations(),
-        _weights(network),
-        untouched(network),
-    )
     judge = Judge(sample.labels, reader_of(heard.outputs, network.activations()))
-    trials = [*_trials(judge, heard, trained, recomputed), *judge.read_otherwise(heard.outputs)]
-    network.begin(AGAIN)
-    unsteady = repeated(network, sample.images, heard.outputs, judge)
-    trials += steady_trials(network, sample, judge, unsteady, recomputed)
-    full = float32_trials(network, sample, judge, broken, batch_size=batch_size)
-    trials += full.trials
-    layers = _layers(trained, recomputed, steps) if recomputed else ()
-    tried = UNTRIED
-    if mendable(broken) and suspicious(trials, judge.entropy, layers):
-        network.begin(CHANGES)
-        tried = intervene(network, sample, judge, Given(weights, layers, recomputed, batch_size))
-    passes = len(batches(sample.images, batch_size))
-    norms = _states(trained, recomputed, passes=passes) if recomputed else ()
+    layers = _layers(made.trained, recomputed, network.iterations()) if recomputed else ()
+    weights = _weights(network)
+    given = Given(weights, layers, recomputed, batch_size)
+    again = _again(network, sample, judge, made, batch_size=batch_size)
+    trials, tried = _tried(network, sample, judge, made=made, given=given, again=again)
+    as_made, changed = untouched(network)
     return Examination(
-        trials=(*trials, *tried.trials),
+        trials=trials,
         layers=layers,
-        norms=norms,
-        nonfinite=nonfinite,
+        norms=_states(made, passes=len(batches(sample.images, batch_size))),
+        nonfinite=made.nonfinite,
         overflow=not np.isfinite(heard.outputs).all(),
         weights=weights,
         units=heard.units,
         predictions=compared(judge, heard.outputs),
         probes=(*_probes(sample, heard, recomputed), *tried.probes),
         scale_fit=tried.scale_fit,
-        iterations=steps,
+        iterations=network.iterations(),
         labels=sample.labels,
         images=len(sample.labels),
         classes=told,
@@ -109,20 +90,91 @@ def examine(
         untouched=as_made,
         touched=changed,
         outlying=outlying(sample.images),
-        repeats=unsteady.record,
-        broken=broken or full.first,
+        repeats=again.unsteady.record,
+        broken=made.broken or again.full.first,
         head=head_and_loss(network, heard.outputs),
     )
 
 
-def _trials(
-    judge: Judge, heard: Heard, trained: NormsHeard, recomputed: Recomputed | None
-) -> list[Trial]:
+class Passes(NamedTuple):
+    """The passes that every network makes.
+
+    Attributes:
+        heard: In the inference phase.
+        trained: In the training phase.
+        recomputed: With BatchNorm's statistics made anew; None without any, or without numbers.
+        broken: The first numbers that are not finite; None where all are.
+    """
+
+    heard: Heard
+    trained: NormsHeard
+    recomputed: Recomputed | None
+    broken: NonFinite | None
+
+    @property
+    def nonfinite(self) -> str:
+        """The layer of a weight that is not finite; "" if none is."""
+        return self.broken.layer if self.broken and self.broken.what == WEIGHT else ""
+
+
+def _passes(network: Network, sample: Sample, *, batch_size: int) -> Passes:
+    """Run the images in both phases, and with recomputed statistics."""
+    network.begin(PHASES)
+    with network.kept():  # an unsteady network's own state changes
+        heard = network.hear(sample.images)
+    trained = network.hear_training(sample.images, batch_size=batch_size)
+    broken = first_nonfinite(network, sample, heard, trained, batch_size=batch_size)
+    made = Passes(heard, trained, None, broken)
+    if not network.norms or made.nonfinite:
+        return made
+    network.begin(STATISTICS)
+    recomputed = network.recompute(sample.images, batch_size=batch_size, trained=trained)
+    return made._replace(recomputed=recomputed)
+
+
+class Again(NamedTuple):
+    """What another pass of the same gave: in other batches, and in float32."""
+
+    unsteady: Unsteady
+    full: InFloat32
+
+
+def _again(
+    network: Network, sample: Sample, judge: Judge, made: Passes, *, batch_size: int
+) -> Again:
+    """Run the images once more, in other batches and where it matters in float32."""
+    network.begin(AGAIN)
+    unsteady = repeated(network, sample.images, made.heard.outputs, judge)
+    full = float32_trials(network, sample, judge, made.broken, batch_size=batch_size)
+    return Again(unsteady, full)
+
+
+def _tried(
+    network: Network, sample: Sample, judge: Judge, *, made: Passes, given: Given, again: Again
+) -> tuple[tuple[Trial, ...], Tried]:
+    """Evaluate all passes, and change one thing at a time where that could mend anything."""
+    trials = (
+        *_trials(judge, made),
+        *judge.read_otherwise(made.heard.outputs),
+        *steady_trials(network, sample, judge, again.unsteady, made.recomputed),
+        *again.full.trials,
+    )
+    if not mendable(made.broken) or not suspicious(trials, judge.entropy, given.layers):
+        return trials, UNTRIED
+    network.begin(CHANGES)
+    tried = intervene(network, sample, judge, given)
+    return (*trials, *tried.trials), tried
+
+
+def _trials(judge: Judge, made: Passes) -> list[Trial]:
     """Evaluate the passes with nothing changed but the phase and BatchNorm's statistics."""
-    trials = [judge.trial(INFERENCE, heard.outputs), judge.trial(TRAINING, trained.outputs)]
-    if recomputed:
-        trials.append(judge.trial(BATCH_STATISTICS, recomputed.forced.outputs))
-        trials.append(judge.trial(PRECISE_BN, recomputed.precise.outputs))
+    trials = [
+        judge.trial(INFERENCE, made.heard.outputs),
+        judge.trial(TRAINING, made.trained.outputs),
+    ]
+    if made.recomputed:
+        trials.append(judge.trial(BATCH_STATISTICS, made.recomputed.forced.outputs))
+        trials.append(judge.trial(PRECISE_BN, made.recomputed.precise.outputs))
     return trials
 
 
@@ -183,9 +235,12 @@ def _layer(norm: Norm, moving: Statistics, batch: Statistics, ran: Ran) -> Layer
     )
 
 
-def _states(trained: NormsHeard, recomputed: Recomputed, *, passes: int) -> tuple[NormState, ...]:
-    """Tell how far each layer's statistics have come; `trained` was heard in so many passes."""
-    rows = zip(recomputed.norms, recomputed.moving, recomputed.batch, trained.moments)
+def _states(made: Passes, *, passes: int) -> tuple[NormState, ...]:
+    """Tell how far each layer's statistics have come; the training phase ran so many `passes`."""
+    recomputed = made.recomputed
+    if recomputed is None:
+        return ()
+    rows = zip(recomputed.norms, recomputed.moving, recomputed.batch, made.trained.moments)
     with np.errstate(all="ignore"):  # a statistic may be NaN
         return tuple(_state(*row, calls=len(row[-1]) // passes) for row in rows)
 

@@ -9,7 +9,9 @@ import pytest
 
 from suite.diagnose.examine import examine
 from suite.diagnose.found import (
+    ALIKE,
     BATCH_STATISTICS,
+    CENTRED,
     FEATURES,
     INPUT_SCALE,
     ONLY_LAYER,
@@ -17,6 +19,7 @@ from suite.diagnose.found import (
     ONLY_VARIANCES,
     PIXELS,
     PRECISE_BN,
+    RENAMED,
     RESCALED,
     TRUNK,
     Examination,
@@ -37,6 +40,7 @@ from tests.diagnose.nets import (
 )
 
 pytestmark = QUIET
+OTHERWISE = [RENAMED, CENTRED]
 
 
 def examined(keras: Keras, model: Model, data: Data) -> Examination:
@@ -54,14 +58,18 @@ def test_a_healthy_network_is_examined_as_it_is_and_with_its_statistics_recomput
     healthy: Examination,
 ) -> None:
     kinds = [trial.kind for trial in healthy.trials]
-    assert kinds == [INFERENCE, TRAINING, BATCH_STATISTICS, PRECISE_BN]
+    assert kinds == [INFERENCE, TRAINING, BATCH_STATISTICS, PRECISE_BN, *OTHERWISE]
     assert all(trial.evaluation.accuracy > 0.9 for trial in healthy.trials)
     probes = [(probe.source, probe.precise) for probe in healthy.probes]
     sources = (PIXELS, FEATURES, TRUNK)
     assert probes == [(source, precise) for precise in (False, True) for source in sources]
     assert (healthy.images, healthy.classes) == (160, CLASSES)
     assert (healthy.nonfinite, healthy.overflow, healthy.iterations) == ("", False, None)
-    assert np.isnan(healthy.input_kl)
+    assert healthy.scale_fit is None
+    assert healthy.outlying == ()
+    assert healthy.untouched == ()
+    assert "bn1" in healthy.touched
+    assert all(state.calls == 1 for state in healthy.norms)
 
 
 def test_layers_stand_in_the_order_in_which_they_run(healthy: Examination) -> None:
@@ -86,22 +94,26 @@ def test_a_broken_network_is_examined_with_one_thing_changed_at_a_time(
     change(norms(model)[1], mean=6)
     scale_weights(model.get_layer("conv2"), 100.0)
     found = examined(keras, model, data)
-    assert [(trial.kind, trial.layer) for trial in found.trials[4:]] == [
+    assert [(trial.kind, trial.layer) for trial in found.trials[6:]] == [
+        (ALIKE, ""),
         (ONLY_MEANS, ""),
         (ONLY_VARIANCES, ""),
         (ONLY_LAYER, max(found.layers, key=lambda layer: layer.symmetric_kl).layer),
         (RESCALED, "conv2"),
         (INPUT_SCALE, ""),
     ]
-    assert [trial.scale is not None for trial in found.trials[4:]] == [False] * 4 + [True]
-    assert found.input_kl > 0
+    assert [trial.scale is not None for trial in found.trials[6:]] == [False] * 5 + [True]
+    assert found.scale_fit is not None
+    assert found.scale_fit.layer == "bn0"
+    assert found.scale_fit.worst >= found.scale_fit.scaled > 0
+    assert sum(probe.scale is not None for probe in found.probes) == 3
 
 
 def test_a_network_without_batch_norm_has_fewer_trials(
     keras: Keras, make: Make, data: Data
 ) -> None:
     found = examined(keras, make(norm=False), data)
-    assert [trial.kind for trial in found.trials] == [INFERENCE, TRAINING]
+    assert [trial.kind for trial in found.trials] == [INFERENCE, TRAINING, *OTHERWISE]
     assert (found.layers, found.norms) == ((), ())
     assert not any(probe.precise for probe in found.probes)
 
@@ -114,8 +126,35 @@ def test_of_weights_that_are_not_numbers_nothing_is_recomputed(
     found = examined(keras, model, data)
     assert found.nonfinite == "conv1"
     assert found.overflow
-    assert [trial.kind for trial in found.trials] == [INFERENCE, TRAINING]
+    assert [trial.kind for trial in found.trials] == [INFERENCE, TRAINING, *OTHERWISE]
     assert found.layers == ()
+
+
+def test_a_layer_that_is_called_twice_is_known_to_be(keras: Keras, data: Data) -> None:
+    layers = keras.layers
+    inputs, shared = keras.Input(data[0].shape[1:]), layers.BatchNormalization(name="shared")
+    x = shared(layers.Conv2D(4, 3)(inputs))
+    outputs = layers.Dense(CLASSES)(layers.GlobalAveragePooling2D()(shared(2 * x)))
+    found = examined(keras, keras.Model(inputs, outputs), data)
+    assert [state.calls for state in found.norms] == [2]
+
+
+def test_layers_that_are_as_they_were_made_are_known(keras: Keras, data: Data) -> None:
+    model = network(keras)
+    found = examined(keras, model, data)
+    assert found.untouched == ("bn0", "bn1", "bn2", "head")
+    model.get_layer("head").bias.assign(np.full(CLASSES, 0.1))
+    assert examined(keras, model, data).touched == ("head",)
+
+
+def test_images_many_times_as_large_as_the_others_stand_out(
+    keras: Keras, make: Make, data: Data
+) -> None:
+    images = data[0].copy()
+    images[[3, 5]] *= 255
+    assert examined(keras, make(), (images, data[1])).outlying == (3, 5)
+    images[::2] *= 255  # every other image: these are two kinds
+    assert examined(keras, make(), (images, data[1])).outlying == ()
 
 
 def test_the_scale_of_any_batch_norm_is_no_kernel(keras: Keras) -> None:

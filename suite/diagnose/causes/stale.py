@@ -209,8 +209,10 @@ def no_single_statistics(found: Examination) -> Finding | None:
     """
     tried = [found.tried(kind) for kind in (BATCH_STATISTICS, ALIKE)]
     better = [trial for trial in tried if trial and improves(found.inference, trial)]
-    best = max(better, key=lambda trial: trial.evaluation.accuracy, default=None)
-    if best is None or found.precise is None or not improves(found.precise, best):
+    best = next(
+        (trial for trial in better if found.precise and improves(found.precise, trial)), None
+    )
+    if best is None:
         return None
     shared = [layer for layer in found.layers if state_of(found, layer).calls > 1]
     batches = "sorted by brightness" if best.kind == ALIKE else "drawn at random"
