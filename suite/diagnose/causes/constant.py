@@ -10,7 +10,6 @@ from scipy.stats import binom
 from suite.diagnose.causes.worth import (
     LEARNED,
     POINTS,
-    RECOVERED,
     SIGNIFICANT,
     accuracy,
     best_head,
@@ -19,6 +18,7 @@ from suite.diagnose.causes.worth import (
     kernels,
     last_kernel,
     learned,
+    reaches,
     worth_of,
 )
 from suite.diagnose.found import CENTRED, CONSTANT, OTHER, RENAMED, Finding
@@ -65,7 +65,7 @@ def permuted_labels(found: Examination) -> Finding | None:
     gained = (renamed - told) * found.images
     if renamed < told + PERMUTED or renamed < 2 * found.majority or gained < PERMUTED_IMAGES:
         return None
-    if renamed < RECOVERED * best_probe(found):
+    if not reaches(found, found.tried(RENAMED) or found.inference):
         return None  # classes that are confused whole, as frames of one track are
     words = (
         f"With the classes renamed the accuracy is {renamed:.1%} instead of {told:.1%}: the labels "

@@ -17,6 +17,7 @@ from suite.diagnose.causes.worth import (
     learned,
     more_right,
     points,
+    reaches,
     worth_of,
 )
 from suite.diagnose.found import (
@@ -39,6 +40,7 @@ HELPED: Mapping[str, str] = {
     TRAINING: "phases disagree",
     RESCALED: "weights that stand out",
     INPUT_SCALE: "wrong input scale",
+    RENAMED: "label shuffle (classes permuted)",
     CENTRED: "biased head",
 }
 """Causes by the kind of trial that helps, where no rule says more; else it is the statistics."""
@@ -96,12 +98,12 @@ def improved(found: Examination) -> Finding | None:
             f"{by_chance:.2g}, asked is {SIGNIFICANT:g}): examine four times as many."
         )
         return Finding(UNDECIDED, "", "", "", (f"{told}.", doubt)) if learned(found) else None
-    if best.kind == RENAMED:
+    if not reaches(found, best):
         doubt = (
-            f"A linear head fitted anew tells {best_probe(found):.1%}, so the labels are not just "
-            "in another order: classes are taken for one another as a whole. So they are where the "
-            "images of a class are much alike, frames of one track, say, and others in training: "
-            "examine images of the training, too."
+            f"That is far from what a linear head fitted anew tells, {best_probe(found):.1%}. So "
+            "it is not what is wrong: of a network that has not learned much, whatever changes the "
+            "outputs changes the accuracy. Train on, and examine images of the training, too: it "
+            "may be right in them (learned by heart, or frames of the same tracks)."
         )
         return Finding(UNDECIDED, "", "", "", (f"{told}.", doubt))
     sure = f"Chance does so in fewer than one of {1 / SIGNIFICANT:,.0f} networks (McNemar's test)."

@@ -19,6 +19,7 @@ from suite.diagnose.causes.worth import (
     mends_broken,
     more_right,
     points,
+    reaches,
 )
 from suite.diagnose.found import CAFFE, INPUT_SCALE, OTHER, PRECISE_BN, Finding
 from suite.diagnose.probes import BYTES, TWICE, UNIT
@@ -54,7 +55,7 @@ def wrong_input_scale(found: Examination) -> Finding | None:
     if fit is None:
         wrong = accuracy(found, INFERENCE) < 1 - POINTS and tells_nats(found)
         wrong = wrong or improves(found.inference, fed)
-        return _scale_finding(found, fed) if works and wrong else None
+        return _scale_finding(found, fed) if works and wrong and reaches(found, fed) else None
     if works and fit.worst <= FITTED_KL:
         fits = "The moving statistics are not to blame: they fit the images so scaled."
         return _scale_finding(found, fed, fits, *_head(found))

@@ -86,8 +86,8 @@ def suspicious(trials: Sequence[Trial], entropy: float, layers: Sequence[LayerEx
 
 
 def points(before: Trial, after: Trial) -> float:
-    """Compute how much more accurate a trial is."""
-    return after.evaluation.accuracy - before.evaluation.accuracy
+    """Compute how much more accurate a trial is, of 0.93 and 0.98 exactly 0.05."""
+    return round(after.evaluation.accuracy - before.evaluation.accuracy, 9)
 
 
 def more_right(before: Trial | Probe, after: Trial | Probe) -> float:
@@ -193,6 +193,15 @@ def best_probe(found: Examination) -> float:
     """Pick the best accuracy of a linear head on any features."""
     best = best_head(found)
     return best.accuracy if best else 0.0
+
+
+def reaches(found: Examination, trial: Trial) -> bool:
+    """True where a trial is right in about what the features tell, or more.
+
+    Of a network that has hardly learned, whatever changes the outputs changes the accuracy a
+    little: only what brings it to what it could know tells what is wrong.
+    """
+    return trial.evaluation.accuracy >= RECOVERED * best_probe(found)
 
 
 def features_tell(found: Examination) -> bool:
