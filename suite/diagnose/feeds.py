@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from suite.diagnose.sample import inputs_of
+from suite.diagnose.intake import inputs_of
 from suite.errors import DataError
 from suite.networks.types import Model
 
@@ -70,6 +70,8 @@ def _read(batches: Iterable[Any], model: Model, count: int) -> tuple[Any, Any]:
     """Put the first batches together, as many as are needed to draw from."""
     names = [entry.name for entry in inputs_of(model)]
     rank = min((len(entry.shape) for entry in inputs_of(model)), default=0)
+    grey = any(entry.shape[-1:] == (1,) for entry in inputs_of(model))  # may lack that axis
+    rank = 0 if grey else rank
     taken: list[tuple[Any, Any]] = []
     samples = size = 0
     started = time.perf_counter()
@@ -92,7 +94,7 @@ def _pair(batch: Any, names: Sequence[str], rank: int) -> tuple[Any, Any]:
     Args:
         batch: (inputs, labels), with weights or not; or a dictionary by name; or one sample.
         names: Of the network's inputs.
-        rank: Axes of the network's input, with the batch; 0 where unknown.
+        rank: Fewest axes of the network's inputs, with the batch; 0 where unknown.
 
     Raises:
         DataError: If it is nothing of the kind.
@@ -105,11 +107,9 @@ def _pair(batch: Any, names: Sequence[str], rank: int) -> tuple[Any, Any]:
             "(inputs, labels), or of (inputs, labels, weights)."
         )
     inputs, labels = _arrays(batch[0]), _arrays(batch[1])
-    shapes = [part.shape for part in _leaves(inputs)]
-    alone = min(map(len, shapes)) < rank - 1 or _leaves(labels)[0].ndim == 0
-    if alone or (
-        rank and len(shapes[0]) == rank - 1 and shapes[0][:1] != _leaves(labels)[0].shape[:1]
-    ):
+    fed, told = _leaves(inputs), _leaves(labels)[0]
+    alone = told.ndim == 0 or fed[0].shape[:1] != told.shape[:1]
+    if alone or min(part.ndim for part in fed) < rank:
         return _mapped(inputs, lambda part: part[None]), _mapped(labels, lambda part: part[None])
     return inputs, labels
 

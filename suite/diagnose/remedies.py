@@ -35,6 +35,7 @@ from suite.diagnose.found import (
     Diagnosis,
     InputScale,
 )
+from suite.diagnose.intake import taken
 from suite.diagnose.loading import demand_eager, keras_of
 from suite.diagnose.network import Network
 from suite.diagnose.pieces import (
@@ -60,7 +61,6 @@ from suite.diagnose.pieces import (
     UNBIASED,
 )
 from suite.diagnose.probes import BYTES, SYMMETRIC, TORCH, TWICE, UNIT
-from suite.diagnose.sample import taken
 from suite.diagnose.statistics import half_life, pooled_statistics
 from suite.networks.phases import TRAINING
 from suite.networks.preprocessing import IMAGENET_DEVIATION, IMAGENET_MEAN, IMAGENET_MEAN_BGR

@@ -16,11 +16,12 @@ import numpy as np
 from suite.diagnose.found import STEADY, STEADY_PRECISE, Repeats, Trial
 from suite.diagnose.hearing import Call, Layer, around
 from suite.diagnose.inputs import Images, positions
+from suite.diagnose.intake import taken
 from suite.diagnose.loading import demand_eager, keras_of
 from suite.diagnose.network import PIXELS, Network, Recomputed
 from suite.diagnose.predictions import Judge, Reader, reader_of
 from suite.diagnose.probes import thinned
-from suite.diagnose.sample import Sample, taken
+from suite.diagnose.sample import Sample
 from suite.diagnose.trace import Step, followed
 from suite.networks.batch_norm import walk
 from suite.networks.phases import INFERENCE

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from suite.diagnose.inputs import Head, Images, Inputs, mapped, parts_of
-from suite.networks.batch_norm import walk
-from suite.networks.types import Model
+from suite.diagnose.inputs import Head, Images
+from suite.diagnose.intake import converted, matched_inputs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,20 +40,6 @@ class Sample(NamedTuple):
     head: Head = Head()
 
 
-class Declared(NamedTuple):
-    """An input as a network declares it.
-
-    Attributes:
-        name: Of its layer.
-        shape: With the batch; None where anything goes.
-        dtype: Such as "float32".
-    """
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str
-
-
 def samples(
     network: Network, images: Any, labels: Any, *, output: Any = None, limit: int, seed: int
 ) -> list[Sample]:
@@ -72,45 +57,46 @@ def samples(
     Raises:
         ValueError: If inputs, labels or outputs do not fit one another.
     """
-    inputs = taken(network.model, images)
-    if len(inputs) < LEAST_IMAGES:
+    given, known = matched_inputs(network.model, images)
+    if len(given) < LEAST_IMAGES:
         raise ValueError(
             f"images must be {LEAST_IMAGES} at least, better 256: of fewer nothing can be said "
-            f"with confidence. Received: {len(inputs)}"
+            f"with confidence. Received: {len(given)}"
         )
+    rows = np.random.default_rng(seed).permutation(len(given))[:limit]
+    inputs = converted(network.model, given[rows], known)  # all of them might fill the memory
     shapes = network.output_shapes(inputs[:2])
     names = getattr(network.model, "output_names", None) or []
-    told = _labelled(shapes, names, labels, output, len(inputs))
-    return [
-        sampled(inputs, values, name, shapes[name], limit=limit, seed=seed)
-        for name, values in told.items()
-    ]
+    told = _labelled(shapes, names, labels, output, len(given))
+    found = []
+    for name, values in told.items():
+        classes, head = _looked_at(values, len(given), name, shapes[name], seed)
+        found.append(Sample(inputs, classes[rows], head))
+    return found
 
 
-def sampled(
-    images: Images, labels: NDArray[Any], name: Any, shape: Sequence[int], *, limit: int, seed: int
-) -> Sample:
-    """Draw at most `limit` samples at random, with the labels of one output.
+def _looked_at(
+    labels: NDArray[Any], count: int, name: Any, shape: Sequence[int], seed: int
+) -> tuple[NDArray[np.int64], Head]:
+    """Make the labels of one output class numbers, and say where it is looked at.
 
     Args:
-        images: All that can be drawn from.
         labels: Class numbers or one-hot, as they were given.
+        count: Of all samples.
         name: Key or place of the output; None of the only one.
         shape: Of the output, with the batch.
-        limit: Samples at most.
-        seed: Of the draw.
+        seed: Of the draw of positions, where each has a label.
 
     Raises:
         ValueError: If these are no labels of this output.
     """
     head, outputs = head_of(name, shape, labels)
-    labels = class_labels(labels, len(images), head, outputs)
-    rng = np.random.default_rng(seed)
-    chosen = rng.permutation(len(images))[:limit]
-    if head.grid:
-        places = np.sort(rng.permutation(int(np.prod(head.grid)))[:PLACES])
-        head, labels = head._replace(places=places), labels[:, places]
-    return Sample(images[chosen], labels[chosen], head)
+    classes = class_labels(labels, count, head, outputs)
+    if not head.grid:
+        return classes, head
+    whole = np.random.default_rng(seed).permutation(int(np.prod(head.grid)))
+    places = np.sort(whole[:PLACES])
+    return classes[:, places], head._replace(places=places)
 
 
 def _labelled(
@@ -177,145 +163,6 @@ def _fits(shape: Sequence[int], labels: NDArray[Any]) -> bool:
     except ValueError:
         return False
     return True
-
-
-def taken(model: Model, given: Any) -> Images:
-    """Make what is fed to `model` arrays of the kinds that it takes, all of one length.
-
-    Args:
-        model: The network.
-        given: An array; or a dictionary or list of arrays, for a network of several inputs.
-
-    Raises:
-        ValueError: If these are none that `model` takes.
-    """
-    declared = inputs_of(model)
-    images = _matched(_gathered(given, len(declared)), declared)
-    known = _known(images, declared)
-    embeds = any(type(layer).__name__ == "Embedding" for layer in walk(model))
-    images = mapped(images, lambda name, values: _numbers(values, known.get(name), embeds=embeds))
-    _check_inputs(images, known)
-    return images
-
-
-def inputs_of(model: Model) -> list[Declared]:
-    """List the inputs that `model` declares; none if only a call tells."""
-    try:
-        tensors = model.inputs or []
-    except (AttributeError, RuntimeError, ValueError):  # a subclass: each Keras has its own word
-        return []
-    return [
-        Declared(
-            str(tensor.name).partition(":")[0],
-            tuple(tensor.shape),
-            str(getattr(tensor.dtype, "name", tensor.dtype)),
-        )
-        for tensor in tensors
-    ]
-
-
-def _gathered(given: Any, declared: int) -> Images:
-    """Make arrays of what is given, as many as there are inputs.
-
-    A short list is one of inputs where the network does not tell: so few samples are too few.
-    """
-    if isinstance(given, Inputs):
-        return given
-    if isinstance(given, Mapping):
-        parts = {name: np.asarray(values) for name, values in given.items()}
-        return Inputs(parts, named=True)
-    listed = isinstance(given, (list, tuple))
-    if listed and (declared > 1 or len(given) == 1 or (not declared and len(given) < LEAST_IMAGES)):
-        parts = dict(enumerate(map(np.asarray, given)))
-        return Inputs(parts, named=False) if len(parts) > 1 else parts[0]
-    return np.asarray(given)
-
-
-def _matched(images: Images, declared: Sequence[Declared]) -> Images:
-    """Bring several inputs and those that the network declares together.
-
-    Raises:
-        ValueError: If they are not as many, or of other names.
-    """
-    if not declared:
-        return images
-    parts = parts_of(images)
-    names = [entry.name for entry in declared]
-    if isinstance(images, Inputs) and images.named and set(names) <= set(parts):
-        parts = {name: parts[name] for name in names}  # as Keras does, which leaves others aside
-    if len(parts) != len(declared):
-        told = ", ".join(f"{entry.name} {entry.shape}" for entry in declared)
-        raise ValueError(
-            f"images must be what the network takes, {len(declared)} input"
-            f"{'' if len(declared) == 1 else 's'} ({told}): a dictionary of arrays by these names, "
-            f"or a list of arrays in this order. Received: {len(parts)} "
-            f"({', '.join(map(str, parts))})"
-        )
-    if not isinstance(images, Inputs):
-        return images
-    if len(parts) == 1:
-        return next(iter(parts.values()))
-    return Inputs(parts, named=images.named)
-
-
-def _known(images: Images, declared: Sequence[Declared]) -> dict[Any, Declared]:
-    """Map the names or places of inputs to what is declared of them, as far as that is known."""
-    if isinstance(images, Inputs) and images.named:
-        return {entry.name: entry for entry in declared if entry.name in images.parts}
-    return dict(enumerate(declared))
-
-
-def _numbers(values: NDArray[Any], declared: Declared | None, *, embeds: bool) -> NDArray[Any]:
-    """Make numbers of the kind that an input takes: 32 bits, whole ones where they are indices.
-
-    Raises:
-        ValueError: If they are no numbers.
-    """
-    if values.dtype.kind not in "bfiu" and values.dtype.name != "bfloat16":
-        raise ValueError(
-            "images must be numbers, all of one shape. Received: "
-            f"dtype {values.dtype}, shape {values.shape}. Make numbers of text before "
-            "(TextVectorization, StringLookup), and diagnose the part that takes them."
-        )
-    if values.dtype.kind in "bf" or values.dtype.kind not in "iu":
-        wanted = declared.dtype if declared else ""
-        kind: Any = np.bool_ if values.dtype.kind == "b" and wanted in ("", "bool") else np.float32
-        if wanted.startswith(("int", "uint")):
-            kind = np.int32
-        return values.astype(kind)
-    indices = declared.dtype.startswith(("int", "uint")) if declared else values.itemsize > 1
-    indices = indices or (embeds and values.ndim <= 2)  # noqa: PLR2004 - (n, tokens)
-    return values.astype(np.int32 if indices else np.float32)
-
-
-def _check_inputs(images: Images, known: Mapping[Any, Declared]) -> None:
-    """Refuse inputs that are not of one length and of the declared shape, or not finite."""
-    for name, values in parts_of(images).items():
-        shape = known[name].shape if name in known else None
-        called = f"input {name!r}" if isinstance(images, Inputs) else "images"
-        _check_shape(called, values, shape)
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise ValueError(f"{called} must be finite. Received: NaN or infinite numbers")
-    lengths = {name: len(values) for name, values in parts_of(images).items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"inputs must be of one length. Received: {lengths}")
-
-
-def _check_shape(called: str, values: NDArray[Any], shape: tuple[int | None, ...] | None) -> None:
-    """Refuse an input that is not of the shape that is declared."""
-    fits = values.ndim > 0 and (
-        shape is None
-        or (
-            len(shape) == values.ndim
-            and all(want in (None, have) for want, have in zip(shape[1:], values.shape[1:]))
-        )
-    )
-    if not fits:
-        expected = str(("n", *shape[1:])) if shape else "(n, ...)"
-        raise ValueError(
-            f"{called} must be of the network's input shape {expected}: resize or reshape them. "
-            f"Received: shape {values.shape}"
-        )
 
 
 def head_of(name: Any, shape: Sequence[int], labels: NDArray[Any]) -> tuple[Head, int]:

@@ -126,6 +126,23 @@ def test_several_inputs_and_outputs_keep_their_names() -> None:
     assert list(images) == ["a", "b"]
 
 
+@pytest.mark.parametrize("model", [net(), SimpleNamespace(inputs=None)])
+def test_samples_with_one_hot_labels_are_no_batches(model: Any) -> None:
+    images, labels = gathered(model, zip(X, np.eye(4)[Y]))
+    assert np.array_equal(images, X)
+    assert np.array_equal(labels, np.eye(4)[Y])
+    if model.inputs:  # as many numbers as classes
+        few = [(x[:4], one) for x, one in zip(X, np.eye(4)[Y])]
+        assert gathered(model, iter(few))[0].shape == (40, 4)
+
+
+def test_grey_images_without_their_last_axis_are_batches() -> None:
+    grey = SimpleNamespace(name="x", shape=(None, 5, 5, 1), dtype="float32")
+    model = SimpleNamespace(inputs=[grey])
+    batch = np.ones((8, 5, 5)), np.arange(8)
+    assert gathered(model, iter([batch]))[0].shape == (8, 5, 5)
+
+
 def test_tokens_of_several_lengths_are_filled_up() -> None:
     tokens = iter([(np.ones((2, 3), np.int64), Y[:2]), (np.ones((2, 5), np.int64), Y[:2])])
     images, _ = gathered(net(), tokens)

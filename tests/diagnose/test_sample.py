@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from suite.diagnose.inputs import Head, Inputs
-from suite.diagnose.sample import Sample, class_labels, head_of, samples, taken, told_classes
+from suite.diagnose.intake import taken
+from suite.diagnose.sample import Sample, class_labels, head_of, samples, told_classes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -167,6 +168,25 @@ def test_numbers_are_of_the_kind_that_the_input_takes(declared: Any, given: Any,
     assert images.dtype == kind
 
 
+def test_a_last_axis_of_one_number_may_be_missing_or_too_many() -> None:
+    grey: Any = taken(net((None, 6, 6, 1)).model, IMAGES[..., 0])
+    assert grey.shape == (40, 6, 6, 1)
+    facts: Any = taken(net((None, 6)).model, IMAGES[:, 0, :, :1])
+    assert facts.shape == (40, 6)
+
+
+def test_only_what_is_drawn_is_converted() -> None:
+    class Large(np.ndarray):
+        def astype(self, *args: Any, **options: Any) -> Any:
+            assert len(self) <= 20
+            return super().astype(*args, **options)
+
+    images = np.zeros((40, 6, 6, 3), np.uint8).view(Large)
+    network = Net(PICTURES, ("size", (None, 1), "float32"), out=(2, 4))
+    given = Inputs({"pixels": images, "size": np.zeros((40, 1))}, named=True)
+    assert len(drawn(network, given, LABELS, limit=20).labels) == 20
+
+
 def test_tokens_stay_whole_numbers_though_the_network_declares_others() -> None:
     network = Net(("tokens", (None, 5), "float32"), out=(2, 4))
     embedding = type("Embedding", (), {"get_weights": list, "_layers": ()})()
@@ -213,6 +233,7 @@ def test_a_size_that_the_network_leaves_open_is_free(shape: Any) -> None:
     [
         ({"images": IMAGES[:15], "labels": LABELS[:15]}, "images must be 16 at least"),
         ({"images": IMAGES[:, :4]}, r"input shape \('n', 6, 6, 3\): resize"),
+        ({"images": IMAGES[..., 0]}, r"input shape \('n', 6, 6, 3\): resize"),
         ({"images": IMAGES.astype(str)}, "images must be numbers"),
         ({"images": IMAGES * np.inf}, "images must be finite"),
         ({"images": {"a": IMAGES, "b": IMAGES}}, r"1 input \(pixels \(None, 6, 6, 3\)\): a dict"),
@@ -235,6 +256,10 @@ def test_inputs_of_several_lengths_are_refused() -> None:
     network = Net(PICTURES, ("size", (None, 1), "float32"), out=(2, 4))
     with pytest.raises(ValueError, match=r"of one length\. Received: \{0: 40, 1: 39\}"):
         drawn(network, [IMAGES, np.zeros((39, 1))], LABELS)
+    with pytest.raises(
+        ValueError, match=r"input 0 \(pixels\) must be of the network's input shape"
+    ):
+        drawn(network, [np.zeros((40, 1)), IMAGES], LABELS)
 
 
 def test_labels_of_another_grid_are_refused_with_that_of_the_output() -> None:
