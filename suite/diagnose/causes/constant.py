@@ -175,6 +175,8 @@ def missing_classes(found: Examination) -> Finding | None:
     if not missed or probe is None or found.labels.ndim > 1:
         return None
     of_them = np.isin(found.labels, missed)
+    if of_them.all():  # nothing is right: no class is worse off than others
+        return None
     told, others = float(probe.hits[of_them].mean()), found.inference.hits[~of_them].mean()
     share = float(of_them.mean())
     by_chance = binom.sf(probe.hits[of_them].sum() - 1, of_them.sum(), share)
