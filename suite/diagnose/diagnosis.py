@@ -11,13 +11,24 @@ from suite.diagnose.attempts import attempts
 from suite.diagnose.causes.rules import judge
 from suite.diagnose.examine import examine
 from suite.diagnose.feeds import gathered
-from suite.diagnose.found import HEALTHY, SHOWN, Diagnosis, Examination, Finding, LayerExamination
+from suite.diagnose.found import (
+    HEALTHY,
+    SHOWN,
+    UNDECIDED,
+    Diagnosis,
+    Examination,
+    Finding,
+    LayerExamination,
+)
 from suite.diagnose.loading import demand_eager, keras_of
 from suite.diagnose.network import Network, Steps
 from suite.diagnose.parts import STEPS, Begin, untold
-from suite.diagnose.sample import Sample, samples
+from suite.diagnose.sample import Sample, called, samples
 from suite.diagnose.statistics import after, symmetric_kl, target
 from suite.networks.types import Keras, Model
+
+MILD = (HEALTHY, UNDECIDED)
+"""Verdicts that others are worse than, from the best on."""
 
 
 def diagnose(
@@ -65,7 +76,9 @@ def diagnose(
         images, labels = gathered(model, images, count=max_images, seed=seed)
     plan = Steps(check_steps, batch_size, check_s)
     drawn = samples(network, images, labels, output=output, limit=max_images, seed=seed)
-    return worst([(sample, _diagnosed(network, sample, plan, classes)) for sample in drawn])
+    names = getattr(model, "output_names", None) or []
+    told = [called(sample.head.name, names) for sample in drawn]
+    return worst(told, [_diagnosed(network, sample, plan, classes) for sample in drawn])
 
 
 def _diagnosed(network: Network, sample: Sample, plan: Steps, classes: int | None) -> Diagnosis:
@@ -78,15 +91,21 @@ def _diagnosed(network: Network, sample: Sample, plan: Steps, classes: int | Non
     return _diagnosis(examination, judge(examination), check)
 
 
-def worst(found: Sequence[tuple[Sample, Diagnosis]]) -> Diagnosis:
-    """Pick the diagnosis of the first output that is not healthy, and say what the others are."""
+def worst(names: Sequence[Any], found: Sequence[Diagnosis]) -> Diagnosis:
+    """Pick the first diagnosis of the worst kind, and say what the others are.
+
+    Args:
+        names: Of the outputs.
+        found: The diagnosis of each.
+    """
     if len(found) == 1:
-        return found[0][1]
-    ill = [pair for pair in found if pair[1].verdict != HEALTHY]
-    sample, first = (ill or found)[0]
-    told = ", ".join(f"{each.head.name}: {other.cause or other.verdict}" for each, other in found)
-    words = f"Of {len(found)} outputs ({told}) this is said of {sample.head.name}."
-    return first._replace(words=(*first.words[:1], words, *first.words[1:]))
+        return found[0]
+    kinds = [MILD.index(each.verdict) if each.verdict in MILD else len(MILD) for each in found]
+    place = kinds.index(max(kinds))
+    told = ", ".join(f"{name}: {each.cause or each.verdict}" for name, each in zip(names, found))
+    words = f"Of {len(found)} outputs ({told}) this is said of {names[place]}."
+    chosen = found[place]
+    return chosen._replace(words=(*chosen.words[:1], words, *chosen.words[1:]))
 
 
 class Check(NamedTuple):

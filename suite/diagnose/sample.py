@@ -123,7 +123,7 @@ def _labelled(
     whole = np.asarray(labels)
     fitting = [key for key, shape in shapes.items() if len(shapes) == 1 or _fits(shape, whole)]
     if len(fitting) != 1:
-        told = ", ".join(f"{_called(key, names)!r} {shapes[key]}" for key in shapes)
+        told = ", ".join(f"{called(key, names)!r} {shapes[key]}" for key in shapes)
         raise ValueError(
             f"labels must be told to belong to one of the {len(shapes)} outputs: {told}. Give "
             "output=NAME (--output NAME), or a dictionary of labels by these names. Received: "
@@ -145,11 +145,11 @@ def key_of(shapes: Mapping[Any, Any], names: Sequence[str], name: Any) -> Any:
         return keys[names.index(name)]
     if str(name).isdecimal() and int(name) < len(keys):
         return keys[int(name)]
-    told = ", ".join(str(_called(key, names)) for key in keys)
+    told = ", ".join(str(called(key, names)) for key in keys)
     raise ValueError(f"output must be one of the network's: {told}. Received: {name}")
 
 
-def _called(key: Any, names: Sequence[str]) -> Any:
+def called(key: Any, names: Sequence[str]) -> Any:
     """Give the name of an output that has a key or place."""
     if key is None:
         return names[0] if len(names) == 1 else 0
