@@ -332,13 +332,15 @@ def image_shape(model: Model, *, size_px: int | None = None) -> ImageShape:
     if not isinstance(shape, tuple) or len(shape) != IMAGE_RANK:
         raise SuiteError(
             f"The network must take one batch of images (height, width, channels). Found: an input "
-            f"of {shape}. Diagnose the part that takes the images: {BUILDER}."
+            f"of {shape}. Give what it takes as arrays: --data FILE.npz, or PACKAGE.MODULE:FUNCTION "
+            "that returns them."
         )
     channels = shape[3] or max(CHANNELS)
     if channels not in CHANNELS:
         raise SuiteError(
             f"The network must take images of 1 or 3 channels, channels last. Found: an input of "
-            f"{shape}. Diagnose it with your own arrays: suite.diagnose.diagnose."
+            f"{shape}. Give what it takes as arrays: --data FILE.npz, or PACKAGE.MODULE:FUNCTION "
+            "that returns them."
         )
     return ImageShape(_side(shape[1], size_px), _side(shape[2], size_px), channels)
 
