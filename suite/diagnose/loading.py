@@ -332,8 +332,8 @@ def image_shape(model: Model, *, size_px: int | None = None) -> ImageShape:
     if not isinstance(shape, tuple) or len(shape) != IMAGE_RANK:
         raise SuiteError(
             f"The network must take one batch of images (height, width, channels). Found: an input "
-            f"of {shape}. Give what it takes as arrays: --data FILE.npz, or PACKAGE.MODULE:FUNCTION "
-            "that returns them."
+            f"of {shape}. Give what it takes as arrays: --data FILE.npz, or "
+            "PACKAGE.MODULE:FUNCTION that returns them."
         )
     channels = shape[3] or max(CHANNELS)
     if channels not in CHANNELS:
