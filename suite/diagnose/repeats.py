@@ -42,16 +42,16 @@ TF32 = 2.0**-11
 DEEP = 8.0
 """Times the rounding error of a number that a whole network's may be."""
 
-LEAST_LOG = -9.0
-"""Log-probability, nats, below which answers are all alike: half precision tells none apart."""
+LEAST, LEAST_HALF = 1e-7, 1e-4
+"""Probabilities below which answers are all alike: in half precision rounding makes them so."""
 
 EXACT, JUMP = 1e-6, 10.0
 """Relative difference of numbers that are the same; and times the difference of what a layer takes
 in from which that of what it puts out is its own."""
 
 AGAIN, PAIR, ALONE_IMAGES = 16, 2, 48
-"""Images that are run once more, those of them that are a batch of their own then, and those that
-are run one by one."""
+"""Images that are run once more, how many of them then are a batch, and those that are run one by
+one."""
 
 ROUNDS = 4  # kinds of layers that are looked for, one after the other
 NUMBERS = 512  # of an image in an activation that are compared
@@ -74,17 +74,26 @@ class Scale(NamedTuple):
 
     Attributes:
         reader: How outputs are read.
-        spread: Of the answers over the images, nats.
-        rounding: Difference that rounding may make, nats.
+        least: Probability below which all are alike.
+        rounding: Difference that rounding may make.
+        spread: Of the answers over the images.
     """
 
     reader: Reader
-    spread: float
+    least: float
     rounding: float
+    spread: float = 1.0
+
+    def answers(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give logits less their mean, or the logarithms of probabilities."""
+        if self.reader.kind == "logits" and outputs.shape[-1] > 1:
+            centred: NDArray[np.float64] = outputs - outputs.mean(axis=-1, keepdims=True)
+            return centred
+        return self.reader.log_probabilities(outputs, least=self.least)
 
     def difference(self, first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
         """Compute how much outputs for the same images differ, as a share of the spread."""
-        apart = _rms(_answers(first, self.reader) - _answers(second, self.reader))
+        apart = _rms(self.answers(first) - self.answers(second))
         if not apart > self.rounding:
             return 0.0
         return apart / self.spread if self.spread > 0 else float("inf")
@@ -111,7 +120,8 @@ def repeated(
     network.set_statistics(before)
     _forget(network)
     again = scale.difference(first, _outputs(network, few))
-    elsewhere = max(scale.difference(first, outputs[rows]), _elsewhere(network, few, first, scale))
+    others = _elsewhere(network, few[: 2 * PAIR], first, scale)
+    elsewhere = max(scale.difference(first, outputs[rows]), others)
     record = Repeats(again, elsewhere, updated=updated)
     if again <= RANDOM and elsewhere <= DIFFERENT:
         return Unsteady(record, [])
@@ -142,20 +152,18 @@ def _with_alone(
 
 def _scale(network: Network, outputs: NDArray[np.float64], reader: Reader) -> Scale:
     """Measure the spread of the answers, and what rounding may make of them."""
-    answers = _answers(outputs, reader)
+    kinds = [str(getattr(layer, "compute_dtype", "")) for layer in network.layers]
+    least = LEAST_HALF if any(kind in ROUNDING for kind in kinds) else LEAST
     size = _rms(outputs) if reader.kind == "logits" else 1.0
-    return Scale(reader, _rms(answers - answers.mean(axis=0)), _rounding(network) * size)
+    scale = Scale(reader, least, _rounding(network) * size)
+    answers = scale.answers(outputs)
+    return scale._replace(spread=_rms(answers - answers.mean(axis=0)))
 
 
 def _rounding(network: Network) -> float:
     """Tell the relative error that rounding can make of what a network computes."""
     kinds = [str(getattr(layer, "compute_dtype", "")) for layer in network.layers]
     return DEEP * max((ROUNDING.get(kind, TF32) for kind in kinds), default=TF32)
-
-
-def _answers(outputs: NDArray[np.float64], reader: Reader) -> NDArray[np.float64]:
-    """Give the log-probabilities, bounded below."""
-    return np.maximum(reader.log_probabilities(outputs), LEAST_LOG)
 
 
 def _rms(values: NDArray[Any]) -> float:
@@ -225,8 +233,10 @@ def _searched(network: Network, few: Images, scale: Scale, record: Repeats) -> U
 
 
 def _elsewhere(network: Network, few: Images, first: NDArray[np.float64], scale: Scale) -> float:
-    """Compute how much the answers for some images differ where they are a batch of their own."""
-    return scale.difference(first[:PAIR], _outputs(network, few[:PAIR]))
+    """Compute how much the answers for some images differ where pairs of them are a batch."""
+    pairs = [few[start : start + PAIR] for start in range(0, len(few), PAIR)]
+    outputs = np.concatenate([_outputs(network, pair) for pair in pairs])
+    return scale.difference(first[: len(outputs)], outputs)
 
 
 def _culprits(network: Network, few: Images, *, random: bool) -> list[Layer]:
