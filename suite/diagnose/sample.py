@@ -216,7 +216,9 @@ def class_labels(labels: NDArray[Any], count: int, head: Head, outputs: int) -> 
     if labels.max() >= told:
         raise ValueError(
             f"labels must be in [0, {told - 1}], since the network has {outputs} outputs: is it "
-            f"the network of these data? Received: {labels.max():.0f}"
+            "the network of these data? Received: "
+            f"{labels.max():.0f}. If it is, its last layer has too few units: one a class, "
+            f"{labels.max() + 1:.0f}"
         )
     labels = labels.astype(np.int64)
     return labels if head.grid else labels[:, 0]

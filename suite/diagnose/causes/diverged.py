@@ -152,9 +152,10 @@ def _statistics(found: Examination, broken: NonFinite) -> Finding | None:
         f"{named} All weights are finite, and nothing is lost: statistics are recomputed in "
         f"seconds. Recomputed on these images, tried here, they take the network from "
         f"{before.accuracy:.1%} to {after.accuracy:.1%} right.",
-        "Training on does not mend it: an average that a NaN went into stays NaN. One batch with a "
-        "number that is not finite is enough, and loss scaling passes over the step of the weights "
-        "alone; look for it with np.isfinite(images).all().",
+        "Training on does not mend it: an average that a NaN went into stays NaN. One batch is "
+        "enough, with a number that is not finite (look for it with np.isfinite(images).all()), or "
+        "of a single value a channel, whose unbiased variance is 0 / 0 (drop a last batch of one); "
+        "loss scaling passes over the step of the weights, not over that of the statistics.",
     )
     return Finding(STALE, f"{what} not finite", broken.layer, "precise-bn", words)
 
