@@ -53,17 +53,6 @@ def anew(build: Build, *, steps: int = STEPS) -> Follow:
     return follow
 
 
-def same_weights(build: Build) -> Follow:
-    """Build another network with the same weights."""
-
-    def follow(case: Case) -> tuple[Model, Data]:
-        model = build(case.keras)
-        model.set_weights(case.model.get_weights())
-        return model, case.data
-
-    return follow
-
-
 def train_on(case: Case) -> tuple[Model, Data]:
     """Train on from these weights with the loss of logits, on all images and all classes."""
     model = compiled(case.keras, case.model)

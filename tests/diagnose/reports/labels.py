@@ -39,10 +39,6 @@ def one_softmax(keras: Keras) -> Model:
     return compiled(keras, head, loss="binary_crossentropy")
 
 
-def one_sigmoid(keras: Keras) -> Model:
-    return compiled(keras, signs(keras, units=1, activation="sigmoid"), loss="binary_crossentropy")
-
-
 def trained(build: Callable[[Keras], Model], use: Any, steps: int = WHOLE) -> Any:
     """Make what trains a network on what `use` makes of the images."""
 
@@ -124,7 +120,7 @@ ROWS = (
         cause="The loss expects probabilities, the last layer gives logits.",
         build=named_loss,
         train=trained(named_loss, same),
-        follow=follow.train_on,
+        follow=follow.its_code,
         verdicts=(OTHER,),
         words=("from_logits|softmax", "loss"),
     ),
@@ -135,7 +131,7 @@ ROWS = (
         cause="The loss was made without from_logits=True; the last layer has no activation.",
         build=default_loss,
         train=trained(default_loss, same),
-        follow=follow.anew(from_logits, steps=2 * WHOLE),
+        follow=follow.its_code,
         verdicts=(OTHER,),
         words=("from_logits|softmax", "loss"),
     ),
@@ -146,7 +142,7 @@ ROWS = (
         cause="Dense(1, softmax): one number divided by itself.",
         build=one_softmax,
         train=trained(one_softmax, halves, 100),
-        follow=follow.anew(one_sigmoid),
+        follow=follow.its_code,
         verdicts=(OTHER, CONSTANT),
         words=("softmax", "sigmoid"),
         use=halves,

@@ -43,17 +43,13 @@ def one_always_training(keras: Keras) -> Model:
     return compiled(keras, signs(keras, norm=kind))
 
 
-def dropout(keras: Keras, *, kind: Any = None) -> Model:
-    """Drop half of the features, in inference too."""
-    kind = kind or always(keras, "Dropout")
+def dropout(keras: Keras) -> Model:
+    """Drop most of the features, in inference too."""
+    kind = always(keras, "Dropout")
     inputs = keras.Input((SIDE_PX, SIDE_PX, 3))
     x = keras.layers.GlobalAveragePooling2D(name="mean")(body(keras, inputs))
     outputs = keras.layers.Dense(CLASSES, name="head")(kind(0.6, name="dropout")(x))
     return compiled(keras, keras.Model(inputs, outputs))
-
-
-def usual_dropout(keras: Keras) -> Model:
-    return dropout(keras, kind=keras.layers.Dropout)
 
 
 def train_always(keras: Keras, data: Data) -> Model:
@@ -128,8 +124,8 @@ def train_single(keras: Keras, data: Data) -> Model:
 
 
 def bright(data: Data) -> Data:
-    """Scale to 0 to 16383, as the images of a camera of 14 bits are."""
-    return Data(16383 * data.images, data.labels)
+    """Scale to 0 to 8191, as the images of a camera of 13 bits are."""
+    return Data(8191 * data.images, data.labels)
 
 
 ROWS = (
@@ -140,7 +136,7 @@ ROWS = (
         cause="A subclass of BatchNormalization passes training=True on, in inference too.",
         build=always_training,
         train=train_always,
-        follow=follow.same_weights(plain),
+        follow=follow.its_code,
         verdicts=(OTHER,),
         words=("bn0|bn1|bn2", "training"),
         measure="steadiness",
@@ -152,7 +148,7 @@ ROWS = (
         cause="One layer normalises by the batch when the network is used.",
         build=one_always_training,
         train=train_one,
-        follow=follow.same_weights(plain),
+        follow=follow.its_code,
         verdicts=(OTHER,),
         words=("bn1", "training|batch"),
         measure="steadiness",
@@ -164,7 +160,7 @@ ROWS = (
         cause="Dropout was called with training=True and stays on.",
         build=dropout,
         train=train_dropout,
-        follow=follow.same_weights(usual_dropout),
+        follow=follow.its_code,
         verdicts=(OTHER,),
         words=("dropout",),
         measure="steadiness",
@@ -188,7 +184,7 @@ ROWS = (
         cause="The variance of a normalisation overflows in float16.",
         build=half,
         train=train_single,
-        follow=follow.same_weights(single),
+        follow=follow.its_code,
         verdicts=(DIVERGED, OTHER),
         words=("float16|half precision", "instance-norm|mix"),
         use=bright,

@@ -25,6 +25,11 @@ CLOSE = 0.05  # of a measure: another framework rounds otherwise
 pytestmark = QUIET
 
 
+def name_of(cause: str) -> str:
+    """Leave away which statistics are stale: that may hang on how a framework rounds."""
+    return cause.partition(" (")[0]
+
+
 @pytest.mark.parametrize("report", REPORTS, ids=str)
 def test_a_report_shows_its_symptom_and_is_diagnosed_as_the_table_says(
     report: Report, keras: Keras
@@ -33,7 +38,7 @@ def test_a_report_shows_its_symptom_and_is_diagnosed_as_the_table_says(
     row = MEASURED[report.name]
     assert MEASURES[report.measure](model, data) == pytest.approx(row.before, abs=CLOSE)
     assert not row.right or lacking(report, found) == []
-    assert found.verdict == row.verdict
+    assert (found.verdict, name_of(found.cause)) == (row.verdict, name_of(row.cause))
 
 
 def test_most_reports_are_right_and_their_advice_mends_them() -> None:
