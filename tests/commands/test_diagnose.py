@@ -63,7 +63,7 @@ class Doctor:
 
     def __call__(self, model: Any, images: Any, labels: Any, **options: Any) -> Diagnosis:
         self.model, self.images, self.labels, self.options = model, images, labels, options
-        if isinstance(self.found, Exception):
+        if isinstance(self.found, BaseException):
             raise self.found
         return self.found
 
@@ -353,6 +353,39 @@ def test_no_end_of_a_builder_is_a_verdict(
     assert last.isprintable()
     assert ENDS[builder] in last
     assert not Path("diagnosis").exists()
+
+
+@pytest.mark.parametrize("end", ["sys.exit(0)", "sys.exit(1)", "raise BrokenPipeError"])
+def test_no_end_of_a_generator_is_a_verdict(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output, end: str
+) -> None:
+    Path("keras.py").write_text("class Model:\n    __module__ = 'keras'\n")
+    Path("strangers.py").write_text(
+        "import sys\nfrom keras import Model\n"
+        f"def batches():\n    {end}\n    yield\n"
+        "def net():\n    return Model(), batches()\n"
+    )
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert main(["diagnose", "strangers:net"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "strangers:net: its data cannot be read. Found: " in printed.err
+
+
+@pytest.mark.parametrize("end", [SystemExit(0), SystemExit(1), KeyboardInterrupt()])
+def test_no_end_of_a_layer_is_a_verdict(doctor: Doctor, capsys: Output, end: BaseException) -> None:
+    doctor.found = end
+    assert run() == 2
+    assert "nets_of_mine:net: its own code ended the diagnosis. Found: " in capsys.readouterr().err
+
+
+def test_arrays_are_diagnosed_by_the_output_that_is_named(doctor: Doctor) -> None:
+    images, labels = np.ones((20, 6, 6, 3), np.float32), np.arange(20) % 3
+    np.savez("data.npz", images=images, labels=labels)
+    assert main(["diagnose", "nets_of_mine:net", "--data", "data.npz", "--output", "0"]) == 1
+    assert doctor.options["output"] == "0"
+    assert np.array_equal(doctor.images, images)
+    assert np.array_equal(doctor.labels, labels)
 
 
 @pytest.mark.skipif(not hasattr(keras, "ops"), reason="writes .keras files")
