@@ -62,6 +62,8 @@ STACK_TESTS = [
     "tests/measure/test_statistics.py",
     "tests/measure/test_phases_seen.py",
     "tests/diagnose/test_loading.py",
+    "tests/diagnose/healthy",
+    "tests/diagnose/reports",
 ]
 WORKFLOWS = {  # by the schema that they follow
     "dependabot": "docs/examples/dependabot.yml",

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from suite.diagnose.causes.head import tells_nats
 from suite.diagnose.causes.why import in_step, way_gone
 from suite.diagnose.causes.worth import (
+    LEARNED,
     POINTS,
     RECOVERED,
     SIGNIFICANT,
     accuracy,
     as_good,
     best_head,
+    gain,
     improves,
     mends,
     mends_broken,
@@ -55,13 +57,19 @@ def wrong_input_scale(found: Examination) -> Finding | None:
     if fit is None:
         wrong = accuracy(found, INFERENCE) < 1 - POINTS and tells_nats(found)
         wrong = wrong or improves(found.inference, fed)
-        return _scale_finding(found, fed) if works and wrong and reaches(found, fed) else None
+        good = reaches(found, fed) and not (tells_nats(found) and _worthless(found, fed))
+        return _scale_finding(found, fed) if works and wrong and good else None
     if works and fit.worst <= FITTED_KL:
         fits = "The moving statistics are not to blame: they fit the images so scaled."
         return _scale_finding(found, fed, fits, *_head(found))
     if _speaks(found, fit) and points(found.inference, fed) > -POINTS:
         return _scale_finding(found, fed, *_spoken(found, fed, fit), *_head(found))
     return None
+
+
+def _worthless(found: Examination, fed: Trial) -> bool:
+    """True where a network that was trained in a scale would tell more of the labels in it."""
+    return gain(fed, found.label_entropy) < LEARNED
 
 
 def _speaks(found: Examination, fit: ScaleFit) -> bool:

@@ -283,6 +283,22 @@ def cubes() -> Build:
     return build
 
 
+def half_precision() -> Build:
+    """Describe convolutions that compute in float16, with BatchNorm and weights in float32."""
+
+    def build(keras: Keras, shape: tuple[int, ...], classes: int) -> Model:
+        layers, mixed = keras.layers, "mixed_float16"
+        x = inputs = keras.Input(shape)
+        for width in (8, 16):
+            x = layers.Conv2D(width, 3, strides=2, use_bias=False, dtype=mixed)(x)
+            x = layers.BatchNormalization(momentum=0.9, dtype=mixed)(x)
+            x = layers.ReLU(dtype=mixed)(x)
+        x = layers.GlobalAveragePooling2D(dtype=mixed)(x)
+        return keras.Model(inputs, layers.Dense(classes, dtype="float32")(x))
+
+    return build
+
+
 def subclassed() -> Build:
     """Describe a network that is a class of the user's own, with BatchNorm and Dropout."""
 
