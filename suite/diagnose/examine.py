@@ -74,8 +74,6 @@ def examine(
         trials=trials,
         layers=layers,
         norms=_states(made, passes=len(batches(sample.images, batch_size))),
-        nonfinite=made.nonfinite,
-        overflow=not np.isfinite(heard.outputs).all(),
         weights=weights,
         units=heard.units,
         predictions=compared(judge, heard.outputs),
@@ -111,11 +109,6 @@ class Passes(NamedTuple):
     recomputed: Recomputed | None
     broken: NonFinite | None
 
-    @property
-    def nonfinite(self) -> str:
-        """The layer of a weight that is not finite; "" if none is."""
-        return self.broken.layer if self.broken and self.broken.what == WEIGHT else ""
-
 
 def _passes(network: Network, sample: Sample, *, batch_size: int) -> Passes:
     """Run the images in both phases, and with recomputed statistics."""
@@ -125,7 +118,7 @@ def _passes(network: Network, sample: Sample, *, batch_size: int) -> Passes:
     trained = network.hear_training(sample.images, batch_size=batch_size)
     broken = first_nonfinite(network, sample, heard, trained, batch_size=batch_size)
     made = Passes(heard, trained, None, broken)
-    if not network.norms or made.nonfinite:
+    if not network.norms or (broken is not None and broken.what == WEIGHT):
         return made
     network.begin(STATISTICS)
     recomputed = network.recompute(sample.images, batch_size=batch_size, trained=trained)

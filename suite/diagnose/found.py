@@ -354,9 +354,6 @@ class Examination(NamedTuple):
         trials: The network as it is, `INFERENCE` first, then with one thing changed.
         layers: The BatchNorm layers.
         norms: What else is known of each.
-        nonfinite: The first layer with a weight, not a statistic, that is NaN or infinite; "" if
-            there is none.
-        overflow: Whether outputs are NaN or infinite.
         weights: Kernels and BatchNorm's scales, in order of execution.
         units: What the layers put out, in order of execution.
         predictions: Those of the inference phase beside the labels.
@@ -381,8 +378,6 @@ class Examination(NamedTuple):
     trials: tuple[Trial, ...]
     layers: tuple[LayerExamination, ...]
     norms: tuple[NormState, ...]
-    nonfinite: str
-    overflow: bool
     weights: tuple[Weights, ...]
     units: tuple[Unit, ...]
     predictions: Predictions

@@ -149,15 +149,6 @@ class Network:
             return np.asarray(value.numpy())
         return np.asarray(self.keras.ops.convert_to_numpy(value))
 
-    def nonfinite(self) -> str:
-        """Name the first layer that has a NaN or infinite weight or statistic; "" if none has."""
-        for layer in self.layers:
-            for variable in layer.weights:
-                values = self.numpy(variable)
-                if values.dtype.kind == "f" and not np.isfinite(values).all():
-                    return str(layer.name)
-        return ""
-
     def activations(self) -> list[str]:
         """Name the activation of each layer; "" where it has none."""
         found = (getattr(layer, "activation", None) for layer in self.layers)

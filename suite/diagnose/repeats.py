@@ -369,18 +369,26 @@ def pass_phase_on(model: Model, images: Any, *, keras: Keras | None = None) -> l
     changed = [layer for layer in found.layers if _has_phase(layer)]
     for layer in changed:
         _make_own(layer)
+        for holder in walk(model):
+            if any(inner is layer for inner in walk(holder)):
+                _call_without_phase(holder)
     for name in ("predict_function", "test_function", "train_function"):
         setattr(model, name, None)  # they hold the calls as they were
     return [str(layer.name) for layer in changed]
 
 
 def _make_own(layer: Layer) -> None:
-    """Make a layer one of Keras' own class, called without a phase of its own."""
+    """Make a layer one of Keras' own class."""
     own = _keras_class(layer)
     object.__setattr__(layer, "__class__", own)
     for name, value in vars(own.from_config(layer.get_config())).items():
         if name.startswith("_call"):  # what Keras has read off the signature of `call`
             object.__setattr__(layer, name, value)
+
+
+def _call_without_phase(layer: Layer) -> None:
+    """Take training=True from the calls of a layer in the graph of a functional model."""
     for node in getattr(layer, "_inbound_nodes", ()):
         told = node.arguments.kwargs if hasattr(node, "arguments") else node.call_kwargs
-        told.pop("training", None)
+        if told.get("training") is True:
+            del told["training"]

@@ -22,6 +22,7 @@ from suite.diagnose.found import (
     RENAMED,
     RESCALED,
     TRUNK,
+    WEIGHT,
     Examination,
 )
 from suite.diagnose.network import Network
@@ -64,7 +65,7 @@ def test_a_healthy_network_is_examined_as_it_is_and_with_its_statistics_recomput
     sources = (PIXELS, FEATURES, TRUNK)
     assert probes == [(source, precise) for precise in (False, True) for source in sources]
     assert (healthy.images, healthy.classes) == (160, CLASSES)
-    assert (healthy.nonfinite, healthy.overflow, healthy.iterations) == ("", False, None)
+    assert (healthy.broken, healthy.iterations) == (None, None)
     assert healthy.scale_fit is None
     assert healthy.outlying == ()
     assert healthy.untouched == ()
@@ -124,8 +125,8 @@ def test_of_weights_that_are_not_numbers_nothing_is_recomputed(
     model = make()
     scale_weights(model.get_layer("conv1"), np.nan)
     found = examined(keras, model, data)
-    assert found.nonfinite == "conv1"
-    assert found.overflow
+    assert found.broken is not None
+    assert (found.broken.layer, found.broken.what) == ("conv1", WEIGHT)
     assert [trial.kind for trial in found.trials] == [INFERENCE, TRAINING, *OTHERWISE]
     assert found.layers == ()
 

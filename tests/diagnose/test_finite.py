@@ -119,6 +119,18 @@ def test_a_weight_comes_before_the_statistics_that_it_spoils(
     )
 
 
+def test_of_several_layers_that_are_not_numbers_the_first_is_named(
+    keras: Keras, make: Make, data: Data
+) -> None:
+    inner = make()
+    for name in ("conv1", "conv2"):
+        spoil(inner.get_layer(name), 0, np.nan)
+    inputs = keras.Input((SIDE_PX, SIDE_PX, 3))
+    told = broken(keras, keras.Model(inputs, inner(inputs)), data)
+    assert told is not None
+    assert told.layer == "conv1"
+
+
 @pytest.mark.parametrize(("name", "value"), [("moving mean", np.nan), ("moving variance", np.inf)])
 def test_a_statistic_that_is_not_finite_is_recomputed(
     keras: Keras, make: Make, data: Data, name: str, value: float

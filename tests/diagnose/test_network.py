@@ -12,7 +12,7 @@ from suite.diagnose.network import Network, Steps, batches, leaves
 from suite.errors import SuiteError
 from suite.networks.types import Keras
 from tests.arrays import assert_same
-from tests.diagnose.nets import QUIET, SIDE_PX, Data, Make, network, norms, reset, scale_weights
+from tests.diagnose.nets import QUIET, SIDE_PX, Data, Make, network, norms, reset
 
 pytestmark = QUIET
 
@@ -27,17 +27,6 @@ def test_the_layers_of_nested_models_stand_in_order(keras: Keras) -> None:
     assert [name for name in names if name != "InputLayer"] == [
         *("Conv2D", "ReLU", "Dense", "Flatten", "Dense"),
     ]
-
-
-def test_of_several_layers_that_are_not_numbers_the_first_is_named(
-    keras: Keras, make: Make
-) -> None:
-    inner = make()
-    for name in ("conv1", "conv2"):
-        scale_weights(inner.get_layer(name), np.nan)
-    inputs = keras.Input((SIDE_PX, SIDE_PX, 3))
-    assert Network(keras.Model(inputs, inner(inputs)), keras).nonfinite() == "conv1"
-    assert Network(make(), keras).nonfinite() == ""
 
 
 @pytest.mark.filterwarnings("ignore:.*unbuilt state:UserWarning")  # that is the matter

@@ -241,3 +241,15 @@ def test_the_network_is_left_as_it_was(keras: Keras, data: Data) -> None:
     found(model, data)
     assert all(map(np.array_equal, before, model.get_weights()))
     assert all(type(layer).__name__ == "Pinned" for layer in norms(model))
+
+
+def test_a_whole_network_called_with_training_true_is_mended_where_keras_obeys_it(
+    keras: Keras, make: Make, data: Data
+) -> None:
+    inputs = keras.Input((SIDE_PX, SIDE_PX, 3))
+    model = keras.Model(inputs, make()(inputs, training=True))
+    alone, together = (np.array(model(data[0][:n], training=False))[0] for n in (1, 32))
+    obeyed = not np.allclose(alone, together, atol=1e-3)
+    changed = pass_phase_on(model, data[0])
+    assert ("bn0" in changed) == obeyed
+    assert found(model, data).verdict == HEALTHY

@@ -25,7 +25,7 @@ from suite.diagnose.causes.stale import (
     stale_statistics,
 )
 from suite.diagnose.causes.unsteady import hardly_unsteady, unsteady
-from suite.diagnose.found import Finding
+from suite.diagnose.found import WEIGHT, Finding
 
 if TYPE_CHECKING:
     from suite.diagnose.found import Examination
@@ -74,6 +74,6 @@ def _always(found: Examination) -> list[str]:
         f"{found.label_entropy:.2f} nats in the inference phase; it predicts "
         f"{told.classes_predicted} of {found.classes} classes."
     ]
-    if not found.layers and not found.nonfinite:
+    if not found.layers and not (found.broken and found.broken.what == WEIGHT):
         words.insert(0, "The network has no BatchNorm: BatchNorm is not your problem.")
     return words

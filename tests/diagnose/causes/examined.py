@@ -84,8 +84,6 @@ def examined(made: tuple[Trial, ...], **changes: Any) -> Examination:
     layers = changes.pop("layers", tuple(map(layer, ("bn1", "bn2", "bn3"))))
     content = {
         "norms": (NORM,) * len(layers),
-        "nonfinite": "",
-        "overflow": False,
         "weights": (Weights("conv", True, 1.0), Weights("head", True, 1.2)),
         "units": (Unit("conv", "Conv2D", 0.8, 1.0), Unit("head", "Dense", 0.8, 1.0)),
         "predictions": VARIED,
