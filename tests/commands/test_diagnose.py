@@ -31,6 +31,7 @@ from suite.diagnose.found import (
 )
 from suite.diagnose.images import INPUTS, TEST, TRAIN
 from suite.diagnose.loading import framework
+from suite.report.diagnosis import diagnosis_content
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -377,6 +378,30 @@ def test_no_end_of_a_layer_is_a_verdict(doctor: Doctor, capsys: Output, end: Bas
     doctor.found = end
     assert run() == 2
     assert "nets_of_mine:net: its own code ended the diagnosis. Found: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verdict", [HEALTHY, STALE])
+def test_a_broken_pipe_is_no_verdict(verdict: str) -> None:
+    answer = {"diagnosis": diagnosis_content(FOUND._replace(verdict=verdict)), "classes": []}
+    Path("answer.json").write_text(json.dumps(answer))
+    script = (
+        "import json, sys\n"
+        "from suite.__main__ import main\n"
+        "from suite.commands import diagnose\n"
+        "diagnose.ask = lambda *_, **__: json.load(open('answer.json'))\n"
+        "sys.exit(main(['diagnose', 'net.keras', '--data', 'images']))\n"
+    )
+    home = Path(inspect.getsourcefile(main) or "").parent.parent
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(home)},
+            stdout=writer, stderr=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    assert done.returncode == 2
 
 
 def test_arrays_are_diagnosed_by_the_output_that_is_named(doctor: Doctor) -> None:
