@@ -70,7 +70,13 @@ def samples(
     told = _labelled(shapes, names, labels, output, len(given))
     found = []
     for name, values in told.items():
-        classes, head = _looked_at(values, len(given), name, shapes[name], seed)
+        try:
+            classes, head = _looked_at(values, len(given), name, shapes[name], seed)
+        except ValueError as error:
+            if len(shapes) == 1:
+                raise
+            way_out = "Name the output that tells classes: output=NAME (--output NAME)"
+            raise ValueError(f"of output {called(name, names)!r} {error}. {way_out}") from error
         found.append(Sample(inputs, classes[rows], head))
     return found
 

@@ -214,6 +214,7 @@ def test_the_outputs_that_have_labels_are_examined() -> None:
         ({"cls": LABELS}, {"output": "odd"}, "must be of the output 'odd'"),
         ({"even": LABELS}, {}, "Received: even"),
         (LABELS + 9, {}, "which fit 0 of them"),
+        ({"cls": LABELS, "odd": LABELS / 3}, {}, "of output 'odd' labels must be .*--output NAME"),
     ],
 )  # fmt: skip
 def test_labels_of_no_output_or_of_several_are_refused(

@@ -70,8 +70,8 @@ def _always(found: Examination) -> list[str]:
     told, places = found.inference.evaluation, found.labels[0].size
     each = f", {places} positions of each," if places > 1 else ""
     words = [
-        f"On {found.images} images{each} it is right in {told.accuracy:.1%} (the most frequent class: "
-        f"{found.majority:.1%}) and gives {told.information_gain:.2f} of "
+        f"On {found.images} images{each} it is right in {told.accuracy:.1%} (the most frequent "
+        f"class: {found.majority:.1%}) and gives {told.information_gain:.2f} of "
         f"{found.label_entropy:.2f} nats in the inference phase; it predicts "
         f"{told.classes_predicted} of {found.classes} classes."
     ]
