@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from suite.networks.types import Keras, Model
+from tests.diagnose.kept import keep, restore
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -112,25 +113,9 @@ def sample() -> Data:
 
 def stored(report: Report, keras: Keras) -> Model:
     """Rebuild the network of a report with its stored weights, after as many steps."""
-    model = report.build(keras)
-    with np.load(FOLDER / f"{report.weights or report.name}.npz") as kept:
-        steps = int(kept["steps"])
-        model.set_weights([kept[f"w{index}"] for index in range(len(kept.files) - 1)])
-    if getattr(model, "optimizer", None) is not None:
-        model.optimizer.iterations.assign(steps)
-    return model
+    return restore(FOLDER / f"{report.weights or report.name}.npz", report.build(keras))
 
 
 def store(report: Report, model: Model) -> None:
     """Keep the weights of a trained network and how many steps it made."""
-    arrays = {f"w{index}": _rounded(array) for index, array in enumerate(model.get_weights())}
-    optimizer = getattr(model, "optimizer", None)
-    steps = 0 if optimizer is None else int(optimizer.iterations)
-    np.savez_compressed(FOLDER / f"{report.name}.npz", steps=steps, **arrays)
-
-
-def _rounded(array: NDArray[Any]) -> NDArray[np.float32]:
-    """Round to 12 bits after the point, so that a file takes half the place."""
-    with np.errstate(invalid="ignore"):
-        fraction, exponent = np.frexp(array.astype(np.float32))
-        return np.ldexp(np.round(fraction * 4096) / 4096, exponent).astype(np.float32)
+    keep(FOLDER / f"{report.name}.npz", model)
