@@ -279,5 +279,6 @@ def _full(config: Any) -> Any:
     if isinstance(config, Mapping):
         return {name: _full(value) for name, value in config.items()}
     if isinstance(config, (list, tuple)):
-        return type(config)(_full(value) for value in config)
+        parts = [_full(value) for value in config]
+        return tuple(parts) if isinstance(config, tuple) else parts
     return "float32" if isinstance(config, str) and config in POLICIES else config

@@ -7,6 +7,7 @@ layer.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -391,4 +392,7 @@ def _call_without_phase(layer: Layer) -> None:
     for node in getattr(layer, "_inbound_nodes", ()):
         told = node.arguments.kwargs if hasattr(node, "arguments") else node.call_kwargs
         if told.get("training") is True:
-            del told["training"]
+            told["training"] = None
+            if hasattr(node, "_flat_arguments"):  # Keras 2 has them in a row, too
+                nest = sys.modules["tensorflow"].nest
+                node._flat_arguments = nest.flatten((node.call_args, node.call_kwargs))

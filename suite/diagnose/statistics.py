@@ -48,17 +48,19 @@ def moments(inputs: NDArray[Any], axis: int | Sequence[int]) -> Moments:
     channel = int(axis if isinstance(axis, int) else axis[0])
     values = np.moveaxis(inputs, channel, -1)
     values = values.reshape(-1, values.shape[-1]).astype(np.float64)
-    mean = values.mean(axis=0)
-    values -= mean
-    return Moments(len(values), mean, np.einsum("nc,nc->c", values, values) / len(values))
+    with np.errstate(all="ignore"):  # what overflows is no longer finite
+        mean = values.mean(axis=0)
+        values -= mean
+        return Moments(len(values), mean, np.einsum("nc,nc->c", values, values) / len(values))
 
 
 def pooled(parts: Sequence[Moments]) -> Moments:
     """Combine the moments of parts into those of the whole."""
     counts = np.array([part.size for part in parts], dtype=np.float64)
     shares = counts / counts.sum()
-    mean = shares @ np.stack([part.mean for part in parts])
-    spread = [part.variance + (part.mean - mean) ** 2 for part in parts]
+    with np.errstate(all="ignore"):
+        mean = shares @ np.stack([part.mean for part in parts])
+        spread = [part.variance + (part.mean - mean) ** 2 for part in parts]
     return Moments(int(counts.sum()), mean, shares @ np.stack(spread))
 
 

@@ -26,6 +26,7 @@ from tests.diagnose.nets import CLASSES, QUIET, SIDE_PX, Data, Make, drawn, foun
 pytestmark = [
     QUIET,
     pytest.mark.filterwarnings("ignore:You are using a softmax over axis:UserWarning"),
+    pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*received `from_logits=True`:UserWarning"),
 ]
 
