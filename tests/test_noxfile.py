@@ -118,7 +118,7 @@ def test_a_row_that_is_named_is_taken_and_the_options_go_to_pytest(load: Load) -
     assert session.installs[0][-1] == "locks/tf-2.15.txt"
     command = " ".join(session.runs[0])
     assert "tf-2.15" not in command
-    assert command.endswith("tests/diagnose/test_loading.py -k nothing")
+    assert command.endswith("tests/diagnose/healthy tests/diagnose/reports -k nothing")
 
 
 @pytest.mark.parametrize("options", [(), ("-k", "nothing")])

@@ -18,7 +18,7 @@ from tests.report.test_diagnosis import FORGED, HEALED, diagnosis, layer
 
 ABOUT = {
     "model": "net.keras", "data": "my images", "split": None, "inputs": "0..1", "size": None,
-    "images": 256, "batch": 32, "seed": 0, "class_names": ["stop", "yield"],
+    "output": None, "images": 256, "batch": 32, "seed": 0, "class_names": ["stop", "yield"],
 }  # fmt: skip
 TRIED = (
     Attempt("nothing", 0.052, -0.01, 1),
