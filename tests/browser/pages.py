@@ -177,7 +177,8 @@ def ten_thousand(folder: Path) -> Path:
 
 ABOUT: Mapping[str, Any] = {
     "model": "net.keras", "data": "images", "split": None, "inputs": "0..1", "size": None,
-    "output": None, "images": 256, "batch": 32, "seed": 0, "class_names": ["stop", "yield", "ahead"],
+    "output": None, "images": 256, "batch": 32, "seed": 0,
+    "class_names": ["stop", "yield", "ahead"],
 }  # fmt: skip
 LOOKS = [
     Look(n, 40 * n, "stale statistics", 0.02 * n, 0.3 * n, 4 / n, -3 / n, {}) for n in (1, 2, 3)
