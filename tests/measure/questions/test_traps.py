@@ -19,6 +19,7 @@ from suite.measure.questions import trap_calls, trap_defaults, trap_saves
 from suite.measure.questions.trap_calls import OUTCOMES, Seen
 from suite.measure.questions.traps import CALLS, observe, traps
 from suite.measure.run import Run
+from suite.networks import fixes
 from suite.stacks.protocol import Stack
 from tests.measure.conftest import SMALL, coloured
 
@@ -157,6 +158,26 @@ def test_a_pinned_phase_that_holds_is_told_from_one_that_is_overridden(stack: St
     for call in (trap_calls.pinned_in_fit, trap_calls.pinned_in_predict):
         assert on(inference, stack, call).outcome == "inference"
         assert on(training, stack, call).outcome == "training"
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_fix_copies_a_pinned_call_with_what_it_means_in_this_release(
+    stack: Stack, training: bool
+) -> None:
+    def outputs_and_loss(keras: Any, model: Any) -> list[float]:
+        outputs = model.predict(trap_calls.INPUTS, verbose=0)
+        return [float(np.mean(outputs**2)), trap_calls._train(keras, model)]
+
+    def same(keras: Any) -> Seen:
+        model = trap_calls._planted(keras, training=training)
+        copy = fixes.apply("bn-momentum-0.5", keras, model).model
+        assert copy is not model
+        np.testing.assert_allclose(
+            outputs_and_loss(keras, copy), outputs_and_loss(keras, model), rtol=1e-3
+        )
+        return Seen("honoured", "")
+
+    assert observe(stack, same).outcome == "honoured"
 
 
 def test_a_default_learning_rate_is_told_by_the_step(stack: Stack) -> None:
