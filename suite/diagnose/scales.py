@@ -35,8 +35,9 @@ of larger ones than of so many pixels fewer, since a pass takes the longer."""
 LARGE_PIXELS = 128 * 128
 """Pixels of an image from which no pass of all images is made that a few have shown to be vain."""
 
-CANDIDATES, LIKE = 4, 0.3
-"""Input scales among which the statistics choose, and the nats within which they are alike."""
+CANDIDATES, LIKE, TIED = 4, 0.3, 0.1
+"""Input scales among which the statistics choose, and the nats within which they are alike; those
+within which the more usual one is taken."""
 
 TINY = 1e-30  # of a variance
 
@@ -82,7 +83,7 @@ def scale_inputs(
     network.begin(SCALES)
     few = screened(sample.images)
     worth = _worth(network, judge, {scale: each[:few] for scale, each in tries.items()})
-    best, fit = max(worth, key=worth.__getitem__), None
+    best, fit = _usual(worth), None
     if recomputed:
         first = _First.of(recomputed)
         chosen = {*_alike(worth), *_explaining(tries, sample.images, first.ratio)}
@@ -120,6 +121,12 @@ class _First(NamedTuple):
         return float(np.median(np.log((self.moving[1] + TINY) / (self.batch[1] + TINY))))
 
 
+def _usual(worth: Mapping[InputScale, float]) -> InputScale:
+    """Pick the most usual scale of those that are as good as the best: surer is not righter."""
+    most = max(worth.values())
+    return next(scale for scale, value in worth.items() if value > most - TIED)
+
+
 def _best(fits: Mapping[InputScale, ScaleFit], worth: Mapping[InputScale, float]) -> InputScale:
     """Choose by the predictions among scales that the statistics fit; by the fit if there is none.
 
@@ -128,7 +135,7 @@ def _best(fits: Mapping[InputScale, ScaleFit], worth: Mapping[InputScale, float]
     nearest = AS_NEAR * min(fit.scaled for fit in fits.values())
     good = [scale for scale, fit in fits.items() if _explained(fit) and fit.scaled <= nearest]
     if good:
-        return max(good, key=worth.__getitem__)
+        return _usual({scale: worth[scale] for scale in good})
     return min(fits, key=lambda scale: fits[scale].scaled * fits[scale].worst)
 
 

@@ -12,11 +12,11 @@ from suite.diagnose.found import (
     ONLY_MEANS,
     ONLY_VARIANCES,
     RESCALED,
-    Trial,
     Weights,
 )
-from suite.diagnose.interventions import outliers, repair, rescale, scale_inputs
+from suite.diagnose.interventions import outliers, repair, rescale
 from suite.diagnose.network import Network
+from suite.diagnose.scales import scale_inputs
 from suite.networks.types import Keras, Model
 from tests.arrays import assert_same
 from tests.diagnose.nets import (
@@ -109,12 +109,37 @@ def test_images_are_fed_in_the_scale_that_suits_the_network(
     images, labels = data
     wrong = (images / np.float32(255), labels)
     listener = heard(keras, make(norm=norm), wrong)
-    trial, input_kl = scale_inputs(listener, sample_of(wrong), judge_of(wrong), batch_size=32)
-    assert isinstance(trial, Trial)
+    recomputed = listener.recompute(wrong[0], batch_size=32) if norm else None
+    found = scale_inputs(
+        listener, sample_of(wrong), judge_of(wrong), recomputed=recomputed, batch_size=32
+    )
+    (trial,) = found.trials
     assert trial.kind == INPUT_SCALE
-    assert trial.scale is not None
+    assert str(trial.scale) == "[0, 1/255] -> [0, 1]"
     assert trial.evaluation.accuracy > 0.9
-    assert input_kl < 1 if norm else np.isnan(input_kl)
+    assert {probe.scale for probe in found.probes} == {trial.scale}
+    if norm:
+        assert found.fit is not None
+        assert found.fit.worst < 1
+        assert found.fit.ratio > 6
+    else:
+        assert found.fit is None
+
+
+def test_the_first_layers_variance_finds_a_scale_that_no_prediction_tells(
+    keras: Keras, make: Make, data: Data
+) -> None:
+    model, bytes_fed = make(), (data[0] * np.float32(255), data[1])
+    scale_weights(model.get_layer("head"), 0.0)
+    listener = heard(keras, model, bytes_fed)
+    found = scale_inputs(
+        listener,
+        sample_of(bytes_fed),
+        judge_of(bytes_fed),
+        recomputed=listener.recompute(bytes_fed[0], batch_size=32),
+        batch_size=32,
+    )
+    assert str(found.trials[0].scale) == "[0, 255] -> [0, 1]"
 
 
 def test_an_exploded_layer_is_told_by_the_first_that_is_about_as_large(

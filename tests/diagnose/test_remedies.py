@@ -300,8 +300,8 @@ def test_a_name_in_code_is_a_string_and_nothing_else(make: Make, data: Data, nam
     assert f"layer.name == {name!a})" in code
     compile(code, "pasted", "exec")
     about = {"model": name, "data": name, "split": None, "size": None, "images": 3, "seed": 0,
-             "inputs": "0..1"}  # fmt: skip
-    assert f"load_network({name!a}, framework())" in setting(about)
+             "inputs": "0..1", "output": None}  # fmt: skip
+    assert f"source = opened(\n    {name!a}, {name!a}, " in setting(about)
     compile(setting(about), "pasted", "exec")
 
 

@@ -21,7 +21,10 @@ ROOT = Path(__file__).parents[3]
 MEASURED = page.read(ROOT / page.MEASURED)
 LEAST_RIGHT, LARGEST_BYTES = 28, 1_500_000
 
-pytestmark = QUIET
+pytestmark = [
+    QUIET,
+    pytest.mark.filterwarnings("ignore:You are using a softmax over axis:UserWarning"),  # it is one
+]
 
 
 def name_of(cause: str) -> str:
