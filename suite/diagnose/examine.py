@@ -80,6 +80,7 @@ def examine(
         probes=(*_probes(sample, heard, recomputed), *tried.probes),
         scale_fit=tried.scale_fit,
         iterations=network.iterations(),
+        batch_size=batch_size,
         labels=sample.labels,
         images=len(sample.labels),
         classes=told,

@@ -361,6 +361,7 @@ class Examination(NamedTuple):
         scale_fit: How the statistics fit the images in the scale of `INPUT_SCALE`; None where
             none was tried, or without BatchNorm.
         iterations: Steps the optimizer made; None where unknown.
+        batch_size: Images in a batch of the training phase, as it was said to be.
         labels: Of the images, ``(n,)``; ``(n, places)`` where each position has its own.
         images: Number of images.
         classes: Number of the network's classes.
@@ -384,6 +385,7 @@ class Examination(NamedTuple):
     probes: tuple[Probe, ...]
     scale_fit: ScaleFit | None
     iterations: int | None
+    batch_size: int
     labels: NDArray[np.int64]
     images: int
     classes: int

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from suite.diagnose.attempts import in_words
 from suite.diagnose.causes.head import head_notes, label_question
-from suite.diagnose.causes.why import HIGHEST_MOMENTUM, LOWEST_MOMENTUM, STALE_KL, state_of
+from suite.diagnose.causes.why import (
+    HIGHEST_MOMENTUM,
+    LOWEST_MOMENTUM,
+    SMALL_BATCH,
+    STALE_KL,
+    state_of,
+)
 from suite.diagnose.causes.worth import (
     POINTS,
     SIGNIFICANT,
@@ -159,10 +165,10 @@ def unlearned(found: Examination) -> Finding:
         "The network tells nothing of the labels.",
         f"Ruled out, by trying: {_ruled_out(found)}.",
         f"A linear head fitted anew on its features is right in {best_probe(found):.1%}: "
-        + ("the head is not trained (enough)." if head else "the features tell nothing either."),
-        "Not ruled out: too few steps, a learning rate too high or too low, a loss that does not "
-        "fit the outputs, labels that went wrong in training alone, images learned by heart "
-        "(examine those of the training: it is right in them, then).",
+        + ("they tell more than the head does." if head else "the features tell nothing either."),
+        f"Not ruled out: {_small_batches(found)}too few steps, a learning rate too high or too "
+        "low, a loss that does not fit the outputs, labels that went wrong in training alone, "
+        "images learned by heart (examine those of the training: it is right in them, then).",
         "Next: train it on 32 of these images alone, without augmentation. If it cannot learn them "
         "by heart in 200 steps, it is the loss, the learning rate or the layers, and more "
         "training will not help; if it can, train on all, and look at the data pipeline.",
@@ -171,6 +177,12 @@ def unlearned(found: Examination) -> Finding:
     if not constant:
         return Finding(UNDECIDED, "", "", "", words)
     return Finding(CONSTANT, "not trained" if head else "nothing learned", "", "", words)
+
+
+def _small_batches(found: Examination) -> str:
+    """Say that the batches of the training are too small for BatchNorm, if they are."""
+    small = found.layers and found.batch_size <= SMALL_BATCH
+    return f"batches of {found.batch_size}, too few for BatchNorm; " if small else ""
 
 
 def _ruled_out(found: Examination) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from suite.diagnose.causes.why import STALE_KL, state_of, why_stale
+from suite.diagnose.causes.why import SMALL_BATCH, STALE_KL, state_of, why_stale
 from suite.diagnose.causes.worth import (
     LOST_FAR,
     POINTS,
@@ -222,15 +222,29 @@ def no_single_statistics(found: Examination) -> Finding | None:
         f"{best.evaluation.accuracy:.1%}; with one set of moving statistics it is right in "
         f"{accuracy(found, INFERENCE):.1%}, and in {recomputed:.1%} with one recomputed on all "
         f"these images: no single set serves, since {_each_has_its_own(found, shared)}.",
-        "What serves: a BatchNorm of its own for each call, or each flow of the training "
-        "(dual-bn); or GroupNorm, which needs no statistics; or batches that mix the kinds.",
+        _what_serves(found),
     )
     layer = (*shared, *found.layers)[0].layer
     return Finding(STALE, "no single set of statistics", layer, "group-norm", words)
 
 
+def _what_serves(found: Examination) -> str:
+    """Say what serves where no single set of statistics does."""
+    if found.batch_size <= SMALL_BATCH:
+        return (
+            "What serves: batches of 16 or more in training, or GroupNorm, whose statistics are "
+            "each image's own."
+        )
+    return (
+        "What serves: a BatchNorm of its own for each call, or each flow of the training "
+        "(dual-bn); or GroupNorm, which needs no statistics; or batches that mix the kinds."
+    )
+
+
 def _each_has_its_own(found: Examination, shared: Sequence[LayerExamination]) -> str:
-    """Say what has statistics of its own: each call of a layer, or each kind of batch."""
+    """Say what has statistics of its own: a call of a layer, a small batch, a kind of batch."""
+    if found.batch_size <= SMALL_BATCH:
+        return f"a batch of {found.batch_size} is too small to estimate any, and each has its own"
     if not shared:
         return "each kind of batch has its own"
     calls = state_of(found, shared[0]).calls

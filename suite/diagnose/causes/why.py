@@ -28,6 +28,9 @@ tenth of the steps."""
 NOISE_KL = 3.0
 """Distance that statistics of the last batch may have by chance."""
 
+SMALL_BATCH = 4
+"""Images in a batch up to which its statistics are hardly those of the data."""
+
 ARRIVED = 10
 """Half-lives after which statistics are a training's latest: a thousandth is left of the first."""
 
@@ -148,10 +151,12 @@ def _never_updated(found: Examination, stale: Sequence[LayerExamination]) -> Why
     if max(batch, accuracy(found, PRECISE_BN), accuracy(found, TRAINING)) >= as_is + POINTS:
         words = (
             f"{exact}its weights were trained with the statistics of the batch, with which it is "
-            f"right in {batch:.1%} against {as_is:.1%}, but nothing stored them. A training loop "
-            "drops BatchNorm's updates: those of tf.GraphKeys.UPDATE_OPS not run, the new "
-            "non-trainable variables of a stateless call not kept, or a copy trained.",
-            "Recompute them now, and keep the updates in the loop.",
+            f"right in {batch:.1%} against {as_is:.1%}, but they are not stored. Either the "
+            "training loop drops BatchNorm's updates (those of tf.GraphKeys.UPDATE_OPS not run, "
+            "the new non-trainable variables of a stateless call not kept, a copy trained), or "
+            "only the trainable weights were saved or loaded.",
+            "What decides: whether moving_mean changes in a step of the training. Recompute them "
+            "now, and keep the updates in the loop, and the statistics in the file.",
         )
         return Why("updates dropped", PRECISE_BN, words)
     words = (
@@ -241,12 +246,23 @@ def state_of(found: Examination, layer: LayerExamination) -> NormState:
 def _open_question(found: Examination, worst: LayerExamination) -> Why:
     """Say what may have made the statistics, and the experiment that decides."""
     steps = "an unknown number of" if found.iterations is None else str(found.iterations)
+    lags = (
+        [f"the weights moved on faster than momentum {worst.momentum:g} follows ({steps} steps)"]
+        if worst.momentum > LOWER
+        else []
+    )
+    causes = (
+        "they are of other data than these images (another dataset, scale, augmentation, or kind "
+        "of batch)",
+        "the weights were replaced after the training, by averaged ones (EMA, SWA) or another "
+        "file's, and the statistics were not",
+        *lags,
+    )
     words = (
-        "Nothing keeps the statistics from being updated. Two causes remain: they are of other "
-        "data than these images (another dataset, scale, augmentation, or kind of batch), or the "
-        f"weights moved on faster than momentum {worst.momentum:g} follows ({steps} steps).",
+        "Nothing keeps the statistics from being updated. These causes remain: "
+        f"{'; '.join(causes)}.",
         "What decides: recompute them on images of the training, as training feeds them, and "
-        "evaluate on these. If that mends it, the momentum was too slow (lower it); if only these "
-        "images do, they are of other data (feed these as those).",
+        "evaluate on these. If that mends it, they were of other weights; if only these images "
+        "do, they are of other data (feed these as those).",
     )
     return Why("", PRECISE_BN, words)

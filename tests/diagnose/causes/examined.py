@@ -90,6 +90,7 @@ def examined(made: tuple[Trial, ...], **changes: Any) -> Examination:
         "probes": (tells(PIXELS), tells(FEATURES), tells(FEATURES, precise=True)),
         "scale_fit": None,
         "iterations": None,
+        "batch_size": 32,
         "labels": np.arange(IMAGES) % 4,
         "images": IMAGES,
         "classes": 4,

@@ -122,6 +122,8 @@ def test_a_network_that_tells_nothing_is_told_what_was_ruled_out_and_what_comes_
     assert "the phase: training (25.0%)" in finding.words[1]
     assert "the classes renamed as fits" in finding.words[1]
     assert finding.words[4].startswith("Next: train it on 32 of these images")
+    small = found(trials(0.0, 0.0), predictions=VAGUE, batch_size=2)
+    assert "Not ruled out: batches of 2, too few for BatchNorm" in small.words[3]
 
 
 def test_a_network_without_batch_norm_is_told_so() -> None:

@@ -134,7 +134,13 @@ def test_what_is_left_of_the_first_statistics_may_be_little_and_do_all_the_harm(
         trials(0.0, 1.2), layers=stale_layers(), norms=(small._replace(explained=0.1),) * 3
     )
     assert told.cause == "stale mean and variance"
-    assert "Two causes remain" in " ".join(told.words)
+    words = " ".join(told.words)
+    assert "These causes remain: they are of other data" in words
+    assert "the weights were replaced after the training" in words
+    assert "faster than momentum 0.99 follows" in words
+    loose = (small._replace(explained=0.1),) * 3
+    quick = found(trials(0.0, 1.2), layers=stale_layers(momentum=0.9), norms=loose)
+    assert "faster than momentum" not in " ".join(quick.words)
     assert "What decides" in " ".join(told.words)
 
 
@@ -161,6 +167,14 @@ def test_where_only_the_batchs_own_statistics_serve_no_single_set_does(kind: str
     assert finding[:2] == (STALE, "no single set of statistics")
     assert finding.fix == "group-norm"
     assert found(trials(0.1, 1.2, trial(kind, 1.2)), layers=stale_layers()).cause != finding.cause
+
+
+def test_batches_that_are_too_small_have_no_statistics() -> None:
+    made = trials(0.1, 0.3, trial(BATCH_STATISTICS, 1.2))
+    finding = found(made, layers=stale_layers(), batch_size=2)
+    assert finding.cause == "no single set of statistics"
+    assert "a batch of 2 is too small to estimate any" in finding.words[0]
+    assert "batches of 16 or more" in finding.words[1]
 
 
 def test_a_layer_that_is_called_several_times_has_no_single_set() -> None:
