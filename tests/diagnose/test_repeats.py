@@ -217,7 +217,7 @@ def test_the_phase_is_passed_on_to_a_dropout(
     assert found(model, data).cause == RANDOM
     assert pass_phase_on(model, data[0]) == ["drops"]
     assert found(model, data).verdict == HEALTHY
-    twice = [np.array(model(data[0], training=True)) for _ in range(2)]
+    twice = [Network(model, keras).outputs(data[0], training=True) for _ in range(2)]
     assert not np.allclose(*twice)  # in training it still drops
     assert pass_phase_on(model, data[0]) == []
 
@@ -228,10 +228,10 @@ def test_a_call_in_the_graph_with_training_true_is_mended_where_keras_obeys_it(
     inputs = keras.Input((SIDE_PX, SIDE_PX, 3))
     x = keras.layers.Dropout(0.5, name="drops")(keras.layers.Flatten()(inputs), training=True)
     model = keras.Model(inputs, keras.layers.Dense(CLASSES)(x))
-    twice = [np.array(model(data[0], training=False)) for _ in range(2)]
+    twice = [Network(model, keras).outputs(data[0], training=False) for _ in range(2)]
     obeyed = not np.allclose(*twice)  # Keras 3 lets the model's own phase override it
     assert pass_phase_on(model, data[0]) == (["drops"] if obeyed else [])
-    twice = [np.array(model(data[0], training=False)) for _ in range(2)]
+    twice = [Network(model, keras).outputs(data[0], training=False) for _ in range(2)]
     assert np.allclose(*twice)
 
 
@@ -248,7 +248,8 @@ def test_a_whole_network_called_with_training_true_is_mended_where_keras_obeys_i
 ) -> None:
     inputs = keras.Input((SIDE_PX, SIDE_PX, 3))
     model = keras.Model(inputs, make()(inputs, training=True))
-    alone, together = (np.array(model(data[0][:n], training=False))[0] for n in (1, 32))
+    listener = Network(model, keras)
+    alone, together = (listener.outputs(data[0][:n], training=False)[0] for n in (1, 32))
     obeyed = not np.allclose(alone, together, atol=1e-3)
     changed = pass_phase_on(model, data[0])
     assert ("bn0" in changed) == obeyed
