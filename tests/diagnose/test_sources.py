@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from suite.diagnose.sources import opened
 from suite.errors import SuiteError
 
 keras = framework()
-GRAPH = not hasattr(keras, "ops") and not keras.__version__.startswith(("2.1", "2.9", "2.8", "2.7"))
+TENSORFLOW = sys.modules.get("tensorflow")
+GRAPH = TENSORFLOW is not None and not TENSORFLOW.executing_eagerly()
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # Keras 2 warns of .h5, Keras 3 of NumPy 2.4
     pytest.mark.skipif(GRAPH, reason="a diagnosis needs eager execution"),
