@@ -14,6 +14,7 @@ from suite.diagnose.feeds import gathered
 from suite.diagnose.found import (
     HEALTHY,
     SHOWN,
+    STALE,
     UNDECIDED,
     Diagnosis,
     Examination,
@@ -164,7 +165,7 @@ def _diagnosis(examination: Examination, finding: Finding, check: Check) -> Diag
         steps_run=check.run,
         predicted_kl=check.predicted_kl,
         measured_kl=check.measured_kl,
-        words=(*finding.words, *steps_in_words(check)),
+        words=(*finding.words, *(steps_in_words(check) if finding.verdict == STALE else ())),
         evaluations={trial.kind: trial.evaluation for trial in shown},
         layers=examination.layers,
         images=examination.images,

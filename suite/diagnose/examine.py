@@ -23,7 +23,9 @@ from suite.diagnose.found import (
 )
 from suite.diagnose.head import head_and_loss
 from suite.diagnose.hearing import Heard, Layer, NormsHeard, kernel_of
+from suite.diagnose.inputs import parts_of
 from suite.diagnose.interventions import UNTRIED, Given, Tried, intervene
+from suite.diagnose.loading import foreign, shown
 from suite.diagnose.network import Network, Norm, Recomputed, batches
 from suite.diagnose.parts import AGAIN, CHANGES, PHASES, STATISTICS
 from suite.diagnose.predictions import Judge, compared, reader_of
@@ -45,6 +47,7 @@ from suite.diagnose.statistics import (
     travelled,
     unscaled_share,
 )
+from suite.errors import SuiteError
 from suite.networks.batch_norm import is_batch_norm
 from suite.networks.phases import INFERENCE, TRAINING
 
@@ -111,11 +114,30 @@ class Passes(NamedTuple):
     broken: NonFinite | None
 
 
+def _heard(network: Network, sample: Sample) -> Heard:
+    """Run all images in the inference phase.
+
+    Raises:
+        SuiteError: If the network cannot be called with one of them.
+    """
+    try:
+        with network.kept():  # an unsteady network's own state changes
+            return network.hear(sample.images)
+    except foreign() as error:
+        ranges = [
+            f"{part.min():.6g} to {part.max():.6g}" for part in parts_of(sample.images).values()
+        ]
+        raise SuiteError(
+            f"The network cannot be called with these inputs, {' and '.join(ranges)}. Found: "
+            f"{shown(error)}. Expected: what model.predict takes; of tokens those below the "
+            "Embedding's input_dim."
+        ) from error
+
+
 def _passes(network: Network, sample: Sample, *, batch_size: int) -> Passes:
     """Run the images in both phases, and with recomputed statistics."""
     network.begin(PHASES)
-    with network.kept():  # an unsteady network's own state changes
-        heard = network.hear(sample.images)
+    heard = _heard(network, sample)
     trained = network.hear_training(sample.images, batch_size=batch_size)
     broken = first_nonfinite(network, sample, heard, trained, batch_size=batch_size)
     made = Passes(heard, trained, None, broken)

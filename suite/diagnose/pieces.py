@@ -139,9 +139,11 @@ print(few.evaluate(images[:32], labels[:32]))  # near 0 if it can learn them at 
 PHASE_PASSED = """\
 from suite.diagnose import pass_phase_on, recompute_statistics
 
-print(pass_phase_on(model, images))  # the layers that are of Keras' own class now
-recompute_statistics(model, images, batch_size=32)  # images of the training
-model.save("mended.keras")  # in your own code: call(self, inputs, training=None), passed on
+changed = pass_phase_on(model, images)  # the layers that are of Keras' own class now
+print(changed or "no layer has a class of Keras with a phase behind it: mend it in your code")
+if changed:
+    recompute_statistics(model, images, batch_size=32)  # images of the training
+    model.save("mended.keras")  # in your own code: call(self, inputs, training=None), passed on
 """
 FULL = """\
 from suite.diagnose import in_float32, recompute_statistics
@@ -183,3 +185,17 @@ mended = keras.Model(model.input, outputs)
 mended.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy")  # as yours
 mended.fit(images, labels, batch_size=32, epochs=5)
 """
+UNPINNED = (
+    """\
+from suite.diagnose.loading import keras_of
+from suite.networks.batch_norm import walk
+
+for layer in walk(model):
+    layer.trainable = True
+"""
+    + TRAINED
+    + """\
+model.compile(keras.optimizers.SGD(1e-3), loss)  # as yours
+model.fit(images, labels, batch_size=32)  # in a loop of your own: model(batch, training=True)
+"""
+)

@@ -117,7 +117,9 @@ class Judge(NamedTuple):
     ) -> Trial:
         """Evaluate the outputs for all images that one condition led to."""
         predicted = predicted_classes(outputs, self.reader)
-        hits, cross_entropy = predicted == self.labels, float(-self._likelihoods(outputs).mean())
+        numbers = np.isfinite(outputs).all(axis=-1)  # NaN is right of no class
+        hits = (predicted == self.labels) & numbers
+        cross_entropy = float(-self._likelihoods(outputs).mean())
         evaluation = Evaluation(
             accuracy=float(np.mean(hits)),
             information_gain=self.entropy - cross_entropy,

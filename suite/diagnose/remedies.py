@@ -18,6 +18,7 @@ from suite.diagnose.causes.head import (
     TWICE as TAKEN_TWICE,
 )
 from suite.diagnose.causes.unsteady import CAUSES as UNSTEADY
+from suite.diagnose.causes.worth import POINTS
 from suite.diagnose.found import (
     ALIKE,
     BATCH_STATISTICS,
@@ -59,6 +60,7 @@ from suite.diagnose.pieces import (
     SHUFFLE,
     SLOWER,
     UNBIASED,
+    UNPINNED,
 )
 from suite.diagnose.probes import BYTES, SYMMETRIC, TORCH, TWICE, UNIT
 from suite.diagnose.statistics import half_life, pooled_statistics
@@ -175,11 +177,18 @@ BY_CAUSE: Mapping[str, Remedy] = {
         (ONE_UNIT, ONE_OVER_CLASSES, NEITHER, CUT_OFF, NOT_ONE_SUM),
         Remedy("Give it a head of one unit a class with softmax, and train on.", NEW_HEAD),
     ),
+    "phase pinned": Remedy(
+        "Let BatchNorm run in the training phase while the network trains, and train on.", UNPINNED
+    ),
     "not trained": Remedy("See whether it can learn 32 images by heart.", BY_HEART),
     "nothing learned": Remedy("See whether it can learn 32 images by heart.", BY_HEART),
 }
 UNKNOWN = Remedy("No fix of BatchNorm mends this, and no code does: see what was found.")
 NONE = Remedy("Nothing is to be mended.")
+MORE = Remedy(
+    "Nothing here decides. Examine four times as many images (--images, max_images), and as many "
+    "of the training, before you change anything."
+)
 EXPERIMENT = Remedy(
     "Nothing here decides. The next experiment: see whether it can learn 32 images by heart.",
     BY_HEART,
@@ -204,8 +213,17 @@ def _chosen(found: Diagnosis) -> Remedy:
     if found.cause == "wrong input scale" and scale and found.fix not in BY_FIX:
         words = "Scale the images as in the training of these weights."
         return Remedy(words, rescaling(scale), (INPUT_SCALE,))
-    unexplained = EXPERIMENT if found.verdict == UNDECIDED else UNKNOWN
-    return BY_CAUSE.get(found.cause) or BY_FIX.get(found.fix) or unexplained
+    kind, unexplained = found.cause.partition(" (")[0], UNKNOWN
+    if found.verdict == UNDECIDED:
+        unexplained = MORE if _helped(found) else EXPERIMENT
+    by_cause = BY_CAUSE.get(found.cause) or (None if found.fix else BY_CAUSE.get(kind))
+    return by_cause or BY_FIX.get(found.fix) or unexplained
+
+
+def _helped(found: Diagnosis) -> bool:
+    """True where a trial, not a head fitted anew, was right in more of the images."""
+    best = max((each.accuracy for each in found.attempts if each.kind), default=0.0)
+    return bool(found.attempts) and best >= found.attempts[0].accuracy + POINTS
 
 
 def _gave(found: Diagnosis, kinds: Collection[str]) -> Iterator[str]:

@@ -94,6 +94,13 @@ def test_log_probabilities_add_up_to_one(kind: str) -> None:
     np.testing.assert_allclose(np.exp(single), [[0.1, 0.9]])
 
 
+def test_an_output_that_is_no_number_is_right_of_no_class() -> None:
+    outputs = np.where(np.arange(60)[:, None] % 2, np.nan, SURE)
+    trial = JUDGE.trial(RESCALED, outputs)
+    assert trial.evaluation.accuracy == 0.5
+    assert not trial.hits[1::2].any()
+
+
 def test_an_output_that_no_image_moves_is_dead() -> None:
     logits = np.random.default_rng(0).normal(size=(50, 4))
     logits[:, 2] = -3

@@ -286,6 +286,28 @@ def test_statistics_that_no_single_set_serves_give_way_to_groups(make: Make, dat
     assert not norms(names["mended"])
 
 
+def test_what_is_undecided_asks_for_more_images_or_for_an_experiment(
+    make: Make, data: Data
+) -> None:
+    diagnosis = found(make(), data)._replace(verdict="undecided", cause="", fix="")
+    assert "see whether it can learn 32 images by heart" in remedy(diagnosis).words
+    better = diagnosis.attempts[0]._replace(accuracy=1.5, kind="centred")
+    words, code, _ = remedy(diagnosis._replace(attempts=(*diagnosis.attempts, better)))
+    assert "four times as many images" in words
+    assert code == ""
+
+
+def test_a_pinned_phase_that_recomputing_does_not_mend_is_let_go(make: Make, data: Data) -> None:
+    model = make()
+    for layer in norms(model):
+        layer.trainable = False
+    code = of_cause(make, data, "phase pinned (stale mean)", verdict="stale statistics")
+    before = [layer.get_weights()[-2].copy() for layer in norms(model)]
+    pasted(code, model, data)
+    after = [layer.get_weights()[-2] for layer in norms(model)]
+    assert not any(np.array_equal(old, new) for old, new in zip(before, after))
+
+
 def test_some_images_are_learned_by_heart(make: Make, data: Data) -> None:
     code = of_cause(make, data, "nothing learned").replace("epochs=200", "epochs=60")
     names = pasted(code, make(), data)

@@ -44,8 +44,9 @@ other classes than the most frequent one."""
 UNBALANCED = 0.75
 """Share of the most frequent class from which a network that predicts it alone does what pays."""
 
-MISSED, TOLD = 4, 0.5
-"""Images of a class that it takes to miss it, and their share that a linear head must tell."""
+MISSED, TOLD, WELL = 4, 0.5, 0.7
+"""Images of a class that it takes to miss it, their share that a linear head must tell, and the
+accuracy in the other classes from which it is not the whole training that is short."""
 
 FLAT = 0.05
 """Spread of the log-probabilities over the images, nats, below which the output is constant."""
@@ -180,7 +181,8 @@ def missing_classes(found: Examination) -> Finding | None:
     told, others = float(probe.hits[of_them].mean()), found.inference.hits[~of_them].mean()
     share = float(of_them.mean())
     by_chance = binom.sf(probe.hits[of_them].sum() - 1, of_them.sum(), share)
-    if told < TOLD or by_chance > SIGNIFICANT or others < probe.hits[~of_them].mean() - POINTS:
+    well = others >= WELL and others >= probe.hits[~of_them].mean() - POINTS
+    if told < TOLD or by_chance > SIGNIFICANT or not well:
         return None
     words = (
         f"{_classes(missed)} never predicted rightly, in {of_them.sum()} images, while the others "

@@ -18,6 +18,7 @@ from suite.diagnose.causes.worth import (
     POINTS,
     SIGNIFICANT,
     SURE,
+    best_model,
     best_probe,
     features_tell,
     learned,
@@ -52,6 +53,17 @@ HELPED: Mapping[str, str] = {
 """Causes by the kind of trial that helps, where no rule says more; else it is the statistics."""
 
 LISTED = 4  # layers that are named
+LEANING = 0.5
+"""Distance of predicted classes from the labels from which the outputs lean to a few classes."""
+
+BEHIND = 0.1
+"""Accuracy by which a linear model must be ahead to be worth a word."""
+
+TRAINING_TOO = (
+    "Examine images of the training, too. If it is right in them, these are unlike them (turned, "
+    "cut, coloured or lit otherwise, another source), or it has learned them by heart; if not, "
+    "train on."
+)
 
 
 def not_loaded(found: Examination) -> Finding | None:
@@ -103,18 +115,42 @@ def improved(found: Examination) -> Finding | None:
             f"On {found.images} images that may be chance (McNemar's exact test: p = "
             f"{by_chance:.2g}, asked is {SIGNIFICANT:g}): examine four times as many."
         )
-        return Finding(UNDECIDED, "", "", "", (f"{told}.", doubt)) if learned(found) else None
+        words = (f"{told}.", doubt, TRAINING_TOO)
+        return Finding(UNDECIDED, "", "", "", words) if learned(found) else None
     if not reaches(found, best):
         doubt = (
-            f"That is far from what a linear head fitted anew tells, {best_probe(found):.1%}. So "
-            "it is not what is wrong: of a network that has not learned much, whatever changes the "
-            "outputs changes the accuracy. Train on, and examine images of the training, too: it "
-            "may be right in them (learned by heart, or frames of the same tracks)."
+            f"That is far from what a linear model tells, {best_model(found):.1%}, so it is not "
+            "all that is wrong: of a network that has not learned much, whatever changes the "
+            "outputs changes the accuracy."
         )
-        return Finding(UNDECIDED, "", "", "", (f"{told}.", doubt))
+        more = (f"{told}.", doubt, *_leaning(found), TRAINING_TOO)
+        return Finding(UNDECIDED, "", "", "", more)
     sure = f"Chance does so in fewer than one of {1 / SIGNIFICANT:,.0f} networks (McNemar's test)."
     cause = HELPED.get(best.kind, "statistics that do not fit")
     return Finding(OTHER, cause, best.layer, "", (f"{told}.", sure))
+
+
+def _leaning(found: Examination) -> list[str]:
+    """Say that the predictions lean to a few classes, if they do."""
+    if found.predictions.marginal_distance < LEANING:
+        return []
+    return [
+        f"It predicts other classes than there are ({found.inference.evaluation.classes_predicted} "
+        "in all): look at class_weight, sample_weight and how many images of each class the "
+        "training had, before you train on."
+    ]
+
+
+def _behind(found: Examination) -> list[str]:
+    """Say that a linear model does better than the network, if it clearly does."""
+    best = max(found.probes, key=lambda probe: probe.accuracy, default=None)
+    told = found.inference
+    if best is None or best.accuracy < told.evaluation.accuracy + BEHIND:
+        return []
+    return [
+        f"A linear model fitted to three quarters of these images is right in {best.accuracy:.1%} "
+        "of the others, so there is more to be had than it gives. " + TRAINING_TOO
+    ]
 
 
 def healthy(found: Examination) -> Finding | None:
@@ -154,7 +190,7 @@ def _warnings(found: Examination) -> list[str]:
             f"{pinned[0].layer} first: the training ran with the phase pinned to inference, and "
             "the weights fit that. Do not recompute them."
         )
-    return [*words, *head_notes(found)]
+    return [*words, *_behind(found), *head_notes(found)]
 
 
 def unlearned(found: Examination) -> Finding:
@@ -166,7 +202,7 @@ def unlearned(found: Examination) -> Finding:
         f"Ruled out, by trying: {_ruled_out(found)}.",
         f"A linear head fitted anew on its features is right in {best_probe(found):.1%}: "
         + ("they tell more than the head does." if head else "the features tell nothing either."),
-        f"Not ruled out: {_small_batches(found)}too few steps, a learning rate too high or too "
+        f"Not ruled out: {_batches(found)}too few steps, a learning rate too high or too "
         "low, a loss that does not fit the outputs, labels that went wrong in training alone, "
         "images learned by heart (examine those of the training: it is right in them, then).",
         "Next: train it on 32 of these images alone, without augmentation. If it cannot learn them "
@@ -179,10 +215,13 @@ def unlearned(found: Examination) -> Finding:
     return Finding(CONSTANT, "not trained" if head else "nothing learned", "", "", words)
 
 
-def _small_batches(found: Examination) -> str:
-    """Say that the batches of the training are too small for BatchNorm, if they are."""
-    small = found.layers and found.batch_size <= SMALL_BATCH
-    return f"batches of {found.batch_size}, too few for BatchNorm; " if small else ""
+def _batches(found: Examination) -> str:
+    """Say that the batches of the training may be too small for BatchNorm, if it has any."""
+    if not found.layers:
+        return ""
+    if found.batch_size <= SMALL_BATCH:
+        return f"batches of {found.batch_size}, too few for BatchNorm; "
+    return f"batches in training smaller than the {found.batch_size} taken here (say which); "
 
 
 def _ruled_out(found: Examination) -> str:

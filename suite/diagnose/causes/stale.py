@@ -80,6 +80,8 @@ def stale_statistics(found: Examination) -> Finding | None:
     precise, stale = found.precise, _stale_layers(found)
     if precise is None or not stale or not mends_broken(found, precise):
         return None
+    if not learned(found, precise):
+        return None  # no better than the most frequent class alone
     before, after = found.inference.evaluation, precise.evaluation
     first = (
         "Moving statistics recomputed on these images, all weights kept, take the network from "

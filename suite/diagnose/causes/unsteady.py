@@ -134,9 +134,15 @@ def _cost(found: Examination) -> list[str]:
 def _remedy(told: Repeats) -> str:
     """Say what to do."""
     if told.layers and not told.mended:
+        mixes = (
+            ""
+            if any(told.random)
+            else " Or it mixes the images of a batch by mistake: look for an axis that is 0 and "
+            "should be -1 (a softmax, a mean, a reshape)."
+        )
         return (
             f"{told.layers[-1]} has no phase to be told, or does the same in both: let its call "
-            "take `training`, and draw or normalise by the batch only where that is True."
+            f"take `training`, and draw or normalise by the batch only where that is True.{mixes}"
         )
     meant = (
         " Where it is meant (Monte Carlo dropout), average some passes." if any(told.random) else ""

@@ -66,11 +66,12 @@ def accuracy(found: Examination, kind: str) -> float:
     return (found.tried(kind) or found.inference).evaluation.accuracy
 
 
-def learned(found: Examination) -> bool:
-    """True where the network tells the classes better than chance."""
-    hits = round(found.inference.evaluation.accuracy * found.images)
+def learned(found: Examination, trial: Trial | None = None) -> bool:
+    """True where the network, as it is or in a trial, tells the classes better than chance."""
+    told = trial or found.inference
+    hits = round(told.evaluation.accuracy * found.images)
     by_chance = float(binom.sf(hits - 1, found.images, found.majority))
-    return by_chance < SIGNIFICANT or worth_of(found) > LEARNED
+    return by_chance < SIGNIFICANT or gain(told, found.label_entropy) > LEARNED
 
 
 def suspicious(trials: Sequence[Trial], entropy: float, layers: Sequence[LayerExamination]) -> bool:
@@ -195,14 +196,18 @@ def best_probe(found: Examination) -> float:
     return best.accuracy if best else 0.0
 
 
+def best_model(found: Examination) -> float:
+    """Pick the best accuracy of a linear model, on pixels or any features."""
+    return max((probe.accuracy for probe in found.probes), default=0.0)
+
+
 def reaches(found: Examination, trial: Trial) -> bool:
     """True where a trial is right in about what a linear head tells from features or pixels.
 
     Of a network that has hardly learned, whatever changes the outputs changes the accuracy a
     little: only what brings it to what it could know tells what is wrong.
     """
-    known = max((probe.accuracy for probe in found.probes), default=0.0)
-    return trial.evaluation.accuracy >= RECOVERED * known
+    return trial.evaluation.accuracy >= RECOVERED * best_model(found)
 
 
 def features_tell(found: Examination) -> bool:

@@ -102,5 +102,9 @@ def test_classes_that_are_never_right_though_the_features_tell_them_are_named() 
     finding = found(some)
     assert finding[:3] == (OTHER, "classes never predicted", "head")
     assert finding.words[0].startswith("Class 2 is never predicted rightly, in 50 images")
+    poor = hits & (np.arange(200) // 4 % 2 == 0)
+    told = told._replace(accuracy=float(poor.mean()))
+    begun = tuple(each._replace(hits=poor, evaluation=told) for each in made)
+    assert found(begun).cause != "classes never predicted"  # the whole training is short
     untold = (tells(PIXELS), tells(FEATURES)._replace(hits=hits))
     assert found(some, probes=untold).verdict == HEALTHY

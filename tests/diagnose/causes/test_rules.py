@@ -82,7 +82,25 @@ def test_a_gain_that_may_be_chance_is_undecided_and_one_that_is_not_has_a_cause(
 def test_classes_taken_for_one_another_as_a_whole_are_not_in_another_order() -> None:
     finding = found(trials(0.2, 0.2, trial(RENAMED, 0.7)))  # a linear head tells more
     assert finding[:2] == (UNDECIDED, "")
-    assert "far from what a linear head fitted anew tells, 90.0%" in finding.words[1]
+    assert "far from what a linear model tells, 90.0%" in finding.words[1]
+    assert "class_weight" not in " ".join(finding.words)
+    leaning = VAGUE._replace(marginal_distance=0.7)
+    finding = found(trials(0.2, 0.2, trial(CENTRED, 0.7)), predictions=leaning)
+    assert "look at class_weight, sample_weight" in " ".join(finding.words)
+
+
+def test_statistics_that_mend_nothing_but_chance_are_not_to_blame() -> None:
+    told = [each._replace(evaluation=each.evaluation._replace(accuracy=0.3 if each.kind ==
+            PRECISE_BN else 0.1)) for each in trials(-0.5, -0.1)]  # fmt: skip
+    hits = np.arange(IMAGES) < 0.3 * IMAGES
+    made = tuple(each._replace(hits=hits & (each.kind == PRECISE_BN)) for each in told)
+    assert found(made, layers=stale_layers(), majority=0.3).verdict != STALE
+
+
+def test_a_network_behind_a_linear_model_is_told_so() -> None:
+    words = " ".join(found(trials(0.7, 0.7)).words)
+    assert "A linear model fitted to three quarters of these images is right in 90.0%" in words
+    assert "A linear model fitted" not in " ".join(found(trials(1.35, 1.35)).words)
 
 
 def test_statistics_that_recomputing_mends_are_stale_however_near_they_are() -> None:
