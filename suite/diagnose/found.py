@@ -148,6 +148,7 @@ class Predictions(NamedTuple):
         confidence_auc: Chance that a right prediction is surer than a wrong one; nan where there
             are not five of each.
         marginal_distance: Total variation between the predicted classes and the labels.
+        names: The label that fits each output best, each given once.
     """
 
     variation: float
@@ -155,6 +156,7 @@ class Predictions(NamedTuple):
     confidence: float
     confidence_auc: float
     marginal_distance: float
+    names: tuple[int, ...] = ()
 
 
 class Unit(NamedTuple):

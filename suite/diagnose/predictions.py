@@ -183,6 +183,7 @@ def compared(judge: Judge, outputs: NDArray[np.float64]) -> Predictions:
         confidence=float(confidence.mean()),
         confidence_auc=confidence_auc(confidence, predicted == labels),
         marginal_distance=marginal_distance(predicted, labels),
+        names=tuple(fitting_names(predicted, labels, logs.shape[-1]).tolist()),
     )
 
 
@@ -201,15 +202,22 @@ def dead_outputs(values: NDArray[np.float64]) -> set[int]:
 
 def renamed(logs: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """Rename the classes of predictions, each half of the images as fits the other."""
-    predicted, size = logs.argmax(axis=-1), logs.shape[-1]
-    changed = np.empty_like(logs)
+    predicted, changed = logs.argmax(axis=-1), np.empty_like(logs)
     for parity in (0, 1):
         fit = np.arange(len(labels)) % 2 == parity
-        confusion = np.zeros((size, size))
-        np.add.at(confusion, (predicted[fit], labels[fit]), 1)
-        _, names = linear_sum_assignment(-confusion)
+        names = fitting_names(predicted[fit], labels[fit], logs.shape[-1])
         changed[~fit] = logs[~fit][..., np.argsort(names)]
     return changed
+
+
+def fitting_names(
+    predicted: NDArray[np.int64], labels: NDArray[np.int64], size: int
+) -> NDArray[np.int64]:
+    """Find the label that fits each of `size` outputs best, each given once."""
+    confusion = np.zeros((size, size))
+    np.add.at(confusion, (predicted, labels), 1)
+    names: NDArray[np.int64] = linear_sum_assignment(-confusion)[1]
+    return names
 
 
 def confidence_auc(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:

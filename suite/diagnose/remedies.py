@@ -184,7 +184,7 @@ BY_CAUSE: Mapping[str, Remedy] = {
     "nothing learned": Remedy("See whether it can learn 32 images by heart.", BY_HEART),
 }
 UNKNOWN = Remedy("No fix of BatchNorm mends this, and no code does: see what was found.")
-NONE = Remedy("Nothing is to be mended.")
+NONE = Remedy("Nothing that was tried makes it better.")
 MORE = Remedy(
     "Nothing here decides. Examine four times as many images (--images, max_images), and as many "
     "of the training, before you change anything."
@@ -261,7 +261,7 @@ ENCODED: Mapping[str, str] = {
     UNIT: "pixels",
     BYTES: "pixels * 255",
     SYMMETRIC: "pixels * 2 - 1",
-    "standardised": "(pixels - pixels.mean((0, 1, 2))) / pixels.std((0, 1, 2))",
+    "standardised": "(pixels - pixels.mean(axes)) / pixels.std(axes)",
     TWICE: "pixels / 255",
     TORCH: f"(pixels - {IMAGENET_MEAN}) / {IMAGENET_DEVIATION}",
     CAFFE: f"pixels[..., ::-1] * 255 - {IMAGENET_MEAN_BGR}",
@@ -281,6 +281,7 @@ import numpy as np
 
 images = np.asarray(images, np.float32)
 pixels = {decoded}
+axes = tuple(range(pixels.ndim - 1))
 scaled = {ENCODED[scale.target]}{swapped}
 print(np.mean(model.predict(scaled).argmax(-1) == labels))  # the accuracy
 """

@@ -152,8 +152,9 @@ class Predicting:
         np.random.default_rng(0).random((4, 5, 5, 3), np.float32) * 200 - 100,
         np.random.default_rng(0).random((4, 5, 5, 3), np.float32) * 4 - 2,
         np.random.default_rng(0).random((4, 5, 5, 1), np.float32),
+        np.random.default_rng(0).random((40, 8), np.float32),
     ],
-    ids=["unit", "bytes", "symmetric", "caffe", "torch", "grey"],
+    ids=["unit", "bytes", "symmetric", "caffe", "torch", "grey", "table"],
 )
 def test_every_scale_that_is_tried_is_what_its_code_makes(images: Any) -> None:
     for scale, expected in input_conventions(images).items():
@@ -200,7 +201,7 @@ def test_a_healthy_network_and_one_that_no_code_mends_have_words_alone(
     make: Make, data: Data
 ) -> None:
     healthy = found(make(), data)
-    assert remedy(healthy)[:2] == ("Nothing is to be mended.", "")
+    assert remedy(healthy)[:2] == ("Nothing that was tried makes it better.", "")
     assert remedy(healthy._replace(verdict="something else", cause="shrunk")).code == ""
 
 

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import binom
 
+from suite.diagnose.attempts import READ
 from suite.diagnose.causes.worth import (
     LEARNED,
     POINTS,
+    RECOVERED,
     SIGNIFICANT,
     accuracy,
-    best_head,
     best_probe,
     features_tell,
     kernels,
     last_kernel,
     learned,
-    reaches,
     worth_of,
 )
 from suite.diagnose.found import CENTRED, CONSTANT, OTHER, RENAMED, Finding
@@ -66,14 +66,25 @@ def permuted_labels(found: Examination) -> Finding | None:
     gained = (renamed - told) * found.images
     if renamed < told + PERMUTED or renamed < 2 * found.majority or gained < PERMUTED_IMAGES:
         return None
-    if not reaches(found, found.tried(RENAMED) or found.inference):
+    if renamed < RECOVERED * best_probe(found):
         return None  # classes that are confused whole, as frames of one track are
     words = (
         f"With the classes renamed the accuracy is {renamed:.1%} instead of {told:.1%}: the labels "
-        "are a consistent permutation of the network's classes. Compare the order of the classes "
-        "of the data (folders are sorted by name) with that of the training.",
+        f"are a consistent permutation of the network's classes ({_renamings(found)}). Compare the "
+        "order of the classes of the data (folders are sorted by name) with that of the training.",
     )
     return Finding(OTHER, "label shuffle (classes permuted)", "", "", words)
+
+
+def _renamings(found: Examination) -> str:
+    """List what the network calls the classes of the images."""
+    present = np.unique(found.labels)
+    pairs = [
+        f"label {label} is its {output}"
+        for output, label in enumerate(found.predictions.names)
+        if output != label and label in present
+    ]
+    return ", ".join(pairs[:LISTED]) + (" ..." if len(pairs) > LISTED else "")
 
 
 def shuffled_labels(found: Examination) -> Finding | None:
@@ -103,6 +114,8 @@ def _sure_and_wrong(found: Examination) -> bool:
     looks, told = found.predictions, found.inference.evaluation
     varied = looks.marginal_distance < MARGINALS and told.classes_predicted > 2  # noqa: PLR2004
     sure = looks.confidence > max(told.accuracy + UNDUE, 2 / found.classes)
+    if any(probe.p_value < SIGNIFICANT for probe in found.probes):
+        return False  # what a linear model tells belongs to the images
     return varied and sure and not looks.confidence_auc > CARELESS  # nan: hardly any right
 
 
@@ -139,7 +152,7 @@ def constant_output(found: Examination) -> Finding | None:
     dead = _first_dead(found)
     if not dead and not _faint_head(found):
         return None
-    layer = dead or last_kernel(found)
+    layer = _kernel_at(found, dead) or last_kernel(found)
     head = not dead or dead in _head_layers(found)
     words = (
         f"Whatever the image, the output is the same: from {layer} on nothing varies.",
@@ -171,12 +184,13 @@ def unbalanced(found: Examination) -> Finding | None:
 
 def missing_classes(found: Examination) -> Finding | None:
     """Name classes that are never right though the features tell them, if others are."""
-    missed = _missed(found)
-    probe = best_head(found)
-    if not missed or probe is None or found.labels.ndim > 1:
-        return None
+    missed = missed_classes(found)
     of_them = np.isin(found.labels, missed)
-    if of_them.all():  # nothing is right: no class is worse off than others
+    if not missed or of_them.all():
+        return None  # where nothing is right, no class is worse off than others
+    read = [probe for probe in found.probes if len(probe.hits) == len(of_them)]
+    probe = max(read, key=lambda probe: float(probe.hits[of_them].mean()), default=None)
+    if probe is None:
         return None
     told, others = float(probe.hits[of_them].mean()), found.inference.hits[~of_them].mean()
     share = float(of_them.mean())
@@ -186,8 +200,8 @@ def missing_classes(found: Examination) -> Finding | None:
         return None
     words = (
         f"{_classes(missed)} never predicted rightly, in {of_them.sum()} images, while the others "
-        f"are in {others:.1%}. The features tell them: a linear head fitted anew is right in "
-        f"{told:.1%} of these images.",
+        f"are in {others:.1%}. The images tell them: a linear model of {READ[probe.source]} is "
+        f"right in {told:.1%} of these.",
         "So the images are fine, and the output is not: look whether the training had these "
         "classes at all, under the same numbers (a generator's folders, a split by class, labels "
         "from 1), how rare they were (class_weight), and whether the loss masks them.",
@@ -195,7 +209,7 @@ def missing_classes(found: Examination) -> Finding | None:
     return Finding(OTHER, "classes never predicted", last_kernel(found), "", words)
 
 
-def _missed(found: Examination) -> list[int]:
+def missed_classes(found: Examination) -> list[int]:
     """List the classes of which there are images, but none is right."""
     if found.labels.ndim > 1:
         return []
@@ -208,6 +222,17 @@ def _classes(labels: list[int]) -> str:
     """Name classes as the subject of a sentence."""
     listed = ", ".join(map(str, labels[:LISTED])) + (" ..." if len(labels) > LISTED else "")
     return f"Class {listed} is" if len(labels) == 1 else f"The classes {listed} are"
+
+
+def _kernel_at(found: Examination, layer: str) -> str:
+    """Name the last layer with a kernel up to `layer`, which may be an activation."""
+    names = {entry.layer for entry in kernels(found)}
+    before = ""
+    for unit in found.units:
+        before = unit.layer if unit.layer in names else before
+        if unit.layer == layer:
+            return before or layer
+    return layer
 
 
 def _faint_head(found: Examination) -> bool:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from suite.diagnose.causes.alone import one_class, one_class_near
 from suite.diagnose.causes.constant import (
+    LISTED,
     biased_head,
     constant_output,
     dead_outputs,
+    missed_classes,
     missing_classes,
     permuted_labels,
     shuffled_labels,
@@ -40,12 +42,12 @@ def judge(found: Examination) -> Finding:
         head_and_loss,
         exploded,
         unscaled_images,
+        permuted_labels,
         wrong_input_scale,
         not_loaded,
         one_class_near,
         no_single_statistics,
         stale_statistics,
-        permuted_labels,
         locked_statistics,
         phases_disagree,
         one_class,
@@ -75,6 +77,10 @@ def _always(found: Examination) -> list[str]:
         f"{found.label_entropy:.2f} nats in the inference phase; it predicts "
         f"{told.classes_predicted} of {found.classes} classes."
     ]
+    missed = missed_classes(found)
+    if missed and found.inference.evaluation.classes_predicted > 1:
+        listed = ", ".join(map(str, missed[:LISTED])) + (" ..." if len(missed) > LISTED else "")
+        words.append(f"No image is classified rightly of the classes {listed}.")
     if not found.layers and not (found.broken and found.broken.what == WEIGHT):
         words.insert(0, "The network has no BatchNorm: BatchNorm is not your problem.")
     return words

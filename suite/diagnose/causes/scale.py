@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 from suite.diagnose.causes.head import tells_nats
 from suite.diagnose.causes.why import in_step, way_gone
 from suite.diagnose.causes.worth import (
-    LEARNED,
     POINTS,
     RECOVERED,
     SIGNIFICANT,
     accuracy,
     as_good,
     best_head,
-    gain,
     improves,
+    learned,
     mends,
     mends_broken,
     more_right,
@@ -50,15 +49,17 @@ LISTED = 8  # images that are named
 
 def wrong_input_scale(found: Examination) -> Finding | None:
     """Name the input scale, if the network works under another, or its statistics are of one."""
-    fed = found.tried(INPUT_SCALE)
+    fed, fit = found.tried(INPUT_SCALE), found.scale_fit
     if fed is None or fed.scale is None:
         return None
-    fit, works = found.scale_fit, mends_broken(found, fed) and as_good(found, fed)
+    works = mends_broken(found, fed) and as_good(found, fed) and learned(found, fed)
     if fit is None:
         wrong = accuracy(found, INFERENCE) < 1 - POINTS and tells_nats(found)
         wrong = wrong or improves(found.inference, fed)
-        good = reaches(found, fed) and not (tells_nats(found) and _worthless(found, fed))
-        return _scale_finding(found, fed) if works and wrong and good else None
+        return _scale_finding(found, fed) if works and wrong and reaches(found, fed) else None
+    on_their_way = found.layers[:1] if found.iterations else found.layers
+    if way_gone(found, on_their_way) is not None:
+        return None  # a momentum too slow for the steps that were made shifts the scale, too
     if works and fit.worst <= FITTED_KL:
         fits = "The moving statistics are not to blame: they fit the images so scaled."
         return _scale_finding(found, fed, fits, *_head(found))
@@ -67,23 +68,16 @@ def wrong_input_scale(found: Examination) -> Finding | None:
     return None
 
 
-def _worthless(found: Examination, fed: Trial) -> bool:
-    """True where a network that was trained in a scale would tell more of the labels in it."""
-    return gain(fed, found.label_entropy) < LEARNED
-
-
 def _speaks(found: Examination, fit: ScaleFit) -> bool:
     """True where the first layer's statistics are of images in the other scale, whatever it gives.
 
-    Pixels of 0 to 255 in place of 0 to 1 shift its log variance ratio by 2 ln 255, or 11. A
-    momentum too slow for the steps that were made shifts it, too, but not by as much.
+    Pixels of 0 to 255 in place of 0 to 1 shift its log variance ratio by 2 ln 255, or 11.
     """
     momentum = found.layers[0].momentum
     lags = in_step(fit.travelled, momentum=momentum, iterations=found.iterations)
     rest = fit.scaled * (1 - fit.explained if lags else 1)
     closer = rest <= FITTED_KL and fit.scaled * CLOSER < fit.as_fed
-    on_its_way = way_gone(found, found.layers[:1]) is not None
-    return closer and abs(fit.ratio) > SPEAKING and not found.norms[0].initial and not on_its_way
+    return closer and abs(fit.ratio) > SPEAKING and not found.norms[0].initial
 
 
 def _spoken(found: Examination, fed: Trial, fit: ScaleFit) -> list[str]:

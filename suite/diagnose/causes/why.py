@@ -189,7 +189,7 @@ def _slow_momentum(
     high = worst.momentum >= HIGHEST_MOMENTUM
     if not (high or early or (worst.momentum >= SLOW_MOMENTUM and gone is not None)):
         return None
-    made = "" if worst.updates_seen is None else f", and {worst.updates_seen} were made"
+    made = f", and {worst.updates_seen} were made" if worst.updates_seen else ""
     words = [
         f"Momentum {worst.momentum:g} halves the distance in {worst.half_life_steps:.3g} "
         f"steps{made}: too slow."
@@ -255,7 +255,8 @@ def _open_question(found: Examination, worst: LayerExamination) -> Why:
         "they are of other data than these images (another dataset, scale, augmentation, or kind "
         "of batch)",
         "the weights were replaced after the training, by averaged ones (EMA, SWA) or another "
-        "file's, and the statistics were not",
+        "file's, and the statistics were not; or they were set or loaded as something else (a "
+        "deviation as a variance, in another framework's order)",
         *lags,
     )
     words = (

@@ -64,17 +64,23 @@ def test_a_bias_that_outweighs_the_images_is_a_dead_head() -> None:
 
 
 def test_sure_and_varied_predictions_that_do_not_match_tell_shuffled_labels() -> None:
-    unlucky = examined(trials(-1.0, -1.0), predictions=VARIED._replace(confidence_auc=0.5))
+    probes = (blind(PIXELS), blind(FEATURES))
+    careless = VARIED._replace(confidence_auc=0.5)
+    unlucky = examined(trials(-1.0, -1.0), predictions=careless, probes=probes)
     varied = tuple(
         trial._replace(evaluation=trial.evaluation._replace(classes_predicted=4))
         for trial in unlucky.trials
     )
     assert judge(unlucky._replace(trials=varied)).cause == "label shuffle"
+    told = unlucky._replace(trials=varied, probes=(tells(PIXELS), tells(FEATURES)))
+    assert judge(told).cause == ""  # a linear model tells them: they do belong together
 
 
 def test_renamed_classes_tell_permuted_labels() -> None:
-    finding = found(trials(-1.0, -1.0, trial(RENAMED, 1.3)))
+    named = VARIED._replace(names=(1, 0, 2, 3))
+    finding = found(trials(-1.0, -1.0, trial(RENAMED, 1.3)), predictions=named)
     assert finding.cause == "label shuffle (classes permuted)"
+    assert "(label 1 is its 0, label 0 is its 1)" in finding.words[0]
 
 
 def test_labels_that_nothing_tells_are_no_labels_of_these_images() -> None:
@@ -106,5 +112,5 @@ def test_classes_that_are_never_right_though_the_features_tell_them_are_named() 
     told = told._replace(accuracy=float(poor.mean()))
     begun = tuple(each._replace(hits=poor, evaluation=told) for each in made)
     assert found(begun).cause != "classes never predicted"  # the whole training is short
-    untold = (tells(PIXELS), tells(FEATURES)._replace(hits=hits))
+    untold = tuple(tells(source)._replace(hits=hits) for source in (PIXELS, FEATURES))
     assert found(some, probes=untold).verdict == HEALTHY

@@ -14,7 +14,16 @@ from suite.diagnose.found import (
     ScaleFit,
     Trial,
 )
-from tests.diagnose.causes.examined import blind, found, layer, stale_layers, tells, trial, trials
+from tests.diagnose.causes.examined import (
+    NORM,
+    blind,
+    found,
+    layer,
+    stale_layers,
+    tells,
+    trial,
+    trials,
+)
 
 FITS = ScaleFit("bn1", 20.0, 0.04, float("nan"), float("nan"), 0.05, -8.0)
 BYTES = InputScale("[0, 255]", "[0, 1]", False)
@@ -83,3 +92,16 @@ def test_images_that_stand_out_are_named_where_the_network_does_not_do_well() ->
     assert finding.cause == "images in different scales"
     assert "2 of 200 images are not scaled like the others" in finding.words[0]
     assert found(trials(1.35, 1.35), outlying=(3, 7)).verdict == HEALTHY
+
+
+def test_a_scale_under_which_nothing_is_told_is_not_the_networks() -> None:
+    made = trials(-3.0, -3.0, trial(INPUT_SCALE, -1.5, scale=BYTES))
+    finding = found(made, layers=stale_layers(), scale_fit=FITS._replace(ratio=0.5))
+    assert finding.cause != "wrong input scale"
+
+
+def test_a_momentum_too_slow_is_not_taken_for_a_scale() -> None:
+    norms = (NORM._replace(typical_kl=20.0, travelled=0.5, explained=0.99),) * 3
+    made = trials(0.3, 1.2, trial(INPUT_SCALE, 1.2, scale=BYTES))
+    finding = found(made, layers=stale_layers(), norms=norms, scale_fit=FITS, iterations=60)
+    assert finding.cause.startswith("wrong momentum")
