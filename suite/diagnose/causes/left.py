@@ -135,9 +135,9 @@ def _leaning(found: Examination) -> list[str]:
     if found.predictions.marginal_distance < LEANING:
         return []
     return [
-        f"It predicts other classes than there are ({found.inference.evaluation.classes_predicted} "
-        "in all): look at class_weight, sample_weight and how many images of each class the "
-        "training had, before you train on."
+        f"Its predictions lean to some classes ({found.inference.evaluation.classes_predicted} "
+        "in all), whatever the images are of: look at class_weight, sample_weight and how many "
+        "images of each class the training had, before you train on."
     ]
 
 

@@ -256,12 +256,12 @@ def _each_has_its_own(found: Examination, shared: Sequence[LayerExamination]) ->
 def phases_disagree(found: Examination) -> Finding | None:
     """Say that something but BatchNorm's statistics makes the inference phase worse."""
     trained = found.tried(TRAINING)
-    if trained is None or not improves(found.inference, trained):
-        return None
-    batch = accuracy(found, BATCH_STATISTICS)
+    batch = found.tried(BATCH_STATISTICS) or found.inference
+    if trained is None or not learned(found, trained) or not improves(batch, trained):
+        return None  # or BatchNorm explains it
     without = (
-        f" BatchNorm alone normalising by the batch gives {batch:.1%}, so it is not to blame: a "
-        "layer other than BatchNorm does something else in the two phases."
+        f" BatchNorm alone normalising by the batch gives {batch.evaluation.accuracy:.1%}, so "
+        "it is not to blame: a layer other than BatchNorm does something else in the two phases."
         if found.layers
         else " There is no BatchNorm, so another layer does something else in the two phases."
     )

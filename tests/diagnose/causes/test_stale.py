@@ -198,6 +198,11 @@ def test_phases_that_disagree_without_batch_norms_doing_are_another_layers() -> 
     bare = (trial(INFERENCE, 0.2), trial(TRAINING, 1.1))
     finding = found(bare, layers=(), norms=())
     assert finding[:2] == (OTHER, "phases disagree")
+    norm = trials(0.2, 0.2, trial(BATCH_STATISTICS, 1.1))
+    both = tuple(each if each.kind != TRAINING else trial(TRAINING, 1.1) for each in norm)
+    assert found(both).cause != "phases disagree"  # BatchNorm explains it
+    chance = (trial(INFERENCE, 0.0), trial(TRAINING, 0.0))
+    assert found(chance, layers=(), norms=()).cause != "phases disagree"
 
 
 def test_stale_statistics_under_a_head_trained_on_them_are_told_by_the_features() -> None:
