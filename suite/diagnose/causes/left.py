@@ -202,9 +202,11 @@ def unlearned(found: Examination) -> Finding:
         f"Ruled out, by trying: {_ruled_out(found)}.",
         f"A linear head fitted anew on its features is right in {best_probe(found):.1%}: "
         + ("they tell more than the head does." if head else "the features tell nothing either."),
-        f"Not ruled out: {_batches(found)}too few steps, a learning rate too high or too "
-        "low, a loss that does not fit the outputs, labels that went wrong in training alone, "
-        "images learned by heart (examine those of the training: it is right in them, then).",
+        f"Not ruled out: {_batches(found)}images prepared otherwise than in the training (order "
+        "of the axes, crop, size), batches that were not shuffled, too few steps, a learning rate "
+        "too high or too low, a loss that does not fit the outputs, labels that went wrong in "
+        "training alone, images learned by heart (examine those of the training: it is right in "
+        "them, then).",
         "Next: train it on 32 of these images alone, without augmentation. If it cannot learn them "
         "by heart in 200 steps, it is the loss, the learning rate or the layers, and more "
         "training will not help; if it can, train on all, and look at the data pipeline.",

@@ -251,6 +251,8 @@ def _open_question(found: Examination, worst: LayerExamination) -> Why:
         if worst.momentum > LOWER
         else []
     )
+    small = found.batch_size <= 2 * SMALL_BATCH
+    noisy = [f"batches of {found.batch_size} have noisy statistics"] if small else []
     causes = (
         "they are of other data than these images (another dataset, scale, augmentation, or kind "
         "of batch)",
@@ -258,6 +260,7 @@ def _open_question(found: Examination, worst: LayerExamination) -> Why:
         "file's, and the statistics were not; or they were set or loaded as something else (a "
         "deviation as a variance, in another framework's order)",
         *lags,
+        *noisy,
     )
     words = (
         "Nothing keeps the statistics from being updated. These causes remain: "
