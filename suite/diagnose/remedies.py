@@ -18,7 +18,6 @@ from suite.diagnose.causes.head import (
     TWICE as TAKEN_TWICE,
 )
 from suite.diagnose.causes.unsteady import CAUSES as UNSTEADY
-from suite.diagnose.causes.worth import POINTS
 from suite.diagnose.found import (
     ALIKE,
     BATCH_STATISTICS,
@@ -186,8 +185,8 @@ BY_CAUSE: Mapping[str, Remedy] = {
 UNKNOWN = Remedy("No fix of BatchNorm mends this, and no code does: see what was found.")
 NONE = Remedy("Nothing that was tried makes it better.")
 MORE = Remedy(
-    "Nothing here decides. Examine four times as many images (--images, max_images), and as many "
-    "of the training, before you change anything."
+    "Nothing here decides. Examine images of the training as well, and where chance may be at work "
+    "four times as many (--images, max_images), before you change anything."
 )
 EXPERIMENT = Remedy(
     "Nothing here decides. The next experiment: see whether it can learn 32 images by heart.",
@@ -215,15 +214,15 @@ def _chosen(found: Diagnosis) -> Remedy:
         return Remedy(words, rescaling(scale), (INPUT_SCALE,))
     kind, unexplained = found.cause.partition(" (")[0], UNKNOWN
     if found.verdict == UNDECIDED:
-        unexplained = MORE if _helped(found) else EXPERIMENT
+        unexplained = MORE if _tells(found) else EXPERIMENT
     by_cause = BY_CAUSE.get(found.cause) or (None if found.fix else BY_CAUSE.get(kind))
     return by_cause or BY_FIX.get(found.fix) or unexplained
 
 
-def _helped(found: Diagnosis) -> bool:
-    """True where a trial, not a head fitted anew, was right in more of the images."""
+def _tells(found: Diagnosis) -> bool:
+    """True where the network tells the classes, or something tried makes it do so."""
     best = max((each.accuracy for each in found.attempts if each.kind), default=0.0)
-    return bool(found.attempts) and best >= found.attempts[0].accuracy + POINTS
+    return best > 2 / found.classes
 
 
 def _gave(found: Diagnosis, kinds: Collection[str]) -> Iterator[str]:

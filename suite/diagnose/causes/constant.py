@@ -10,7 +10,6 @@ from scipy.stats import binom
 from suite.diagnose.attempts import READ
 from suite.diagnose.causes.worth import (
     LEARNED,
-    POINTS,
     RECOVERED,
     SIGNIFICANT,
     accuracy,
@@ -195,8 +194,7 @@ def missing_classes(found: Examination) -> Finding | None:
     told, others = float(probe.hits[of_them].mean()), found.inference.hits[~of_them].mean()
     share = float(of_them.mean())
     by_chance = binom.sf(probe.hits[of_them].sum() - 1, of_them.sum(), share)
-    well = others >= WELL and others >= probe.hits[~of_them].mean() - POINTS
-    if told < TOLD or by_chance > SIGNIFICANT or not well:
+    if told < TOLD or by_chance > SIGNIFICANT or others < WELL:
         return None
     words = (
         f"{_classes(missed)} never predicted rightly, in {of_them.sum()} images, while the others "

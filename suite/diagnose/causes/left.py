@@ -56,13 +56,15 @@ LISTED = 4  # layers that are named
 LEANING = 0.5
 """Distance of predicted classes from the labels from which the outputs lean to a few classes."""
 
-BEHIND = 0.1
-"""Accuracy by which a linear model must be ahead to be worth a word."""
+BEHIND, FAR_BEHIND = 0.1, 0.2
+"""Accuracy by which a linear model must be ahead to be worth a word, and not to be healthy."""
+
+BATCHES = "If the batches of the training were smaller than the {} taken here, say so (batch_size)."
 
 TRAINING_TOO = (
     "Examine images of the training, too. If it is right in them, these are unlike them (turned, "
-    "cut, coloured or lit otherwise, another source), or it has learned them by heart; if not, "
-    "train on."
+    "mirrored, cut, coloured or lit otherwise, another source), or it has learned them by heart; "
+    "if not, weights were loaded into the wrong places, or it is to be trained on."
 )
 
 
@@ -123,7 +125,8 @@ def improved(found: Examination) -> Finding | None:
             "all that is wrong: of a network that has not learned much, whatever changes the "
             "outputs changes the accuracy."
         )
-        more = (f"{told}.", doubt, *_leaning(found), TRAINING_TOO)
+        smaller = [BATCHES.format(found.batch_size)] if found.layers else []
+        more = (f"{told}.", doubt, *_leaning(found), *smaller, TRAINING_TOO)
         return Finding(UNDECIDED, "", "", "", more)
     sure = f"Chance does so in fewer than one of {1 / SIGNIFICANT:,.0f} networks (McNemar's test)."
     cause = HELPED.get(best.kind, "statistics that do not fit")
@@ -141,11 +144,11 @@ def _leaning(found: Examination) -> list[str]:
     ]
 
 
-def _behind(found: Examination) -> list[str]:
-    """Say that a linear model does better than the network, if it clearly does."""
+def _behind(found: Examination, least: float = BEHIND) -> list[str]:
+    """Say that a linear model does better than the network, if it does by `least`."""
     best = max(found.probes, key=lambda probe: probe.accuracy, default=None)
     told = found.inference
-    if best is None or best.accuracy < told.evaluation.accuracy + BEHIND:
+    if best is None or best.accuracy < told.evaluation.accuracy + least:
         return []
     return [
         f"A linear model fitted to three quarters of these images is right in {best.accuracy:.1%} "
@@ -154,10 +157,12 @@ def _behind(found: Examination) -> list[str]:
 
 
 def healthy(found: Examination) -> Finding | None:
-    """Say that a network that tells the classes is healthy."""
+    """Say that a network that tells the classes is healthy, unless a linear model is far ahead."""
     if not learned(found):
         return None
-    words = ["Healthy: nothing that was tried makes it right in clearly more images."]
+    short = bool(_behind(found, FAR_BEHIND))
+    first = "No cause is found" if short else "Healthy"
+    words = [f"{first}: nothing that was tried makes it right in clearly more images."]
     before, precise = found.inference.evaluation, found.precise
     if precise is not None:
         worst, after = max(found.layers, key=lambda layer: layer.symmetric_kl), precise.evaluation
@@ -169,7 +174,8 @@ def healthy(found: Examination) -> Finding | None:
         )
         if worst.symmetric_kl > STALE_KL:
             words.append("That is far, but does no harm here.")
-    return Finding(HEALTHY, "", "", "", (*words, *_warnings(found)))
+    verdict = UNDECIDED if short else HEALTHY
+    return Finding(verdict, "", "", "", (*words, *_warnings(found)))
 
 
 def _warnings(found: Examination) -> list[str]:

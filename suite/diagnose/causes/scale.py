@@ -58,8 +58,9 @@ def wrong_input_scale(found: Examination) -> Finding | None:
         wrong = wrong or improves(found.inference, fed)
         return _scale_finding(found, fed) if works and wrong and reaches(found, fed) else None
     on_their_way = found.layers[:1] if found.iterations else found.layers
-    if way_gone(found, on_their_way) is not None:
-        return None  # a momentum too slow for the steps that were made shifts the scale, too
+    if way_gone(found, on_their_way) is not None:  # a momentum too slow shifts the scale, too
+        both = works and found.precise is not None and improves(found.precise, fed)
+        return _scale_finding(found, fed, *_lagging(found, fed)) if both else None
     if works and fit.worst <= FITTED_KL:
         fits = "The moving statistics are not to blame: they fit the images so scaled."
         return _scale_finding(found, fed, fits, *_head(found))
@@ -92,6 +93,17 @@ def _spoken(found: Examination, fed: Trial, fit: ScaleFit) -> list[str]:
             f"So scaled, statistics that still lag are left: recomputed, they give "
             f"{accuracy(found, PRECISE_BN):.1%}."
         )
+    return words
+
+
+def _lagging(found: Examination, fed: Trial) -> list[str]:
+    """Say that statistics lag besides, if they are on their way."""
+    words = [
+        f"Recomputing BatchNorm's statistics on the images as they are fed gives "
+        f"{accuracy(found, PRECISE_BN):.1%}, less than {fed.evaluation.accuracy:.1%} so scaled."
+    ]
+    if found.scale_fit is not None and found.scale_fit.worst > FITTED_KL:
+        words.append("So scaled, the statistics still do not fit: recompute them then.")
     return words
 
 

@@ -98,7 +98,12 @@ def test_statistics_that_mend_nothing_but_chance_are_not_to_blame() -> None:
 
 
 def test_a_network_behind_a_linear_model_is_told_so() -> None:
-    words = " ".join(found(trials(0.7, 0.7)).words)
+    told = found(trials(1.0, 1.0))
+    words = " ".join(told.words)
+    assert told.verdict == HEALTHY
+    far = found(trials(0.6, 0.6))
+    assert far[:2] == (UNDECIDED, "")
+    assert far.words[0].startswith("No cause is found")
     assert "A linear model fitted to three quarters of these images is right in 90.0%" in words
     assert "A linear model fitted" not in " ".join(found(trials(1.35, 1.35)).words)
 

@@ -105,3 +105,13 @@ def test_a_momentum_too_slow_is_not_taken_for_a_scale() -> None:
     made = trials(0.3, 1.2, trial(INPUT_SCALE, 1.2, scale=BYTES))
     finding = found(made, layers=stale_layers(), norms=norms, scale_fit=FITS, iterations=60)
     assert finding.cause.startswith("wrong momentum")
+
+
+def test_a_scale_that_does_more_than_recomputing_is_named_though_statistics_lag() -> None:
+    norms = (NORM._replace(typical_kl=20.0, travelled=0.5, explained=0.99),) * 3
+    made = trials(0.1, 0.3, trial(INPUT_SCALE, 1.2, scale=BYTES))
+    finding = found(
+        made, layers=stale_layers(), norms=norms, scale_fit=FITS._replace(worst=3.0), iterations=60
+    )
+    assert finding.cause == "wrong input scale"
+    assert "So scaled, the statistics still do not fit: recompute them then." in finding.words
