@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from suite.diagnose.found import (
     ALIKE,
@@ -58,6 +58,11 @@ READ: Mapping[str, str] = {
 def attempts(found: Examination) -> tuple[Attempt, ...]:
     """List what was tried: trials of the network, then heads fitted anew."""
     return (*map(_trial, found.trials), *map(_probe, found.probes))
+
+
+def listed(items: Sequence[object], most: int) -> str:
+    """List at most so many of some items, and say where there are more."""
+    return ", ".join(map(str, items[:most])) + (" ..." if len(items) > most else "")
 
 
 def in_words(trial: Trial) -> str:

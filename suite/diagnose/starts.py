@@ -26,7 +26,7 @@ OUTLYING, FEW = 30.0, 0.25
 """Times the median image's root mean square from which an image is not scaled like the others, and
 the share of the images that may be."""
 
-PICTURE_RANK = 3
+SAMPLE_RANK = 3
 """Axes from which an array holds samples of many numbers of one kind."""
 
 
@@ -55,7 +55,7 @@ def outlying(images: Images) -> tuple[int, ...]:
     """Find images that are many times as large as the others, as bytes are among [0, 1]."""
     found: set[int] = set()
     for values in parts_of(images).values():
-        if values.dtype.kind == "f" and values.ndim >= PICTURE_RANK:
+        if values.dtype.kind == "f" and values.ndim >= SAMPLE_RANK:
             axes = tuple(range(1, values.ndim))
             size = np.sqrt(np.mean(np.square(values, dtype=np.float64), axis=axes))
             found |= set(np.flatnonzero(size > OUTLYING * np.median(size)).tolist())

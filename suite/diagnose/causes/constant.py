@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import binom
 
-from suite.diagnose.attempts import READ
+from suite.diagnose.attempts import READ, listed
 from suite.diagnose.causes.worth import (
     LEARNED,
     RECOVERED,
@@ -83,7 +83,7 @@ def _renamings(found: Examination) -> str:
         for output, label in enumerate(found.predictions.names)
         if output != label and label in present
     ]
-    return ", ".join(pairs[:LISTED]) + (" ..." if len(pairs) > LISTED else "")
+    return listed(pairs, LISTED)
 
 
 def shuffled_labels(found: Examination) -> Finding | None:
@@ -218,8 +218,8 @@ def missed_classes(found: Examination) -> list[int]:
 
 def _classes(labels: list[int]) -> str:
     """Name classes as the subject of a sentence."""
-    listed = ", ".join(map(str, labels[:LISTED])) + (" ..." if len(labels) > LISTED else "")
-    return f"Class {listed} is" if len(labels) == 1 else f"The classes {listed} are"
+    names = listed(labels, LISTED)
+    return f"Class {names} is" if len(labels) == 1 else f"The classes {names} are"
 
 
 def _kernel_at(found: Examination, layer: str) -> str:

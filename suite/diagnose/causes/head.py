@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from suite.diagnose.causes.worth import learned
+from suite.diagnose.causes.worth import best_linear, best_model, learned
 from suite.diagnose.found import CENTRED, OTHER, RENAMED, Finding
 
 if TYPE_CHECKING:
@@ -99,15 +99,14 @@ def _best(found: Examination) -> float:
 def _does_badly(found: Examination) -> bool:
     """True where the network tells nothing, or clearly less than a linear model."""
     best = _best(found)
-    linear = max((probe.accuracy for probe in found.probes), default=0.0)
-    behind = linear - best > max(BEHIND, DEVIATIONS / float(np.sqrt(2 * found.images)))
+    behind = best_model(found) - best > max(BEHIND, DEVIATIONS / float(np.sqrt(2 * found.images)))
     return behind or best < found.majority + BEHIND
 
 
 def _evidence(found: Examination) -> str:
     """Say how badly the network does, and what can be told all the same."""
     told = found.inference.evaluation
-    linear = max(found.probes, key=lambda probe: probe.accuracy, default=None)
+    linear = best_linear(found)
     says = f"It is right in {told.accuracy:.1%} and predicts {told.classes_predicted} class"
     says += "" if told.classes_predicted == 1 else "es"
     if linear is None or linear.accuracy <= told.accuracy:

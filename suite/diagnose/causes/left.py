@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from suite.diagnose.attempts import in_words
+from suite.diagnose.attempts import in_words, listed
 from suite.diagnose.causes.head import head_notes, label_question
 from suite.diagnose.causes.why import (
     HIGHEST_MOMENTUM,
@@ -59,6 +59,10 @@ LEANING = 0.5
 BEHIND, FAR_BEHIND = 0.1, 0.2
 """Accuracy by which a linear model must be ahead to be worth a word, and not to be healthy."""
 
+SKIPPED = (
+    "load_weights(by_name=True) passes over names that do not match without a word, and "
+    "skip_mismatch=True over shapes."
+)
 BATCHES = "If the batches of the training were smaller than the {} taken here, say so (batch_size)."
 
 TRAINING_TOO = (
@@ -77,13 +81,12 @@ def not_loaded(found: Examination) -> Finding | None:
     if not kernels.intersection(found.untouched) and not any(layer.trainable for layer in norms):
         return None  # frozen BatchNorm alone: its kernels may be trained
     count, whole = len(found.untouched), len(found.untouched) + len(found.touched)
-    listed = ", ".join(found.untouched[:LISTED]) + (" ..." if count > LISTED else "")
     words = (
         f"{count} of {whole} layers still have exactly the values that Keras makes a layer with "
-        f"(bias 0, scale 1, mean 0, variance 1): {listed}. The others do not, such as "
-        f"{found.touched[0]}. So the weights of these layers were never loaded, or never trained.",
-        "load_weights(by_name=True) passes over names that do not match without a word, and "
-        "skip_mismatch=True over shapes. Compare the names and a weight before and after loading.",
+        f"(bias 0, scale 1, mean 0, variance 1): {listed(found.untouched, LISTED)}. The others do "
+        f"not, such as {found.touched[0]}. So the weights of these layers were never loaded, or "
+        "never trained.",
+        f"{SKIPPED} Compare the names and a weight before and after loading.",
     )
     return Finding(OTHER, "weights not loaded", found.untouched[0], "", words)
 
@@ -96,8 +99,7 @@ def as_made(found: Examination) -> Finding | None:
         f"All {len(found.untouched)} layers of which it can be told still have exactly the values "
         "that Keras makes a layer with (bias 0, scale 1, mean 0, variance 1): nothing was ever "
         "trained here, or the trained weights were not loaded.",
-        "load_weights(by_name=True) passes over names that do not match without a word, and "
-        "skip_mismatch=True over shapes. Compare a weight before and after loading.",
+        f"{SKIPPED} Compare a weight before and after loading.",
     )
     return Finding(OTHER, "not trained, or weights not loaded", found.untouched[0], "", words)
 
@@ -146,12 +148,11 @@ def _leaning(found: Examination) -> list[str]:
 
 def _behind(found: Examination, least: float = BEHIND) -> list[str]:
     """Say that a linear model does better than the network, if it does by `least`."""
-    best = max(found.probes, key=lambda probe: probe.accuracy, default=None)
-    told = found.inference
-    if best is None or best.accuracy < told.evaluation.accuracy + least:
+    best = best_model(found)
+    if best < found.inference.evaluation.accuracy + least:
         return []
     return [
-        f"A linear model fitted to three quarters of these images is right in {best.accuracy:.1%} "
+        f"A linear model fitted to three quarters of these images is right in {best:.1%} "
         "of the others, so there is more to be had than it gives. " + TRAINING_TOO
     ]
 

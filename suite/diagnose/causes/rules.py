@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from suite.diagnose.attempts import listed
 from suite.diagnose.causes.alone import one_class, one_class_near
 from suite.diagnose.causes.constant import (
     LISTED,
@@ -79,8 +80,8 @@ def _always(found: Examination) -> list[str]:
     ]
     missed = missed_classes(found)
     if missed and found.inference.evaluation.classes_predicted > 1:
-        listed = ", ".join(map(str, missed[:LISTED])) + (" ..." if len(missed) > LISTED else "")
-        words.append(f"No image is classified rightly of the classes {listed}.")
+        names = listed(missed, LISTED)
+        words.append(f"No image is classified rightly of the classes {names}.")
     if not found.layers and not (found.broken and found.broken.what == WEIGHT):
         words.insert(0, "The network has no BatchNorm: BatchNorm is not your problem.")
     return words

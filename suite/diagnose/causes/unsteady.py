@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from suite.diagnose.attempts import listed
 from suite.diagnose.causes.worth import points
 from suite.diagnose.found import OTHER, STEADY, STEADY_PRECISE, Finding
 
@@ -105,7 +106,7 @@ def _more(names: list[str]) -> str:
 
 def _listed(names: tuple[str, ...]) -> str:
     """List the first names."""
-    return ", ".join(names[:LISTED]) + (" ..." if len(names) > LISTED else "")
+    return listed(names, LISTED)
 
 
 def _cost(found: Examination) -> list[str]:

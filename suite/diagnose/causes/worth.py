@@ -196,9 +196,15 @@ def best_probe(found: Examination) -> float:
     return best.accuracy if best else 0.0
 
 
+def best_linear(found: Examination) -> Probe | None:
+    """Pick the best linear model, on pixels or any features."""
+    return max(found.probes, key=lambda probe: probe.accuracy, default=None)
+
+
 def best_model(found: Examination) -> float:
     """Pick the best accuracy of a linear model, on pixels or any features."""
-    return max((probe.accuracy for probe in found.probes), default=0.0)
+    best = best_linear(found)
+    return best.accuracy if best else 0.0
 
 
 def reaches(found: Examination, trial: Trial) -> bool:
