@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from suite.diagnose.diagnosis import diagnose
 from suite.diagnose.finite import in_float32
-from suite.diagnose.found import VERDICTS, Diagnosis, Evaluation, LayerExamination
+from suite.diagnose.found import VERDICTS, Diagnosis, LayerExamination
 from suite.diagnose.remedies import recompute_statistics
 from suite.diagnose.repeats import pass_phase_on
+from suite.diagnose.trials import Evaluation
 
 __all__ = [
     "VERDICTS",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from suite.diagnose.found import (
+from suite.diagnose.found import Examination
+from suite.diagnose.trials import (
     ALIKE,
     BATCH_STATISTICS,
     CENTRED,
@@ -22,7 +23,6 @@ from suite.diagnose.found import (
     STEADY_PRECISE,
     TRUNK,
     Attempt,
-    Examination,
     Probe,
     Trial,
 )

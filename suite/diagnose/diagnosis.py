@@ -13,7 +13,6 @@ from suite.diagnose.examine import examine
 from suite.diagnose.feeds import gathered
 from suite.diagnose.found import (
     HEALTHY,
-    SHOWN,
     STALE,
     UNDECIDED,
     Diagnosis,
@@ -26,6 +25,7 @@ from suite.diagnose.network import Network, Steps
 from suite.diagnose.parts import STEPS, Begin, untold
 from suite.diagnose.sample import Sample, called, samples
 from suite.diagnose.statistics import after, symmetric_kl, target
+from suite.diagnose.trials import SHOWN
 from suite.networks.types import Keras, Model
 
 MILD = (HEALTHY, UNDECIDED)

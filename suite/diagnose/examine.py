@@ -10,15 +10,11 @@ import numpy as np
 from suite.diagnose.causes.worth import suspicious
 from suite.diagnose.finite import InFloat32, first_nonfinite, float32_trials, mendable
 from suite.diagnose.found import (
-    BATCH_STATISTICS,
-    PRECISE_BN,
     WEIGHT,
     Examination,
     LayerExamination,
     NonFinite,
     NormState,
-    Probe,
-    Trial,
     Weights,
 )
 from suite.diagnose.head import head_and_loss
@@ -47,6 +43,7 @@ from suite.diagnose.statistics import (
     travelled,
     unscaled_share,
 )
+from suite.diagnose.trials import BATCH_STATISTICS, PRECISE_BN, Probe, Trial
 from suite.errors import SuiteError
 from suite.networks.batch_norm import is_batch_norm
 from suite.networks.phases import INFERENCE, TRAINING

@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from suite.diagnose.found import (
-    ACTIVATION,
-    FLOAT32,
-    STATISTIC,
-    WEIGHT,
-    NonFinite,
-    Trial,
-)
+from suite.diagnose.found import ACTIVATION, STATISTIC, WEIGHT, NonFinite
 from suite.diagnose.hearing import Heard, Layer, NormsHeard
 from suite.diagnose.inputs import Images
 from suite.diagnose.loading import keras_of
@@ -24,6 +17,7 @@ from suite.diagnose.predictions import Judge
 from suite.diagnose.probes import thinned
 from suite.diagnose.sample import Sample
 from suite.diagnose.trace import Step, followed
+from suite.diagnose.trials import FLOAT32, Trial
 from suite.errors import FixError
 from suite.networks.batch_norm import is_batch_norm
 from suite.networks.copying import copied

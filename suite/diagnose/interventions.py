@@ -9,23 +9,21 @@ from typing import NamedTuple
 import numpy as np
 
 from suite.diagnose.causes.worth import LEARNED
-from suite.diagnose.found import (
-    ALIKE,
-    ONLY_LAYER,
-    ONLY_MEANS,
-    ONLY_VARIANCES,
-    RESCALED,
-    LayerExamination,
-    Probe,
-    ScaleFit,
-    Trial,
-    Weights,
-)
+from suite.diagnose.found import LayerExamination, ScaleFit, Weights
 from suite.diagnose.inputs import parts_of
 from suite.diagnose.network import Network, Recomputed
 from suite.diagnose.predictions import Judge
 from suite.diagnose.sample import Sample
 from suite.diagnose.scales import large, scale_inputs, screened
+from suite.diagnose.trials import (
+    ALIKE,
+    ONLY_LAYER,
+    ONLY_MEANS,
+    ONLY_VARIANCES,
+    RESCALED,
+    Probe,
+    Trial,
+)
 
 OUTLIER = 4.0
 """Times the median of the layers' weights from which a layer's may be exploded."""

@@ -9,14 +9,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
-from suite.diagnose.found import (
-    CENTRED,
-    RENAMED,
-    Evaluation,
-    InputScale,
-    Predictions,
-    Trial,
-)
+from suite.diagnose.trials import CENTRED, RENAMED, Evaluation, InputScale, Predictions, Trial
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

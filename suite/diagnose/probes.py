@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import binom
 
-from suite.diagnose.found import CAFFE, FEATURES, PIXELS, TRUNK, InputScale, Probe, Unit
+from suite.diagnose.found import Unit
 from suite.diagnose.inputs import Images, mapped, parts_of
 from suite.diagnose.sample import Sample
+from suite.diagnose.trials import CAFFE, FEATURES, PIXELS, TRUNK, InputScale, Probe
 from suite.networks.preprocessing import IMAGENET_DEVIATION, IMAGENET_MEAN, IMAGENET_MEAN_BGR
 
 if TYPE_CHECKING:

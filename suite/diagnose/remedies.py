@@ -18,23 +18,7 @@ from suite.diagnose.causes.head import (
     TWICE as TAKEN_TWICE,
 )
 from suite.diagnose.causes.unsteady import CAUSES as UNSTEADY
-from suite.diagnose.found import (
-    ALIKE,
-    BATCH_STATISTICS,
-    CAFFE,
-    CENTRED,
-    FLOAT32,
-    HEALTHY,
-    INPUT_SCALE,
-    PRECISE_BN,
-    RENAMED,
-    RESCALED,
-    STEADY,
-    STEADY_PRECISE,
-    UNDECIDED,
-    Diagnosis,
-    InputScale,
-)
+from suite.diagnose.found import HEALTHY, UNDECIDED, Diagnosis
 from suite.diagnose.intake import taken
 from suite.diagnose.loading import demand_eager, keras_of
 from suite.diagnose.network import Network
@@ -63,6 +47,20 @@ from suite.diagnose.pieces import (
 )
 from suite.diagnose.probes import BYTES, SYMMETRIC, TORCH, TWICE, UNIT
 from suite.diagnose.statistics import half_life, pooled_statistics
+from suite.diagnose.trials import (
+    ALIKE,
+    BATCH_STATISTICS,
+    CAFFE,
+    CENTRED,
+    FLOAT32,
+    INPUT_SCALE,
+    PRECISE_BN,
+    RENAMED,
+    RESCALED,
+    STEADY,
+    STEADY_PRECISE,
+    InputScale,
+)
 from suite.networks.phases import TRAINING
 from suite.networks.preprocessing import IMAGENET_DEVIATION, IMAGENET_MEAN, IMAGENET_MEAN_BGR
 from suite.networks.types import Keras, Model

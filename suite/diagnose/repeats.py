@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from suite.diagnose.found import STEADY, STEADY_PRECISE, Repeats, Trial
+from suite.diagnose.found import Repeats
 from suite.diagnose.hearing import Call, Layer, around
 from suite.diagnose.inputs import Images, positions
 from suite.diagnose.intake import taken
@@ -24,6 +24,7 @@ from suite.diagnose.predictions import Judge, Reader, reader_of
 from suite.diagnose.probes import thinned
 from suite.diagnose.sample import Sample
 from suite.diagnose.trace import Step, followed
+from suite.diagnose.trials import STEADY, STEADY_PRECISE, Trial
 from suite.networks.batch_norm import walk
 from suite.networks.phases import INFERENCE
 from suite.networks.types import Keras, Model

@@ -7,13 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from suite.diagnose.found import (
-    INPUT_SCALE,
-    InputScale,
-    Probe,
-    ScaleFit,
-    Trial,
-)
+from suite.diagnose.found import ScaleFit
 from suite.diagnose.inputs import Images, joined, parts_of, positions
 from suite.diagnose.network import Network, Recomputed
 from suite.diagnose.parts import SCALES
@@ -27,6 +21,7 @@ from suite.diagnose.statistics import (
     symmetric_kl,
     travelled,
 )
+from suite.diagnose.trials import INPUT_SCALE, InputScale, Probe, Trial
 
 SCREENED, LEAST, SCREENED_PIXELS = 48, 12, 64 * 64
 """Images on which interventions are tried before the best one is made on all, at least so many;

@@ -11,19 +11,9 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from suite.diagnose.found import (
-    BATCH_STATISTICS,
-    HEALTHY,
-    PRECISE_BN,
-    Attempt,
-    Diagnosis,
-    Evaluation,
-    InputScale,
-    LayerExamination,
-    Unit,
-    Weights,
-)
+from suite.diagnose.found import HEALTHY, Diagnosis, LayerExamination, Unit, Weights
 from suite.diagnose.remedies import remedy, setting
+from suite.diagnose.trials import BATCH_STATISTICS, PRECISE_BN, Attempt, Evaluation, InputScale
 from suite.networks.phases import INFERENCE, TRAINING
 from suite.report.grid import text_grid
 from suite.report.text import printable

@@ -15,7 +15,8 @@ import numpy as np
 
 from suite.commands.report import main as write_report
 from suite.diagnose.callback import Look
-from suite.diagnose.found import Attempt, Unit, Weights
+from suite.diagnose.found import Unit, Weights
+from suite.diagnose.trials import Attempt
 from suite.records import Record, encoded, json_digest
 from suite.releases import read_releases
 from suite.report.html.diagnosis import write_page

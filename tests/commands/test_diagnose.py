@@ -26,11 +26,11 @@ from suite.diagnose.found import (
     STALE,
     UNDECIDED,
     Diagnosis,
-    Evaluation,
     LayerExamination,
 )
 from suite.diagnose.images import INPUTS, TEST, TRAIN
 from suite.diagnose.loading import framework
+from suite.diagnose.trials import Evaluation
 from suite.report.diagnosis import diagnosis_content
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ import pytest
 
 from suite.diagnose import callback as module
 from suite.diagnose.callback import callback
-from suite.diagnose.found import VERDICTS, Diagnosis, Evaluation, LayerExamination
+from suite.diagnose.found import VERDICTS, Diagnosis, LayerExamination
 from suite.diagnose.loading import framework
+from suite.diagnose.trials import Evaluation
 from suite.errors import SuiteError
 from suite.report.html.diagnosis import page_at
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from suite.diagnose.examine import examine
-from suite.diagnose.found import (
+from suite.diagnose.found import WEIGHT, Examination
+from suite.diagnose.network import Network
+from suite.diagnose.trials import (
     ALIKE,
     BATCH_STATISTICS,
     CENTRED,
@@ -22,10 +24,7 @@ from suite.diagnose.found import (
     RENAMED,
     RESCALED,
     TRUNK,
-    WEIGHT,
-    Examination,
 )
-from suite.diagnose.network import Network
 from suite.networks.phases import INFERENCE, TRAINING
 from suite.networks.types import Keras, Model
 from tests.diagnose.nets import (

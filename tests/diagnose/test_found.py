@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from suite.diagnose.found import ONLY_LAYER, ONLY_MEANS, PRECISE_BN
+from suite.diagnose.trials import ONLY_LAYER, ONLY_MEANS, PRECISE_BN
 from suite.networks.phases import INFERENCE, TRAINING
 from tests.diagnose.causes.examined import examined, trial, trials
 

@@ -6,17 +6,11 @@ import numpy as np
 import pytest
 
 from suite.diagnose.examine import examine
-from suite.diagnose.found import (
-    INPUT_SCALE,
-    ONLY_LAYER,
-    ONLY_MEANS,
-    ONLY_VARIANCES,
-    RESCALED,
-    Weights,
-)
+from suite.diagnose.found import Weights
 from suite.diagnose.interventions import outliers, repair, rescale
 from suite.diagnose.network import Network
 from suite.diagnose.scales import scale_inputs
+from suite.diagnose.trials import INPUT_SCALE, ONLY_LAYER, ONLY_MEANS, ONLY_VARIANCES, RESCALED
 from suite.networks.types import Keras, Model
 from tests.arrays import assert_same
 from tests.diagnose.nets import (

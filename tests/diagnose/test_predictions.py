@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from suite.diagnose.found import CAFFE, INPUT_SCALE, RESCALED, InputScale
 from suite.diagnose.predictions import (
     BELOW_CHANCE,
     Judge,
@@ -17,6 +16,7 @@ from suite.diagnose.predictions import (
     marginal_distance,
     reader_of,
 )
+from suite.diagnose.trials import CAFFE, INPUT_SCALE, RESCALED, InputScale
 
 LABELS = np.arange(60) % 3
 SURE = 9.0 * np.eye(3)[LABELS]

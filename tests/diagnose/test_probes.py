@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from suite.diagnose.found import CAFFE, FEATURES, PIXELS, TRUNK, InputScale
 from suite.diagnose.inputs import Head, Inputs
 from suite.diagnose.probes import (
     NUMBERS,
@@ -19,6 +18,7 @@ from suite.diagnose.probes import (
     unit,
 )
 from suite.diagnose.sample import Sample
+from suite.diagnose.trials import CAFFE, FEATURES, PIXELS, TRUNK, InputScale
 
 
 def test_a_probe_tells_what_features_tell() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite.diagnose.found import Diagnosis, InputScale
+from suite.diagnose.found import Diagnosis
 from suite.diagnose.probes import input_conventions
 from suite.diagnose.remedies import (
     BY_CAUSE,
@@ -19,6 +19,7 @@ from suite.diagnose.remedies import (
     rescaling,
     setting,
 )
+from suite.diagnose.trials import InputScale
 from suite.networks.types import Keras, Model
 from tests.diagnose.nets import (
     CLASSES,

@@ -9,11 +9,12 @@ import pytest
 
 from suite.diagnose import pass_phase_on
 from suite.diagnose.causes.unsteady import BATCH, RANDOM
-from suite.diagnose.found import HEALTHY, OTHER, STEADY, STEADY_PRECISE, Repeats
+from suite.diagnose.found import HEALTHY, OTHER, Repeats
 from suite.diagnose.network import Network
 from suite.diagnose.predictions import Judge, Reader, reader_of
 from suite.diagnose.remedies import remedy
 from suite.diagnose.repeats import Unsteady, repeated, steady_trials
+from suite.diagnose.trials import STEADY, STEADY_PRECISE
 from suite.networks.types import Keras, Model
 from tests.diagnose.nets import (
     CLASSES,

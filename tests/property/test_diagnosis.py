@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suite.diagnose.causes.rules import judge
-from suite.diagnose.found import (
+from suite.diagnose.found import HEALTHY, VERDICTS, Examination
+from suite.diagnose.trials import (
     ALIKE,
     BATCH_STATISTICS,
     CENTRED,
-    HEALTHY,
     INPUT_SCALE,
     ONLY_LAYER,
     ONLY_MEANS,
@@ -23,9 +23,7 @@ from suite.diagnose.found import (
     RESCALED,
     STEADY,
     STEADY_PRECISE,
-    VERDICTS,
     Evaluation,
-    Examination,
     InputScale,
     Trial,
 )

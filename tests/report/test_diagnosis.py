@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from suite.diagnose.found import HEALTHY, VERDICTS, Diagnosis, Evaluation, LayerExamination
+from suite.diagnose.found import HEALTHY, VERDICTS, Diagnosis, LayerExamination
+from suite.diagnose.trials import Evaluation
 from suite.report.diagnosis import (
     LAYERS_SHOWN,
     diagnosis_content,

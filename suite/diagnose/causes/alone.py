@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from suite.diagnose.causes.worth import FAR_KL
-from suite.diagnose.found import PRECISE_BN, UNDECIDED, Finding
+from suite.diagnose.found import UNDECIDED, Finding
+from suite.diagnose.trials import PRECISE_BN
 from suite.networks.phases import TRAINING
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from suite.diagnose.causes.worth import (
     learned,
     worth_of,
 )
-from suite.diagnose.found import CENTRED, CONSTANT, OTHER, RENAMED, Finding
+from suite.diagnose.found import CONSTANT, OTHER, Finding
+from suite.diagnose.trials import CENTRED, RENAMED
 from suite.networks.phases import INFERENCE
 
 if TYPE_CHECKING:

@@ -20,20 +20,13 @@ from suite.diagnose.causes.worth import (
     points,
     worth_of,
 )
-from suite.diagnose.found import (
-    DIVERGED,
-    FLOAT32,
-    OTHER,
-    RESCALED,
-    STALE,
-    STATISTIC,
-    WEIGHT,
-    Finding,
-)
+from suite.diagnose.found import DIVERGED, OTHER, STALE, STATISTIC, WEIGHT, Finding
+from suite.diagnose.trials import FLOAT32, RESCALED
 from suite.networks.phases import TRAINING
 
 if TYPE_CHECKING:
-    from suite.diagnose.found import Examination, NonFinite, Trial
+    from suite.diagnose.found import Examination, NonFinite
+    from suite.diagnose.trials import Trial
 
 HALF = "float16"  # ends at 65504
 LITTLE = 0.01  # share that is not written in numbers

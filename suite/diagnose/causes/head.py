@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from suite.diagnose.causes.worth import best_linear, best_model, learned
-from suite.diagnose.found import CENTRED, OTHER, RENAMED, Finding
+from suite.diagnose.found import OTHER, Finding
+from suite.diagnose.trials import CENTRED, RENAMED
 
 if TYPE_CHECKING:
     from suite.diagnose.found import Examination, HeadLoss

@@ -27,17 +27,8 @@ from suite.diagnose.causes.worth import (
     reaches,
     worth_of,
 )
-from suite.diagnose.found import (
-    CENTRED,
-    CONSTANT,
-    HEALTHY,
-    INPUT_SCALE,
-    OTHER,
-    RENAMED,
-    RESCALED,
-    UNDECIDED,
-    Finding,
-)
+from suite.diagnose.found import CONSTANT, HEALTHY, OTHER, UNDECIDED, Finding
+from suite.diagnose.trials import CENTRED, INPUT_SCALE, RENAMED, RESCALED
 from suite.networks.phases import TRAINING
 
 if TYPE_CHECKING:

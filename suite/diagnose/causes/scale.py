@@ -22,13 +22,15 @@ from suite.diagnose.causes.worth import (
     points,
     reaches,
 )
-from suite.diagnose.found import CAFFE, INPUT_SCALE, OTHER, PRECISE_BN, Finding
+from suite.diagnose.found import OTHER, Finding
 from suite.diagnose.probes import BYTES, TWICE, UNIT
 from suite.diagnose.scales import CLOSER
+from suite.diagnose.trials import CAFFE, INPUT_SCALE, PRECISE_BN
 from suite.networks.phases import INFERENCE
 
 if TYPE_CHECKING:
-    from suite.diagnose.found import Examination, ScaleFit, Trial
+    from suite.diagnose.found import Examination, ScaleFit
+    from suite.diagnose.trials import Trial
 
 FITTED_KL = 1.0
 """Distance that no layer may keep where the input scale is the cause."""

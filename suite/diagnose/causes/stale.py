@@ -22,21 +22,20 @@ from suite.diagnose.causes.worth import (
     share_of_gain,
     worth_of,
 )
-from suite.diagnose.found import (
+from suite.diagnose.found import OTHER, STALE, Finding
+from suite.diagnose.trials import (
     ALIKE,
     BATCH_STATISTICS,
     ONLY_LAYER,
     ONLY_MEANS,
     ONLY_VARIANCES,
-    OTHER,
     PRECISE_BN,
-    STALE,
-    Finding,
 )
 from suite.networks.phases import INFERENCE, TRAINING
 
 if TYPE_CHECKING:
-    from suite.diagnose.found import Examination, LayerExamination, Trial
+    from suite.diagnose.found import Examination, LayerExamination
+    from suite.diagnose.trials import Trial
 
 ALONE = 3.0
 """Times the distance of all other layers' statistics from which one layer is the bad one."""

@@ -8,7 +8,8 @@ import numpy as np
 
 from suite.diagnose.attempts import listed
 from suite.diagnose.causes.worth import points
-from suite.diagnose.found import OTHER, STEADY, STEADY_PRECISE, Finding
+from suite.diagnose.found import OTHER, Finding
+from suite.diagnose.trials import STEADY, STEADY_PRECISE
 
 if TYPE_CHECKING:
     from suite.diagnose.found import Examination, Repeats

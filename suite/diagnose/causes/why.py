@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from suite.diagnose.causes.worth import POINTS, accuracy
-from suite.diagnose.found import BATCH_STATISTICS, PRECISE_BN
+from suite.diagnose.trials import BATCH_STATISTICS, PRECISE_BN
 from suite.networks.phases import INFERENCE, TRAINING
 
 if TYPE_CHECKING:

@@ -9,12 +9,13 @@ import numpy as np
 from scipy.stats import binom
 from scipy.stats import t as student
 
-from suite.diagnose.found import PIXELS
+from suite.diagnose.trials import PIXELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from suite.diagnose.found import Examination, LayerExamination, Probe, Trial, Weights
+    from suite.diagnose.found import Examination, LayerExamination, Weights
+    from suite.diagnose.trials import Probe, Trial
 
 LOST = 0.2
 """Nats an image that a trial must gain to mend a cause."""

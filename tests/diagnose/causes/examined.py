@@ -8,21 +8,23 @@ import numpy as np
 
 from suite.diagnose.causes.rules import judge
 from suite.diagnose.found import (
+    VERDICTS,
+    Examination,
+    Finding,
+    LayerExamination,
+    NormState,
+    Unit,
+    Weights,
+)
+from suite.diagnose.trials import (
     FEATURES,
     PIXELS,
     PRECISE_BN,
-    VERDICTS,
     Evaluation,
-    Examination,
-    Finding,
     InputScale,
-    LayerExamination,
-    NormState,
     Predictions,
     Probe,
     Trial,
-    Unit,
-    Weights,
 )
 from suite.networks.phases import INFERENCE, TRAINING
 

@@ -3,17 +3,8 @@ from __future__ import annotations
 import numpy as np
 
 from suite.diagnose.causes.rules import judge
-from suite.diagnose.found import (
-    CENTRED,
-    CONSTANT,
-    FEATURES,
-    HEALTHY,
-    OTHER,
-    PIXELS,
-    RENAMED,
-    Unit,
-    Weights,
-)
+from suite.diagnose.found import CONSTANT, HEALTHY, OTHER, Unit, Weights
+from suite.diagnose.trials import CENTRED, FEATURES, PIXELS, RENAMED
 from tests.diagnose.causes.examined import (
     VAGUE,
     VARIED,

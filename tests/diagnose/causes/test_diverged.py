@@ -6,10 +6,8 @@ import pytest
 from suite.diagnose.found import (
     ACTIVATION,
     DIVERGED,
-    FLOAT32,
     HEALTHY,
     OTHER,
-    RESCALED,
     STALE,
     STATISTIC,
     WEIGHT,
@@ -17,6 +15,7 @@ from suite.diagnose.found import (
     NonFinite,
     Weights,
 )
+from suite.diagnose.trials import FLOAT32, RESCALED
 from suite.networks.phases import INFERENCE, TRAINING
 from tests.diagnose.causes.examined import found, stale_layers, trial, trials
 

@@ -16,16 +16,8 @@ from suite.diagnose.causes.head import (
     mismatch,
     tells_nats,
 )
-from suite.diagnose.found import (
-    FEATURES,
-    HEALTHY,
-    INPUT_SCALE,
-    OTHER,
-    STALE,
-    Finding,
-    HeadLoss,
-    InputScale,
-)
+from suite.diagnose.found import HEALTHY, OTHER, STALE, Finding, HeadLoss
+from suite.diagnose.trials import FEATURES, INPUT_SCALE, InputScale
 from suite.networks.phases import INFERENCE, TRAINING
 from tests.diagnose.causes.examined import (
     blind,

@@ -3,20 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from suite.diagnose.found import (
+from suite.diagnose.found import CONSTANT, HEALTHY, OTHER, STALE, UNDECIDED
+from suite.diagnose.trials import (
     ALIKE,
     BATCH_STATISTICS,
     CENTRED,
-    CONSTANT,
-    HEALTHY,
     INPUT_SCALE,
     ONLY_MEANS,
-    OTHER,
     PRECISE_BN,
     RENAMED,
     RESCALED,
-    STALE,
-    UNDECIDED,
 )
 from suite.networks.phases import INFERENCE, TRAINING
 from tests.diagnose.causes.examined import (

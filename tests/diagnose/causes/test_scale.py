@@ -2,18 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from suite.diagnose.found import (
-    CAFFE,
-    FEATURES,
-    HEALTHY,
-    INPUT_SCALE,
-    OTHER,
-    PIXELS,
-    STALE,
-    InputScale,
-    ScaleFit,
-    Trial,
-)
+from suite.diagnose.found import HEALTHY, OTHER, STALE, ScaleFit
+from suite.diagnose.trials import CAFFE, FEATURES, INPUT_SCALE, PIXELS, InputScale, Trial
 from tests.diagnose.causes.examined import (
     NORM,
     blind,

@@ -4,17 +4,15 @@ from typing import Any
 
 import pytest
 
-from suite.diagnose.found import (
+from suite.diagnose.found import OTHER, STALE, Unit
+from suite.diagnose.trials import (
     ALIKE,
     BATCH_STATISTICS,
     FEATURES,
     ONLY_LAYER,
     ONLY_MEANS,
     ONLY_VARIANCES,
-    OTHER,
     PIXELS,
-    STALE,
-    Unit,
 )
 from suite.networks.phases import INFERENCE, TRAINING
 from tests.diagnose.causes.examined import (

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from suite.diagnose.causes.unsteady import BATCH, BOTH, CHANGED, RANDOM
-from suite.diagnose.found import HEALTHY, OTHER, STALE, STEADY, STEADY_PRECISE, Finding, Repeats
+from suite.diagnose.found import HEALTHY, OTHER, STALE, Finding, Repeats
+from suite.diagnose.trials import STEADY, STEADY_PRECISE
 from tests.diagnose.causes.examined import found, stale_layers, trial, trials
 
 DRAWS = Repeats(

@@ -13,16 +13,8 @@ from suite.diagnose.causes.worth import (
     share_of_gain,
     suspicious,
 )
-from suite.diagnose.found import (
-    FEATURES,
-    ONLY_LAYER,
-    ONLY_MEANS,
-    PIXELS,
-    TRUNK,
-    InputScale,
-    Trial,
-    Weights,
-)
+from suite.diagnose.found import Weights
+from suite.diagnose.trials import FEATURES, ONLY_LAYER, ONLY_MEANS, PIXELS, TRUNK, InputScale, Trial
 from suite.networks.phases import INFERENCE
 from tests.diagnose.causes.examined import (
     ENTROPY,

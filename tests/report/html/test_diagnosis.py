@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from suite.diagnose.callback import Look
-from suite.diagnose.found import Attempt, Diagnosis, InputScale, Unit, Weights
+from suite.diagnose.found import Diagnosis, Unit, Weights
+from suite.diagnose.trials import Attempt, InputScale
 from suite.report.html.diagnosis import diagnosis_page
 from tests.report.html.conftest import assert_in_order
 from tests.report.test_diagnosis import FORGED, HEALED, diagnosis, layer
