@@ -65,6 +65,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )  # fmt: skip
     group.addoption("--records", type=Path, default=ROOT / "records", help="where records go")
     group.addoption("--partial", action="store_true", help="cases may be skipped")
+    group.addoption(
+        "--alone",
+        action="store_true",
+        help="measure the case of each test alone, as a cluster does",
+    )
     group.addoption("--worker", metavar="SOCKET", help="time steps as asked there; nothing else")
 
 
@@ -254,12 +259,17 @@ def session(pytestconfig: pytest.Config, record_testsuite_property: Note) -> Ses
 
 @pytest.fixture
 def measure(
-    request: pytest.FixtureRequest, session: Session, record_testsuite_property: Note
+    request: pytest.FixtureRequest,
+    pytestconfig: pytest.Config,
+    session: Session,
+    record_testsuite_property: Note,
 ) -> Measure:
     """Give a function that finds the record of a case and seed, and runs the case if it must."""
     from suite.measure.once import measure_once  # noqa: PLC0415 - takes seconds
 
     def record_of(case: Case, seed: int, timer: Callable[[], Any] | None = None) -> Record:
+        if pytestconfig.option.alone and case != request.node.callspec.params["case"]:
+            pytest.skip(f"{case} is measured by a job of its own")
         with stopping(record_testsuite_property):
             record = measure_once(case, seed, session=session, timer=timer)
         request.node.stash.setdefault(NAMES, []).append(record.name)

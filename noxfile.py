@@ -423,6 +423,12 @@ def matrix(session: nox.Session) -> None:
 
 
 @nox.session
+def cluster(session: nox.Session) -> None:
+    """Measure on a cluster of Ray: -- --address auto|local|HOST:PORT [--rows A,B] [OPTIONS]."""
+    answer(session, "cluster", "cluster")
+
+
+@nox.session
 def gate(session: nox.Session) -> None:
     """Tell whether one release may replace another: -- --baseline ROW --candidate ROW."""
     refuse_labels(session, session.posargs)

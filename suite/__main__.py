@@ -18,6 +18,7 @@ from suite.report.text import printable
 
 COMMANDS = {
     "bisect": "find the package and version that made a release worse",
+    "cluster": "measure rows, cases and seeds on a cluster of Ray",
     "compare": "judge the records against the stored baselines",
     "data": "download GTSRB's official archives",
     "diagnose": "tell what is wrong with a network of your own",

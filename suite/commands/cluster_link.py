@@ -1,0 +1,202 @@
+"""The way to a cluster of Ray: what is sent there once, and how it is reached."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from argparse import ArgumentTypeError
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from suite.commands.cluster_jobs import RETRIES, Cluster, Plan
+from suite.commands.cluster_node import data_digest
+from suite.commands.intermediate import copy_of_project
+from suite.commands.options import explained
+from suite.data.archives import ARCHIVE_BYTES
+from suite.data.download import (
+    CHECKSUMS,
+    TEST_ARCHIVE,
+    TRAINING_ARCHIVE,
+    TRUTH_ARCHIVE,
+    archive_folder,
+    download_gtsrb,
+)
+from suite.data.sources import TEST_FOLDER, TRAINING_FOLDER, locate, opened, readable
+from suite.errors import SuiteError
+from suite.files import read_within
+from suite.locks import lock_of
+from suite.releases import Release
+from suite.tables import TIERS, asked
+
+LOCAL, AUTO, GTSRB = "local", "auto", "gtsrb"
+ANSWER_S = 5.0  # for a cluster to take a connection
+PORTS = 65_535
+START = (
+    "Start one with `ray start --head --disable-usage-stats` in the environment of this session "
+    "(docs/cluster.md), or give --address local, which needs none"
+)
+ELSEWHERE = (
+    "the cluster at {} takes no job from here: {}. Jobs are sent from a machine that is a node of "
+    "the cluster, with its Ray and Python"
+)
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_task_oom_retries": f"{RETRIES}",  # for ever, unless it is set
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # as later versions of Ray do by themselves
+}
+"""Environment variables that Ray reads when it is imported."""
+
+
+def address(text: str) -> str:
+    """Read where a cluster is: local, auto or HOST:PORT."""
+    host, _, port = text.rpartition(":")
+    if text not in (LOCAL, AUTO) and not (host and port.isdecimal() and int(port) <= PORTS):
+        raise ArgumentTypeError(f"must be local, auto or HOST:PORT. Received: {text:.80}")
+    return text
+
+
+@contextmanager
+def connected(
+    where: str, plan: Plan, *, records: Path, cpus: float | None = None
+) -> Iterator[Cluster]:
+    """Connect with a cluster, send it what all jobs need, and take leave of it in the end.
+
+    Args:
+        where: local starts one of this machine, auto takes the one that runs here.
+        plan: Its rows, tier and cases tell what the jobs need: locks, data, GPUs.
+        records: Where records go.
+        cpus: Processors that a job takes; None for those of the smallest node.
+
+    Raises:
+        SuiteError: If no cluster answers, it has no place for the jobs, or the data are missing.
+    """
+    known = asked(plan.tier)
+    files = official_files(gtsrb_root()) if any(known[c].data == GTSRB for c in plan.cases) else {}
+    with packed(plan.rows) as project:
+        ray = started(where, project)
+    try:
+        taken = places(ray.nodes(), cpus=cpus, gpu=TIERS[plan.tier].gpu)
+        digest = data_digest(files) if files else ""
+        yield Cluster(ray, records, taken, digest, [ray.put(files)] if files else [])
+    finally:
+        ray.shutdown()
+
+
+def started(where: str, project: Path) -> Any:
+    """Import Ray and connect it; Ray's module.
+
+    Raises:
+        SuiteError: If there is no Ray, or no cluster answers.
+    """
+    os.environ.update(SETTINGS)
+    reach(where)
+    try:
+        import ray  # noqa: PLC0415 - takes seconds
+    except ModuleNotFoundError as error:
+        raise SuiteError(
+            "Ray is not installed here. Run this through nox, which installs it where --address is "
+            "given, or install the group `cluster` of pyproject.toml."
+        ) from error
+    options: dict[str, Any] = {
+        "logging_level": "ERROR",
+        "log_to_driver": False,
+        "runtime_env": {"working_dir": str(project)},
+    }
+    if where == LOCAL:
+        options.update(num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False)
+    try:
+        context = ray.init(address=where, **options)
+    except ConnectionError as error:
+        raise SuiteError(f"no cluster of Ray was found for --address {where}. {START}.") from error
+    except (RuntimeError, ValueError, OSError) as error:
+        raise SuiteError(ELSEWHERE.format(where, explained(error))) from error
+    told = context.dashboard_url
+    print(f"dashboard: http://{told}" if told else "no dashboard", flush=True)
+    return ray
+
+
+def reach(where: str) -> None:
+    """Refuse an address at which nothing listens, at once: Ray itself would try for minutes.
+
+    Raises:
+        SuiteError: If nothing listens there.
+    """
+    if where in (LOCAL, AUTO):
+        return
+    host, _, port = where.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
+    except OSError as error:
+        found = error.strerror or error
+        raise SuiteError(f"nothing answers at {where}: {found}. {START}.") from error
+
+
+def places(nodes: Sequence[Mapping[str, Any]], *, cpus: float | None, gpu: bool) -> float:
+    """Say what the cluster has, and give the processors that a job takes.
+
+    Raises:
+        SuiteError: If no node has as many, or a GPU.
+    """
+    has = [node["Resources"] for node in nodes if node["Alive"]]
+    able = [part["CPU"] for part in has if part.get("CPU") and (not gpu or part.get("GPU"))]
+    if not able or (cpus or 0) > max(able):
+        wanted = f"{cpus or 1:g} processors{' and a GPU' if gpu else ''}"
+        found = ", ".join(f"{part.get('CPU', 0):g} and {part.get('GPU', 0):g} GPUs" for part in has)
+        raise SuiteError(
+            f"no node of the cluster has {wanted}, which a job takes. Found: {found or 'no node'}. "
+            "Add a node that has (`ray start --address=...`), or give fewer --cpus."
+        )
+    taken = cpus or min(able)
+    at_once = int(sum(part // taken for part in able))
+    print(
+        f"{len(able)} node{'s' * (len(able) > 1)} with {sum(able):g} processors; a job takes "
+        f"{taken:g}, so {at_once} run{'s' * (at_once == 1)} at once", flush=True,
+    )  # fmt: skip
+    return taken
+
+
+@contextmanager
+def packed(rows: Sequence[Release]) -> Iterator[Path]:
+    """Copy what of the project a measurement needs, and the locks of some rows."""
+    with TemporaryDirectory(prefix="suite-project-") as place, copy_of_project(Path(place)) as home:
+        (home / "locks").mkdir()
+        for path in (lock_of(row).path for row in rows):
+            if path.exists():
+                shutil.copy(path, home / path)
+        yield home
+
+
+def gtsrb_root() -> Path:
+    """Locate GTSRB's archives; download them if nobody says where they are."""
+    named = os.environ.get("GTSRB_ROOT")
+    if named:
+        return Path(named)
+    root = archive_folder()
+    if not all((root / name).exists() for name in CHECKSUMS):
+        download_gtsrb()
+    return root
+
+
+def official_files(root: Path) -> dict[str, bytes]:
+    """Read GTSRB's files, archives or extracted, by the name at which `locate` finds them.
+
+    Raises:
+        DataError: If one is missing.
+    """
+    names = (
+        (TRAINING_ARCHIVE, TRAINING_FOLDER), (TEST_ARCHIVE, TEST_FOLDER), (TRUTH_ARCHIVE, "")
+    )  # fmt: skip
+    found = {}
+    for path, (archive, folder) in zip(locate(root), names, strict=True):
+        if path.suffix == ".zip":
+            with readable(path):
+                found[archive] = read_within(path, ARCHIVE_BYTES)
+            continue
+        with opened(path, "") as source, readable(path):
+            files = {f"{folder}/{name}".lstrip("/"): source.read(name) for name in source.names}
+        found.update(files)
+    return found

@@ -1,0 +1,269 @@
+"""What a node of a cluster does with a job: data and environment once a node, then the row's run.
+
+It runs in the Python that Ray runs in there, where little is installed: it imports the standard
+library and filelock, which Ray brings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+from typing import NamedTuple
+
+from filelock import FileLock
+
+from suite.commands.outcomes import TAIL_BYTES, Files, outcome_of, untried
+from suite.commands.processes import END_TOGETHER, GRACE_S
+from suite.files import RECORD_BYTES, SUITE, open_regular, read_within
+from suite.judge.compatibility import Outcome
+from suite.locks import Fault
+
+PROJECT = SUITE.parent  # as Ray unpacked it
+NAME = "adversarial-training-regression"  # of the suite's folder in the user's cache
+DIGITS = 16  # of a digest in the name of a folder
+JOB = "job"
+NOTHING: Mapping[str, bytes] = MappingProxyType({})
+NO_NOX = (
+    "the Python of Ray there, {}, has no nox, which makes the environments of the rows: install it "
+    "with `{} -m pip install 'nox[uv]'`"
+)
+LAUNCH = """\
+import os, sys
+from suite.machine import end_with
+end_with(int(sys.argv[1]))
+os.execv("/bin/sh", ["/bin/sh", "-c", sys.argv[2]])"""
+"""Starts a shell that ends with this process, even if that is killed. Ray has threads, so the
+request is made by a Python of its own instead of between fork and exec."""
+
+
+class Job(NamedTuple):
+    """What of pytest's session is to run.
+
+    Attributes:
+        row: Name of a row of the release table.
+        case: Name of a case, measured alone; empty for the row's whole session, which judges.
+        seeds: Of the case.
+    """
+
+    row: str
+    case: str
+    seeds: tuple[int, ...]
+
+    def __str__(self) -> str:
+        seeds = ",".join(map(str, self.seeds))
+        return f"{self.row} {self.case or 'judged'} seed{'s' * (len(self.seeds) > 1)} {seeds}"
+
+
+class Order(NamedTuple):
+    """How the jobs of a row are run.
+
+    Attributes:
+        tier: A key of `suite.tables.TIERS`.
+        session: The words that name nox's session.
+        lock: Digest of the row's lock, after which its environment is called.
+        data: Digest of the data, after which their folder is called; empty where there are none.
+        options: Of pytest.
+    """
+
+    tier: str
+    session: tuple[str, ...]
+    lock: str
+    data: str
+    options: tuple[str, ...]
+
+
+class Returned(NamedTuple):
+    """What comes back from a node.
+
+    Attributes:
+        node: Its name.
+        outcome: What became of the job.
+        made: The files that the run left in the folder of the records, by their names there.
+        reports: The log, nox's reports and pytest's, as far as there are any.
+        seconds: What the time was spent on: data, environment, run.
+    """
+
+    node: str
+    outcome: Outcome
+    made: Mapping[str, bytes]
+    reports: Mapping[str, bytes]
+    seconds: Mapping[str, float]
+
+
+def measured(
+    job: Job,
+    order: Order,
+    fetch: Callable[[], Mapping[str, bytes]] = lambda: NOTHING,
+    given: Mapping[str, bytes] = NOTHING,
+) -> Returned:
+    """Run a job in the environment of its row and return all that it left, whole.
+
+    Args:
+        job: What is to run.
+        order: How.
+        fetch: Gets the data's files, by name; called where the node does not have them.
+        given: Records that there are, by the names of their files.
+    """
+    node, times = socket.gethostname(), [time.perf_counter()]
+    if importlib.util.find_spec("nox") is None:
+        lacking = NO_NOX.format(sys.executable, sys.executable)
+        return Returned(node, untried(Fault(lacking, True), lock_digest=order.lock), {}, {}, {})
+    root = placed(order.data, fetch) if order.data else None
+    times.append(time.perf_counter())
+    with TemporaryDirectory(prefix="suite-job-") as place:
+        files, records = files_in(Path(place)), Path(place, "records")
+        folder = records / job.row / order.tier
+        folder.mkdir(parents=True)
+        for name, content in given.items():
+            (folder / name).write_bytes(content)
+        status = made(order, files)
+        times.append(time.perf_counter())
+        if not status:
+            status = ran(job, order, files, records=records, root=root)
+        times.append(time.perf_counter())
+        seconds = {what: times[i + 1] - times[i] for i, what in enumerate(SPENT)}
+        outcome = outcome_of(
+            files, status=status, seconds=times[-1] - times[0], lock_digest=order.lock
+        )
+        return Returned(node, outcome, _contents(folder), _reports(files), seconds)
+
+
+SPENT = ("data", "environment", "run")
+
+
+def cache() -> Path:
+    """Locate the folder in which a node keeps what its jobs share, as the suite's cache is."""
+    own, home = os.environ.get("SUITE_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    return (Path(own) if own else Path(home or Path.home() / ".cache", NAME)) / "cluster"
+
+
+def files_in(folder: Path) -> Files:
+    """Name the log and the reports of a job."""
+    names = (".log", "-made.json", "-run.json", "-tests.xml")
+    return Files(*(folder / f"{JOB}{name}" for name in names))
+
+
+def data_digest(files: Mapping[str, bytes]) -> str:
+    """Compute the digest of files, by their names and contents."""
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(f"{name} {hashlib.sha256(files[name]).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def placed(digest: str, fetch: Callable[[], Mapping[str, bytes]]) -> Path:
+    """Write the data into the node's folder of that digest, unless they are there; give it."""
+    folder = cache() / "data" / digest[:DIGITS]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        if not folder.is_dir():
+            partial = folder.with_name(f"{folder.name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)  # of a worker that was killed
+            for name, content in fetch().items():
+                (partial / name).parent.mkdir(parents=True, exist_ok=True)
+                (partial / name).write_bytes(content)
+            partial.replace(folder)
+    return folder
+
+
+def made(order: Order, files: Files) -> int:
+    """Make the environment of a row, one job at a time; nox's status.
+
+    Its folder is called after the lock, so that rows, and versions of a row, stand side by side.
+    """
+    environments = environments_of(order)
+    environments.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(environments.with_name(f"{environments.name}.lock")):
+        command = nox(order, "--install-only", "--report", str(files.made))
+        return ended([*command, *_row(order)], files.log, {})
+
+
+def ran(job: Job, order: Order, files: Files, *, records: Path, root: Path | None) -> int:
+    """Run a job's part of the row's session in its environment; nox's status."""
+    command = [*nox(order, "--report", str(files.run)), *(_row(order) or ["--"])]
+    command += [*options_of(job, order.options), f"--records={records}"]
+    variables = {"GTSRB_ROOT": str(root)} if root else {}
+    return ended([*command, "--junitxml", str(files.tests)], files.log, variables)
+
+
+def options_of(job: Job, options: Iterable[str]) -> list[str]:
+    """Write pytest's options for a job: a case is measured alone, a whole session judges."""
+    seeds = ["--seeds", ",".join(map(str, job.seeds))]
+    alone = ["-k", f"[{job.case}-seed", "--alone", "--partial"] if job.case else []
+    return [*options, *seeds, *alone]
+
+
+def environments_of(order: Order) -> Path:
+    """Name the folder in which nox makes the environment of a row's lock."""
+    return cache() / "environments" / order.lock.rpartition(":")[2][:DIGITS]
+
+
+def nox(order: Order, *options: str) -> list[str]:
+    """Write the call of nox for a row's session."""
+    where = ("--non-interactive", "--envdir", str(environments_of(order)))
+    return [sys.executable, "-m", "nox", *where, *options, "-s", order.session[0]]
+
+
+def _row(order: Order) -> list[str]:
+    """Write the row as the session's first argument, where its name does not hold it."""
+    return ["--", *order.session[1:]] if order.session[1:] else []
+
+
+def ended(command: Sequence[str], log: Path, variables: Mapping[str, str]) -> int:
+    """Run a command to its end, all of it in one group that ends with this process."""
+    script = f"{END_TOGETHER}\n{shlex.join(command)} & nox=$!; wait $nox"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", LAUNCH, str(os.getpid()), script],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=PROJECT,
+            env={**os.environ, **variables},
+            start_new_session=True,
+        )
+    try:
+        return process.wait()
+    finally:
+        if process.poll() is None:  # the job was cancelled
+            os.killpg(process.pid, signal.SIGTERM)
+            _waited(process)
+
+
+def _waited(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a group that was told to end, and end it by force after `GRACE_S`."""
+    try:
+        process.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    """Read what a run left in the folder of its records: no hidden file is one of them."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
+    return {path.relative_to(folder).as_posix(): read_within(path, RECORD_BYTES) for path in paths}
+
+
+def _reports(files: Files) -> dict[str, bytes]:
+    """Read the log's end and the reports, as far as there are any."""
+    found = {
+        name: read_within(path, RECORD_BYTES)
+        for name, path in files._asdict().items()
+        if name != "log" and path.is_file()
+    }
+    with open_regular(files.log) as log:
+        log.seek(-min(TAIL_BYTES, os.fstat(log.fileno()).st_size), os.SEEK_END)
+        return {**found, "log": log.read(TAIL_BYTES)}
