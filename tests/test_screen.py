@@ -146,7 +146,7 @@ def test_each_case_has_a_line_with_its_numbers_and_the_answer_comes_first(record
 def test_a_terminal_shows_the_running_case_and_wraps_no_line(columns: int, records: Path) -> None:
     shown = on_terminal(records, columns=columns)
     lines = lines_of(shown)
-    assert "\r\x1b[Kattack-lenet5-seed0 ..." in shown
+    assert "\r\x1b[Jattack-lenet5-seed0 ..." in shown
     assert not any(line.endswith(" ...") for line in lines)
     assert any(line.startswith("4/4 holds  attack-") for line in lines)
     begin = next(i for i, line in enumerate(lines) if line.startswith("collected "))
@@ -157,7 +157,7 @@ def test_a_terminal_shows_the_running_case_and_wraps_no_line(columns: int, recor
 
 def test_colours_are_left_out_where_they_are_not_wanted(records: Path) -> None:
     shown = on_terminal(records, columns=80, NO_COLOR="1")
-    assert set(re.findall(r"\x1b\[\d*\w", shown)) == {"\x1b[K"}
+    assert set(re.findall(r"\x1b\[\d*\w", shown)) == {"\x1b[J"}
 
 
 def test_a_crash_shows_the_last_lines_of_the_log_and_where_it_is(records: Path) -> None:

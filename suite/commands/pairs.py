@@ -27,6 +27,7 @@ from suite.judge.gate.cost import LOOKS, TIME, Start, precise
 from suite.judge.gate.evidence import Side
 from suite.locks import fault, lock_of
 from suite.releases import Release
+from suite.report.waiting import waiting
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -266,7 +267,8 @@ def _start(costs: Costs, pair: Sequence[Worker], cases: Sequence[str], *, until_
     for case in cases:
         print(f"timing steps of {case} in turn", flush=True)
         asks = [functools.partial(worker.ask, case) for worker in pair]
-        made = alternated(asks, random.Random(), until_s=until_s)  # noqa: S311
+        with waiting(f"timing steps of {case} in turn"):
+            made = alternated(asks, random.Random(), until_s=until_s)  # noqa: S311
         costs.starts.setdefault(case, []).append(made)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from suite.commands.processes import POLL_S, Run, start
 from suite.judge.compatibility import Outcome
 from suite.locks import fault, lock_digest, lock_of
 from suite.releases import Release
+from suite.report.waiting import Part, watching
 
 
 def in_turn(
@@ -50,10 +52,23 @@ def in_turn(
                 yield row, refused
             else:
                 running.append(start(row, records, arguments, job=job))
-        for run in [run for run in running if run.process.poll() is not None]:
+        ended = [run for run in running if run.process.poll() is not None]
+        for run in ended:
             running.remove(run)
             yield run.release, _ended(run)
-        time.sleep(POLL_S)
+        if not ended:  # else another row can start
+            _wait(running, until_s)
+
+
+def _wait(running: Sequence[Run], until_s: float) -> None:
+    """Wait until a row has ended or the time is over, and show meanwhile what the rows are at."""
+    with watching(functools.partial(print, flush=True)) as show:
+        while running and time.perf_counter() < until_s:
+            if any(run.process.poll() is not None for run in running):
+                return
+            now_s = time.perf_counter()
+            show([Part(run.release.name, now_s - run.started_s, run.files.log) for run in running])
+            time.sleep(POLL_S)
 
 
 def _refused(row: Release) -> Outcome | None:

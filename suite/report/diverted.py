@@ -89,12 +89,12 @@ def restore(diversion: Diversion) -> None:
 
 def said_last(log: Path) -> list[str]:
     """Quote the last lines of a log, each safe to print, under a line that names it."""
-    lines = _last_lines(log)
+    lines = last_lines(log)
     head = "The framework's last lines" if lines else "The framework printed nothing"
     return [f"{head} ({log}):" if lines else f"{head}.", *(f"  {line}" for line in lines)]
 
 
-def _last_lines(log: Path) -> list[str]:
+def last_lines(log: Path) -> list[str]:
     """Read the last lines of a log, each safe to print; none if there are none."""
     try:
         with open_regular(log) as file:

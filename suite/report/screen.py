@@ -26,7 +26,7 @@ Phase: TypeAlias = "Any"
 checked, and the error that ended it, if one did. With pytest-xdist it is another process's."""
 
 INTERRUPTED = "it was interrupted"
-CLEAR = "\r\x1b[K"  # empties the line of a terminal
+CLEAR = "\r\x1b[J"  # empties a terminal from the line of its cursor on
 
 
 class Screen:
@@ -59,7 +59,7 @@ class Screen:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Show on a terminal which test begins; if it trains, its live line takes the place."""
-        write_over(f"{short(nodeid)} ..."[: (get_terminal_size().columns or 80) - 1])
+        write_over(f"{short(nodeid)} ...")
 
     def pytest_runtest_logreport(self, report: Phase) -> None:
         """Hear a phase of a test, and show its line after the last one."""
@@ -107,7 +107,7 @@ class Screen:
         names = [name for phase in phases for name in told_by(phase)["names"]]
         name = names[-1] if names else short(nodeid)
         faulty = [phase for phase in phases if not phase.passed]
-        write_over("")
+        write_over()
         if (name in self._shown and not faulty) or sys.__stdout__ is None:
             return
         self._shown.add(name)
@@ -120,10 +120,17 @@ class Screen:
         sys.__stdout__.flush()
 
 
-def write_over(text: str) -> None:
-    """Put a text in the place of a terminal's last line; nothing where there is no terminal."""
+def write_over(*lines: str) -> None:
+    """Put lines, cut to its size, in the place of those that a terminal showed last.
+
+    The cursor stays in the first one. Nothing happens where there is no terminal.
+    """
     if sys.__stderr__ and is_live():
-        sys.__stderr__.write(f"{CLEAR}{text}")
+        columns, rows = get_terminal_size()  # zeros where a terminal does not tell them
+        shown = [line[: (columns or 80) - 1] for line in lines[: max(1, (rows or 24) - 1)]]
+        back = f"\x1b[{len(shown) - 1}A" if len(shown) > 1 else ""
+        text = "\n".join(shown)
+        sys.__stderr__.write(f"{CLEAR}{text}{back}")
         sys.__stderr__.flush()
 
 
