@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +27,7 @@ from suite.store import store
 from tests.bounds import within
 from tests.commands.conftest import write_lock
 
+ROOT = Path(__file__).parents[2]
 BEGIN, END = markers(SECTION)
 ROWS = ("one", "bad", "two", "nightly")
 PROJECT = "[project]\ndependencies = []\n[tool.uv]\n" + "".join(
@@ -55,7 +59,9 @@ if making:
     report("success")
     sys.exit()
 note("start")
-print("arguments:", *given)
+print("arguments:", *given, flush=True)
+if os.environ.get("FAKE_WORKS"):
+    time.sleep(float(os.environ["FAKE_WORKS"]))
 if os.environ.get("FAKE_MEETS"):  # two start before one ends
     pair = (starts().index(name) // 2 + 1) * 2
     while len(starts()) < pair:
@@ -160,6 +166,35 @@ def test_jobs_run_at_once_and_no_more_than_asked(monkeypatch: pytest.MonkeyPatch
     running = [words[: i + 1].count("start") - words[:i].count("end") for i in range(len(words))]
     assert overlapped()
     assert max(running) == 2
+
+
+def on_terminal(*command: str) -> str:
+    """Run a command of the suite with the fake nox on a pseudo-terminal; return what it wrote."""
+    program = (
+        "import sys; from suite.__main__ import main; from suite.commands import processes;"
+        "processes.NOX = (sys.executable, '-I', '-S', 'fake.py'); sys.exit(main(sys.argv[1:]))"
+    )
+    variables = {**os.environ, "TERM": "xterm", "COLUMNS": "70", "PYTHONPATH": str(ROOT)}
+    terminal, end = pty.openpty()
+    line, shown = [sys.executable, "-c", program, *command], b""
+    with subprocess.Popen(line, stdin=end, stdout=end, stderr=end, env=variables):
+        os.close(end)
+        with contextlib.suppress(OSError):  # closed
+            for part in iter(lambda: os.read(terminal, 65536), b""):
+                shown += part
+    os.close(terminal)
+    return shown.decode()
+
+
+def test_a_terminal_shows_what_each_row_is_at_and_is_clean_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FAKE_WORKS", "2")
+    shown = on_terminal("matrix", "--rows", "one,two", "--jobs", "2")
+    both = r"\r\x1b\[Jone \d s: arguments: [^\r\n]*\r\ntwo \d s: arguments: [^\r\n]*\x1b\[1A"
+    assert re.search(both, shown)
+    last = shown.rpartition(" s: arguments: ")[2]
+    assert re.match(r"[^\r\n]*(\x1b\[1A)?\r\x1b\[J\w+ \d s, passed\r\n", last)
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1", "two"])
