@@ -428,6 +428,13 @@ def cluster(session: nox.Session) -> None:
     answer(session, "cluster", "cluster")
 
 
+@nox.session(name="cluster-tests")
+def cluster_tests(session: nox.Session) -> None:
+    """Test a cluster of several nodes on this machine: nodes are killed (20 minutes)."""
+    install(session, "cluster", "tools")
+    run(session, "python", "-m", "pytest", "tests/cluster", *session.posargs, fetches=True)
+
+
 @nox.session
 def gate(session: nox.Session) -> None:
     """Tell whether one release may replace another: -- --baseline ROW --candidate ROW."""

@@ -11,7 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from suite.commands.cluster_node import Job, Order, Returned, measured
+from suite.commands.cluster_node import Job, Order, Returned
+from suite.commands.cluster_parcel import on_node
 from suite.commands.outcomes import files_of, untried
 from suite.errors import RecordError
 from suite.files import write_atomically
@@ -125,16 +126,16 @@ class Cluster:
         ray: The module.
         records: Where records, logs and reports go.
         cpus: Processors that a job takes.
-        data: Digest of the data that were brought there; empty for none.
-        brought: Their reference, in a list: Ray hands that on without fetching the data.
+        project: Digest of the project's files and, in a list, the reference to them.
+        data: The same of the data.
         waiting: The jobs that have not ended, by the reference of their result.
     """
 
     ray: Any
     records: Path
     cpus: float
-    data: str = ""
-    brought: Sequence[Any] = ()
+    project: tuple[str, list[Any]]
+    data: tuple[str, list[Any]]
     waiting: dict[Any, Job] = field(default_factory=dict)
 
     def run(
@@ -176,7 +177,7 @@ class Cluster:
     def _submit(self, jobs: Sequence[Job], shelves: Mapping[str, Shelf], plan: Plan) -> None:
         """Give jobs to Ray."""
         for job in jobs:
-            order = order_of(shelves[job.row].release, plan, self.data)
+            order = order_of(shelves[job.row].release, plan)
             given = {} if job.case else stored(shelves[job.row].folder)
             task = self.ray.remote(on_node).options(
                 num_cpus=self.cpus,
@@ -184,14 +185,15 @@ class Cluster:
                 max_retries=RETRIES,
                 name=str(job),
             )
-            self.waiting[task.remote(job, order, self.brought, given)] = job
+            sent = (tuple(job), tuple(order), self.project, self.data, given)
+            self.waiting[task.remote(*sent)] = job
 
     def _ended(self) -> Iterator[tuple[Job, Returned]]:
         """Yield what came back of the jobs that have ended; wait a moment where none has."""
         for reference in self.ray.wait([*self.waiting], timeout=POLL_S)[0]:
             job = self.waiting.pop(reference)
             try:
-                yield job, self.ray.get(reference)
+                yield job, Returned(*self.ray.get(reference))
             except self.ray.exceptions.RayError as error:
                 yield job, unreturned(lost(error))
 
@@ -202,17 +204,10 @@ class Cluster:
         self.waiting.clear()
 
 
-def on_node(job: Job, order: Order, brought: Sequence[Any], given: Mapping[str, bytes]) -> Returned:
-    """Run a job on a node, in a process of Ray; its first job there fetches the data."""
-    import ray  # noqa: PLC0415 - where jobs run
-
-    return measured(job, order, lambda: ray.get(brought[0]), given)
-
-
-def order_of(row: Release, plan: Plan, data: str) -> Order:
+def order_of(row: Release, plan: Plan) -> Order:
     """Say how the jobs of a row are run."""
     session = tuple(word.format(row) for word in SESSIONS[plan.tier])
-    return Order(plan.tier, session, lock_digest(row), data, plan.options)
+    return Order(plan.tier, session, lock_digest(row), plan.options)
 
 
 def refusal(row: Release) -> Outcome | None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 from argparse import ArgumentTypeError
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+from suite.commands import cluster_parcel
 from suite.commands.cluster_jobs import RETRIES, Cluster, Plan
-from suite.commands.cluster_node import data_digest
-from suite.commands.intermediate import copy_of_project
+from suite.commands.intermediate import COPIED, PROJECT
 from suite.commands.options import explained
 from suite.data.archives import ARCHIVE_BYTES
 from suite.data.download import (
@@ -75,18 +73,23 @@ def connected(
         SuiteError: If no cluster answers, it has no place for the jobs, or the data are missing.
     """
     known = asked(plan.tier)
-    files = official_files(gtsrb_root()) if any(known[c].data == GTSRB for c in plan.cases) else {}
-    with packed(plan.rows) as project:
-        ray = started(where, project)
+    data = official_files(gtsrb_root()) if any(known[c].data == GTSRB for c in plan.cases) else {}
+    project = packed(plan.rows)
+    ray = started(where)
     try:
+        ray.cloudpickle.register_pickle_by_value(cluster_parcel)
         taken = places(ray.nodes(), cpus=cpus, gpu=TIERS[plan.tier].gpu)
-        digest = data_digest(files) if files else ""
-        yield Cluster(ray, records, taken, digest, [ray.put(files)] if files else [])
+        yield Cluster(ray, records, taken, sent(ray, project), sent(ray, data))
     finally:
         ray.shutdown()
 
 
-def started(where: str, project: Path) -> Any:
+def sent(ray: Any, files: Mapping[str, bytes]) -> tuple[str, list[Any]]:
+    """Put files where the nodes get them; their digest and, in a list, the reference to them."""
+    return cluster_parcel.digest_of(files), [ray.put(files)]
+
+
+def started(where: str) -> Any:
     """Import Ray and connect it; Ray's module.
 
     Raises:
@@ -104,7 +107,6 @@ def started(where: str, project: Path) -> Any:
     options: dict[str, Any] = {
         "logging_level": "ERROR",
         "log_to_driver": False,
-        "runtime_env": {"working_dir": str(project)},
     }
     if where == LOCAL:
         options.update(num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False)
@@ -159,15 +161,20 @@ def places(nodes: Sequence[Mapping[str, Any]], *, cpus: float | None, gpu: bool)
     return taken
 
 
-@contextmanager
-def packed(rows: Sequence[Release]) -> Iterator[Path]:
-    """Copy what of the project a measurement needs, and the locks of some rows."""
-    with TemporaryDirectory(prefix="suite-project-") as place, copy_of_project(Path(place)) as home:
-        (home / "locks").mkdir()
-        for path in (lock_of(row).path for row in rows):
-            if path.exists():
-                shutil.copy(path, home / path)
-        yield home
+def packed(rows: Sequence[Release]) -> dict[str, bytes]:
+    """Read what of the project a measurement needs, and the locks of some rows, by name."""
+    locks = (PROJECT / lock_of(row).path for row in rows)
+    found = [path for name in COPIED for path in _files(PROJECT / name)]
+    return {
+        path.relative_to(PROJECT).as_posix(): path.read_bytes()
+        for path in [*found, *(path for path in locks if path.exists())]
+    }
+
+
+def _files(path: Path) -> list[Path]:
+    """List the files of a part of the project; byte code is not one of them."""
+    below = path.rglob("*") if path.is_dir() else [path]
+    return [file for file in below if file.is_file() and file.parent.name != "__pycache__"]
 
 
 def gtsrb_root() -> Path:

@@ -1,4 +1,4 @@
-"""What a node of a cluster does with a job: data and environment once a node, then the row's run.
+"""What a node of a cluster does with a job: the row's environment once a node, then its run.
 
 It runs in the Python that Ray runs in there, where little is installed: it imports the standard
 library and filelock, which Ray brings.
@@ -6,35 +6,31 @@ library and filelock, which Ray brings.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import MappingProxyType
 from typing import NamedTuple
 
 from filelock import FileLock
 
+from suite.commands.cluster_parcel import DIGITS, cache
 from suite.commands.outcomes import TAIL_BYTES, Files, outcome_of, untried
 from suite.commands.processes import END_TOGETHER, GRACE_S
 from suite.files import RECORD_BYTES, SUITE, open_regular, read_within
 from suite.judge.compatibility import Outcome
 from suite.locks import Fault
 
-PROJECT = SUITE.parent  # as Ray unpacked it
-NAME = "adversarial-training-regression"  # of the suite's folder in the user's cache
-DIGITS = 16  # of a digest in the name of a folder
+PROJECT = SUITE.parent  # as it was sent to the node
 JOB = "job"
-NOTHING: Mapping[str, bytes] = MappingProxyType({})
+SPENT = ("files", "environment", "run")  # what the time on a node goes to
 NO_NOX = (
     "the Python of Ray there, {}, has no nox, which makes the environments of the rows: install it "
     "with `{} -m pip install 'nox[uv]'`"
@@ -73,14 +69,12 @@ class Order(NamedTuple):
         tier: A key of `suite.tables.TIERS`.
         session: The words that name nox's session.
         lock: Digest of the row's lock, after which its environment is called.
-        data: Digest of the data, after which their folder is called; empty where there are none.
         options: Of pytest.
     """
 
     tier: str
     session: tuple[str, ...]
     lock: str
-    data: str
     options: tuple[str, ...]
 
 
@@ -92,7 +86,7 @@ class Returned(NamedTuple):
         outcome: What became of the job.
         made: The files that the run left in the folder of the records, by their names there.
         reports: The log, nox's reports and pytest's, as far as there are any.
-        seconds: What the time was spent on: data, environment, run.
+        seconds: What the time went to, by `SPENT`.
     """
 
     node: str
@@ -105,23 +99,23 @@ class Returned(NamedTuple):
 def measured(
     job: Job,
     order: Order,
-    fetch: Callable[[], Mapping[str, bytes]] = lambda: NOTHING,
-    given: Mapping[str, bytes] = NOTHING,
+    root: Path | None,
+    given: Mapping[str, bytes],
+    placed_s: float,
 ) -> Returned:
     """Run a job in the environment of its row and return all that it left, whole.
 
     Args:
         job: What is to run.
         order: How.
-        fetch: Gets the data's files, by name; called where the node does not have them.
+        root: Folder of GTSRB's files; None where the job needs none.
         given: Records that there are, by the names of their files.
+        placed_s: What it took to get the suite and the data there.
     """
     node, times = socket.gethostname(), [time.perf_counter()]
     if importlib.util.find_spec("nox") is None:
         lacking = NO_NOX.format(sys.executable, sys.executable)
         return Returned(node, untried(Fault(lacking, True), lock_digest=order.lock), {}, {}, {})
-    root = placed(order.data, fetch) if order.data else None
-    times.append(time.perf_counter())
     with TemporaryDirectory(prefix="suite-job-") as place:
         files, records = files_in(Path(place)), Path(place, "records")
         folder = records / job.row / order.tier
@@ -133,49 +127,19 @@ def measured(
         if not status:
             status = ran(job, order, files, records=records, root=root)
         times.append(time.perf_counter())
-        seconds = {what: times[i + 1] - times[i] for i, what in enumerate(SPENT)}
+        seconds = dict(
+            zip(SPENT, (placed_s, times[1] - times[0], times[2] - times[1]), strict=True)
+        )
         outcome = outcome_of(
-            files, status=status, seconds=times[-1] - times[0], lock_digest=order.lock
+            files, status=status, seconds=sum(seconds.values()), lock_digest=order.lock
         )
         return Returned(node, outcome, _contents(folder), _reports(files), seconds)
-
-
-SPENT = ("data", "environment", "run")
-
-
-def cache() -> Path:
-    """Locate the folder in which a node keeps what its jobs share, as the suite's cache is."""
-    own, home = os.environ.get("SUITE_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    return (Path(own) if own else Path(home or Path.home() / ".cache", NAME)) / "cluster"
 
 
 def files_in(folder: Path) -> Files:
     """Name the log and the reports of a job."""
     names = (".log", "-made.json", "-run.json", "-tests.xml")
     return Files(*(folder / f"{JOB}{name}" for name in names))
-
-
-def data_digest(files: Mapping[str, bytes]) -> str:
-    """Compute the digest of files, by their names and contents."""
-    digest = hashlib.sha256()
-    for name in sorted(files):
-        digest.update(f"{name} {hashlib.sha256(files[name]).hexdigest()}\n".encode())
-    return digest.hexdigest()
-
-
-def placed(digest: str, fetch: Callable[[], Mapping[str, bytes]]) -> Path:
-    """Write the data into the node's folder of that digest, unless they are there; give it."""
-    folder = cache() / "data" / digest[:DIGITS]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f"{folder.name}.lock")):
-        if not folder.is_dir():
-            partial = folder.with_name(f"{folder.name}.partial")
-            shutil.rmtree(partial, ignore_errors=True)  # of a worker that was killed
-            for name, content in fetch().items():
-                (partial / name).parent.mkdir(parents=True, exist_ok=True)
-                (partial / name).write_bytes(content)
-            partial.replace(folder)
-    return folder
 
 
 def made(order: Order, files: Files) -> int:
