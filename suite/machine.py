@@ -19,7 +19,7 @@ PARENT = "SUITE_PARENT"
 """Environment variable with the process that a command must not outlive; nox's sessions set it."""
 
 PR_SET_PDEATHSIG = 1  # of prctl(2)
-CARDS = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
+CARD = "name,memory.total,driver_version"  # what decides how fast a GPU is
 VECTORS = ("sse", "ssse", "avx", "fma", "f16c", "amx", "vnni")
 """How the names of the instructions begin that libraries choose their kernels by."""
 
@@ -66,10 +66,11 @@ def describe(gpus: Sequence[str]) -> dict[str, str | int | float | list[str]]:
     return {**parts, "fingerprint": digest[:16]}
 
 
-def cards() -> list[str]:
-    """List each card's name, memory and driver; nothing where no driver answers."""
+def cards(columns: str = CARD) -> list[str]:
+    """List `columns` of each GPU, as nvidia-smi names them; nothing where no driver answers."""
+    command = ("nvidia-smi", f"--query-gpu={columns}", "--format=csv,noheader")
     try:
-        done = subprocess.run(CARDS, stdout=subprocess.PIPE, check=False)  # noqa: S603 - its own
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=False)  # noqa: S603 - its own
     except OSError:
         return []
     return [] if done.returncode else done.stdout.decode("utf-8", "replace").splitlines()

@@ -35,6 +35,7 @@ DECISIVE = (
 of a record's key, whoever set them."""
 
 INDIFFERENT = (
+    "CUDA_VISIBLE_DEVICES",  # a place: which GPU is seen there is asked of the framework
     "CUBLAS_WORKSPACE_CONFIG", "TF_CUDNN_DETERMINISTIC", "TF_DETERMINISTIC_OPS",  # stacks set them
     "KERAS_HOME",  # a place: what is set there is asked of Keras
     "TF_CPP_*",  # what is logged

@@ -17,7 +17,9 @@ from suite.cases import require
 from suite.data import Dataset, load_gtsrb, load_synthetic
 from suite.errors import RecordError, SuiteError
 from suite.files import file_digest
+from suite.measure.checkpoint import Checkpoint
 from suite.measure.environment import check_environment, describe
+from suite.measure.gpu import lease
 from suite.measure.kept import Kept
 from suite.measure.pipeline import run_case
 from suite.measure.states import states_path
@@ -80,6 +82,7 @@ def open_session(
     lock: Path,
     gtsrb_root: Path | None = None,
     files: Mapping[str, Path] = NO_FILES,
+    shares_gpu: bool = False,
 ) -> Session:
     """Load the framework that is installed and describe where it runs.
 
@@ -90,6 +93,8 @@ def open_session(
         lock: Lock file that the environment was installed from.
         gtsrb_root: Folder of GTSRB's archives; None takes the folder of the download.
         files: Weights that the user gave, by architecture.
+        shares_gpu: True where the caller divides the GPU among several runs; else a run of a tier
+            that needs one takes one to itself, and waits while all are taken.
 
     Raises:
         SuiteError: If the environment is not what its labels say, or the tier needs a GPU and
@@ -98,6 +103,8 @@ def open_session(
     """
     require("tier", tier, TIERS)
     check_environment(release, tier, lock)
+    if TIERS[tier].gpu and not shares_gpu:
+        lease()  # first: a framework looks at all GPUs when it is loaded
     variables = dict(os.environ)  # some frameworks set their own
     stack = load()
     if TIERS[tier].gpu and not (TIERS[tier].rehearsal or stack.gpus()):
@@ -148,6 +155,9 @@ def measure_once(
     found = look_up()  # unclaimed: what is finished can be read in a folder that cannot be written
     if found is not None:
         return found
+    checkpoint = None
+    if TIERS[session.tier].gpu:  # a training of hours
+        checkpoint = Checkpoint(session.folder / f".{case}-seed{seed}.checkpoint", key, seed)
     with claimed(session.folder / f".{case}-seed{seed}.lock"):
         found = look_up()  # another run may have made it while this one waited
         if found is not None:
@@ -156,8 +166,11 @@ def measure_once(
             case, seed=seed, **where, stack=session.stack, dataset=data,
             environment=environment, pedantic=timer() if timer else None,
             kept=session.kept if case.question in SHARING else None, file=file,
+            checkpoint=checkpoint,
         )  # fmt: skip
         store(made, session.records)
+        if checkpoint:
+            checkpoint.remove()
         return made
 
 

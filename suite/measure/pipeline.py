@@ -9,6 +9,8 @@ from typing import Any
 
 from suite.cases import Case, require
 from suite.data import Dataset
+from suite.measure.checkpoint import Checkpoint
+from suite.measure.gpu import sampled
 from suite.measure.kept import Kept
 from suite.measure.questions import QUESTIONS
 from suite.measure.run import Pedantic, Run, subsets
@@ -31,6 +33,7 @@ def run_case(
     pedantic: Pedantic | None = None,
     kept: Kept | None = None,
     file: Path | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Record:
     """Ask a case's question with a seed and make a record of the answer.
 
@@ -45,6 +48,7 @@ def run_case(
         pedantic: pytest-benchmark's timer, for a step-time case.
         kept: What other seeds of the case compiled, and this one may use; the record is the same.
         file: Weights that the case starts from, where the user gave a file of them.
+        checkpoint: Where a training of hours is kept after each epoch, and goes on from.
 
     Raises:
         SuiteError: If the case's weights cannot be loaded.
@@ -53,8 +57,10 @@ def run_case(
     require("tier", tier, TIERS)
     started_at, start_s = datetime.now(timezone.utc).isoformat(), clock_s()
     chosen = subsets(case, dataset, seed=seed)
-    run = Run(case, seed, stack, *chosen, environment, pedantic, kept, file)
-    measured = QUESTIONS[case.question](run)
+    run = Run(case, seed, stack, *chosen, environment, pedantic, kept, file, checkpoint)
+    with sampled() as used:
+        measured = QUESTIONS[case.question](run)
+    measured.timing.update(used)
     made = surrogate_digest(case, seed=seed, environment=environment)
     return Record(
         release=release,
@@ -63,7 +69,7 @@ def run_case(
         **_identity(case, {**environment, **made}),
         **measured._asdict(),
         started_at=started_at,
-        wall_s=clock_s() - start_s,
+        wall_s=clock_s() - start_s + measured.timing.get("earlier_s", 0.0),
     )
 
 

@@ -12,6 +12,7 @@ from suite.cases import Case
 from suite.data import Dataset, Split, stratified_subset, without_leaked
 from suite.data.split import pixels
 from suite.errors import FixError
+from suite.measure.checkpoint import Checkpoint
 from suite.measure.kept import Kept
 from suite.measure.statistics import recompute_statistics
 from suite.measure.weights import initial_model
@@ -44,6 +45,7 @@ class Run(NamedTuple):
         pedantic: pytest-benchmark's timer; None unless the question is the time of a step.
         kept: What other seeds of the case compiled; None where each compiles its own.
         file: Weights that the case starts from, where the user gave a file of them.
+        checkpoint: Where the training is kept after each epoch; None where it is too short.
     """
 
     case: Case
@@ -55,6 +57,7 @@ class Run(NamedTuple):
     pedantic: Pedantic | None = None
     kept: Kept | None = None
     file: Path | None = None
+    checkpoint: Checkpoint | None = None
 
 
 class Measured(NamedTuple):

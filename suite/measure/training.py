@@ -50,9 +50,8 @@ class Batch(NamedTuple):
 
 
 class TimedStep(NamedTuple):
-    """A step with its batch, what it measured and how long it took, in seconds."""
+    """What a step measured and how long it took, in seconds; its images are not kept."""
 
-    batch: Batch
     result: StepResult
     step_s: float
 
@@ -97,20 +96,27 @@ def timed(step: TrainStep, batch: Batch, *, base_rate: float) -> TimedStep:
     rate = learning_rate(base_rate, step=batch.step, epoch=batch.epoch)
     start_s = clock_s()
     result = step(batch.images, batch.labels, rate)
-    return TimedStep(batch, result, clock_s() - start_s)
+    return TimedStep(result, clock_s() - start_s)
 
 
 def train(
-    step: TrainStep, source: Iterable[Batch], *, steps: int, base_rate: float, title: str
+    step: TrainStep,
+    source: Iterable[Batch],
+    *,
+    steps: int,
+    base_rate: float,
+    title: str,
+    made: int = 0,
 ) -> Iterator[TimedStep]:
     """Train, yielding each step once it is made, and show how it goes.
 
     A terminal has one line, which is gone at the end; elsewhere a line comes every `LIFE_S`.
+    Of all `steps`, `made` were made before, by another process.
     """
     recent: deque[StepResult] = deque(maxlen=RECENT)
     begun_s = told_s = clock_s()
-    with _live_line(title, steps) as bar:
-        for count, batch in enumerate(source, start=1):
+    with _live_line(title, steps, made) as bar:
+        for count, batch in enumerate(source, start=made + 1):
             done = timed(step, batch, base_rate=base_rate)
             recent.append(done.result)
             if not bar.disable:
@@ -118,18 +124,19 @@ def train(
                 bar.update()
             elif clock_s() - told_s > LIFE_S:
                 told_s = clock_s()
-                left = tqdm.format_interval((told_s - begun_s) / count * (steps - count))
+                left = tqdm.format_interval((told_s - begun_s) / (count - made) * (steps - count))
                 words = f"{count}/{steps}, {left} left, {in_words(recent, batch.entropy)}, {title}"
                 tqdm.write(words, file=sys.__stderr__)
             yield done
 
 
-def _live_line(title: str, steps: int) -> tqdm[Any]:
+def _live_line(title: str, steps: int, made: int) -> tqdm[Any]:
     """Begin the live line, past pytest's capture; it stays away where there is no terminal."""
     columns, rows = get_terminal_size()  # zeros where a terminal does not tell them
     return tqdm(
-        total=steps, desc=title, file=sys.__stderr__, disable=not is_live(), leave=False,
-        mininterval=LIVE_S, miniters=1, ncols=columns or 80, nrows=rows or 24, bar_format=LINE,
+        total=steps, initial=made, desc=title, file=sys.__stderr__, disable=not is_live(),
+        leave=False, mininterval=LIVE_S, miniters=1, ncols=columns or 80, nrows=rows or 24,
+        bar_format=LINE,
     )  # fmt: skip
 
 

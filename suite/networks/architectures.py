@@ -7,7 +7,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
-from suite.networks import alexnet, lenet5, resnet50, vgg19
+from suite.networks import alexnet, lenet5, mixed, resnet50, vgg19
 from suite.networks.head import with_linear_head
 from suite.networks.types import Model
 
@@ -35,6 +35,12 @@ class Architecture(NamedTuple):
     photographs: str | None = None
 
 
+RESNET50 = (
+    "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "md5:4d473c1dd8becc155b73f8504c6f6626",
+)
+FLOAT16, BFLOAT16 = "mixed_float16", "mixed_bfloat16"  # policies of Keras
+
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     {
         "lenet5": Architecture("LeNet-5", lenet5.build),
@@ -52,10 +58,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
             resnet50.build,
             batch_norm=True,
             options=("blocks",),
-            imagenet=(
-                "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                "md5:4d473c1dd8becc155b73f8504c6f6626",
-            ),
+            imagenet=RESNET50,
         ),
         "resnet50-linear": Architecture(
             "ResNet-50 with a linear head",
@@ -68,6 +71,23 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
             resnet50.build_half,
             batch_norm=True,
             photographs="sha256:5a5e94087f3e3fe4858fca624d25726e8c45f657dc206c8765fdcf3fd9b10007",
+        ),
+        "lenet5-float16": Architecture(
+            "LeNet-5 in mixed precision, float16", partial(mixed.build, lenet5.build, FLOAT16)
+        ),
+        "resnet50-float16": Architecture(
+            "ResNet-50 in mixed precision, float16",
+            partial(mixed.build, resnet50.build, FLOAT16),
+            batch_norm=True,
+            options=("blocks",),
+            imagenet=RESNET50,
+        ),
+        "resnet50-bfloat16": Architecture(
+            "ResNet-50 in mixed precision, bfloat16",
+            partial(mixed.build, resnet50.build, BFLOAT16),
+            batch_norm=True,
+            options=("blocks",),
+            imagenet=RESNET50,
         ),
     }
 )

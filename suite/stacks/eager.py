@@ -6,7 +6,7 @@ import functools
 import os
 import random
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,17 +14,20 @@ import tensorflow as tf
 from tensorflow import keras
 
 from suite import machine
+from suite.networks.batch_norm import walk
 from suite.networks.phases import TRAINING, Phases
 from suite.networks.types import Images, Labels, Logits, Model
 from suite.stacks.passes import passes
 from suite.stacks.protocol import StepResult, TrainStep
 from suite.stacks.shared import (
-    OPTIMIZERS,
     attack_name,
     cleverhans_attack,
+    optimizer_of,
     require_phases,
+    scaled,
     step_size,
     union,
+    unscaled,
 )
 
 GRAPH = False
@@ -72,6 +75,20 @@ def seed(seed: int) -> None:
         tf.config.experimental.enable_op_determinism()
     else:  # before TensorFlow 2.9
         os.environ["TF_DETERMINISTIC_OPS"] = "1"
+
+
+def random_state(models: Sequence[Model]) -> list[np.ndarray] | None:
+    """Return nothing more than the variables that Keras 3 keeps its seeds in.
+
+    None where Keras 2 has dropout, whose draws TensorFlow's kernels count.
+    """
+    drawing = any(isinstance(one, keras.layers.Dropout) for model in models for one in walk(model))
+    return None if drawing and not hasattr(keras, "random") else []
+
+
+def set_random_state(models: Sequence[Model], state: list[np.ndarray]) -> None:
+    """Set nothing: `random_state` reads nothing."""
+    del models, state
 
 
 def peak_device_bytes() -> int | None:
@@ -157,7 +174,7 @@ def train_step(
 
     Arguments and errors are those of `suite.stacks.protocol.Stack.train_step`.
     """
-    losses, descent = _losses(model, phases, epsilon, branch), OPTIMIZERS[optimizer](keras)
+    losses, descent = _losses(model, phases, epsilon, branch), optimizer_of(keras, optimizer, model)
     variables = model.trainable_variables
     if branch is not None and phases is not None:
         variables = union(variables, branch.trainable_variables)
@@ -170,7 +187,8 @@ def train_step(
         rate.assign(learning_rate)  # set outside of the graph it would cost 0.3 ms
         with tf.GradientTape() as tape:
             loss, measured = losses(images, labels)
-        gradients = tape.gradient(loss, variables)
+            minimised = scaled(descent, loss)
+        gradients = unscaled(descent, tape.gradient(minimised, variables))
         descent.apply_gradients(zip(gradients, variables))
         return tf.stack([loss, *measured])
 

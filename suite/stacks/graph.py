@@ -38,7 +38,7 @@ from suite.stacks.shared import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from suite.networks.types import Images, Labels, Logits, Model
 
@@ -85,6 +85,16 @@ def seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     tf.set_random_seed(seed)
+
+
+def random_state(models: Sequence[Model]) -> None:
+    """Return None: TensorFlow 1 counts the draws of dropout in its kernels, out of reach."""
+    del models
+
+
+def set_random_state(models: Sequence[Model], state: list[np.ndarray]) -> None:
+    """Set nothing: there is nothing that `random_state` could have read."""
+    del models, state
 
 
 def peak_device_bytes() -> int | None:

@@ -6,7 +6,7 @@ import functools
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -33,10 +33,11 @@ from suite.stacks.jax_passes import (
 )
 from suite.stacks.protocol import StepResult, TrainStep
 from suite.stacks.shared import (
-    OPTIMIZERS,
     attack_name,
     cleverhans_attack,
+    optimizer_of,
     require_phases,
+    scaled,
     step_size,
 )
 
@@ -83,6 +84,17 @@ def seed(seed: int) -> None:
     """
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
+
+
+def random_state(models: Sequence[Model]) -> list[np.ndarray]:
+    """Return nothing: Keras keeps the seeds of its layers among the models' variables."""
+    del models
+    return []
+
+
+def set_random_state(models: Sequence[Model], state: list[np.ndarray]) -> None:
+    """Set nothing: `random_state` reads nothing."""
+    del models, state
 
 
 def peak_device_bytes() -> int | None:
@@ -224,12 +236,14 @@ def train_step(
     """
     variables = variables_of(model, branch if phases is not None else None)
     differentiated = _differentiated(model, phases, epsilon, branch)
-    descent = OPTIMIZERS[optimizer](keras)
+    descent = optimizer_of(keras, optimizer, model)
     descent.build(variables.trainable)
 
     @_compiled
     def update(state: State, slots: Arrays, images: Array, labels: Array) -> Any:
-        gradients, (measured, other) = differentiated(state, images, labels)
+        with keras.StatelessScope(state_mapping=list(zip(descent.variables, slots))):
+            scale = scaled(descent, 1.0) if hasattr(descent, "initial_scale") else None
+        gradients, (measured, other) = differentiated(state, images, labels, scale)
         trainable, slots = descent.stateless_apply(slots, gradients, state.trainable)
         return trainable, other, slots, measured
 
@@ -272,12 +286,17 @@ def _differentiated(
     require_phases(phases, model, branch)
     losses = _plain(model) if phases is None else _adversarial(model, phases, epsilon, branch)
 
-    def loss(trainable: Arrays, other: Arrays, images: Array, labels: Array) -> Any:
+    def loss(
+        trainable: Arrays, other: Arrays, images: Array, labels: Array, scale: Array | None
+    ) -> Any:
         value, measured, other = losses(State(trainable, other), images, labels)
-        return value, (jnp.stack([value, *measured]), other)
+        minimised = value if scale is None else value * scale
+        return minimised, (jnp.stack([value, *measured]), other)
 
-    def differentiated(state: State, images: Array, labels: Array) -> Any:
-        return jax.grad(loss, has_aux=True)(*state, images, labels)
+    def differentiated(
+        state: State, images: Array, labels: Array, scale: Array | None = None
+    ) -> Any:
+        return jax.grad(loss, has_aux=True)(*state, images, labels, scale)
 
     return differentiated
 

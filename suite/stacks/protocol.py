@@ -11,7 +11,7 @@ from suite.networks.phases import Phases
 from suite.networks.types import Images, Keras, Labels, Logits, Model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 class StepResult(NamedTuple):
@@ -48,14 +48,34 @@ class TrainStep(NamedTuple):
         """Update the model by one batch, wait for the device, and return what was measured."""
         return self.update(images, labels, learning_rate)
 
+    @property
+    def variables(self) -> list[Any]:
+        """The optimizer's variables; Keras 2 leaves out those of the loss's scale under float16."""
+        scale = getattr(self.optimizer, "_loss_scale", None)
+        own = [] if scale is None else [scale.current_loss_scale, scale.counter]
+        return [*self.optimizer.variables, *own]
+
+    def state(self) -> list[np.ndarray]:
+        """Read the optimizer's momenta, its count of steps, and its scale of the loss."""
+        if hasattr(self.optimizer, "get_weights"):  # Keras before 2.11
+            return list(self.optimizer.get_weights())
+        return [np.array(np.asarray(variable)) for variable in self.variables]
+
+    def restore(self, state: Sequence[np.ndarray]) -> None:
+        """Set what `state` reads; the learning rate is part of it, and is given to every step."""
+        if hasattr(self.optimizer, "get_weights"):
+            self.optimizer.set_weights(state)
+        else:
+            for variable, value in zip(self.variables, state):
+                variable.assign(value)
+
     def forget(self) -> None:
         """Set the optimizer's momenta and its count of steps to zero, as before its first step."""
-        optimizer = self.optimizer
-        if hasattr(optimizer, "get_weights"):  # Keras before 2.11
-            optimizer.set_weights([np.zeros_like(value) for value in optimizer.get_weights()])
-        else:  # its learning rate is among them, and is given to every step
-            for variable in optimizer.variables:
-                variable.assign(np.zeros_like(np.asarray(variable)))
+        self.restore([np.zeros_like(value) for value in self.state()])
+        if hasattr(self.optimizer, "initial_scale"):  # of the loss, under float16
+            scale = getattr(self.optimizer, "_loss_scale", None)  # of Keras 2
+            variable = scale.current_loss_scale if scale else self.optimizer.dynamic_scale
+            variable.assign(self.optimizer.initial_scale)
 
 
 class Network(Protocol):
@@ -101,6 +121,15 @@ class Stack(Protocol):
 
     def seed(self, seed: int) -> None:
         """Seed `random`, NumPy and the framework, and ask for deterministic kernels."""
+
+    def random_state(self, models: Sequence[Model]) -> list[np.ndarray] | None:
+        """Read what decides the next draws of dropout, beside the models' variables.
+
+        None where the framework keeps it in its kernels: nobody can go on from there.
+        """
+
+    def set_random_state(self, models: Sequence[Model], state: list[np.ndarray]) -> None:
+        """Set what decides the next draws to what was read."""
 
     def network(self, model: Model) -> Network:
         """Make the forward passes and attacks of `model`."""

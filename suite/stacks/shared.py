@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from suite.networks.batch_norm import batch_norms
+from suite.networks.batch_norm import batch_norms, walk
 from suite.networks.phases import ADVERSARIAL, CLEAN, INFERENCE, TRAINING, Phases
-from suite.networks.types import Images, Model
+from suite.networks.types import Images, Keras, Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,37 @@ OPTIMIZERS = {  # SGD with Nesterov's momentum as published; Adam for the suite'
 }
 """The optimizers by name, for any Keras; every step is given its learning rate."""
 
+HALF = "float16"
+"""The precision in which small gradients vanish unless their loss is scaled."""
+
 NOISE_SIDE = 64  # side in pixels of the noise for a model that takes images of any size
+
+
+def optimizer_of(keras: Keras, name: str, model: Model) -> Any:
+    """Make the optimizer `name` for `model`; Keras' own scales the loss if it computes in float16.
+
+    Args:
+        keras: The Keras that made `model`.
+        name: A key of `OPTIMIZERS`.
+        model: Its layers tell in which precision they compute.
+    """
+    made = OPTIMIZERS[name](keras)
+    halved = any(getattr(layer, "compute_dtype", "") == HALF for layer in walk(model))
+    return keras.mixed_precision.LossScaleOptimizer(made) if halved else made
+
+
+def scaled(optimizer: Any, loss: Any) -> Any:
+    """Multiply a loss by its present scale, if the optimizer has one."""
+    if hasattr(optimizer, "get_scaled_loss"):  # Keras 2
+        return optimizer.get_scaled_loss(loss)
+    return optimizer.scale_loss(loss) if hasattr(optimizer, "initial_scale") else loss
+
+
+def unscaled(optimizer: Any, gradients: Any) -> Any:
+    """Divide gradients by the scale of their loss, unless the optimizer does so itself."""
+    if hasattr(optimizer, "get_unscaled_gradients"):  # Keras 2
+        return optimizer.get_unscaled_gradients(gradients)
+    return gradients
 
 
 def step_size(epsilon: Any, steps: int) -> Any:

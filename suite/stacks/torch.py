@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -17,10 +17,11 @@ from suite.networks.types import Images, Labels, Logits, Model
 from suite.stacks.passes import passes
 from suite.stacks.protocol import StepResult, TrainStep
 from suite.stacks.shared import (
-    OPTIMIZERS,
     attack_name,
     cleverhans_attack,
+    optimizer_of,
     require_phases,
+    scaled,
     step_size,
     union,
 )
@@ -56,6 +57,20 @@ def seed(seed: int) -> None:
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it, cuBLAS refuses the next line
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads such memory
+
+
+def random_state(models: Sequence[Model]) -> list[np.ndarray]:
+    """Read the states of PyTorch's generators, of the CPU and of each GPU, which draw dropout."""
+    del models
+    return [state.numpy() for state in (torch.get_rng_state(), *torch.cuda.get_rng_state_all())]
+
+
+def set_random_state(models: Sequence[Model], state: list[np.ndarray]) -> None:
+    """Set the states of PyTorch's generators."""
+    del models
+    first, *others = map(torch.from_numpy, state)
+    torch.set_rng_state(first)
+    torch.cuda.set_rng_state_all(others)
 
 
 def peak_device_bytes() -> int | None:
@@ -132,7 +147,7 @@ def train_step(
 
     Arguments and errors are those of `suite.stacks.protocol.Stack.train_step`.
     """
-    losses, descent = _losses(model, phases, epsilon, branch), OPTIMIZERS[optimizer](keras)
+    losses, descent = _losses(model, phases, epsilon, branch), optimizer_of(keras, optimizer, model)
     variables = model.trainable_variables
     if branch is not None and phases is not None:
         variables = union(variables, branch.trainable_variables)
@@ -141,8 +156,9 @@ def train_step(
     def step(images: Images, labels: Labels, learning_rate: float) -> StepResult:
         descent.learning_rate = learning_rate
         loss, measured = losses(_tensor(images), _tensor(labels))
+        gradients = _gradients(scaled(descent, loss), variables)
         with torch.no_grad():
-            descent.apply(_gradients(loss, variables), variables)
+            descent.apply(gradients, variables)
         return StepResult(*torch.stack([loss, *measured]).tolist())
 
     return TrainStep(step, descent)

@@ -13,7 +13,7 @@ from suite.errors import WeightsError
 from suite.measure import states
 from suite.measure.named import State, set_weights_by_key, weights_by_key
 from suite.measure.states import STEPS, load_states, save_states, states_along
-from suite.measure.training import Batch, TimedStep
+from suite.measure.training import TimedStep
 from suite.networks.types import Model
 from suite.stacks.protocol import Stack, StepResult
 from suite.tables import table
@@ -62,11 +62,10 @@ def test_a_file_with_other_arrays_is_refused(tmp_path: Path) -> None:
 
 def test_states_are_read_after_the_steps_that_are_named_and_after_the_last() -> None:
     made: list[TimedStep] = []
-    nothing = np.zeros((1, 1, 1, 3), np.float32), np.zeros(1, np.int64)
 
     def training() -> Iterator[TimedStep]:
-        for step in range(130):
-            made.append(TimedStep(Batch(step, 0, *nothing), StepResult(0.0, 0.0, 0.0), 0.0))
+        for _ in range(130):
+            made.append(TimedStep(StepResult(0.0, 0.0, 0.0), 0.0))
             yield made[-1]
 
     def read() -> State:

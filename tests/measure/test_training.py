@@ -114,15 +114,14 @@ def test_train_makes_every_step_in_order(numbered: Split) -> None:
     rates: list[float] = []
     source = batches(numbered, batch_size=6, epochs=11, seed=0)
     done = list(train(step_noting(rates), source, steps=33, base_rate=1.0, title="test"))
-    assert [made.batch.step for made in done] == list(range(33))
+    assert len(done) == 33
     assert rates[:30] == [1 / (1 + 1e-6 * step) for step in range(30)]
     assert rates[30] == pytest.approx(0.1, rel=1e-3)
 
 
 def test_the_step_time_is_the_median_after_the_warm_up() -> None:
-    batch = Batch(0, 0, np.zeros((1, 1, 1, 3), np.float32), np.zeros(1, np.int64))
     result = StepResult(1.0, 1.0, 0.0)
-    done = [TimedStep(batch, result, step_s) for step_s in (5.0, 3.0, 0.25, 0.5, 1.0)]
+    done = [TimedStep(result, step_s) for step_s in (5.0, 3.0, 0.25, 0.5, 1.0)]
     assert training.step_timing(done, 8) == {"step_s": 0.5, "images_per_s": 16.0}
 
 

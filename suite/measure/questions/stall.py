@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from suite.data import Split, label_entropy
+from suite.measure.checkpoint import Progress, State
 from suite.measure.evaluation import confusions, evaluate, example
 from suite.measure.kept import Kept
 from suite.measure.phases_seen import observable, observed_phases
@@ -19,7 +21,7 @@ from suite.measure.statistics import (
     statistics_summary,
     updates_per_step,
 )
-from suite.measure.training import TimedStep, batches, step_timing, train
+from suite.measure.training import TimedStep, batches, clock_s, step_timing, train
 from suite.networks.batch_norm import batch_norms, moving_moments, state_kept
 from suite.networks.fixes import Fixed
 from suite.networks.phases import INFERENCE, TRAINING
@@ -81,7 +83,7 @@ def trained(run: Run) -> Trained:
     fixed, model, network, step = built.fixed, built.fixed.model, built.network, built.step
     before = moving_moments(model)
     first = first_step(run, built)
-    done, epochs, rows = train_epochs(run, built)
+    done, epochs, rows, spent_s = train_epochs(run, built)
     layers = normalisation(run, built)
     curves = {**step_curves(done), **epoch_curves(epochs)}
     metrics = {
@@ -98,7 +100,9 @@ def trained(run: Run) -> Trained:
         *confusions(network, run.test),
         example(network, run.test, epsilon=run.case.epsilon),
     ]
-    measured = Measured(metrics, curves, observed, step_timing(done, fixed.batch_size))
+    earlier = {"earlier_s": spent_s} if spent_s else {}
+    timing = {**step_timing(done, fixed.batch_size), **earlier}
+    measured = Measured(metrics, curves, observed, timing)
     return Trained(fixed, network, step, measured)
 
 
@@ -169,29 +173,35 @@ def at_step(layers: Iterable[LayerStatistics], step: int) -> list[dict[str, Any]
     return [{**layer._asdict(), "step": step} for layer in layers]
 
 
-def train_epochs(
-    run: Run, built: Built
-) -> tuple[list[TimedStep], list[dict[str, float]], list[dict[str, Any]]]:
-    """Train to the end; return every step, the evaluation after every epoch, and rows of BatchNorm.
+def train_epochs(run: Run, built: Built) -> Progress:
+    """Train to the end, from the last checkpoint if there is one; return all that was done.
 
     BatchNorm is observed at the start and at `OBSERVED` points between it and the end.
     """
-    case, fixed = run.case, built.fixed
-    done: list[TimedStep] = []
-    epochs: list[dict[str, float]] = []
-    rows = at_step(normalisation(run, built), 0)
-    size = fixed.batch_size
-    source = batches(run.train, batch_size=size, epochs=fixed.epochs, seed=run.seed)
+    case, size, epochs, begun_s = run.case, built.fixed.batch_size, built.fixed.epochs, clock_s()
+    checkpoint = run.checkpoint if epochs > 1 else None
+    state = State(run.stack, built.models, built.step)
+    progress = checkpoint.resume(state) if checkpoint else None
+    progress = progress or Progress([], [], at_step(normalisation(run, built), 0))
+    done = progress.done
+    whole = batches(run.train, batch_size=size, epochs=epochs, seed=run.seed)
+    source = itertools.islice(whole, len(done), None)
     per_epoch = len(run.train.labels) // size
-    title, steps = f"{case} seed {run.seed}", fixed.epochs * per_epoch
+    title, steps = f"{case} seed {run.seed}", epochs * per_epoch
     between = [steps * point // (OBSERVED + 1) for point in range(1, OBSERVED + 1)]
-    for made in train(built.step, source, steps=steps, base_rate=case.learning_rate, title=title):
+    training = train(
+        built.step, source, steps=steps, base_rate=case.learning_rate, title=title, made=len(done)
+    )
+    for made in training:
         done.append(made)
         if len(done) in between:
-            rows += at_step(normalisation(run, built), len(done))
+            progress.rows.extend(at_step(normalisation(run, built), len(done)))
         if len(done) % per_epoch == 0:
-            epochs.append(evaluate_both(built.network, run.test, epsilon=case.epsilon))
-    return done, epochs, rows
+            progress.epochs.append(evaluate_both(built.network, run.test, epsilon=case.epsilon))
+            if checkpoint:
+                spent_s = progress.spent_s + clock_s() - begun_s
+                checkpoint.save(progress._replace(spent_s=spent_s), state)
+    return progress
 
 
 def evaluate_both(network: Network, test: Split, *, epsilon: float) -> dict[str, float]:

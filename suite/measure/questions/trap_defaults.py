@@ -40,7 +40,9 @@ def adadelta_default(keras: Keras) -> Seen:
     if importlib.util.find_spec("keras") is None:
         return Seen("absent", "there is no package keras beside TensorFlow's own")
     package = importlib.import_module("keras")
-    adadelta = package.optimizers.Adadelta
+    adadelta = getattr(package.optimizers, "Adadelta", None)
+    if adadelta is None:
+        return Seen("absent", "the package keras has no optimizers.Adadelta")
     rate = _first_step(package, adadelta()) / _first_step(package, adadelta(learning_rate=1.0))
     return Seen(f"{rate:.3g}", f"moves {rate:.3g} times as far as at 1")
 
