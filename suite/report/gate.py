@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import NamedTuple
 
 from suite.judge.gate.finding import (
@@ -17,22 +15,19 @@ from suite.judge.gate.finding import (
     Answer,
     Finding,
 )
-from suite.judge.metrics import METRICS
 from suite.judge.staleness import shown
+from suite.report.answer import counted, grouped, headline, judged, ranked, sized
 from suite.report.grid import markdown_grid, text_grid
 from suite.report.text import markdown, printable
 
-WORDS = {NO_WORSE: "Yes", WORSE: "No", UNDECIDED: "Undecided"}
 COLUMNS = (
     "case", "metric", "difference", "interval", "margin", "smallest found", "seeds", "decision",
 )  # fmt: skip
 MOST = 20  # lines of one kind on a terminal; the files hold all
 MINUTE_S = 60.0
-NAMED = 8  # cases on one line of a terminal; the files name all
 NONE = "-"
 WORDED = [layer for layer in LAYERS if layer != OUTCOME]
 UNITS, ROUNDING = ("points", "nats"), 5e-4
-NO_TITLES: Mapping[str, str] = MappingProxyType({})
 
 
 class Scope(NamedTuple):
@@ -89,101 +84,6 @@ class Told(NamedTuple):
     notes: Sequence[str] = ()
 
 
-def question(answer: Answer) -> str:
-    """Ask what the gate answers."""
-    return f"May you upgrade from {answer.baseline} to {answer.candidate}?"
-
-
-def headline(answer: Answer, titles: Mapping[str, str] = NO_TITLES) -> str:
-    """Answer in one sentence: the worst, or what is open, or how little could have been missed.
-
-    Args:
-        answer: What was found.
-        titles: What people call the network of each case.
-    """
-    if answer.decision == WORSE:
-        said = _worse(answer, titles)
-    else:
-        said = _passed(answer) if answer.decision == NO_WORSE else _open(answer)
-    return f"{question(answer)} {WORDS[answer.decision]}: {said}."
-
-
-def _worse(answer: Answer, titles: Mapping[str, str]) -> str:
-    """Name the worst finding, and count the others."""
-    found = ranked(answer, WORSE)
-    worst = max(found, key=_gravity)
-    more = f"; {_counted(len(found) - 1, 'more is', 'more are')} worse" if len(found) > 1 else ""
-    left = _left(answer)
-    rest = f"; of the rest, {left}" if left else ""
-    title = titles.get(worst.case)
-    where = f"{title} ({worst.case})" if title else worst.case
-    return f"{where}: {worst.words.rstrip('.')}{more}{rest}"
-
-
-def _left(answer: Answer) -> str:
-    """Count what is not decided and what is missing; empty where nothing is."""
-    undecided, missing = len(ranked(answer, UNDECIDED)), len(grouped(answer.missing))
-    found = (
-        [f"{_counted(undecided, 'finding is', 'findings are')} not decided"] if undecided else []
-    )
-    found += [f"{_counted(missing, 'thing is', 'things are')} missing"] if missing else []
-    return " and ".join(found)
-
-
-def _gravity(finding: Finding) -> tuple[bool, float]:
-    """Rank a finding: what a user sees of it first, then by how many margins it is off."""
-    size = abs(finding.estimate or 0.0) / finding.margin if finding.margin else 0.0
-    return finding.layer == OUTCOME, size if math.isfinite(size) else math.inf
-
-
-def _open(answer: Answer) -> str:
-    """Count what is not decided and what is missing, with the first of each."""
-    parts = []
-    undecided = ranked(answer, UNDECIDED)
-    if undecided:
-        worst = undecided[0]
-        some = f"{len(undecided)} of {len(judged(answer))} findings are not decided"
-        parts.append(f"{some}, such as {worst.metric} of {worst.case}")
-    if answer.missing:
-        texts = grouped(answer.missing, named=NAMED)
-        first = texts[0].rstrip(".")
-        parts.append(f"{_counted(len(texts), 'thing is', 'things are')} missing, such as {first}")
-    worse = "; nothing that was judged is worse" if judged(answer) else ""
-    return f"{'; '.join(parts) or 'nothing was judged'}{worse}"
-
-
-def _passed(answer: Answer) -> str:
-    """Say how much was judged, and how little could have been missed."""
-    own = judged(answer)
-    cases = {finding.case for finding in own}
-    least = missed(answer.findings)
-    could = f"; what could have been missed is less than {least}" if least else ""
-    return f"nothing is worse in {len(own)} findings on {len(cases)} cases{could}"
-
-
-def judged(answer: Answer) -> list[Finding]:
-    """Pick the findings that the answer depends on: all but diagnostics."""
-    return [finding for finding in answer.findings if finding.primary]
-
-
-def missed(findings: Iterable[Finding]) -> str:
-    """Write of each unit the largest of the smallest effects that would have been found.
-
-    Diagnostics count where the answer would depend on their metric if it varied less.
-    """
-    largest: dict[str, Finding] = {}
-    for finding in findings:
-        metric = METRICS.get(finding.metric)
-        if metric and metric.primary and finding.detectable is not None:
-            former = largest.setdefault(finding.unit, finding)
-            if finding.detectable > (former.detectable or 0.0):
-                largest[finding.unit] = finding
-    return " or ".join(
-        f"{_sized(worst.detectable or 0.0, unit)} ({worst.case})"
-        for unit, worst in sorted(largest.items())
-    )
-
-
 def lines(told: Told, *, width: int | None = None, verbose: bool = False) -> Iterator[str]:
     """Write the answer, then why, by how much, how sure, what is open, what was expected.
 
@@ -220,28 +120,6 @@ def _cut(word: str, texts: Sequence[str], verbose: bool) -> Iterator[str]:
         yield f"{word} and {len(texts) - len(shown)} more: -v, or --markdown FILE"
 
 
-def grouped(texts: Iterable[str], *, named: int | None = NAMED) -> list[str]:
-    """Write what is missing for the same reason as one: ``CASE, CASE and 7 more: reason``.
-
-    Args:
-        texts: Each the name of a case, a colon and the reason, or any sentence.
-        named: How many cases are named; None for all.
-    """
-    groups: dict[str, list[str]] = defaultdict(list)
-    for text in texts:
-        name, colon, reason = text.partition(": ")
-        groups[f"{colon}{reason}"].append(name) if " " not in name else groups[text].append("")
-    return [
-        f"{', '.join(names[:named])}{_more(len(names), named)}{reason}"
-        for reason, names in groups.items()
-    ]
-
-
-def _more(count: int, named: int | None) -> str:
-    """Count the names that are not listed."""
-    return "" if named is None or count <= named else f" and {count - named} more"
-
-
 def sentence(finding: Finding, told: Told) -> str:
     """Write one finding: where, what, how sure, and what would decide it."""
     words = finding.words.rstrip(".")
@@ -264,7 +142,7 @@ def _decides(finding: Finding, seconds: Mapping[str, float]) -> str:
 def _minutes(seconds: float) -> str:
     """Write a duration in minutes, at least one."""
     count = max(1, round(seconds / MINUTE_S))
-    return _counted(count, "minute", "minutes")
+    return counted(count, "minute", "minutes")
 
 
 def layers(answer: Answer) -> Iterator[str]:
@@ -277,8 +155,8 @@ def layers(answer: Answer) -> Iterator[str]:
             counts[finding.decision] += 1
         ends = ", ".join(f"{counts[d]} {d}" for d in (WORSE, UNDECIDED, NO_WORSE) if counts[d])
         cases = len({finding.case for finding in own})
-        told = f"{ends} of {len(own)} findings on {_counted(cases, 'case', 'cases')}"
-        aside = f"; {_counted(more, 'diagnostic', 'diagnostics')} beside it" if more else ""
+        told = f"{ends} of {len(own)} findings on {counted(cases, 'case', 'cases')}"
+        aside = f"; {counted(more, 'diagnostic', 'diagnostics')} beside it" if more else ""
         yield f"{layer}: {told if own else 'nothing was judged'}{aside}"
 
 
@@ -322,7 +200,7 @@ def closing(told: Told) -> Iterator[str]:
     Yields:
         One line each.
     """
-    margins = ", ".join(_sized(value, unit) for unit, value in told.margins.items())
+    margins = ", ".join(sized(value, unit) for unit, value in told.margins.items())
     yield (
         f"how sure: an unchanged candidate is called worse with a chance of at most "
         f"{told.level:g} over all of this (Holm); margins: {margins or 'none'}"
@@ -338,7 +216,7 @@ def _expected(side: Scope) -> str:
     libraries = shown(side.libraries) if side.libraries else f"not checked ({side.unchecked})"
     return (
         f"judged of {side.name}: {stored}{side.records} records of "
-        f"{_counted(len(side.cases), 'expected case', 'expected cases')}, "
+        f"{counted(len(side.cases), 'expected case', 'expected cases')}, "
         f"seeds {ranges(side.seeds) or 'none'}, in {side.folder}; expected: at least "
         f"{side.fewest} seeds of each trained case, lock "
         f"{shown(side.lock) or 'none'}, code {shown(side.code)}, libraries {libraries}"
@@ -379,22 +257,6 @@ def bullets(texts: Iterable[str]) -> str:
     return "\n".join(f"- {markdown(text)}" for text in texts)
 
 
-def ranked(answer: Answer, decision: str) -> list[Finding]:
-    """Pick the findings of one decision, the gravest first."""
-    own = [finding for finding in judged(answer) if finding.decision == decision]
-    return sorted(own, key=_gravity, reverse=True)
-
-
-def _sized(value: float, unit: str) -> str:
-    """Write a size with its unit."""
-    return f"{value:.3g} {unit}".strip()
-
-
 def _signed(value: float, unit: str) -> str:
     """Write a difference, with its sign; what is rounding of the unit is zero."""
     return "0" if unit in UNITS and abs(value) < ROUNDING else f"{value:+.3g}"
-
-
-def _counted(count: int, one: str, many: str) -> str:
-    """Write a number with its noun."""
-    return f"{count} {one if count == 1 else many}"

@@ -7,7 +7,8 @@ from typing import Any
 
 from suite.judge.gate.finding import Finding
 from suite.records import encoded
-from suite.report.gate import Scope, Told, headline, question
+from suite.report.answer import headline, question
+from suite.report.gate import Scope, Told
 from suite.report.text import printable
 
 SCHEMA = "adversarial-training-regression/gate/1"

@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from suite.judge.gate.finding import LAYERS, NO_WORSE, UNDECIDED, WORSE, Answer
-from suite.report.gate import (
-    Told,
-    bullets,
-    closing,
-    grouped,
-    headline,
-    judged,
-    ranked,
-    sentence,
-)
+from suite.report.answer import grouped, headline, judged, ranked
+from suite.report.gate import Told, bullets, closing, sentence
 from suite.report.grid import markdown_grid
 from suite.report.text import markdown
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from suite.judge.gate.finding import NO_WORSE, WORSE, Finding
-from suite.report.gate import Told, headline
+from suite.report.answer import headline
+from suite.report.gate import Told
 from suite.report.text import printable
 
 ENDS = {"failures": "failure", "errors": "error", "skipped": "skipped"}

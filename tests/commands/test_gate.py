@@ -20,7 +20,8 @@ from suite import tables
 from suite.__main__ import main
 from suite.cases import PLAIN, Case
 from suite.commands import gating, processes, turns
-from suite.commands.rounds import Rounds, expression
+from suite.commands.plan import expression
+from suite.commands.rounds import Rounds
 from suite.judge import staleness
 from suite.judge.gate.evidence import ASKED
 from suite.judge.gate.finding import NO_WORSE, STEP_MAP, Finding

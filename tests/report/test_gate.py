@@ -23,7 +23,8 @@ from suite.judge.gate.finding import (
     Answer,
     Finding,
 )
-from suite.report.gate import Scope, Told, grouped, headline, lines, page, ranges
+from suite.report.answer import grouped, headline
+from suite.report.gate import Scope, Told, lines, page, ranges
 from suite.report.gate_json import SCHEMA, verdict
 
 CASE = "vgg19-w0.25-intended-none"
@@ -100,18 +101,26 @@ def test_yes_says_how_little_could_have_been_missed_and_where() -> None:
     wide = KEPT._replace(case="alexnet-plain", detectable=3.25, primary=False)
     assert first(KEPT, wide, LOST._replace(decision=NO_WORSE), STEPS).endswith(
         "Yes: nothing is worse in 3 findings on 3 cases; what could have been missed is less than "
-        f"0.14 nats ({CASE}) or 3.25 points (alexnet-plain)."
+        f"0.14 nats ({CASE}); 0.9 points in half of 2 findings, 3.25 in the least sure "
+        "(alexnet-plain)."
     )
 
 
 def test_undecided_names_what_is_open_and_what_is_missing() -> None:
     assert first(KEPT, OPEN, missing=MISSING).endswith(
-        "Undecided: 1 of 2 findings are not decided, such as information_gain of alexnet-plain; "
-        "2 things are missing, such as lenet5-plain: the candidate has no record of it; nothing "
-        "that was judged is worse."
+        "Undecided: nothing that was judged is worse, but 1 of 2 findings are not decided, such as "
+        "information_gain of alexnet-plain; evidence is missing, or does not count, in 2 places, "
+        "such as lenet5-plain: the candidate has no record of it."
     )
     assert first().endswith("Undecided: nothing was judged.")
-    assert "Undecided: 1 thing is missing" in first(KEPT, missing=MISSING[:1])
+    assert "Undecided: nothing that was judged is worse, but evidence" in first(
+        KEPT, missing=MISSING[:1] * 2
+    )
+    assert first(missing=MISSING[1:]).endswith(
+        "Undecided: evidence is missing, or does not count, in 1 place, such as baselines: NOT "
+        "CLEAN."
+    )
+    assert len(first(missing=(f"{CASE}: {'stale ' * 200}",))) < 300
 
 
 def test_a_diagnostic_decides_nothing() -> None:

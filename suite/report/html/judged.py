@@ -15,7 +15,8 @@ from suite.files import parse_json
 from suite.judge.gate.finding import NO_WORSE, UNDECIDED, WORSE, Answer, Finding
 from suite.records import NOT_FINITE
 from suite.report import gate
-from suite.report.gate import Told, closing, grouped, headline, layers, missed
+from suite.report.answer import grouped, headline, missed
+from suite.report.gate import Told, closing, layers
 from suite.report.gate_json import SCHEMA
 
 SCHEMA_FILE = Path(gate.__file__).with_name("gate.schema.json")
