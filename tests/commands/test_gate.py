@@ -173,7 +173,7 @@ def test_what_more_seeds_would_decide_is_undecided(fill: Fill, capsys: Output) -
     both(fill, "records", old=OPEN[:5], new=LOWER[:5])
     assert main(JUDGE) == 2
     output = told(capsys)
-    assert "? Undecided: 4 of " in output.splitlines()[0]
+    assert "? Undecided: nothing that was judged is worse, but 4 of " in output.splitlines()[0]
     assert "further seeds on each side would decide it, about 1 minute" in output
 
 

@@ -169,7 +169,12 @@ def draws(kind: Kind, honest: Honest) -> tuple[list[str], dict[str, Any]]:
     names = ("without", "with")
     said = answer_of(draw_findings(before, after))
     place = f"{entries[0]['weight']} of {entries[0]['layer']}"
-    return said, {"place": place, **{n: rounded(own) for n, own in zip(names, shares)}}
+    (seeds,) = (len(e["seeds"]) for e in before[0].statistics if e["quantity"] == "builds")
+    return said, {
+        "place": place,
+        "seeds": seeds,
+        **{n: rounded(own) for n, own in zip(names, shares)},
+    }
 
 
 def largest(record: Record) -> Mapping[str, Any]:

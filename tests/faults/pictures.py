@@ -11,6 +11,7 @@ import json
 import math
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,8 +97,8 @@ def draws(drawn: Mapping[str, Any]) -> tuple[Figure, str]:
     axis.legend(frameon=False)
     peaks = [max(drawn[name]) for name in ("without", "with")]
     return figure, (
-        f"Histograms of the {drawn['place']} over 16 seeds: flat as it is, at most {peaks[0]:.1%} "
-        f"a bin, and a bell with the fault, with up to {peaks[1]:.1%}."
+        f"Histograms of the {drawn['place']} over {drawn['seeds']} seeds: flat as it is, at most "
+        f"{peaks[0]:.1%} a bin, and a bell with the fault, with up to {peaks[1]:.1%}."
     )
 
 
@@ -118,7 +119,8 @@ def outcome(drawn: Mapping[str, Any]) -> tuple[Figure, str]:
     axis.set_yticks(range(len(rows)), [row["metric"].replace("_", " ") for row in rows])
     axis.set(ylim=(len(rows) - 0.4, -0.6), xlabel="difference, in margins (grey: less than one)")
     said = "; ".join(f"{row['metric'].replace('_', ' ')} {told(row)}" for row in rows)
-    return figure, f"The difference with the fault, with its interval and five seeds: {said}."
+    count = " or ".join(map(str, sorted({len(row["with"]) for row in rows})))
+    return figure, f"The difference with the fault, with its interval and {count} seeds: {said}."
 
 
 def scaled(row: Mapping[str, Any]) -> float:
@@ -198,17 +200,23 @@ def books(drawn: Mapping[str, Any]) -> tuple[Figure, str]:
     """Draw the files of records: as they were, changed, or gone."""
     figure = Figure(figsize=(INCHES, 1.9), layout="constrained")
     panels = drawn["panels"]
+    seeds = max(seeds_of(panel) for panel in panels)
     for axis, panel in zip(figure.subplots(1, len(panels)), panels):
         for number, fate in enumerate(panel["files"].values()):
-            corner = (number % 5, -(number // 5))
+            corner = (number % seeds, -(number // seeds))
             hatch = {"changed": "xx", "gone": "", "as it was": ""}[fate]
             axis.add_patch(Rectangle(corner, 0.8, 0.8, facecolor=TABLE[fate], edgecolor=DARK,
                                      hatch=hatch))  # fmt: skip
-        axis.set(xlim=(-0.2, 5), ylim=(-len(panel["files"]) // 5 + 0.6, 1))
+        axis.set(xlim=(-0.2, seeds), ylim=(-len(panel["files"]) // seeds + 0.6, 1))
         axis.set_axis_off()
         axis.set_title("\n".join(textwrap.wrap(panel["what"], 26)), fontsize=8)
     counts = "; ".join(f"{p['what'].rstrip('.')}: {counted(p)}" for p in panels)
-    return figure, f"Records as squares, five seeds a line: {counts}."
+    return figure, f"Records as squares, {seeds} seeds a line: {counts}."
+
+
+def seeds_of(panel: Mapping[str, Any]) -> int:
+    """Count the seeds of the case that has most of them."""
+    return max(Counter(name.rpartition("-seed")[0] for name in panel["files"]).values())
 
 
 def counted(panel: Mapping[str, Any]) -> str:
