@@ -171,6 +171,7 @@ REDUCED_RESNET = {
     "epochs": 1,
 }
 PHOTOGRAPHED_RESNET = {"weights": "photographs", "train_images": 9600, "epochs": 1}
+REHEARSED = {"weights": "surrogate", "pretraining_steps": 2}  # in place of ImageNet's weights
 SMALL_RATE = 0.01  # ten times the published one: the small tier has a hundredth of its steps
 
 TIERS: Mapping[str, Tier] = {
@@ -232,9 +233,38 @@ TIERS: Mapping[str, Tier] = {
             "alexnet": {},
             "vgg19": {"weights": "imagenet"},
             "resnet50": {"weights": "imagenet"},
+            "lenet5-float16": {},
+            "resnet50-float16": {"weights": "imagenet"},
+            "resnet50-bfloat16": {"weights": "imagenet"},
         },
         tables=QUESTIONED,
         gpu=True,
+    ),
+    "full-rehearsal": Tier(
+        common={
+            "data": "synthetic",
+            "size_px": 32,
+            "batch_size": 8,
+            "train_images": 86,
+            "test_images": 64,
+            "epochs": 1,
+        },
+        architectures={
+            "lenet5": {"epochs": 2},  # between which a checkpoint is made
+            "alexnet": {},
+            "vgg19": REHEARSED,
+            "resnet50": REHEARSED,
+            "lenet5-float16": {},
+            "resnet50-float16": REHEARSED,
+            "resnet50-bfloat16": REHEARSED,
+        },
+        tables={
+            **QUESTIONED,
+            "attack": {**ATTACKED, "test_images": 64},
+            "step-time": {**TIMED, "train_images": 4 * 8},
+        },
+        gpu=True,
+        rehearsal=True,
     ),
     "sample": Tier(
         common={"train_images": 9600, "test_images": 1000},
@@ -252,8 +282,8 @@ TIERS: Mapping[str, Tier] = {
         architectures={
             "lenet5": {},
             "alexnet": {},
-            "vgg19": {"weights": "surrogate", "pretraining_steps": 2},
-            "resnet50": {"weights": "surrogate", "pretraining_steps": 2},
+            "vgg19": REHEARSED,
+            "resnet50": REHEARSED,
         },
         tables={
             **SAMPLED,
@@ -273,7 +303,8 @@ TIERS: Mapping[str, Tier] = {
 """The benchmarks in three sizes; the studies of the fixes have the small and the full size.
 
 `sample` is the full tier where a GPU is there for minutes and nothing can be downloaded: the same
-networks and images, fewer of them; `rehearsal` tries that on a CPU.
+networks and images, fewer of them; `rehearsal` tries that on a CPU, and `full-rehearsal` the full
+tier: all of its cases, on signs that are drawn, of the smallest size that these networks take.
 """
 
 

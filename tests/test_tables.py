@@ -46,7 +46,7 @@ def test_every_table_is_part_of_a_tier_and_every_tiers_table_exists() -> None:
 
 
 def test_the_small_tier_asks_every_question_of_every_architecture() -> None:
-    published = set(ARCHITECTURES) - {"resnet50-linear", "resnet50-photos"}
+    published = {"lenet5", "alexnet", "vgg19", "resnet50"}
     for name in ("accuracy", "attack", "step-time", "random"):
         assert {case.architecture for case in table(name, tier="small")} == published
     losses = [(case.architecture, case.loss) for case in table("accuracy", tier="small")]
@@ -88,7 +88,7 @@ def test_the_other_settings_of_the_study_differ_from_its_control_in_one_thing() 
 
 def test_the_full_tier_is_the_published_setting() -> None:
     for case in rows("full"):
-        weights = "imagenet" if case.architecture in ("vgg19", "resnet50") else "random"
+        weights = "imagenet" if ARCHITECTURES[case.architecture].imagenet else "random"
         assert (case.size_px, case.width, case.epsilon, case.batch_size) == (64, 1, 0.01, 32)
         if case.question == "training":
             assert (case.weights, case.epochs, case.learning_rate) == (weights, 10, 0.001)
@@ -105,9 +105,34 @@ def test_the_sample_is_of_the_published_networks_phases_and_images_and_downloads
     assert {str(case) for case in rows("rehearsal")} == {str(case) for case in rows("sample")}
 
 
-def test_only_the_quickstart_needs_no_gtsrb() -> None:
-    assert {case.data for case in rows("quickstart")} == {"synthetic"}
-    others = [case for tier in TIERS if tier != "quickstart" for case in rows(tier)]
+def test_the_full_tiers_rehearsal_is_that_tier_with_other_sizes() -> None:
+    full, rehearsal = TIERS["full"], TIERS["full-rehearsal"]
+    assert [str(case) for case in rows("full-rehearsal")] == [str(case) for case in rows("full")]
+    assert (set(rehearsal.architectures), set(rehearsal.tables)) == (
+        set(full.architectures),
+        set(full.tables),
+    )
+    sizes = {"data", "size_px", "batch_size", "train_images", "test_images", "epochs"}
+    sizes |= {"weights", "pretraining_steps"}  # ImageNet's would be a download
+    for rehearsed, case in zip(rows("full-rehearsal"), rows("full")):
+        settings = case.settings()
+        differ = {name for name, value in rehearsed.settings().items() if value != settings[name]}
+        assert differ <= sizes
+        assert (rehearsed.weights == "random") == (case.weights == "random")
+
+
+def test_mixed_precision_is_part_of_the_full_tier_and_of_no_smaller_one() -> None:
+    mixed = {name for name in ARCHITECTURES if name.endswith("float16")}
+    assert len(mixed) == 3
+    for tier in TIERS:
+        own = mixed & {case.architecture for case in rows(tier)}
+        assert own == (mixed if tier in ("full", "full-rehearsal") else set())
+
+
+def test_only_the_quickstart_and_the_full_tiers_rehearsal_need_no_gtsrb() -> None:
+    drawn = ("quickstart", "full-rehearsal")
+    assert {case.data for tier in drawn for case in rows(tier)} == {"synthetic"}
+    others = [case for tier in TIERS if tier not in drawn for case in rows(tier)]
     assert {case.data for case in others} == {"gtsrb"}
 
 
@@ -120,6 +145,8 @@ def test_the_full_tier_starts_from_imagenet_where_that_was_published() -> None:
     found = {case.architecture: case.weights for case in table("accuracy", tier="full")}
     assert found == {
         "vgg19": "imagenet", "resnet50": "imagenet", "lenet5": "random", "alexnet": "random",
+        "lenet5-float16": "random", "resnet50-float16": "imagenet",
+        "resnet50-bfloat16": "imagenet",
     }  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def opened(content: Mapping[str, Any], options: argparse.Namespace) -> Session:
     release = content["release"]
     session = open_session(
         release=release, tier=content["tier"], records=options.records,
-        lock=Path("locks", f"{release}-gpu.txt"),
+        lock=Path("locks", f"{release}-gpu.txt"), shares_gpu=True,
     )  # fmt: skip
     environment = {**session.environment, "at_once": options.workers}
     return session._replace(dataset=dataset, environment=environment)

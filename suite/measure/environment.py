@@ -87,7 +87,8 @@ def check_labels(release: str, tier: str, lock: Path) -> None:
     Raises:
         SuiteError: If they do not, or the release is no row of the release table.
     """
-    name = "gpu-releases" if TIERS[tier].gpu else "releases"
+    size, of_gpu = TIERS[tier], lock.stem.endswith("-gpu")
+    name = "gpu-releases" if (of_gpu if size.rehearsal else size.gpu) else "releases"
     rows = {row.name: row for row in read_releases(PROJECT / "pyproject.toml", table=name)}
     if release not in rows:
         raise SuiteError(

@@ -46,6 +46,8 @@ def python_311(monkeypatch: pytest.MonkeyPatch) -> None:
         ("tf-2.21", "full", "/other/place/tf-2.21-gpu.txt"),
         ("keras3-jax", "study", "keras3-jax.txt"),
         ("tf-2.20", "quickstart", "tf-2.20.txt"),  # it is measured with Python 3.13
+        ("tf-2.21", "full-rehearsal", "locks/tf-2.21.txt"),
+        ("tf-2.21", "full-rehearsal", "locks/tf-2.21-gpu.txt"),
     ],
 )
 def test_labels_that_belong_together_are_accepted(release: str, tier: str, lock: str) -> None:
@@ -59,6 +61,7 @@ def test_labels_that_belong_together_are_accepted(release: str, tier: str, lock:
         ("tf-2.15", "small", "locks/tf-2.21.txt", "locks/tf-2.21.txt is not the lock of tf-2.15"),
         ("tf-2.21", "small", "tf-2.21-gpu.txt", "in the small tier, expected tf-2.21.txt. "),
         ("tf-2.21", "full", "tf-2.21.txt", "in the full tier, expected tf-2.21-gpu.txt. "),
+        ("tf-2.20", "full-rehearsal", "tf-2.20-gpu.txt", "tf-2.20 is no row of gpu-releases in"),
         ("tf-9", "small", "locks/tf-9.txt", "--release tf-9 is no row of releases in the release"),
         ("tf-2.20", "full", "tf-2.20-gpu.txt", "--release tf-2.20 is no row of gpu-releases in"),
         ("tf-2.20", "small", "tf-2.20.txt", "this is Python 3.11, expected 3.13, which tf-2.20 is"),
@@ -142,7 +145,7 @@ def test_a_library_of_the_python_below_the_environment_is_no_part_of_it(
     "name",
     [
         "TF_XLA_FLAGS", "TF_NUM_INTRAOP_THREADS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA",
-        "MKL_CBWR", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE", "CUDA_VISIBLE_DEVICES",
+        "MKL_CBWR", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE", "CUDA_LAUNCH_BLOCKING",
         "JAX_ENABLE_X64",
         "XLA_FLAGS", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "NVIDIA_TF32_OVERRIDE", "KERAS_BACKEND",
         "GLIBC_TUNABLES", "LD_PRELOAD", "TF_ENABLE_ONEDNN_OPTS", "TF2_BEHAVIOR", "KERAS_MAX_EPOCHS",
@@ -156,6 +159,7 @@ def test_variables_that_decide_nothing_or_are_secrets_of_others_are_not_stated()
     names = [
         "TF_CPP_MIN_LOG_LEVEL",
         "KERAS_HOME",
+        "CUDA_VISIBLE_DEVICES",
         "TF_VAR_password",
         "TF_TOKEN_app",
         "PATH",

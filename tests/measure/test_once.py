@@ -304,6 +304,38 @@ def test_the_full_tier_without_a_gpu_is_refused(
     assert opened(lock, tier="rehearsal").tier == "rehearsal"
 
 
+def test_a_run_that_needs_a_gpu_takes_one_before_the_framework_is_loaded(
+    stack: Stack, lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(once, "lease", lambda: told.append("leased"))
+    monkeypatch.setattr(once, "load", lambda: told.append("loaded") or stack)
+    for options in ({"tier": "rehearsal"}, {"tier": "small"}):
+        opened(lock, **options)
+    opened(lock, tier="rehearsal", shares_gpu=True)
+    assert told == ["leased", "loaded", "loaded", "loaded"]
+
+
+def test_a_training_of_hours_is_kept_until_its_record_is_stored(
+    session: Session, runs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure_once(CASE, 0, session=session)
+    large = session._replace(tier="full")
+    given: list[Path] = []
+
+    def store(record: Record, _: Path) -> None:
+        path = runs[-1]["checkpoint"].path
+        path.write_bytes(b"")
+        given.append(path)
+        assert runs[-1]["checkpoint"].key == record.key
+
+    monkeypatch.setattr(once, "store", store)
+    measure_once(CASE, 3, session=large)
+    assert [run["checkpoint"] is None for run in runs] == [True, False]
+    assert [path.relative_to(large.folder) for path in given] == [Path(f".{CASE}-seed3.checkpoint")]
+    assert not given[0].exists()
+
+
 def test_an_unknown_tier_or_a_missing_lock_is_refused(lock: Path) -> None:
     with pytest.raises(ValueError, match=r"^tier must be .* Received: huge"):
         opened(lock, tier="huge")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -188,6 +189,15 @@ def test_a_default_learning_rate_is_told_by_the_step(stack: Stack) -> None:
     assert on(keras, stack, trap_defaults.lion_default) == Seen("0.0001", "moved by 0.0001")
     none = parts_of(stack, optimizers=SimpleNamespace())
     assert on(none, stack, trap_defaults.lion_default).outcome == "absent"
+
+
+def test_a_package_keras_without_adadelta_is_told_and_not_fallen_over(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = SimpleNamespace(optimizers=SimpleNamespace(), __spec__=SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "keras", bare)
+    seen = trap_defaults.adadelta_default(stack.keras)
+    assert seen == Seen("absent", "the package keras has no optimizers.Adadelta")
 
 
 def test_every_default_argument_that_changed_is_named() -> None:
