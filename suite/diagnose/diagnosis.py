@@ -62,7 +62,8 @@ def diagnose(
         keras: The Keras module of the model; by default its class's.
         classes: Number of classes of the labels; by default the model's outputs.
         max_images: Images examined at most, drawn at random by `seed`.
-        check_steps: Training-phase passes made at most to check the steps needed.
+        check_steps: Training-phase passes made at most to check the steps that stale statistics
+            need.
         check_s: Seconds those passes may take.
         seed: Of the draw of the images.
         begin: Called with each of `suite.diagnose.parts.PARTS` that begins.
@@ -87,9 +88,11 @@ def _diagnosed(network: Network, sample: Sample, plan: Steps, classes: int | Non
     network.look_at(sample.head)
     with network.kept():
         examination = examine(network, sample, batch_size=plan.batch_size, classes=classes)
+    finding = judge(examination)
+    told = plan if finding.verdict == STALE else plan._replace(most=0)
     with network.kept():
-        check = _check_steps(network, sample, examination.layers, plan)
-    return _diagnosis(examination, judge(examination), check)
+        check = _check_steps(network, sample, examination.layers, told)
+    return _diagnosis(examination, finding, check)
 
 
 def worst(names: Sequence[Any], found: Sequence[Diagnosis]) -> Diagnosis:
@@ -174,6 +177,7 @@ def _diagnosis(examination: Examination, finding: Finding, check: Check) -> Diag
         attempts=attempts(examination),
         weights=examination.weights,
         units=examination.units,
+        next=finding.next,
     )
 
 

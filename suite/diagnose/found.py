@@ -27,6 +27,10 @@ UNDECIDED = "undecided"
 VERDICTS = (HEALTHY, STALE, CONSTANT, DIVERGED, OTHER, UNDECIDED)
 """What a network can be found to be; undecided where these images are too few to say."""
 
+BY_HEART, MORE_IMAGES, TRAINING_IMAGES = "by heart", "more images", "images of the training"
+"""The next experiment, where nothing decides: whether it can learn some images by heart, and what
+a diagnosis of more images says, or of those of the training."""
+
 WEIGHT, STATISTIC, ACTIVATION = "weight", "moving statistic", "activation"
 """What of a layer can be NaN or infinite."""
 
@@ -297,6 +301,7 @@ class Finding(NamedTuple):
         layer: The layer that starts it; "" if none does.
         fix: The row of `suite.networks.fixes.FIXES` to try first; "" if none of them helps.
         words: Sentences.
+        next: `BY_HEART` to `TRAINING_IMAGES` where nothing decides; else "".
     """
 
     verdict: str
@@ -304,6 +309,7 @@ class Finding(NamedTuple):
     layer: str
     fix: str
     words: tuple[str, ...]
+    next: str = ""
 
 
 class Diagnosis(NamedTuple):
@@ -330,6 +336,7 @@ class Diagnosis(NamedTuple):
         attempts: All that was tried, the network as it is first.
         weights: Kernels and BatchNorm's scales, in order of execution.
         units: What the layers put out, in order of execution.
+        next: The next experiment, as of `Finding`.
     """
 
     verdict: str
@@ -349,3 +356,4 @@ class Diagnosis(NamedTuple):
     attempts: tuple[Attempt, ...] = ()
     weights: tuple[Weights, ...] = ()
     units: tuple[Unit, ...] = ()
+    next: str = ""

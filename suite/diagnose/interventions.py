@@ -14,13 +14,14 @@ from suite.diagnose.inputs import parts_of
 from suite.diagnose.network import Network, Recomputed
 from suite.diagnose.predictions import Judge
 from suite.diagnose.sample import Sample
-from suite.diagnose.scales import large, scale_inputs, screened
+from suite.diagnose.scales import scale_inputs, screened
 from suite.diagnose.trials import (
     ALIKE,
     ONLY_LAYER,
     ONLY_MEANS,
     ONLY_VARIANCES,
     RESCALED,
+    SINGLE,
     Probe,
     Trial,
 )
@@ -33,7 +34,7 @@ class Tried(NamedTuple):
     """What interventions led to.
 
     Attributes:
-        trials: `ALIKE` to `INPUT_SCALE`, as far as they could be made.
+        trials: `ALIKE`, `SINGLE` to `INPUT_SCALE`, as far as they could be made.
         scale_fit: How BatchNorm's statistics fit the input scale that was tried; None without any.
         probes: What can be told from the activations in that scale.
     """
@@ -68,7 +69,8 @@ def intervene(network: Network, sample: Sample, judge: Judge, given: Given) -> T
     repaired: tuple[Trial, ...] = ()
     if given.recomputed:
         repaired = alike(network, sample, judge, given.recomputed, batch_size=given.batch_size)
-        if not large(sample.images) or _tells(judge, given.recomputed):
+        repaired += single(network, sample, judge, given.recomputed)
+        if not network.works_long(sample.images) or _tells(judge, given.recomputed):
             repaired += repair(network, sample, judge, given.layers, given.recomputed)
     rescaled = rescale(network, sample, judge, given.weights)
     scaled = scale_inputs(
@@ -89,13 +91,13 @@ def alike(
 
     A network whose training saw images of one kind at a time, such as clean and perturbed ones, or
     one camera's, has statistics for none of them; sorted by brightness, kinds mostly fall apart.
-    Of large images, one batch has to show that it is better than batches of all kinds.
+    Where that takes long, one batch has to show that it is better than batches of all kinds.
     """
     light = sum(
         part.reshape(len(part), -1).mean(axis=1) for part in parts_of(sample.images).values()
     )
     order = np.argsort(light, kind="stable")
-    if large(sample.images):
+    if network.works_long(sample.images):
         few = np.array_split(order, max(1, round(len(order) / batch_size)))[0]
         tried = network.hear_forced(sample.images[few], batch_size=len(few)).outputs
         mixed = recomputed.forced.outputs[few]
@@ -106,6 +108,27 @@ def alike(
     outputs = np.empty_like(forced.outputs)
     outputs[order] = forced.outputs
     return (judge.trial(ALIKE, outputs),)
+
+
+def single(
+    network: Network, sample: Sample, judge: Judge, recomputed: Recomputed
+) -> tuple[Trial, ...]:
+    """Evaluate the network with each image normalised by itself, as a training in batches of one.
+
+    So it is tried where recomputed statistics leave the network poor, and made of all images where
+    it is better on a few.
+    """
+    precise = recomputed.precise.outputs
+    poor = float(judge.scores(precise).mean()) < -judge.entropy / 2
+    if network.works_long(sample.images) or not poor:
+        return ()
+    few = screened(sample.images)
+    tried = network.hear_forced(sample.images[:few], batch_size=1).outputs
+    those = judge._replace(labels=judge.labels[:few])
+    gained = float(those.scores(tried).mean() - those.scores(precise[:few]).mean())
+    if gained <= LEARNED:
+        return ()
+    return (judge.trial(SINGLE, network.hear_forced(sample.images, batch_size=1).outputs),)
 
 
 def repair(

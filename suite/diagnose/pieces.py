@@ -152,6 +152,37 @@ mended = in_float32(model)  # a copy: the same weights, but no optimizer
 recompute_statistics(mended, images, batch_size=32)  # images of the training
 mended.save("mended.keras")  # in your own code dtype="float32" for {layer} may do
 """
+AGAIN = """\
+from suite.diagnose import diagnose
+
+print("\\n".join(diagnose(model, images, labels).words))  # images and labels of the training
+"""
+MORE = """\
+from suite.diagnose import diagnose
+
+count = 4 * min(256, len(images))  # of those that you have
+print("\\n".join(diagnose(model, images, labels, max_images=count).words))
+"""
+RESCALED_NORMS = (
+    """\
+import numpy as np
+
+from suite.diagnose import recompute_statistics
+from suite.diagnose.loading import keras_of
+from suite.networks.batch_norm import walk
+
+for layer in walk(model):
+    gamma = getattr(layer, "gamma", None)
+    if hasattr(layer, "moving_mean") and gamma is not None:
+        gamma.assign(np.ones(gamma.shape, np.float32))
+recompute_statistics(model, images, batch_size=32)  # images of the training
+"""
+    + TRAINED
+    + """\
+model.compile(keras.optimizers.Adam(1e-3), loss)  # as yours, with no decay of gamma and beta
+model.fit(images, labels, batch_size=32, epochs=5)
+"""
+)
 FINITE = """\
 import numpy as np
 

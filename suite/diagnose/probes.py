@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,15 @@ from suite.diagnose.trials import CAFFE, FEATURES, PIXELS, TRUNK, InputScale, Pr
 from suite.networks.preprocessing import IMAGENET_DEVIATION, IMAGENET_MEAN, IMAGENET_MEAN_BGR
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from numpy.typing import NDArray
+
+Conversion: TypeAlias = "Callable[[Images], Images]"
+"""Converts what a network is fed to another scale."""
+
+Change: TypeAlias = "Callable[[NDArray[np.float32]], NDArray[np.float32]]"
+"""Converts one array of it."""
 
 FOLDS = 4
 RIDGE = 0.3
@@ -31,6 +40,7 @@ TORCH_MEAN = np.array(IMAGENET_MEAN, np.float32)
 TORCH_DEVIATION = np.array(IMAGENET_DEVIATION, np.float32)
 TORCH = "mean and deviation (torch)"
 UNIT, BYTES, SYMMETRIC, TWICE = "[0, 1]", "[0, 255]", "[-1, 1]", "[0, 1/255]"
+STANDARDISED, EACH_STANDARDISED = "standardised", "each image standardised by itself"
 SLACK = 0.1  # of a scale, that images which are in it need not fill at either end
 RGB = 3
 COMPARED = 16  # images that show whether two scales are the same
@@ -144,11 +154,12 @@ def _kernel(features: NDArray[np.float64]) -> NDArray[np.float64]:
     return kernel
 
 
-def input_conventions(images: Images) -> dict[InputScale, Images]:
-    """Convert what is fed to the scales that networks are trained with.
+def input_conventions(images: Images) -> dict[InputScale, Conversion]:
+    """Give what converts samples to the scales that networks are trained with.
 
     Of several inputs the one of images is converted, else the only one of measured numbers.
-    Indices, such as tokens, have no scale.
+    Indices, such as tokens, have no scale. What is measured for a scale, such as the range, is that
+    of all `images`, whichever of them are converted then.
     """
     measured = {name: part for name, part in parts_of(images).items() if part.dtype.kind == "f"}
     pictures = {name: part for name, part in measured.items() if part.ndim >= PICTURE_RANK}
@@ -157,27 +168,42 @@ def input_conventions(images: Images) -> dict[InputScale, Images]:
         return {}
     place, part = next(iter(chosen.items()))
 
-    def fed(converted: NDArray[np.float32]) -> Images:
-        return mapped(images, lambda name, values: converted if name == place else values)
+    def fed(convert: Change) -> Conversion:
+        return lambda some: mapped(
+            some, lambda name, values: convert(values) if name == place else values
+        )
 
-    return {scale: fed(converted) for scale, converted in _conventions(part).items()}
+    return {scale: fed(convert) for scale, convert in _conventions(part).items()}
 
 
-def _conventions(images: NDArray[np.float32]) -> dict[InputScale, NDArray[np.float32]]:
-    """Convert `images` to the scales that networks are trained with.
+def _conventions(images: NDArray[np.float32]) -> dict[InputScale, Change]:
+    """Give what converts images to the scales that networks are trained with.
 
     The scale they are in is guessed from their range: as the nearest convention and, where they do
     not fill that, as their own smallest and largest value. A scale that changes nothing, or the
     same as an earlier one, is left out.
     """
-    found: dict[InputScale, NDArray[np.float32]] = {}
-    for source, pixels in _decoded(images).items():
-        for target, scaled in _encoded(pixels).items():
-            for swapped, ordered in _orders(scaled).items():
-                known = [images, *found.values()]
-                if not any(_same(ordered[:COMPARED], other[:COMPARED]) for other in known):
-                    found[InputScale(source, target, swapped)] = ordered
+    found: dict[InputScale, Change] = {}
+    known = [images[:COMPARED]]
+    for source, decode in _decoding(images).items():
+        for target, encode in _encoding(decode(images)).items():
+            for swapped in (False, True) if _coloured(images) else (False,):
+                convert = _chained(decode, encode, swapped=swapped)
+                few = convert(images[:COMPARED])
+                if not any(_same(few, other) for other in known):
+                    known.append(few)
+                    found[InputScale(source, target, swapped)] = convert
     return found
+
+
+def _chained(decode: Change, encode: Change, *, swapped: bool) -> Change:
+    """Convert from one scale to another and, if they are to be `swapped`, reverse the channels."""
+
+    def convert(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        converted = encode(decode(images))
+        return converted[..., ::-1] if swapped else converted
+
+    return convert
 
 
 def _same(images: NDArray[np.float32], others: NDArray[np.float32]) -> bool:
@@ -185,49 +211,58 @@ def _same(images: NDArray[np.float32], others: NDArray[np.float32]) -> bool:
     return bool(np.allclose(images, others, rtol=1e-3, atol=1e-4))
 
 
-def _decoded(images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """Convert `images` to [0, 1] from each scale that they may be in."""
+def _decoding(images: NDArray[np.float32]) -> dict[str, Change]:
+    """Give what converts to [0, 1] from each scale that `images` may be in."""
     low, high = float(images.min()), float(images.max())
     span = max(high - low, 1e-12)
-    pixels: dict[str, NDArray[np.float32]] = {}
+    known: dict[str, Change] = {}
     if low >= 0 and high <= 1.01 / 255:
-        pixels[TWICE] = images * np.float32(255)
+        known[TWICE] = lambda some: some * np.float32(255)
     elif low >= 0 and high <= 1:
-        pixels[UNIT] = images
+        known[UNIT] = lambda some: some
     elif low >= 0 and high <= 255:  # noqa: PLR2004
-        pixels[BYTES] = images / np.float32(255)
+        known[BYTES] = lambda some: some / np.float32(255)
     elif low >= -1 and high <= 1:
-        pixels[SYMMETRIC] = (images + 1) / np.float32(2)
+        known[SYMMETRIC] = lambda some: (some + 1) / np.float32(2)
     elif _coloured(images) and low > -3 and high < 3:  # noqa: PLR2004
-        pixels[TORCH] = images * TORCH_DEVIATION + TORCH_MEAN
+        known[TORCH] = lambda some: some * TORCH_DEVIATION + TORCH_MEAN
     elif _coloured(images):
-        pixels[CAFFE] = (images + CAFFE_MEAN)[..., ::-1] / np.float32(255)
-    filled = any(part.min() < SLACK and part.max() > 1 - SLACK for part in pixels.values())
-    if not filled:
-        pixels[f"[{low:.3g}, {high:.3g}]"] = (images - np.float32(low)) / np.float32(span)
-    return pixels
+        known[CAFFE] = lambda some: (some + CAFFE_MEAN)[..., ::-1] / np.float32(255)
+    if not any(_filled(decode(images)) for decode in known.values()):
+        known[f"[{low:.3g}, {high:.3g}]"] = lambda some: (some - np.float32(low)) / np.float32(span)
+    return known
 
 
-def _encoded(pixels: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """Convert `pixels` of [0, 1] to each convention."""
+def _filled(pixels: NDArray[np.float32]) -> bool:
+    """True where pixels go from about 0 to about 1."""
+    return bool(pixels.min() < SLACK and pixels.max() > 1 - SLACK)
+
+
+def _encoding(pixels: NDArray[np.float32]) -> dict[str, Change]:
+    """Give what converts images of [0, 1], such as `pixels`, to each convention."""
     axes = tuple(range(pixels.ndim - 1))
-    deviation = pixels.std(axis=axes) + np.float32(1e-7)
-    encoded = {
-        UNIT: pixels,
-        BYTES: pixels * np.float32(255),
-        SYMMETRIC: pixels * np.float32(2) - np.float32(1),
-        "standardised": (pixels - pixels.mean(axis=axes)) / deviation,
-        TWICE: pixels / np.float32(255),
+    mean, deviation = pixels.mean(axis=axes), pixels.std(axis=axes) + np.float32(1e-7)
+    known: dict[str, Change] = {
+        UNIT: lambda some: some,
+        BYTES: lambda some: some * np.float32(255),
+        SYMMETRIC: lambda some: some * np.float32(2) - np.float32(1),
+        STANDARDISED: lambda some: (some - mean) / deviation,
+        TWICE: lambda some: some / np.float32(255),
     }
+    if pixels.ndim >= PICTURE_RANK:
+        known[EACH_STANDARDISED] = _each_standardised
     if _coloured(pixels):
-        encoded[TORCH] = (pixels - TORCH_MEAN) / TORCH_DEVIATION
-        encoded[CAFFE] = pixels[..., ::-1] * np.float32(255) - CAFFE_MEAN
-    return encoded
+        known[TORCH] = lambda some: (some - TORCH_MEAN) / TORCH_DEVIATION
+        known[CAFFE] = lambda some: some[..., ::-1] * np.float32(255) - CAFFE_MEAN
+    return known
 
 
-def _orders(images: NDArray[np.float32]) -> dict[bool, NDArray[np.float32]]:
-    """Give `images` as they are and, if they have colours, with the channels reversed."""
-    return {False: images, True: images[..., ::-1]} if _coloured(images) else {False: images}
+def _each_standardised(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give each image a mean of 0 and a deviation of 1, as `tf.image.per_image_standardization`."""
+    axes = tuple(range(1, pixels.ndim))
+    deviation = pixels.std(axis=axes, keepdims=True) + np.float32(1e-7)
+    standardised: NDArray[np.float32] = (pixels - pixels.mean(axis=axes, keepdims=True)) / deviation
+    return standardised
 
 
 def _coloured(images: NDArray[Any]) -> bool:

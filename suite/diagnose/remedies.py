@@ -18,11 +18,13 @@ from suite.diagnose.causes.head import (
     TWICE as TAKEN_TWICE,
 )
 from suite.diagnose.causes.unsteady import CAUSES as UNSTEADY
-from suite.diagnose.found import HEALTHY, UNDECIDED, Diagnosis
+from suite.diagnose.found import BY_HEART as LEARNED_BY_HEART
+from suite.diagnose.found import HEALTHY, MORE_IMAGES, TRAINING_IMAGES, Diagnosis
 from suite.diagnose.intake import taken
 from suite.diagnose.loading import demand_eager, keras_of
 from suite.diagnose.network import Network
 from suite.diagnose.pieces import (
+    AGAIN,
     ANEW,
     APPLY,
     BALANCED,
@@ -33,6 +35,7 @@ from suite.diagnose.pieces import (
     LOADING,
     LOSS,
     MOMENTUM,
+    MORE,
     NEW_HEAD,
     NORMALISED,
     OUTLYING,
@@ -40,12 +43,21 @@ from suite.diagnose.pieces import (
     PHASES,
     PRECISE,
     RECALLS,
+    RESCALED_NORMS,
     SHUFFLE,
     SLOWER,
     UNBIASED,
     UNPINNED,
 )
-from suite.diagnose.probes import BYTES, SYMMETRIC, TORCH, TWICE, UNIT
+from suite.diagnose.probes import (
+    BYTES,
+    EACH_STANDARDISED,
+    STANDARDISED,
+    SYMMETRIC,
+    TORCH,
+    TWICE,
+    UNIT,
+)
 from suite.diagnose.statistics import half_life, pooled_statistics
 from suite.diagnose.trials import (
     ALIKE,
@@ -57,6 +69,7 @@ from suite.diagnose.trials import (
     PRECISE_BN,
     RENAMED,
     RESCALED,
+    SINGLE,
     STEADY,
     STEADY_PRECISE,
     InputScale,
@@ -118,7 +131,7 @@ BY_FIX: Mapping[str, Remedy] = {
     "group-norm": Remedy(
         "Replace BatchNorm by GroupNorm, which needs no statistics, and train on.",
         NORMALISED,
-        (BATCH_STATISTICS, ALIKE),
+        (BATCH_STATISTICS, ALIKE, SINGLE),
     ),
     "imagenet-inputs": Remedy(
         "Put the input scale of these weights inside the network, and feed pixels in [0, 1].",
@@ -177,19 +190,30 @@ BY_CAUSE: Mapping[str, Remedy] = {
     "phase pinned": Remedy(
         "Let BatchNorm run in the training phase while the network trains, and train on.", UNPINNED
     ),
+    "scales next to 0": Remedy(
+        "Set these scales to 1, recompute the statistics, and train on with no decay of gamma.",
+        RESCALED_NORMS,
+    ),
+    "one class alone": Remedy("Give images of several classes."),
     "not trained": Remedy("See whether it can learn 32 images by heart.", BY_HEART),
     "nothing learned": Remedy("See whether it can learn 32 images by heart.", BY_HEART),
 }
 UNKNOWN = Remedy("No fix of BatchNorm mends this, and no code does: see what was found.")
-NONE = Remedy("Nothing that was tried makes it better.")
-MORE = Remedy(
-    "Nothing here decides. Examine images of the training as well, and where chance may be at work "
-    "four times as many (--images, max_images), before you change anything."
-)
-EXPERIMENT = Remedy(
-    "Nothing here decides. The next experiment: see whether it can learn 32 images by heart.",
-    BY_HEART,
-)
+NONE = Remedy("Nothing is to be mended.")
+BY_NEXT: Mapping[str, Remedy] = {
+    MORE_IMAGES: Remedy(
+        "Nothing here decides. Examine four times as many images before you change anything.",
+        MORE,
+    ),
+    TRAINING_IMAGES: Remedy(
+        "Nothing here decides. Examine images of the training, before you change anything.", AGAIN
+    ),
+    LEARNED_BY_HEART: Remedy(
+        "Nothing here decides. The next experiment: see whether it can learn 32 images by heart.",
+        BY_HEART,
+    ),
+}
+"""What to do where nothing decides."""
 
 
 def remedy(found: Diagnosis) -> Remedy:
@@ -210,17 +234,9 @@ def _chosen(found: Diagnosis) -> Remedy:
     if found.cause == "wrong input scale" and scale and found.fix not in BY_FIX:
         words = "Scale the images as in the training of these weights."
         return Remedy(words, rescaling(scale), (INPUT_SCALE,))
-    kind, unexplained = found.cause.partition(" (")[0], UNKNOWN
-    if found.verdict == UNDECIDED:
-        unexplained = MORE if _tells(found) else EXPERIMENT
+    kind = found.cause.partition(" (")[0]
     by_cause = BY_CAUSE.get(found.cause) or (None if found.fix else BY_CAUSE.get(kind))
-    return by_cause or BY_FIX.get(found.fix) or unexplained
-
-
-def _tells(found: Diagnosis) -> bool:
-    """True where the network tells the classes, or something tried makes it do so."""
-    best = max((each.accuracy for each in found.attempts if each.kind), default=0.0)
-    return best > 2 / found.classes
+    return by_cause or BY_FIX.get(found.fix) or BY_NEXT.get(found.next, UNKNOWN)
 
 
 def _gave(found: Diagnosis, kinds: Collection[str]) -> Iterator[str]:
@@ -258,12 +274,23 @@ ENCODED: Mapping[str, str] = {
     UNIT: "pixels",
     BYTES: "pixels * 255",
     SYMMETRIC: "pixels * 2 - 1",
-    "standardised": "(pixels - pixels.mean(axes)) / pixels.std(axes)",
+    STANDARDISED: "(pixels - pixels.mean(axes)) / pixels.std(axes)",
+    EACH_STANDARDISED: "(pixels - means) / deviations",
     TWICE: "pixels / 255",
     TORCH: f"(pixels - {IMAGENET_MEAN}) / {IMAGENET_DEVIATION}",
     CAFFE: f"pixels[..., ::-1] * 255 - {IMAGENET_MEAN_BGR}",
 }
 """From [0, 1] to each scale."""
+
+
+MEASURED: Mapping[str, str] = {
+    STANDARDISED: "\naxes = tuple(range(pixels.ndim - 1))",
+    EACH_STANDARDISED: (
+        "\naxes = tuple(range(1, pixels.ndim))  # each image by itself"
+        "\nmeans, deviations = pixels.mean(axes, keepdims=True), pixels.std(axes, keepdims=True)"
+    ),
+}
+"""What is measured of the pixels before."""
 
 
 def rescaling(scale: InputScale) -> str:
@@ -273,12 +300,12 @@ def rescaling(scale: InputScale) -> str:
         low, high = scale.source.strip("[]").split(", ")
         decoded = f"(images - ({low})) / ({high} - ({low}))"
     swapped = "\nscaled = scaled[..., ::-1]" if scale.swapped else ""
+    measured = MEASURED.get(scale.target, "")
     return f"""\
 import numpy as np
 
 images = np.asarray(images, np.float32)
-pixels = {decoded}
-axes = tuple(range(pixels.ndim - 1))
+pixels = {decoded}{measured}
 scaled = {ENCODED[scale.target]}{swapped}
 print(np.mean(model.predict(scaled).argmax(-1) == labels))  # the accuracy
 """

@@ -27,9 +27,6 @@ SCREENED, LEAST, SCREENED_PIXELS = 48, 12, 64 * 64
 """Images on which interventions are tried before the best one is made on all, at least so many;
 of larger ones than of so many pixels fewer, since a pass takes the longer."""
 
-LARGE_PIXELS = 128 * 128
-"""Pixels of an image from which no pass of all images is made that a few have shown to be vain."""
-
 CANDIDATES, LIKE, TIED = 4, 0.3, 0.1
 """Input scales among which the statistics choose, and the nats within which they are alike; those
 within which the more usual one is taken."""
@@ -76,22 +73,24 @@ def scale_inputs(
     if not tries:
         return Scaled()
     network.begin(SCALES)
-    few = screened(sample.images)
-    worth = _worth(network, judge, {scale: each[:few] for scale, each in tries.items()})
+    count = screened(sample.images)
+    few, more = sample.images[:count], sample.images[: 2 * count]
+    worth = _worth(network, judge, {scale: convert(few) for scale, convert in tries.items()})
     best, fit = _usual(worth), None
     if recomputed:
         first = _First.of(recomputed)
-        chosen = {*_alike(worth), *_explaining(tries, sample.images, first.ratio)}
+        tried = {scale: convert(more) for scale, convert in tries.items()}
+        chosen = {*_alike(worth), *_explaining(tried, more, first.ratio)}
         fits = {
-            scale: _fit(network, tries[scale][: 2 * few], first, batch_size=batch_size)
+            scale: _fit(network, tried[scale], first, batch_size=batch_size)
             for scale in sorted(chosen, key=list(tries).index)
         }
         best = _best(fits, worth)
         fit = fits[best]
-    as_fed = float(judge.scores(network.run(sample.images[:few], training=False)).mean())
-    if large(sample.images) and worth[best] < as_fed and not (fit and _explained(fit)):
+    as_fed = float(judge.scores(network.run(few, training=False)).mean())
+    if network.works_long(sample.images) and worth[best] < as_fed and not (fit and _explained(fit)):
         return Scaled()
-    heard = network.hear(tries[best])
+    heard = network.hear(tries[best](sample.images))
     told = probes(sample, heard.head, heard.trunk, scale=best)
     return Scaled((judge.trial(INPUT_SCALE, heard.outputs, scale=best),), fit, told)
 
@@ -142,11 +141,6 @@ def _explained(fit: ScaleFit) -> bool:
 def screened(images: Images) -> int:
     """Count the images on which an intervention is tried first."""
     return int(np.clip(SCREENED * SCREENED_PIXELS // positions(images), LEAST, SCREENED))
-
-
-def large(images: Images) -> bool:
-    """True where a pass of all images takes long."""
-    return positions(images) > LARGE_PIXELS
 
 
 def _worth(

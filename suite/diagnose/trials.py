@@ -16,6 +16,9 @@ BATCH_STATISTICS = "batch statistics"
 ALIKE = "batches of like images"
 """Kind of trial: as `BATCH_STATISTICS`, the images sorted by brightness into batches."""
 
+SINGLE = "single images"
+"""Kind of trial: as `BATCH_STATISTICS`, each image a batch of its own."""
+
 PRECISE_BN = "precise-bn"
 """Kind of trial: the moving statistics recomputed on the images."""
 

@@ -231,7 +231,7 @@ def diagnosis_of(content: Mapping[str, Any]) -> Diagnosis:
         TypeError: If fields are missing or unknown.
         ValueError: If a number is none.
     """
-    values = _with_numbers(content, texts=("verdict", "cause", "layer", "fix"))
+    values = _with_numbers(content, texts=("verdict", "cause", "layer", "fix", "next"))
     parts = {
         "words": tuple(content["words"]),
         "evaluations": {

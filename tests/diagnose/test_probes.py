@@ -34,7 +34,7 @@ def test_the_input_scales_hold_the_one_the_images_came_from() -> None:
     pixels = np.random.default_rng(0).uniform(0, 1, (4, 6, 6, 3)).astype(np.float32)
     for wrong in (255 * pixels, 2 * pixels - 1, pixels / 255):
         nearest = min(
-            float(np.abs(each - pixels).max()) for each in input_conventions(wrong).values()
+            float(np.abs(each(wrong) - pixels).max()) for each in input_conventions(wrong).values()
         )
         assert nearest < 0.02
 
@@ -53,7 +53,7 @@ def test_an_input_scale_is_named_by_where_it_comes_from_and_goes_to() -> None:
     pixels = np.random.default_rng(0).uniform(0.1, 0.9, (4, 6, 6, 3)).astype(np.float32)
     scales = input_conventions(pixels)
     expected = pixels[..., ::-1] * np.float32(255) - np.float32([103.939, 116.779, 123.68])
-    np.testing.assert_array_equal(scales[InputScale("[0, 1]", CAFFE, False)], expected)
+    np.testing.assert_array_equal(scales[InputScale("[0, 1]", CAFFE, False)](pixels), expected)
     assert str(InputScale("[0, 1]", CAFFE, True)) == (
         "[0, 1] -> BGR, mean subtracted (caffe), channels reversed"
     )
@@ -120,7 +120,7 @@ def test_only_what_is_measured_has_a_scale() -> None:
     both = Inputs({"image": pixels, "facts": facts.astype(np.float32)}, named=True)
     scaled = input_conventions(both)
     assert len(scaled) == len(input_conventions(pixels)) > 5
-    for images in scaled.values():
+    for images in (convert(both) for convert in scaled.values()):
         assert np.array_equal(images.parts["facts"], facts)  # type: ignore[union-attr]
         assert not np.allclose(images.parts["image"], pixels)  # type: ignore[union-attr]
     assert input_conventions(np.ones((5, 20), np.int32)) == {}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite.diagnose.found import Diagnosis
+from suite.diagnose.found import MORE_IMAGES, TRAINING_IMAGES, Diagnosis
 from suite.diagnose.probes import input_conventions
 from suite.diagnose.remedies import (
     BY_CAUSE,
@@ -28,6 +28,7 @@ from tests.diagnose.nets import (
     Data,
     Make,
     change,
+    drawn,
     found,
     norms,
     reset,
@@ -158,7 +159,8 @@ class Predicting:
     ids=["unit", "bytes", "symmetric", "caffe", "torch", "grey", "table"],
 )
 def test_every_scale_that_is_tried_is_what_its_code_makes(images: Any) -> None:
-    for scale, expected in input_conventions(images).items():
+    for scale, convert in input_conventions(images).items():
+        expected = convert(images)
         names = pasted(rescaling(scale).rpartition("print(")[0], None, (images, None))
         assert np.allclose(names["scaled"], expected, rtol=0.02, atol=0.02 * np.abs(expected).max())
 
@@ -202,7 +204,7 @@ def test_a_healthy_network_and_one_that_no_code_mends_have_words_alone(
     make: Make, data: Data
 ) -> None:
     healthy = found(make(), data)
-    assert remedy(healthy)[:2] == ("Nothing that was tried makes it better.", "")
+    assert remedy(healthy)[:2] == ("Nothing is to be mended.", "")
     assert remedy(healthy._replace(verdict="something else", cause="shrunk")).code == ""
 
 
@@ -288,18 +290,28 @@ def test_statistics_that_no_single_set_serves_give_way_to_groups(make: Make, dat
     assert not norms(names["mended"])
 
 
-def test_what_is_undecided_asks_for_more_images_or_for_an_experiment(
-    make: Make, data: Data
+@pytest.mark.parametrize("following", [MORE_IMAGES, TRAINING_IMAGES])
+def test_what_is_undecided_is_examined_again(
+    make: Make, data: Data, capsys: pytest.CaptureFixture[str], following: str
 ) -> None:
-    diagnosis = found(make(), data)._replace(verdict="undecided", cause="", fix="")
-    words, code, _ = remedy(diagnosis)
-    assert "four times as many" in words
-    assert code == ""
-    poor = tuple(each._replace(accuracy=0.1) for each in diagnosis.attempts)
-    assert (
-        "see whether it can learn 32 images by heart"
-        in remedy(diagnosis._replace(attempts=poor)).words
-    )
+    diagnosis = found(make(), data)
+    undecided = diagnosis._replace(verdict="undecided", cause="", fix="", next=following)
+    images, labels = data
+    capsys.readouterr()
+    pasted(code_of(undecided), make(), (images[:100], labels[:100]))
+    assert "On 100 images it is right in" in capsys.readouterr().out
+
+
+def test_scales_next_to_nothing_are_set_anew(make: Make, data: Data) -> None:
+    model = make()
+    for layer in norms(model):
+        gamma, beta, *statistics = layer.get_weights()
+        layer.set_weights([1e-3 * gamma, 0 * beta, *statistics])
+    diagnosis = found(model, data)
+    assert diagnosis.cause == "scales next to 0"
+    code = code_of(diagnosis).replace("epochs=5", "epochs=5, verbose=0")
+    pasted(code, model, drawn(600, seed=1))
+    assert accuracy(model, data) > 0.8
 
 
 def test_a_pinned_phase_that_recomputing_does_not_mend_is_let_go(make: Make, data: Data) -> None:

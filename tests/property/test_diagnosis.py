@@ -8,8 +8,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from suite.diagnose.attempts import attempts
+from suite.diagnose.causes.left import NEXT
 from suite.diagnose.causes.rules import judge
-from suite.diagnose.found import HEALTHY, VERDICTS, Examination
+from suite.diagnose.found import HEALTHY, MORE_IMAGES, UNDECIDED, VERDICTS, Diagnosis, Examination
+from suite.diagnose.remedies import BY_NEXT, remedy
 from suite.diagnose.trials import (
     ALIKE,
     BATCH_STATISTICS,
@@ -28,7 +31,7 @@ from suite.diagnose.trials import (
     Trial,
 )
 from suite.networks.phases import INFERENCE, TRAINING
-from tests.diagnose.causes.examined import ENTROPY, IMAGES, NORM, examined, layer, scores
+from tests.diagnose.causes.examined import ENTROPY, IMAGES, NORM, VARIED, examined, layer, scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,7 +76,10 @@ def networks(draw: Any) -> Examination:
     )
     inference = trial(INFERENCE, right < before, draw(worth))
     steps = draw(st.sampled_from([None, 0, 1, 100, 100_000]))
-    return examined((inference, better, *others), layers=layers, norms=norms, iterations=steps)
+    count = draw(st.sampled_from([IMAGES, 1000]))
+    predicted = VARIED._replace(marginal_distance=draw(st.floats(0, 1)))
+    state = {"norms": norms, "iterations": steps, "images": count, "predictions": predicted}
+    return examined((inference, better, *others), layers=layers, **state)
 
 
 @given(networks())
@@ -81,3 +87,21 @@ def test_a_network_that_a_trial_makes_right_more_often_is_never_healthy(found: E
     verdict = judge(found).verdict
     assert verdict in VERDICTS
     assert verdict != HEALTHY
+
+
+@given(networks())
+def test_what_the_words_say_comes_next_is_what_the_remedy_says(found: Examination) -> None:
+    finding = judge(found)
+    said = [key for key, sentence in NEXT.items() if sentence in finding.words]
+    assert said == [finding.next] * bool(finding.next)
+    assert bool(finding.next) == (finding.verdict == UNDECIDED)
+    blank = Diagnosis("", "", "", "", 0.0, 0, 0.0, 0.0, (), {}, (), 0, 0, 0.0)
+    parts = {name: getattr(finding, name) for name in finding._fields}
+    advice = remedy(blank._replace(**parts, attempts=attempts(found)))
+    told = " ".join((*finding.words, advice.words))
+    if finding.next:
+        assert advice.words == BY_NEXT[finding.next].words
+    more = "times as many images" in told
+    assert more == (finding.next == MORE_IMAGES)
+    if more:
+        assert found.images < 1000

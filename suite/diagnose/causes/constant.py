@@ -54,6 +54,10 @@ FLAT = 0.05
 FAINT = 0.1
 """Times the scale of its initialisation below which a kernel is next to nothing."""
 
+FAINT_SCALE = 0.05
+"""Root mean square of a BatchNorm's scale, at the start 1, below which it lets nothing through;
+exactly 0 is one that starts there, as the last of a residual block may."""
+
 DEAD_UNIT = 1e-3
 """Relative spread over the images below which a layer's output is constant."""
 
@@ -70,13 +74,13 @@ def permuted_labels(found: Examination) -> Finding | None:
         return None  # classes that are confused whole, as frames of one track are
     words = (
         f"With the classes renamed the accuracy is {renamed:.1%} instead of {told:.1%}: the labels "
-        f"are a consistent permutation of the network's classes ({_renamings(found)}). Compare the "
+        f"are a consistent permutation of the network's classes ({renamings(found)}). Compare the "
         "order of the classes of the data (folders are sorted by name) with that of the training.",
     )
     return Finding(OTHER, "label shuffle (classes permuted)", "", "", words)
 
 
-def _renamings(found: Examination) -> str:
+def renamings(found: Examination) -> str:
     """List what the network calls the classes of the images."""
     present = np.unique(found.labels)
     pairs = [
@@ -137,6 +141,8 @@ def biased_head(found: Examination) -> Finding | None:
     told, centred = found.inference.evaluation, accuracy(found, CENTRED)
     if told.classes_predicted != 1 or centred <= 2 * max(told.accuracy, found.majority):
         return None
+    if centred < RECOVERED * best_probe(found):
+        return None  # the features are others than those that the head was trained on
     layer = last_kernel(found)
     words = (
         f"The bias of {layer} outweighs whatever the images say: without it the network is "
@@ -164,6 +170,27 @@ def constant_output(found: Examination) -> Finding | None:
     return Finding(CONSTANT, "dead head" if head else "dead layer", layer, "", words)
 
 
+def faint_scales(found: Examination) -> Finding | None:
+    """Name scales of BatchNorm next to 0 where the output is constant: statistics mend nothing."""
+    faint = [entry for entry in found.weights if not entry.kernel and 0 < entry.ratio < FAINT_SCALE]
+    precise = found.precise
+    mended = precise is not None and learned(found, precise)
+    if not faint or mended or worth_of(found) > LEARNED or found.predictions.variation > FLAT:
+        return None
+    scales = sum(not entry.kernel for entry in found.weights)
+    words = (
+        f"The scales (gamma) of {len(faint)} of {scales} BatchNorm layers are next to 0, "
+        f"{faint[0].ratio:.2g} in {faint[0].layer}, where they start at 1: what comes behind "
+        "hardly sees the image. Weight decay does so, or an L1 penalty, where it is put on gamma.",
+        "Recomputing the statistics alone gives no more"
+        + (f" ({precise.evaluation.accuracy:.1%})" if precise else "")
+        + f"; a head fitted anew on the features is right in {best_probe(found):.1%}. Leave gamma "
+        "and beta out of the decay, set gamma to 1 where it is next to 0, recompute the "
+        "statistics, and train on.",
+    )
+    return Finding(CONSTANT, "scales next to 0", faint[0].layer, "", words)
+
+
 def unbalanced(found: Examination) -> Finding | None:
     """Say that a network that predicts one class does so where most of the images are of it."""
     told = found.inference.evaluation
@@ -186,8 +213,8 @@ def missing_classes(found: Examination) -> Finding | None:
     """Name classes that are never right though the features tell them, if others are."""
     missed = missed_classes(found)
     of_them = np.isin(found.labels, missed)
-    if not missed or of_them.all():
-        return None  # where nothing is right, no class is worse off than others
+    if not missed or len(np.unique(found.labels[~of_them])) < 2:  # noqa: PLR2004
+        return None  # where one class is always predicted, or nothing is right, none is worse off
     read = [probe for probe in found.probes if len(probe.hits) == len(of_them)]
     probe = max(read, key=lambda probe: float(probe.hits[of_them].mean()), default=None)
     if probe is None:
@@ -198,9 +225,9 @@ def missing_classes(found: Examination) -> Finding | None:
     if told < TOLD or by_chance > SIGNIFICANT or others < WELL:
         return None
     words = (
-        f"{_classes(missed)} never predicted rightly, in {of_them.sum()} images, while the others "
-        f"are in {others:.1%}. The images tell them: a linear model of {READ[probe.source]} is "
-        f"right in {told:.1%} of these.",
+        f"{named_classes(missed)} never predicted rightly, in {of_them.sum()} images, while the "
+        f"others are in {others:.1%}. The images tell them: a linear model of "
+        f"{READ[probe.source]} is right in {told:.1%} of these.",
         "So the images are fine, and the output is not: look whether the training had these "
         "classes at all, under the same numbers (a generator's folders, a split by class, labels "
         "from 1), how rare they were (class_weight), and whether the loss masks them.",
@@ -217,7 +244,7 @@ def missed_classes(found: Examination) -> list[int]:
     return [int(label) for label in np.flatnonzero((counts >= MISSED) & (right == 0))]
 
 
-def _classes(labels: list[int]) -> str:
+def named_classes(labels: list[int]) -> str:
     """Name classes as the subject of a sentence."""
     names = listed(labels, LISTED)
     return f"Class {names} is" if len(labels) == 1 else f"The classes {names} are"

@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from suite.diagnose.causes.head import mismatch
+from suite.diagnose.causes.why import STALE_KL
 from suite.diagnose.causes.worth import (
     LEARNED,
     POINTS,
     SURE,
     as_good,
+    far_off,
     gain,
+    improves,
     kernels,
     learned,
     mends,
     mends_broken,
     points,
+    reaches,
     worth_of,
 )
 from suite.diagnose.found import DIVERGED, OTHER, STALE, STATISTIC, WEIGHT, Finding
@@ -31,11 +35,24 @@ if TYPE_CHECKING:
 HALF = "float16"  # ends at 65504
 LITTLE = 0.01  # share that is not written in numbers
 
+AVERAGED = (
+    "Training on does not mend it: an average that a NaN went into stays NaN. One batch is enough, "
+    "with a number that is not finite (look for it with np.isfinite(images).all()), or of a single "
+    "value a channel, whose unbiased variance is 0 / 0 (drop a last batch of one); loss scaling "
+    "passes over the step of the weights, not over that of the statistics."
+)
+SET_WRONG = (
+    "No training makes a variance below 0: the statistics were set by hand or loaded as something "
+    "else, such as means and variances exchanged. Keras keeps gamma, beta, moving mean, moving "
+    "variance, in this order: look at what set them, and at the other weights that it set."
+)
+"""Where statistics that cannot be computed with come from: of a training, or not."""
+
 EXPLODED = 30.0
 """Times the scale of their initialisation that no trained weights have."""
 
 ALL_EXPLODED = 5.0
-"""The same of the median layer."""
+"""The same of the median layer, of two the smaller."""
 
 
 def diverged(found: Examination) -> Finding | None:
@@ -140,15 +157,13 @@ def _statistics(found: Examination, broken: NonFinite) -> Finding | None:
     if broken.phase == TRAINING:
         return None
     what, named = broken.name or "moving variance", _statistic_in_words(broken)
+    set_wrong = broken.what != STATISTIC and _epsilon(found, broken.layer) > 0
     before, after = found.inference.evaluation, precise.evaluation
     words = (
         f"{named} All weights are finite, and nothing is lost: statistics are recomputed in "
         f"seconds. Recomputed on these images, tried here, they take the network from "
         f"{before.accuracy:.1%} to {after.accuracy:.1%} right.",
-        "Training on does not mend it: an average that a NaN went into stays NaN. One batch is "
-        "enough, with a number that is not finite (look for it with np.isfinite(images).all()), or "
-        "of a single value a channel, whose unbiased variance is 0 / 0 (drop a last batch of one); "
-        "loss scaling passes over the step of the weights, not over that of the statistics.",
+        SET_WRONG if set_wrong else AVERAGED,
     )
     return Finding(STALE, f"{what} not finite", broken.layer, "precise-bn", words)
 
@@ -164,6 +179,11 @@ def _statistic_in_words(broken: NonFinite) -> str:
         f"{broken.layer} makes NaN or infinite numbers of finite ones: its moving variance is "
         "below 0, or 0 with an epsilon of 0."
     )
+
+
+def _epsilon(found: Examination, name: str) -> float:
+    """Tell what a BatchNorm layer adds to the variance."""
+    return next(layer.epsilon for layer in found.layers if layer.layer == name)
 
 
 def _training_only(found: Examination, broken: NonFinite) -> Finding | None:
@@ -216,17 +236,24 @@ def exploded(found: Examination) -> Finding | None:
     largest = [entry for entry in found.weights if entry.ratio > EXPLODED]
     if largest and not learned(found):
         return _exploded_finding(found, largest[0].layer, mended=None)
-    ratios = [entry.ratio for entry in kernels(found)]
-    all_large = float(np.median(ratios or [0])) > ALL_EXPLODED
-    if all_large and worth_of(found) < SURE * found.label_entropy:
+    ratios = sorted(entry.ratio for entry in kernels(found)) or [0.0]
+    all_large = ratios[(len(ratios) - 1) // 2] > ALL_EXPLODED
+    well = learned(found) and reaches(found, found.inference)
+    if all_large and not well and worth_of(found) < SURE * found.label_entropy:
         return _exploded_finding(found, kernels(found)[0].layer, mended=None)
     return None
 
 
 def _mended_by(found: Examination, rescaled: Trial) -> float | None:
-    """Tell the nats that the network gives with weights scaled back; None if that mends nothing."""
+    """Tell the nats that the network gives with weights scaled back; None if that mends nothing.
+
+    Where it tells the classes, scaling back puts no more images right and statistics fit, large
+    weights make it too sure, and not wrong.
+    """
     entropy, before = found.label_entropy, found.inference
     large = any(entry.layer == rescaled.layer and entry.ratio > EXPLODED for entry in found.weights)
+    if learned(found) and not improves(before, rescaled) and not (large and far_off(found)):
+        return None
     mended = mends(before, rescaled, entropy) or (large and mends_broken(found, rescaled))
     if mended and as_good(found, rescaled):
         return gain(rescaled, entropy)
@@ -246,9 +273,10 @@ def _exploded_finding(found: Examination, layer: str, *, mended: float | None) -
     ]
     if mended is not None:
         words.append(f"Scaled back, the network gives {mended:.2f} nats.")
-    if found.layers:
+    if any(each.symmetric_kl > STALE_KL for each in found.layers):
         words.append(
             "Statistics that no longer fit behind it are the consequence: recomputing them hides "
-            "the cause. Go back to a checkpoint, with a smaller learning rate or clipped gradients."
+            "the cause."
         )
+    words.append("Go back to a checkpoint, with a smaller learning rate or clipped gradients.")
     return Finding(DIVERGED, "exploded weights", layer, "", tuple(words))

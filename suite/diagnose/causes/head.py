@@ -131,7 +131,8 @@ def mismatch(head: HeadLoss) -> Mismatch | None:
 
 def _of(head: HeadLoss) -> str:
     """Name the layer and its activation."""
-    return f"{head.layer} ({head.units} unit{'' if head.units == 1 else 's'}, {head.activation})"
+    name = head.layer or "The output"
+    return f"{name} ({head.units} unit{'' if head.units == 1 else 's'}, {head.activation})"
 
 
 def _one_unit(head: HeadLoss) -> Mismatch | None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from suite.diagnose.attempts import listed
 from suite.diagnose.causes.alone import one_class, one_class_near
 from suite.diagnose.causes.constant import (
-    LISTED,
     biased_head,
     constant_output,
     dead_outputs,
+    faint_scales,
     missed_classes,
     missing_classes,
+    named_classes,
     permuted_labels,
     shuffled_labels,
     unbalanced,
@@ -47,6 +47,7 @@ def judge(found: Examination) -> Finding:
         wrong_input_scale,
         not_loaded,
         one_class_near,
+        faint_scales,
         no_single_statistics,
         stale_statistics,
         locked_statistics,
@@ -80,8 +81,7 @@ def _always(found: Examination) -> list[str]:
     ]
     missed = missed_classes(found)
     if missed and found.inference.evaluation.classes_predicted > 1:
-        names = listed(missed, LISTED)
-        words.append(f"No image is classified rightly of the classes {names}.")
+        words.append(f"{named_classes(missed)} never predicted rightly.")
     if not found.layers and not (found.broken and found.broken.what == WEIGHT):
         words.insert(0, "The network has no BatchNorm: BatchNorm is not your problem.")
     return words

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -26,10 +26,12 @@ from suite.diagnose.found import OTHER, STALE, Finding
 from suite.diagnose.trials import (
     ALIKE,
     BATCH_STATISTICS,
+    INPUT_SCALE,
     ONLY_LAYER,
     ONLY_MEANS,
     ONLY_VARIANCES,
     PRECISE_BN,
+    SINGLE,
 )
 from suite.networks.phases import INFERENCE, TRAINING
 
@@ -49,6 +51,24 @@ LOCKED_WORTH = 0.5
 BETTER, CHANCE_DEVIATIONS = 1.5, 3.0
 """Times the accuracy of one probe, and standard deviations of the difference of two, from which
 another probe is better."""
+
+
+DRAWN: Mapping[str, str] = {
+    BATCH_STATISTICS: "the images drawn at random",
+    ALIKE: "the images sorted by brightness",
+    SINGLE: "each image by itself",
+}
+"""What is in a batch, by the kind of trial."""
+
+SERVES_SMALL = (
+    "What serves: batches of 16 or more in training, or GroupNorm, whose statistics are each "
+    "image's own."
+)
+SERVES_KINDS = (
+    "What serves: a BatchNorm of its own for each call, or each flow of the training (dual-bn); or "
+    "GroupNorm, which needs no statistics; or batches that mix the kinds."
+)
+"""What serves where no single set of statistics does."""
 
 
 class What(NamedTuple):
@@ -102,6 +122,7 @@ def _stale_finding(
         first,
         what.words,
         *why.words,
+        *_scaled_besides(found, precise),
         f"{len(stale)} of {len(found.layers)} BatchNorm layers are stale; {worst.layer} most, its "
         f"mean {worst.mean_shift:.2g} standard deviations and its log variance ratio "
         f"{worst.log_variance_ratio:+.2g} off.",
@@ -111,6 +132,18 @@ def _stale_finding(
         return Finding(STALE, cause, stale[0].layer, "", (*words, _fitted(found, precise)))
     starts = worst if what.alone else stale[0]
     return Finding(STALE, cause, starts.layer, why.fix, words)
+
+
+def _scaled_besides(found: Examination, precise: Trial) -> list[str]:
+    """Say that another input scale does about as much, if one does: both may be wrong."""
+    fed, enough = found.tried(INPUT_SCALE), RECOVERED * precise.evaluation.accuracy
+    if fed is None or fed.evaluation.accuracy < enough or not improves(found.inference, fed):
+        return []
+    return [
+        f"Fed as {fed.scale} instead, all statistics kept, it is right in "
+        f"{fed.evaluation.accuracy:.1%}: if the training fed images so, feed these so, too, and "
+        "recompute the statistics on such images."
+    ]
 
 
 def _fitted(found: Examination, precise: Trial) -> str:
@@ -208,7 +241,7 @@ def no_single_statistics(found: Examination) -> Finding | None:
     So it is after a training on several flows, such as clean and perturbed images, whose batches
     differ (Xie et al. 2020): any one set of moving statistics fits none of them.
     """
-    tried = [found.tried(kind) for kind in (BATCH_STATISTICS, ALIKE)]
+    tried = [found.tried(kind) for kind in (BATCH_STATISTICS, ALIKE, SINGLE)]
     better = [trial for trial in tried if trial and improves(found.inference, trial)]
     best = next(
         (trial for trial in better if found.precise and improves(found.precise, trial)), None
@@ -216,34 +249,23 @@ def no_single_statistics(found: Examination) -> Finding | None:
     if best is None:
         return None
     shared = [layer for layer in found.layers if state_of(found, layer).calls > 1]
-    batches = "sorted by brightness" if best.kind == ALIKE else "drawn at random"
+    small = best.kind == SINGLE or found.batch_size <= SMALL_BATCH
     recomputed = accuracy(found, PRECISE_BN)
     words = (
-        f"With the statistics of each batch, the images {batches}, the network is right in "
+        f"With the statistics of each batch, {DRAWN[best.kind]}, the network is right in "
         f"{best.evaluation.accuracy:.1%}; with one set of moving statistics it is right in "
         f"{accuracy(found, INFERENCE):.1%}, and in {recomputed:.1%} with one recomputed on all "
-        f"these images: no single set serves, since {_each_has_its_own(found, shared)}.",
-        _what_serves(found),
+        f"these images: no single set serves, since {_each_has_its_own(found, shared, best)}.",
+        SERVES_SMALL if small else SERVES_KINDS,
     )
     layer = (*shared, *found.layers)[0].layer
     return Finding(STALE, "no single set of statistics", layer, "group-norm", words)
 
 
-def _what_serves(found: Examination) -> str:
-    """Say what serves where no single set of statistics does."""
-    if found.batch_size <= SMALL_BATCH:
-        return (
-            "What serves: batches of 16 or more in training, or GroupNorm, whose statistics are "
-            "each image's own."
-        )
-    return (
-        "What serves: a BatchNorm of its own for each call, or each flow of the training "
-        "(dual-bn); or GroupNorm, which needs no statistics; or batches that mix the kinds."
-    )
-
-
-def _each_has_its_own(found: Examination, shared: Sequence[LayerExamination]) -> str:
+def _each_has_its_own(found: Examination, shared: Sequence[LayerExamination], best: Trial) -> str:
     """Say what has statistics of its own: a call of a layer, a small batch, a kind of batch."""
+    if best.kind == SINGLE:
+        return "each image has its own: the training ran in batches of one, or of very few"
     if found.batch_size <= SMALL_BATCH:
         return f"a batch of {found.batch_size} is too small to estimate any, and each has its own"
     if not shared:
@@ -256,7 +278,9 @@ def phases_disagree(found: Examination) -> Finding | None:
     """Say that something but BatchNorm's statistics makes the inference phase worse."""
     trained = found.tried(TRAINING)
     batch = found.tried(BATCH_STATISTICS) or found.inference
-    if trained is None or not learned(found, trained) or not improves(batch, trained):
+    if trained is None or not learned(found, trained):
+        return None
+    if not (improves(found.inference, trained) and improves(batch, trained)):
         return None  # or BatchNorm explains it
     without = (
         f" BatchNorm alone normalising by the batch gives {batch.evaluation.accuracy:.1%}, so "

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 STALE_KL = 0.3
 """Symmetric divergence, nats a channel, that sampling and somewhat different images stay below."""
 
+SUSPECT_KL = 0.1
+"""Symmetric divergence, nats a channel, from which statistics of the training phase are suspect."""
+
 LOWEST_MOMENTUM, SLOW_MOMENTUM, HIGHEST_MOMENTUM = 0.5, 0.98, 0.9995
 """Below the first, statistics are those of the last batches; from the second on they may lag
 behind a training; from the third on they need more than 1,400 steps to halve a distance."""
@@ -106,17 +109,40 @@ def _noise(worst: LayerExamination) -> Why | None:
     return Why("wrong momentum", "bn-momentum-0.9", (words,))
 
 
+def _fit_training_alone(
+    found: Examination, layers: Sequence[LayerExamination]
+) -> list[LayerExamination]:
+    """List the layers whose statistics fit what a training passes on, and only that."""
+    return [
+        layer
+        for layer in layers
+        if state_of(found, layer).training_kl < (1 - EXPLAINED) * layer.symmetric_kl
+    ]
+
+
+def suspected_noise(found: Examination) -> list[str]:
+    """Say that Dropout or noise before a BatchNorm is suspect, if statistics fit it alone."""
+    shifted = _fit_training_alone(found, found.layers)
+    worst = max(shifted, key=lambda layer: layer.symmetric_kl, default=None)
+    source = _drawing_before(found, worst.layer) if worst else ""
+    if worst is None or not source or worst.symmetric_kl < SUSPECT_KL:
+        return []
+    return [
+        "Suspect Dropout or noise before BatchNorm (Li et al. 2019): the statistics of "
+        f"{worst.layer} fit what it takes in during training (symmetric KL "
+        f"{state_of(found, worst).training_kl:.2g} nats), not at inference "
+        f"({worst.symmetric_kl:.2g}); {source}, before it, is on in training alone and shifts the "
+        "variance. Move it behind the last BatchNorm, or recompute the statistics with it off."
+    ]
+
+
 def _random_before(found: Examination, stale: Sequence[LayerExamination]) -> Why | None:
     """Blame Dropout before BatchNorm: the statistics fit what only a training passes on.
 
     Dropout keeps the mean and raises the variance, so statistics of the training phase do not fit
     the inference phase (Li et al. 2019).
     """
-    shifted = [
-        layer
-        for layer in stale
-        if state_of(found, layer).training_kl < (1 - EXPLAINED) * layer.symmetric_kl
-    ]
+    shifted = _fit_training_alone(found, stale)
     source = _drawing_before(found, stale[0].layer)
     if not source or 2 * len(shifted) < len(stale):
         return None
@@ -252,10 +278,11 @@ def _open_question(found: Examination, worst: LayerExamination) -> Why:
         else []
     )
     small = found.batch_size <= 2 * SMALL_BATCH
-    noisy = [f"batches of {found.batch_size} have noisy statistics"] if small else []
+    size = f"of {found.batch_size}" if small else "much smaller than those taken here"
+    noisy = [f"the batches of the training were {size}, which have noisy statistics"]
     causes = (
-        "they are of other data than these images (another dataset, scale, augmentation, or kind "
-        "of batch)",
+        "they are of other data than these images (another dataset, scale or augmentation; or "
+        "batches of two kinds in turn, such as clean and perturbed: each needs its own, dual-bn)",
         "the weights were replaced after the training, by averaged ones (EMA, SWA) or another "
         "file's, and the statistics were not; or they were set or loaded as something else (a "
         "deviation as a variance, in another framework's order)",

@@ -92,16 +92,17 @@ def points(before: Trial, after: Trial) -> float:
     return round(after.evaluation.accuracy - before.evaluation.accuracy, 9)
 
 
-def more_right(before: Trial | Probe, after: Trial | Probe) -> float:
+def more_right(before: Trial | Probe, after: Trial | Probe, *, times: int = 1) -> float:
     """Compute the one-sided p-value of McNemar's exact test: images put right beside those lost.
 
-    Where an image has several labels, it counts once, by the more of them that are right.
+    Where an image has several labels, it counts once, by the more of them that are right. With
+    `times` it is the p-value if so many times as many images did the same.
     """
     images = len(before.hits)
     change = after.hits.reshape(images, -1).mean(axis=1) - before.hits.reshape(images, -1).mean(
         axis=1
     )
-    gained, lost = int(np.sum(change > 0)), int(np.sum(change < 0))
+    gained, lost = times * int(np.sum(change > 0)), times * int(np.sum(change < 0))
     return float(binom.sf(gained - 1, gained + lost, 0.5))
 
 
@@ -143,10 +144,10 @@ def mends_broken(found: Examination, trial: Trial) -> bool:
     far = max((state.typical_kl for state in found.norms), default=0.0) > FAR_KL
     if mends(found.inference, trial, entropy, far=far):
         return True
-    return _far_off(found) and gain(trial, entropy) > worth_of(found) - HARMLESS
+    return far_off(found) and gain(trial, entropy) > worth_of(found) - HARMLESS
 
 
-def _far_off(found: Examination) -> bool:
+def far_off(found: Examination) -> bool:
     """True where all channels of a layer are off, and the network does not rely on it."""
     precise = found.precise
     if precise is None or max(abs(layer.log_variance_ratio) for layer in found.layers) < FAR_LOG:

@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 
 from suite.diagnose.causes.rules import judge
-from suite.diagnose.found import CONSTANT, HEALTHY, OTHER, Unit, Weights
+from suite.diagnose.found import (
+    CONSTANT,
+    OTHER,
+    STALE,
+    TRAINING_IMAGES,
+    UNDECIDED,
+    Unit,
+    Weights,
+)
 from suite.diagnose.trials import CENTRED, FEATURES, PIXELS, RENAMED
 from tests.diagnose.causes.examined import (
     VAGUE,
@@ -11,6 +19,7 @@ from tests.diagnose.causes.examined import (
     blind,
     examined,
     found,
+    stale_layers,
     tells,
     trial,
     trials,
@@ -104,4 +113,35 @@ def test_classes_that_are_never_right_though_the_features_tell_them_are_named() 
     begun = tuple(each._replace(hits=poor, evaluation=told) for each in made)
     assert found(begun).cause != "classes never predicted"  # the whole training is short
     untold = tuple(tells(source)._replace(hits=hits) for source in (PIXELS, FEATURES))
-    assert found(some, probes=untold).verdict == HEALTHY
+    assert found(some, probes=untold).cause == ""
+
+
+def test_a_network_that_always_predicts_one_class_misses_no_other_one() -> None:
+    bare = trials(0.0, 0.0)
+    told = bare[0].evaluation._replace(classes_predicted=1)
+    made = tuple(each._replace(hits=np.arange(200) % 4 == 2, evaluation=told) for each in bare)
+    assert found(made, predictions=VAGUE).cause != "classes never predicted"
+
+
+def test_a_bias_without_which_the_features_still_tell_more_is_not_the_cause() -> None:
+    biased = VARIED._replace(marginal_distance=0.75)
+    less = trials(0.0, 0.0, trial(CENTRED, 0.7))  # 63 % where a head fitted anew tells 90 %
+    finding = found(less, predictions=biased)
+    assert finding[:2] == (UNDECIDED, "")
+    assert finding.next == TRAINING_IMAGES
+
+
+SCALES = (Weights("conv", True, 1.0), Weights("bn1", False, 0.9), Weights("bn2", False, 0.001))
+
+
+def test_scales_that_let_nothing_through_are_named_and_statistics_are_not() -> None:
+    constant = VARIED._replace(variation=0.0, marginal_distance=0.75)
+    probes = (tells(PIXELS), blind(FEATURES), tells(FEATURES, precise=True))
+    state = {"layers": stale_layers(), "predictions": constant, "probes": probes}
+    finding = found(trials(0.0, 0.0), weights=SCALES, **state)
+    assert finding[:4] == (CONSTANT, "scales next to 0", "bn2", "")
+    assert "The scales (gamma) of 1 of 2 BatchNorm layers are next to 0, 0.001" in finding.words[0]
+    assert found(trials(0.0, 1.2), weights=SCALES, **state).verdict == STALE  # new ones mend it
+    started = (*SCALES[:2], SCALES[2]._replace(ratio=0.0))  # as the last of a residual block
+    assert found(trials(0.0, 0.0), weights=started, **state).cause != finding.cause
+    assert found(trials(1.0, 1.0), weights=SCALES).cause == ""

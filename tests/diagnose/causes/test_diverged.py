@@ -10,14 +10,15 @@ from suite.diagnose.found import (
     OTHER,
     STALE,
     STATISTIC,
+    UNDECIDED,
     WEIGHT,
     HeadLoss,
     NonFinite,
     Weights,
 )
-from suite.diagnose.trials import FLOAT32, RESCALED
+from suite.diagnose.trials import FLOAT32, RESCALED, Trial
 from suite.networks.phases import INFERENCE, TRAINING
-from tests.diagnose.causes.examined import found, stale_layers, trial, trials
+from tests.diagnose.causes.examined import found, layer, stale_layers, trial, trials
 
 
 def test_exploded_weights_come_before_the_statistics_behind_them() -> None:
@@ -39,12 +40,29 @@ def test_weights_exploded_where_scaling_them_back_helps_a_network_that_still_tel
     assert found(worse, weights=weights, layers=stale_layers()).verdict == STALE
 
 
-def test_sure_errors_that_scaling_back_cools_are_of_exploded_weights() -> None:
-    hot = trials(0.3, 0.3, trial(RESCALED, 0.3, layer="head"))
-    evaluation = hot[0].evaluation._replace(information_gain=-50.0)
-    weights = (Weights("conv", True, 1.0), Weights("head", True, 8.0))
-    finding = found((hot[0]._replace(evaluation=evaluation), *hot[1:]), weights=weights)
-    assert finding[:3] == (DIVERGED, "exploded weights", "head")
+def hot(told: float, cooled: float) -> tuple[Trial, ...]:
+    """Make up a network that is sure of what is wrong, and with its head scaled back is not."""
+    made = trials(told, told, trial(RESCALED, cooled, layer="head"))
+    evaluation = made[0].evaluation._replace(information_gain=-50.0)
+    return (made[0]._replace(evaluation=evaluation), *made[1:])
+
+
+def test_large_weights_that_make_a_network_too_sure_and_not_wrong_are_no_cause() -> None:
+    weights = (Weights("conv", True, 1.0), Weights("head", True, 60.0))
+    for worth, verdict in ((1.2, HEALTHY), (0.3, UNDECIDED)):
+        finding = found(hot(worth, worth), weights=weights)
+        assert finding[:2] == (verdict, "")
+        words = " ".join(finding.words)
+        assert "It is surer than it is right: -50.00 nats" in words
+        assert "The weights of head are large" in words
+        assert "temperature" in words
+    useless = found(hot(0.0, 0.3), weights=weights)
+    assert useless[:3] == (DIVERGED, "exploded weights", "head")
+
+
+def test_kernels_that_are_all_large_do_no_harm_where_the_classes_are_told() -> None:
+    kernels = (Weights("conv", True, 9.0), Weights("head", True, 9.0))
+    assert found(trials(1.0, 1.0), weights=kernels).cause == ""
 
 
 def test_weights_that_are_large_but_mend_nothing_are_not_the_cause() -> None:
@@ -97,6 +115,10 @@ def test_a_layer_whose_variance_is_below_zero_is_a_statistic_to_recompute() -> N
     finding = found(trials(-1.0, 1.3), broken=ACTIVE._replace(layer="bn2"))
     assert finding[:4] == (STALE, "moving variance not finite", "bn2", "precise-bn")
     assert "its moving variance is below 0" in finding.words[0]
+    assert "No training makes a variance below 0" in finding.words[1]
+    layers = tuple(layer(name, epsilon=0.0) for name in ("bn1", "bn2", "bn3"))
+    none = found(trials(-1.0, 1.3), broken=ACTIVE._replace(layer="bn2"), layers=layers)
+    assert "an average that a NaN went into stays NaN" in none.words[1]
 
 
 @pytest.mark.parametrize("broken", [OVERFLOW, VARIANCE._replace(dtype="float16")])

@@ -3,13 +3,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from suite.diagnose.found import CONSTANT, HEALTHY, OTHER, STALE, UNDECIDED
+from suite.diagnose.causes.left import NEXT
+from suite.diagnose.found import (
+    BY_HEART,
+    CONSTANT,
+    HEALTHY,
+    MORE_IMAGES,
+    OTHER,
+    STALE,
+    TRAINING_IMAGES,
+    UNDECIDED,
+    Unit,
+)
 from suite.diagnose.trials import (
     ALIKE,
     BATCH_STATISTICS,
     CENTRED,
+    FEATURES,
     INPUT_SCALE,
     ONLY_MEANS,
+    PIXELS,
     PRECISE_BN,
     RENAMED,
     RESCALED,
@@ -19,9 +32,11 @@ from tests.diagnose.causes.examined import (
     IMAGES,
     NORM,
     VAGUE,
+    blind,
     found,
     layer,
     stale_layers,
+    tells,
     trial,
     trials,
 )
@@ -62,7 +77,8 @@ def test_a_gain_that_may_be_chance_is_undecided_and_one_that_is_not_has_a_cause(
     chance = before._replace(kind=CENTRED, hits=hits, evaluation=evaluation)
     finding = found((before, trial(TRAINING, 0.6), chance))
     assert finding[:2] == (UNDECIDED, "")
-    assert "examine four times as many" in finding.words[1]
+    assert finding.next == TRAINING_IMAGES  # four times as many would not tell
+    assert NEXT[TRAINING_IMAGES] in finding.words
     sure = before.hits.copy()
     sure[np.flatnonzero(~sure)[:40]] = True
     evaluation = before.evaluation._replace(accuracy=float(sure.mean()))
@@ -73,6 +89,82 @@ def test_a_gain_that_may_be_chance_is_undecided_and_one_that_is_not_has_a_cause(
     evaluation = before.evaluation._replace(accuracy=float(little.mean()))
     told = found((before, before._replace(kind=CENTRED, hits=little, evaluation=evaluation)))
     assert told[:2] == (UNDECIDED, "")
+
+
+@pytest.mark.parametrize(("images", "following"), [(IMAGES, MORE_IMAGES), (1000, TRAINING_IMAGES)])
+def test_more_images_are_asked_for_where_they_would_tell_and_not_again(
+    images: int, following: str
+) -> None:
+    before = trial(INFERENCE, 0.6)
+    hits = before.hits.copy()
+    right, wrong = np.flatnonzero(hits), np.flatnonzero(~hits)
+    hits[right[:12]], hits[wrong[:30]] = False, True  # p = 0.004, of four times as many 1e-8
+    evaluation = before.evaluation._replace(accuracy=float(hits.mean()))
+    better = before._replace(kind=CENTRED, hits=hits, evaluation=evaluation)
+    finding = found((before, better), images=images)
+    assert finding[:2] == (UNDECIDED, "")
+    assert finding.next == following
+
+
+def test_a_part_that_recomputing_all_statistics_equals_is_not_named_for_it() -> None:
+    before = trial(INFERENCE, 0.6)
+    made = []
+    for kind, gained in ((ALIKE, 17), (PRECISE_BN, 14)):
+        hits = before.hits.copy()
+        hits[np.flatnonzero(~hits)[:gained]] = True
+        hits[np.flatnonzero(before.hits)[:3]] = False
+        evaluation = before.evaluation._replace(accuracy=float(hits.mean()))
+        made.append(before._replace(kind=kind, hits=hits, evaluation=evaluation))
+    assert "all moving statistics recomputed" in found((before, *made)).words[0]
+
+
+def test_dropout_that_may_have_shifted_the_variance_is_suspect_where_nothing_decides() -> None:
+    before = trial(INFERENCE, 0.6)
+    hits = before.hits.copy()
+    hits[np.flatnonzero(~hits)[:25]] = True
+    hits[np.flatnonzero(before.hits)[:10]] = False
+    evaluation = before.evaluation._replace(accuracy=float(hits.mean()))
+    better = before._replace(kind=PRECISE_BN, hits=hits, evaluation=evaluation)
+    layers = (layer("bn1", symmetric_kl=0.2), layer("bn2"), layer("bn3"))
+    norms = (NORM._replace(training_kl=0.003), NORM, NORM)
+    units = (Unit("drop", "Dropout", 0.8, 1.0), Unit("bn1", "BatchNormalization", 1, 1))
+    state = {"layers": layers, "norms": norms}
+    words = " ".join(found((before, better), units=units, **state).words)
+    assert "Suspect Dropout or noise before BatchNorm" in words
+    assert "drop, before it, is on in training alone" in words
+    assert "Suspect" not in " ".join(found((before, better), units=units[::-1], **state).words)
+
+
+def test_a_frozen_layer_that_limits_a_network_is_named() -> None:
+    told = blind(FEATURES)._replace(accuracy=0.6)
+    frozen = stale_layers(trainable=False, symmetric_kl=2.0)
+    state = {"layers": frozen, "probes": (tells(PIXELS), told)}
+    words = found(trials(0.6, -0.5), **state).words
+    assert any("It is frozen: what comes behind was trained with it" in text for text in words)
+    assert any("Let them train on" in text for text in words)
+
+
+def test_features_that_tell_what_the_last_layer_does_not_are_told() -> None:
+    words = " ".join(found(trials(0.6, 0.6)).words)
+    assert "A head fitted anew on its own features is right in 90.0%" in words
+
+
+def test_a_network_that_is_sure_of_what_is_wrong_is_sent_to_the_images_of_the_training() -> None:
+    sure = tuple(
+        each._replace(evaluation=each.evaluation._replace(classes_predicted=4))
+        for each in trials(-1.0, -1.0)
+    )
+    finding = found(sure, predictions=VAGUE)
+    assert (finding.cause, finding.next) == ("", TRAINING_IMAGES)
+    assert found(trials(0.0, 0.0), predictions=VAGUE).next == BY_HEART
+
+
+def test_recomputing_that_gains_nats_alone_says_that_the_images_are_others() -> None:
+    made = trials(0.6, 0.65)
+    surer = made[0]._replace(scores=made[0].scores - 1.0)
+    told = surer.evaluation._replace(information_gain=-0.4)
+    words = " ".join(found((surer._replace(evaluation=told), *made[1:])).words)
+    assert "these images are otherwise than those of the training" in words
 
 
 def test_classes_taken_for_one_another_as_a_whole_are_not_in_another_order() -> None:

@@ -4,15 +4,18 @@ from typing import Any
 
 import pytest
 
-from suite.diagnose.found import OTHER, STALE, Unit
+from suite.diagnose.found import OTHER, STALE, ScaleFit, Unit
 from suite.diagnose.trials import (
     ALIKE,
     BATCH_STATISTICS,
     FEATURES,
+    INPUT_SCALE,
     ONLY_LAYER,
     ONLY_MEANS,
     ONLY_VARIANCES,
     PIXELS,
+    SINGLE,
+    InputScale,
 )
 from suite.networks.phases import INFERENCE, TRAINING
 from tests.diagnose.causes.examined import (
@@ -159,12 +162,32 @@ def test_statistics_that_fit_the_training_phase_alone_are_dropouts() -> None:
     assert "Dropout" not in behind.cause
 
 
-@pytest.mark.parametrize("kind", [BATCH_STATISTICS, ALIKE])
+@pytest.mark.parametrize("kind", [BATCH_STATISTICS, ALIKE, SINGLE])
 def test_where_only_the_batchs_own_statistics_serve_no_single_set_does(kind: str) -> None:
     finding = found(trials(0.1, 0.3, trial(kind, 1.2)), layers=stale_layers())
     assert finding[:2] == (STALE, "no single set of statistics")
     assert finding.fix == "group-norm"
     assert found(trials(0.1, 1.2, trial(kind, 1.2)), layers=stale_layers()).cause != finding.cause
+
+
+def test_images_that_each_have_their_own_statistics_tell_batches_of_one() -> None:
+    finding = found(trials(0.1, 0.3, trial(SINGLE, 1.2)), layers=stale_layers())
+    assert "each image has its own: the training ran in batches of one" in finding.words[0]
+    assert "batches of 16 or more" in finding.words[1]
+    kinds = found(trials(0.1, 0.3, trial(ALIKE, 1.2)), layers=stale_layers())
+    assert "dual-bn" in kinds.words[1]
+
+
+def test_another_input_scale_that_does_as_much_is_said_beside_the_statistics() -> None:
+    norms = (FAR._replace(travelled=0.5, explained=0.99),) * 3
+    scale = InputScale("[0, 1]", "standardised", False)
+    fit = ScaleFit("bn1", 20.0, 5.0, float("nan"), float("nan"), 5.0, 3.0)
+    state = {"layers": stale_layers(), "norms": norms, "iterations": 60, "scale_fit": fit}
+    told = found(trials(0.1, 1.2, trial(INPUT_SCALE, 1.1, scale=scale)), **state)
+    assert told.cause.startswith("wrong momentum")
+    assert "Fed as [0, 1] -> standardised instead" in " ".join(told.words)
+    less = found(trials(0.1, 1.2, trial(INPUT_SCALE, 0.5, scale=scale)), **state)
+    assert "Fed as" not in " ".join(less.words)
 
 
 def test_batches_that_are_too_small_have_no_statistics() -> None:
@@ -199,6 +222,8 @@ def test_phases_that_disagree_without_batch_norms_doing_are_another_layers() -> 
     norm = trials(0.2, 0.2, trial(BATCH_STATISTICS, 1.1))
     both = tuple(each if each.kind != TRAINING else trial(TRAINING, 1.1) for each in norm)
     assert found(both).cause != "phases disagree"  # BatchNorm explains it
+    frozen = trials(1.1, -0.5, trial(BATCH_STATISTICS, -0.5))  # training is no better
+    assert found(frozen).cause != "phases disagree"
     chance = (trial(INFERENCE, 0.0), trial(TRAINING, 0.0))
     assert found(chance, layers=(), norms=()).cause != "phases disagree"
 
