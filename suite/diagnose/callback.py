@@ -13,7 +13,13 @@ import numpy as np
 from suite.diagnose.causes.worth import LEARNED, POINTS
 from suite.diagnose.diagnosis import diagnose
 from suite.diagnose.feeds import gathered
-from suite.diagnose.found import HEALTHY, UNDECIDED, Diagnosis, LayerExamination
+from suite.diagnose.found import (
+    HEALTHY,
+    MORE_IMAGES,
+    UNDECIDED,
+    Diagnosis,
+    LayerExamination,
+)
 from suite.diagnose.network import Network
 from suite.errors import SuiteError
 from suite.networks.phases import INFERENCE, TRAINING
@@ -65,8 +71,7 @@ def callback(
 
     Args:
         keras: The Keras module of the model: ``keras`` or ``tensorflow.keras``.
-        images: What the model is fed, scaled as it is fed, a few hundred; whatever `diagnose`
-            takes, batches of a tf.data dataset too. They are read once.
+        images: What the model is fed, a few hundred; whatever `diagnose` takes. They are read once.
         labels: ``(n,)`` class indices, or whatever `diagnose` takes.
         output: Name or place of the output that is looked at; by default each that has labels.
         every_epochs: The network is looked at at the end of every so many epochs.
@@ -83,19 +88,25 @@ def callback(
     if every_epochs < 1:
         raise ValueError(f"every_epochs must be at least 1. Received: {every_epochs}")
 
-    options: dict[str, Any] = {
-        "batch_size": batch_size, "max_images": max_images, "output": output,
-    }  # fmt: skip
+    options = {"batch_size": batch_size, "max_images": max_images, "output": output}
+    examine = _examining(keras, images, labels, options)
+    return _callback_class(keras, Watch(examine, every_epochs, tell, report))()
+
+
+def _examining(
+    keras: Keras, images: Any, labels: Any, options: Mapping[str, Any]
+) -> Callable[..., Diagnosis]:
+    """Make what diagnoses a model of the training; batches are read once, at the first look."""
     data = [] if labels is None else [(images, labels)]
 
     def examine(model: Model, **more: Any) -> Diagnosis:
         with _chance_kept(keras):
             if not data:
-                data.append(gathered(model, images, count=max_images))
+                data.append(gathered(model, images, count=options["max_images"]))
             fed, told = data[0]
             return unless_losing(diagnose(model, fed, told, keras=keras, **options, **more))
 
-    return _callback_class(keras, Watch(examine, every_epochs, tell, report))()
+    return examine
 
 
 def _callback_class(keras: Keras, watch: Watch) -> Any:
@@ -260,7 +271,7 @@ def unless_losing(found: Diagnosis) -> Diagnosis:
         f"{told.information_gain:.2f} nats, the training phase in {trained.accuracy:.1%} and "
         f"{trained.information_gain:.2f} nats. If the next looks say the same, examine more images."
     )
-    return found._replace(verdict=UNDECIDED, words=(words, *found.words[1:]))
+    return found._replace(verdict=UNDECIDED, words=(words, *found.words[1:]), next=MORE_IMAGES)
 
 
 def _look(epoch: int, found: Diagnosis, counter: Counter) -> Look:

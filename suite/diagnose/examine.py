@@ -65,16 +65,15 @@ def examine(
     told = told_classes(heard.outputs, classes)
     judge = Judge(sample.labels, reader_of(heard.outputs, network.activations()))
     layers = _layers(made.trained, recomputed, network.iterations()) if recomputed else ()
-    weights = _weights(network)
-    given = Given(weights, layers, recomputed, batch_size)
+    given = Given(_weights(network), layers, recomputed, batch_size)
     again = _again(network, sample, judge, made, batch_size=batch_size)
     trials, tried = _tried(network, sample, judge, made=made, given=given, again=again)
-    as_made, changed = untouched(network)
+    initial, changed = untouched(network)
     return Examination(
         trials=trials,
         layers=layers,
         norms=_states(made, passes=len(batches(sample.images, batch_size))),
-        weights=weights,
+        weights=given.weights,
         units=heard.units,
         predictions=compared(judge, heard.outputs),
         probes=(*_probes(sample, heard, recomputed), *tried.probes),
@@ -86,7 +85,7 @@ def examine(
         classes=told,
         label_entropy=judge.entropy,
         majority=float(np.bincount(sample.labels.ravel()).max() / sample.labels.size),
-        untouched=as_made,
+        untouched=initial,
         touched=changed,
         outlying=outlying(sample.images),
         repeats=again.unsteady.record,

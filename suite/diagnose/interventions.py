@@ -58,7 +58,7 @@ class Given(NamedTuple):
         batch_size: Images in a batch of the training phase.
     """
 
-    weights: Sequence[Weights]
+    weights: tuple[Weights, ...]
     layers: Sequence[LayerExamination]
     recomputed: Recomputed | None
     batch_size: int

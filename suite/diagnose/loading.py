@@ -40,6 +40,9 @@ FOREIGN = (
 )
 """What Keras raises for a file that it cannot load, and users' own functions for any reason."""
 
+HOMES = ("keras", "tf_keras", "tensorflow")
+"""Packages that have Keras' own classes."""
+
 UNKNOWN_CLASS = ("custom_object", "custom class", "Unknown layer", "instance of class Layer")
 """What each Keras says of a class that a file names and it does not know."""
 
@@ -115,8 +118,10 @@ def demand_eager(model: Model) -> None:
         raise SuiteError("model must be built: call it once, as in model(images[:1]), before.")
 
 
-def load_network(name: str, keras: Keras, *, tell: Callable[[str], None] = print) -> Model:
+def load_both(name: str, keras: Keras, *, tell: Callable[[str], None] = print) -> tuple[Model, Any]:
     """Load the network from the file `name`, or call the function `name` that builds it.
+
+    The function may return data beside the network, which is given, too; else None.
 
     Args:
         name: A .keras or .h5 file, of which nothing runs, or ``package.module:function``.
@@ -126,11 +131,6 @@ def load_network(name: str, keras: Keras, *, tell: Callable[[str], None] = print
     Raises:
         SuiteError: If there is no such file or function, or it gives no network of Keras.
     """
-    return load_both(name, keras, tell=tell)[0]
-
-
-def load_both(name: str, keras: Keras, *, tell: Callable[[str], None] = print) -> tuple[Model, Any]:
-    """Do the same, and give the data that the function returns with the network; else None."""
     path, data = Path(name), None
     if path.exists():
         model = _loaded(path, keras, tell)

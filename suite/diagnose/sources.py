@@ -95,8 +95,7 @@ def opened(
     network, given = load_both(model, keras, tell=tell)
     if listing:
         shape = image_shape(network, size_px=size_px)
-        zeros = np.zeros((2, *shape), np.float32)
-        _check_classes(listing, _outputs(network, zeros, output))
+        _check_classes(listing, _outputs(network, np.zeros((2, *shape), np.float32), output))
         pixels, labels = load_images(listing, **shape._asdict(), count=count, seed=seed)
         return Source(network, as_fed(pixels, inputs or "0..1"), labels, listing.classes)
     if data is not None:

@@ -17,7 +17,7 @@ from suite.diagnose.causes.head import (
 )
 from suite.diagnose.found import HEALTHY, OTHER, HeadLoss
 from suite.diagnose.head import described, head_and_loss, loss_of
-from suite.diagnose.loading import load_network
+from suite.diagnose.loading import load_both
 from suite.diagnose.network import Network
 from suite.diagnose.remedies import remedy
 from suite.networks.types import Keras, Model
@@ -139,7 +139,7 @@ def test_a_file_whose_training_must_not_be_made_still_tells_its_loss(
     path = tmp_path / f"net{suffix}"
     model.save(str(path))
     told: list[str] = []
-    loaded = load_network(str(path), keras, tell=told.append)
+    loaded, _ = load_both(str(path), keras, tell=told.append)
     assert len(told) == 1
     assert loss_of(loaded) == (SPARSE, True)
     assert described(loaded.loss) == (SPARSE, True)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite.diagnose.loading import ImageShape, framework, image_shape, load_network
+from suite.diagnose.loading import ImageShape, framework, image_shape, load_both
 from suite.errors import SuiteError
 
 keras = framework()
@@ -81,7 +81,7 @@ def test_a_file_gives_the_network_with_its_optimizer(
 ) -> None:
     path = tmp_path / f"net{suffix}"
     network.save(str(path))
-    loaded = load_network(str(path), keras)
+    loaded, _ = load_both(str(path), keras)
     for mine, theirs in zip(loaded.get_weights(), network.get_weights()):
         assert (mine == theirs).all()
     assert int(loaded.optimizer.iterations) == 2
@@ -98,7 +98,7 @@ def test_a_file_whose_loss_is_unknown_is_loaded_without_its_optimizer(
     network.compile("sgd", loss_of_mine)
     network.save(str(tmp_path / "net.keras"))
     told: list[str] = []
-    assert load_network(str(tmp_path / "net.keras"), keras, tell=told.append).count_params() > 0
+    assert load_both(str(tmp_path / "net.keras"), keras, tell=told.append)[0].count_params() > 0
     assert told[0].startswith("note: loaded without its optimizer")
     assert "loss_of_mine" in told[0]
 
@@ -114,7 +114,7 @@ def test_a_class_of_the_users_own_is_an_error_that_names_it_and_the_builder(
     model = keras.Sequential([keras.Input((4, 4, 3)), LayerOfMine(), keras.layers.Flatten()])
     model.save(str(tmp_path / "net.keras"))
     with pytest.raises(SuiteError, match="LayerOfMine") as caught:
-        load_network(str(tmp_path / "net.keras"), keras)
+        load_both(str(tmp_path / "net.keras"), keras)
     assert "a class of your own" in str(caught.value)
     assert "PACKAGE.MODULE:FUNCTION" in str(caught.value)
 
@@ -135,7 +135,7 @@ def test_a_lambda_layer_does_not_run_and_the_error_tells_the_way_out(
     keras.Sequential([keras.Input((4, 4, 3)), inner, keras.layers.Flatten()]).save(path)
     witness.unlink()  # written while the network was made
     with pytest.raises(SuiteError, match="layer 'mine': a Lambda layer, which runs code") as caught:
-        load_network(path, keras)
+        load_both(path, keras)
     assert "safe_mode=False" in str(caught.value)
     assert not witness.exists()
 
@@ -144,7 +144,7 @@ def test_a_lambda_layer_does_not_run_and_the_error_tells_the_way_out(
 def test_a_saved_model_is_an_error_that_tells_the_ways_out(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"")
     with pytest.raises(SuiteError, match="a SavedModel, whose graph may do anything") as caught:
-        load_network(str(tmp_path), keras)
+        load_both(str(tmp_path), keras)
     assert "TF_USE_LEGACY_KERAS=1" in str(caught.value)
 
 
@@ -153,7 +153,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "net.keras"
     os.mkfifo(path) if kind == "pipe" else path.symlink_to(kind)
     with pytest.raises(SuiteError, match="a pipe or a device"):
-        load_network(str(path), keras)
+        load_both(str(path), keras)
 
 
 @pytest.mark.parametrize("name", ["net.keras", "net.h5", "net.txt"])
@@ -164,7 +164,7 @@ def test_a_file_that_is_no_network_is_an_error_that_names_it(
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(SuiteError, match=f"{name}: .*cannot load it") as caught:
-        load_network(str(path), keras)
+        load_both(str(path), keras)
     assert "Save it anew" in str(caught.value)
 
 
@@ -186,13 +186,13 @@ def test_a_file_of_another_keras_is_read_by_it_or_the_error_says_how(
     own = 3 if KERAS_3 else 2
     found = "batch_input_shape" if wrote == own else "a file that Keras"
     with pytest.raises(SuiteError, match=found) as caught:
-        load_network(str(path), keras)
+        load_both(str(path), keras)
     assert ("TF_USE_LEGACY_KERAS" in str(caught.value)) == (wrote != own)
     if wrote < own:
         legacy = SimpleNamespace(Model=list, models=SimpleNamespace(load_model=lambda *_, **__: []))
         monkeypatch.setitem(sys.modules, "tf_keras", legacy)
         told: list[str] = []
-        assert load_network(str(path), keras, tell=told.append) == []
+        assert load_both(str(path), keras, tell=told.append)[0] == []
         assert told == ["note: written by Keras 2, so read by tf_keras"]
 
 
@@ -201,7 +201,7 @@ def test_a_zip_of_something_else_is_an_error(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("notes.txt", "nothing")
     with pytest.raises(SuiteError, match=r"Found: the file 'notes\.txt'\. Expected: metadata"):
-        load_network(str(path), keras)
+        load_both(str(path), keras)
 
 
 @pytest.mark.skipif(not MODERN, reason="needs .keras files")
@@ -217,7 +217,7 @@ def test_what_only_the_framework_can_refuse_is_an_error(
 
     monkeypatch.setattr(keras.models, "load_model", refuse)
     with pytest.raises(SuiteError, match=r"cannot load it\. Found: InvalidArgumentError: seed"):
-        load_network(str(tmp_path / "net.keras"), keras)
+        load_both(str(tmp_path / "net.keras"), keras)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -225,23 +225,23 @@ def test_weights_alone_are_an_error(network: Any, tmp_path: Path) -> None:
     path = tmp_path / "net.weights.h5"
     network.save_weights(str(path))
     with pytest.raises(SuiteError, match="not weights alone"):
-        load_network(str(path), keras)
+        load_both(str(path), keras)
 
 
 @pytest.mark.parametrize("name", ["absent.keras", "folder/absent.h5", "absent", "a.b.c"])
 def test_a_missing_file_is_an_error_that_tells_what_may_be_given(name: str) -> None:
     with pytest.raises(SuiteError, match=rf"{name}: no such file.*PACKAGE\.MODULE:FUNCTION"):
-        load_network(name, keras)
+        load_both(name, keras)
 
 
 def test_a_folder_of_something_else_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match=r"a folder without saved_model\.pb"):
-        load_network(str(tmp_path), keras)
+        load_both(str(tmp_path), keras)
 
 
 @pytest.mark.usefixtures("module")
 def test_a_builder_gives_the_network() -> None:
-    assert load_network("builders_of_mine:network", keras).output_shape == (None, 5)
+    assert load_both("builders_of_mine:network", keras)[0].output_shape == (None, 5)
 
 
 @pytest.mark.usefixtures("module")
@@ -262,19 +262,19 @@ def test_a_builder_gives_the_network() -> None:
 )
 def test_a_builder_that_gives_no_network_is_an_error_that_tells_why(name: str, found: str) -> None:
     with pytest.raises(SuiteError, match=found):
-        load_network(name, keras)
+        load_both(name, keras)
 
 
 def test_a_module_that_cannot_be_read_is_an_error_that_tells_where(module: Path) -> None:
     module.with_name("broken_of_mine.py").write_text("def network(:\n")
     with pytest.raises(SuiteError, match=r"broken_of_mine cannot be imported.*SyntaxError"):
-        load_network("broken_of_mine:network", keras)
+        load_both("broken_of_mine:network", keras)
 
 
 def test_a_long_message_of_keras_is_shortened(module: Path) -> None:
     module.with_name("long_of_mine.py").write_text("raise ValueError('x' * 10_000)\n")
     with pytest.raises(SuiteError) as caught:
-        load_network("long_of_mine:network", keras)
+        load_both("long_of_mine:network", keras)
     assert len(str(caught.value)) < 1000
 
 
