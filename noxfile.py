@@ -48,6 +48,9 @@ ENVIRONMENT = {  # of what runs a framework: the Keras is the row's choice, not 
     "PYTHONWARNINGS": "default",
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
+PATIENCE = {"interrupt_timeout": 60.0, "terminate_timeout": 5.0}
+"""Seconds that nox waits after a Ctrl-C: a network may be compiling, and what is known so far is
+told at the end of the run."""
 STAMP = "installed.txt"  # in an environment: which lock files it was installed from
 
 LABELS = ("--release", "--lock", "--tier")
@@ -72,6 +75,7 @@ WORKFLOWS = {  # by the schema that they follow
     "gitlab-ci": "docs/examples/gitlab-ci.yml",
     "renovate": "renovate.json",
 }
+RAYJOB = ("tests/workflow/rayjob.schema.json", "docs/examples/kuberay.yaml")
 GPU = Path("/dev/nvidia0")
 NO_GPU = (
     f"the full tier needs a CUDA GPU: found neither {GPU} nor a GPU that `nvidia-smi -L` lists. "
@@ -105,7 +109,7 @@ def run(
     with TemporaryDirectory(prefix="keras-") as home:
         own = {"KERAS_HOME": home, "SUITE_PARENT": str(os.getpid())}
         env = {**seen, **STATED, **own, **(env or {})}
-        session.run(*command, env=env, include_outer_env=False, **streams)
+        session.run(*command, env=env, include_outer_env=False, **{**PATIENCE, **streams})
 
 
 def install(session: nox.Session, *locks: str, find_links: str = "") -> None:
@@ -235,9 +239,15 @@ def benchmark(session: nox.Session, row: Row, *more: str, lock: str, tier: str) 
     run_pytest(session, "benchmarks", *more, *labels, env=env)  # the last one counts
 
 
+def ray(session: nox.Session) -> list[str]:
+    """Name the lock of Ray where a cluster is to measure."""
+    asked = any(option.partition("=")[0] == "--address" for option in session.posargs)
+    return ["cluster"] if asked else []
+
+
 def ask(session: nox.Session, command: str, **options: Any) -> None:
     """Give one of the suite's commands what follows ``--``, where no framework is installed."""
-    install(session, "tools")
+    install(session, *ray(session), "tools")
     run(session, "python", "-m", "suite", command, *session.posargs, **options)
 
 
@@ -245,7 +255,7 @@ def answer(session: nox.Session, command: str, *locks: str, **options: Any) -> N
     """Give one of the suite's commands what follows ``--``; end with its status, whatever it is."""
     told: dict[str, Any] = {"fetches": True, "stderr": None}  # stdout begins with the answer
     try:
-        install(session, *locks, "tools")
+        install(session, *ray(session), *locks, "tools")
     except CommandFailed:  # nox itself would end with 1, which is an answer
         sys.exit(2)
     try:
@@ -319,7 +329,7 @@ def stack_tests(session: nox.Session, row: Row = ROW) -> None:
 @nox.session(python=ROW["python"])
 @for_one_row
 def overhead(session: nox.Session, row: Row = ROW) -> None:
-    """Compare the suite's steps with bare loops of TensorFlow 2 (2 minutes): -- ROW [OPTIONS]."""
+    """Compare the suite's steps with bare loops: -- ROW [--tier full] [OPTIONS] (minutes)."""
     options = options_after_row(session)
     env = install_release(session, row, row["name"])
     run_pytest(session, "benchmarks/bare_loops.py", *options, env=env)
@@ -359,6 +369,8 @@ def lint(session: nox.Session) -> None:
     run(session, "zizmor", "--offline", "--quiet", ".", "docs/examples/dependabot.yml")
     for schema, file in WORKFLOWS.items():
         run(session, "check-jsonschema", "--builtin-schema", f"vendor.{schema}", *file.split())
+    run(session, "check-jsonschema", "--schemafile", *RAYJOB)
+    run(session, "shellcheck", "docs/examples/slurm.sh")
 
 
 @nox.session
@@ -395,6 +407,14 @@ def gpu_benchmarks(session: nox.Session, row: Row) -> None:
     benchmark(session, row, *session.posargs, lock=f"{row['name']}-gpu", tier="full")
 
 
+@nox.session(python=ROW["python"])
+@for_one_row
+def rehearsal(session: nox.Session, row: Row = ROW) -> None:
+    """Run every case of the full tier on the CPU, as small as it can be: -- ROW [OPTIONS]."""
+    options = options_after_row(session)
+    benchmark(session, row, *options, lock=row["name"], tier="full-rehearsal")
+
+
 @nox.session(name="gpu-bundle")
 def gpu_bundle(session: nox.Session) -> None:
     """Pack all that a GPU's machine without a network needs: -- ROW --installed FILE."""
@@ -425,7 +445,7 @@ def matrix(session: nox.Session) -> None:
 @nox.session
 def cluster(session: nox.Session) -> None:
     """Measure on a cluster of Ray: -- --address auto|local|HOST:PORT [--rows A,B] [OPTIONS]."""
-    answer(session, "cluster", "cluster")
+    answer(session, "cluster")
 
 
 @nox.session(name="cluster-tests")
@@ -453,8 +473,7 @@ def new_row(session: nox.Session) -> None:
 def bisect(session: nox.Session) -> None:
     """Find the package and version that made a release worse: -- --baseline ROW --candidate ROW."""
     refuse_labels(session, session.posargs)
-    time = {"interrupt_timeout": 60.0, "terminate_timeout": 60.0}  # for it to remove environments
-    answer(session, "bisect", **time)
+    answer(session, "bisect", terminate_timeout=60.0)  # for it to remove environments
 
 
 @nox.session

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
+from suite import tables
 from suite.cases import read_seeds
-from suite.commands.cluster_jobs import LOGS, SESSIONS, Plan, Result
-from suite.commands.cluster_link import address, connected
+from suite.commands.cluster_jobs import LOGS, Result, line
+from suite.commands.cluster_link import add_address, connected
 from suite.commands.cluster_node import Job
 from suite.commands.costs import matches
 from suite.commands.options import (
@@ -22,11 +23,12 @@ from suite.commands.options import (
     positive,
     release_table,
 )
+from suite.commands.plan import SESSIONS, Plan
 from suite.commands.processes import stopped_together
 from suite.errors import SuiteError
 from suite.releases import Release, chosen, read_releases
 from suite.report.text import printable
-from suite.tables import TABLES, TIERS, table
+from suite.tables import TIERS
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -37,17 +39,17 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     plan, results = planned(options), list[Result]()
-    lacking, began_s, interrupted = plan.lacking(options.records), time.perf_counter(), False
+    lacking, began_s, interrupted = plan.lacking(), time.perf_counter(), False
     with redirect_stdout(sys.stderr):  # what happens meanwhile: the answer comes first
         try:
             if lacking:
                 _measure(options, plan, lacking, results)
         except KeyboardInterrupt:
             interrupted = True
-    left = plan.lacking(options.records)
+    left = plan.lacking()
     seconds = time.perf_counter() - began_s
-    for line in answer(plan, lacking, left, results, records=options.records, seconds=seconds):
-        print(printable(line))
+    for told in answer(plan, lacking, left, results, seconds=seconds):
+        print(printable(told))
     if interrupted:
         print("interrupted; the same command goes on with it")
         return INTERRUPTED_STATUS
@@ -69,12 +71,13 @@ def planned(options: argparse.Namespace) -> Plan:
             f"--cases {','.join(options.cases)} names no case of the {options.tier} tier, which "
             f"has {', '.join(measurable(options.tier))}."
         )
-    return Plan(rows, cases, options.seeds, options.tier)
+    return Plan(rows, cases, options.seeds, options.records, options.tier)
 
 
 def measurable(tier: str) -> list[str]:
     """Name the cases that tests of the tier ask for: states are made by a session of their own."""
-    asked = (case for name in TABLES if name != "states" for case in table(name, tier=tier))
+    names = (name for name in tables.TABLES if name != "states")
+    asked = (case for name in names for case in tables.table(name, tier=tier))
     return [*dict.fromkeys(str(case) for case in asked if case.weights != "photographs")]
 
 
@@ -100,19 +103,12 @@ def _measure(
     """Measure on the cluster, and tell of each job when it has ended."""
     print(f"{len(lacking)} job{'s' * (len(lacking) > 1)} to run", flush=True)
     with (
-        connected(options.address, plan, records=options.records, cpus=options.cpus) as cluster,
+        connected(options.address, plan, cpus=options.cpus) as cluster,
         stopped_together([]),
     ):
         for number, result in enumerate(cluster.run(plan), start=1):
             results.append(result)
-            print(printable(progress(result, f"{number}/{len(lacking)}")), flush=True)
-
-
-def progress(result: Result, place: str) -> str:
-    """Write the line of a job that has ended."""
-    end = f"MISSING, {result.reason}" if result.missing else result.reason or "measured"
-    where = f" on {result.node}" if result.node else ""
-    return f"{place} {result.job}: {result.outcome.seconds:.0f} s{where}, {end}"
+            print(printable(f"{number}/{len(lacking)} {line(result)}"), flush=True)
 
 
 def answer(
@@ -121,7 +117,6 @@ def answer(
     left: Sequence[Job],
     results: Sequence[Result],
     *,
-    records: Path,
     seconds: float,
 ) -> Iterator[str]:
     """Yield what is there and what is missing, with the reasons.
@@ -131,7 +126,6 @@ def answer(
         lacking: What had no record at the beginning.
         left: What has none now.
         results: What became of the jobs.
-        records: Where records and logs are.
         seconds: How long it took.
     """
     every = len(plan.rows) * len(plan.cases) * len(plan.seeds)
@@ -139,11 +133,11 @@ def answer(
     nodes = len({result.node for result in results if result.node})
     now = f", {after - before} measured now in {seconds:.0f} s" if lacking else ""
     there = f" on {nodes} node{'s' * (nodes > 1)}" if nodes else ""
-    yield f"{after} of {every} records are there{now}{there}; they lie in {records}."
+    yield f"{after} of {every} records are there{now}{there}; they lie in {plan.records}."
     reasons = {(result.job.row, result.job.case): result.reason for result in results}
     for job in left:
         why = reasons.get((job.row, job.case)) or reasons.get((job.row, "")) or "it was not run"
-        log = records / job.row / LOGS / f"{job.case}.log"
+        log = plan.records / job.row / LOGS / f"{job.case}.log"
         yield f"MISSING {job}: {why}{f'; log: {log}' if log.exists() else ''}"
     for result in results:
         if result.reason and not result.missing:
@@ -158,10 +152,7 @@ def _parser() -> argparse.ArgumentParser:
         "not run again. Exit status 0: all are there, 1: a check failed, 2: some are missing.",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--address", required=True, type=address, metavar="auto|local|HOST:PORT",
-        help="the cluster that runs here, one that is started for it, or one elsewhere",
-    )  # fmt: skip
+    add_address(parser, required=True)
     parser.add_argument("--rows", metavar="A,B", help="these rows of the release table; all")
     parser.add_argument("--seeds", type=seeds, default=[0], metavar="0,1", help="of each case; 0")
     parser.add_argument(

@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -14,82 +14,22 @@ from typing import Any, NamedTuple
 from suite.commands.cluster_node import Job, Order, Returned
 from suite.commands.cluster_parcel import on_node
 from suite.commands.outcomes import files_of, untried
+from suite.commands.plan import SESSIONS, Plan, Shelf, absent
 from suite.errors import RecordError
 from suite.files import write_atomically
 from suite.judge.compatibility import Outcome
-from suite.judge.staleness import Present, differences, present
+from suite.judge.staleness import differences
 from suite.locks import Fault, fault, lock_digest, lock_of, one_line
 from suite.records import Record
 from suite.releases import Release
-from suite.store import find, read_resident, record_path, store
+from suite.report.text import printable
+from suite.store import find, read_resident, store
 from suite.tables import TIERS
 
 LOGS = "cluster"  # folder of the logs of the cases, beside the records of a row's tiers
 RETRIES = 5  # of a job whose worker or node died; what a case itself does is never tried again
 POLL_S = 1.0
 SKIPPED = "skipped: "  # begins what `outcome_of` says of a test that another job answers
-SESSIONS: Mapping[str, tuple[str, ...]] = {
-    "quickstart": ("quickstart",),
-    "small": ("benchmarks({})",),
-    "study": ("study", "{}"),
-    "full": ("gpu-benchmarks({})",),
-}
-"""The words that name nox's session of each tier, for a row."""
-
-
-class Shelf(NamedTuple):
-    """Where what the jobs of a row make is kept.
-
-    Attributes:
-        release: The row.
-        tier: A key of `SESSIONS`.
-        root: Folder of all records.
-        now: What its records must have been made with.
-    """
-
-    release: Release
-    tier: str
-    root: Path
-    now: Present
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the row's records of the tier."""
-        return self.root / self.release.name / self.tier
-
-
-class Plan(NamedTuple):
-    """What of pytest's sessions is to run: on each row, some seeds of some cases.
-
-    Attributes:
-        rows: Rows of the release table.
-        cases: Names of cases of the tier.
-        seeds: Of every case.
-        tier: A key of `SESSIONS`.
-        options: Of pytest, for the whole session that judges.
-    """
-
-    rows: Sequence[Release]
-    cases: Sequence[str]
-    seeds: Sequence[int]
-    tier: str = "small"
-    options: tuple[str, ...] = ()
-
-    def shelves(self, records: Path) -> dict[str, Shelf]:
-        """Look up where each row's records are, and what they must have been made with."""
-        tier = self.tier
-        return {r.name: Shelf(r, tier, records, present(r.name, tier)) for r in self.rows}
-
-    def lacking(self, records: Path) -> list[Job]:
-        """List a job for each row and case, with the seeds that have no record that holds.
-
-        Raises:
-            RecordError: If a record is damaged.
-        """
-        shelves = self.shelves(records)  # rows in turn, so that environments are made at once
-        every = (Job(row, case, tuple(self.seeds)) for case in self.cases for row in shelves)
-        left = (job._replace(seeds=absent(job, shelves[job.row])) for job in every)
-        return [job for job in left if job.seeds]
 
 
 class Result(NamedTuple):
@@ -124,7 +64,6 @@ class Cluster:
 
     Attributes:
         ray: The module.
-        records: Where records, logs and reports go.
         cpus: Processors that a job takes.
         project: Digest of the project's files and, in a list, the reference to them.
         data: The same of the data.
@@ -132,7 +71,6 @@ class Cluster:
     """
 
     ray: Any
-    records: Path
     cpus: float
     project: tuple[str, list[Any]]
     data: tuple[str, list[Any]]
@@ -155,12 +93,12 @@ class Cluster:
         Raises:
             RecordError: If a record or a log cannot be written, or one that is there is damaged.
         """
-        shelves = plan.shelves(self.records)
+        shelves = plan.shelves()
         last = {name: Job(name, "", tuple(plan.seeds)) for name in shelves}
         refused = {row.name: why for row in plan.rows for why in [refusal(row)] if why}
         for name, why in refused.items():
             yield Result(last[name], tuple(plan.seeds), why)
-        jobs = [job for job in plan.lacking(self.records) if job.row not in refused]
+        jobs = [job for job in plan.lacking() if job.row not in refused]
         left = Counter(job.row for job in jobs)
         jobs += [last[row] for row in last if judged and not left[row] and row not in refused]
         try:
@@ -204,10 +142,42 @@ class Cluster:
         self.waiting.clear()
 
 
+def outcomes_of(
+    cluster: Cluster, plan: Plan, *, judged: bool = False, until_s: float = math.inf
+) -> Iterator[tuple[Release, Outcome]]:
+    """Run a plan, say of each case when it has ended, and yield of each row what became of it.
+
+    Args:
+        cluster: Where.
+        plan: What.
+        judged: True for the outcome of the whole session, with all records; else it is that of the
+            first case that did not end as expected, or of the last one.
+        until_s: The clock (`time.perf_counter`) at which to end.
+    """
+    rows, found = {row.name: row for row in plan.rows}, dict[str, Outcome]()
+    for result in cluster.run(plan, judged=judged, until_s=until_s):
+        name = result.job.row
+        outcome = replace(result.outcome, passed=not result.reason, reason=result.reason)
+        if result.job.case:
+            print(printable(line(result)), flush=True)
+        elif judged:
+            yield rows[name], outcome
+        if not judged and (name not in found or found[name].passed):
+            found[name] = outcome
+    yield from ((rows[name], outcome) for name, outcome in found.items())
+
+
+def line(result: Result) -> str:
+    """Write the line of a job that has ended."""
+    end = f"MISSING, {result.reason}" if result.missing else result.reason or "measured"
+    where = f" on {result.node}" if result.node else ""
+    return f"{result.job}: {result.outcome.seconds:.0f} s{where}, {end}"
+
+
 def order_of(row: Release, plan: Plan) -> Order:
     """Say how the jobs of a row are run."""
     session = tuple(word.format(row) for word in SESSIONS[plan.tier])
-    return Order(plan.tier, session, lock_digest(row), plan.options)
+    return Order(plan.tier, session, lock_digest(row), plan.arguments)
 
 
 def refusal(row: Release) -> Outcome | None:
@@ -221,27 +191,16 @@ def refusal(row: Release) -> Outcome | None:
 
 def lost(error: Exception) -> str:
     """Say why no result came back."""
-    words = f"{type(error).__name__}: {one_line(str(getattr(error, 'cause', error)))}"
+    cause = getattr(error, "cause", None)  # of what was raised on the node
+    if cause is not None:
+        return f"{type(cause).__name__}: {one_line(str(cause))}"
+    words = f"{type(error).__name__}: {one_line(str(error))}"
     return f"Ray gave it up, after up to {RETRIES} retries where a worker or node died: {words}"
 
 
 def unreturned(why: str) -> Returned:
     """Make what stands for a job of which nothing came back."""
     return Returned("", untried(Fault(why), lock_digest=""), {}, {}, {})
-
-
-def absent(job: Job, shelf: Shelf) -> tuple[int, ...]:
-    """List the seeds of a job of which there is no record that holds.
-
-    Raises:
-        RecordError: If a record is damaged.
-    """
-    where = {"release": job.row, "tier": shelf.tier, "case": job.case}
-    paths = {seed: record_path(shelf.root, **where, seed=seed) for seed in job.seeds}
-    return tuple(
-        seed for seed, path in paths.items()
-        if not path.exists() or differences(read_resident(path, bare=True), shelf.now)
-    )  # fmt: skip
 
 
 def stored(folder: Path) -> dict[str, bytes]:

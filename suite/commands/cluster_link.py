@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from suite.commands import cluster_parcel
-from suite.commands.cluster_jobs import RETRIES, Cluster, Plan
+from suite.commands.cluster_jobs import RETRIES, Cluster
 from suite.commands.intermediate import COPIED, PROJECT
 from suite.commands.options import explained
+from suite.commands.plan import Plan
 from suite.data.archives import ARCHIVE_BYTES
 from suite.data.download import (
     CHECKSUMS,
@@ -57,16 +58,22 @@ def address(text: str) -> str:
     return text
 
 
+def add_address(parser: ArgumentParser, *, required: bool = False) -> None:
+    """Add the option that names a cluster."""
+    parser.add_argument(
+        "--address", required=required, type=address, metavar="auto|local|HOST:PORT",
+        help="measure on a cluster of Ray: the one that runs here, a new one on this machine, or "
+        "one elsewhere (docs/cluster.md)",
+    )  # fmt: skip
+
+
 @contextmanager
-def connected(
-    where: str, plan: Plan, *, records: Path, cpus: float | None = None
-) -> Iterator[Cluster]:
+def connected(where: str, plan: Plan, *, cpus: float | None = None) -> Iterator[Cluster]:
     """Connect with a cluster, send it what all jobs need, and take leave of it in the end.
 
     Args:
         where: local starts one of this machine, auto takes the one that runs here.
         plan: Its rows, tier and cases tell what the jobs need: locks, data, GPUs.
-        records: Where records go.
         cpus: Processors that a job takes; None for those of the smallest node.
 
     Raises:
@@ -79,7 +86,7 @@ def connected(
     try:
         ray.cloudpickle.register_pickle_by_value(cluster_parcel)
         taken = places(ray.nodes(), cpus=cpus, gpu=TIERS[plan.tier].gpu)
-        yield Cluster(ray, records, taken, sent(ray, project), sent(ray, data))
+        yield Cluster(ray, taken, sent(ray, project), sent(ray, data))
     finally:
         ray.shutdown()
 

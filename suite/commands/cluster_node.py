@@ -21,15 +21,16 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
-from suite.commands.cluster_parcel import DIGITS, cache
 from suite.commands.outcomes import TAIL_BYTES, Files, outcome_of, untried
 from suite.commands.processes import END_TOGETHER, GRACE_S
+from suite.errors import SuiteError
 from suite.files import RECORD_BYTES, SUITE, open_regular, read_within
 from suite.judge.compatibility import Outcome
 from suite.locks import Fault
 
 PROJECT = SUITE.parent  # as it was sent to the node
 JOB = "job"
+DIGITS = 16  # of a lock's digest in the name of a folder
 SPENT = ("files", "environment", "run")  # what the time on a node goes to
 NO_NOX = (
     "the Python of Ray there, {}, has no nox, which makes the environments of the rows: install it "
@@ -69,13 +70,27 @@ class Order(NamedTuple):
         tier: A key of `suite.tables.TIERS`.
         session: The words that name nox's session.
         lock: Digest of the row's lock, after which its environment is called.
-        options: Of pytest.
+        options: Of pytest, for the row's whole session.
     """
 
     tier: str
     session: tuple[str, ...]
     lock: str
     options: tuple[str, ...]
+
+
+class Place(NamedTuple):
+    """What a node has for its jobs.
+
+    Attributes:
+        cache: Folder of what they share.
+        data: Folder of GTSRB's files; None where the job needs none.
+        placed_s: What it took to get the suite and the data there.
+    """
+
+    cache: Path
+    data: Path | None
+    placed_s: float
 
 
 class Returned(NamedTuple):
@@ -96,44 +111,48 @@ class Returned(NamedTuple):
     seconds: Mapping[str, float]
 
 
-def measured(
-    job: Job,
-    order: Order,
-    root: Path | None,
-    given: Mapping[str, bytes],
-    placed_s: float,
-) -> Returned:
+def measured(job: Job, order: Order, place: Place, given: Mapping[str, bytes]) -> Returned:
     """Run a job in the environment of its row and return all that it left, whole.
+
+    What a node lacks, and a disk that is full, are the outcome: no other try would fare better.
 
     Args:
         job: What is to run.
         order: How.
-        root: Folder of GTSRB's files; None where the job needs none.
+        place: What the node has.
         given: Records that there are, by the names of their files.
-        placed_s: What it took to get the suite and the data there.
     """
-    node, times = socket.gethostname(), [time.perf_counter()]
+    node = socket.gethostname()
+    try:
+        return _measured(job, order, place, given)
+    except (OSError, SuiteError) as error:
+        return Returned(node, untried(Fault(f"{error}", True), lock_digest=order.lock), {}, {}, {})
+
+
+def _measured(job: Job, order: Order, place: Place, given: Mapping[str, bytes]) -> Returned:
+    """Make the environment, run, and read all that is left.
+
+    Raises:
+        SuiteError: If the node lacks nox.
+        OSError: If something cannot be written or read.
+    """
     if importlib.util.find_spec("nox") is None:
-        lacking = NO_NOX.format(sys.executable, sys.executable)
-        return Returned(node, untried(Fault(lacking, True), lock_digest=order.lock), {}, {}, {})
-    with TemporaryDirectory(prefix="suite-job-") as place:
-        files, records = files_in(Path(place)), Path(place, "records")
-        folder = records / job.row / order.tier
-        folder.mkdir(parents=True)
+        raise SuiteError(NO_NOX.format(sys.executable, sys.executable))
+    with TemporaryDirectory(prefix="suite-job-") as folder:
+        files, records = files_in(Path(folder)), Path(folder, "records")
+        home = records / job.row / order.tier
+        home.mkdir(parents=True)
         for name, content in given.items():
-            (folder / name).write_bytes(content)
-        status = made(order, files)
+            (home / name).write_bytes(content)
+        times = [time.perf_counter()]
+        status = made(order, place, files)
         times.append(time.perf_counter())
-        if not status:
-            status = ran(job, order, files, records=records, root=root)
+        status = status or ran(job, order, place, files, records)
         times.append(time.perf_counter())
-        seconds = dict(
-            zip(SPENT, (placed_s, times[1] - times[0], times[2] - times[1]), strict=True)
-        )
-        outcome = outcome_of(
-            files, status=status, seconds=sum(seconds.values()), lock_digest=order.lock
-        )
-        return Returned(node, outcome, _contents(folder), _reports(files), seconds)
+        spent = (place.placed_s, times[1] - times[0], times[2] - times[1])
+        outcome = outcome_of(files, status=status, seconds=sum(spent), lock_digest=order.lock)
+        seconds = dict(zip(SPENT, spent, strict=True))
+        return Returned(socket.gethostname(), outcome, _contents(home), _reports(files), seconds)
 
 
 def files_in(folder: Path) -> Files:
@@ -142,41 +161,42 @@ def files_in(folder: Path) -> Files:
     return Files(*(folder / f"{JOB}{name}" for name in names))
 
 
-def made(order: Order, files: Files) -> int:
+def made(order: Order, place: Place, files: Files) -> int:
     """Make the environment of a row, one job at a time; nox's status.
 
     Its folder is called after the lock, so that rows, and versions of a row, stand side by side.
     """
-    environments = environments_of(order)
+    environments = environments_of(order, place)
     environments.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(environments.with_name(f"{environments.name}.lock")):
-        command = nox(order, "--install-only", "--report", str(files.made))
-        return ended([*command, *_row(order)], files.log, {})
+        command = nox(order, place, "--install-only", "--report", str(files.made))
+        return ended([*command, *_row(order)], files.log)
 
 
-def ran(job: Job, order: Order, files: Files, *, records: Path, root: Path | None) -> int:
+def ran(job: Job, order: Order, place: Place, files: Files, records: Path) -> int:
     """Run a job's part of the row's session in its environment; nox's status."""
-    command = [*nox(order, "--report", str(files.run)), *(_row(order) or ["--"])]
+    command = [*nox(order, place, "--report", str(files.run)), *(_row(order) or ["--"])]
     command += [*options_of(job, order.options), f"--records={records}"]
-    variables = {"GTSRB_ROOT": str(root)} if root else {}
-    return ended([*command, "--junitxml", str(files.tests)], files.log, variables)
+    data = {"GTSRB_ROOT": str(place.data)} if place.data else {}
+    return ended([*command, "--junitxml", str(files.tests)], files.log, **data)
 
 
 def options_of(job: Job, options: Iterable[str]) -> list[str]:
     """Write pytest's options for a job: a case is measured alone, a whole session judges."""
-    seeds = ["--seeds", ",".join(map(str, job.seeds))]
-    alone = ["-k", f"[{job.case}-seed", "--alone", "--partial"] if job.case else []
-    return [*options, *seeds, *alone]
+    if not job.case:
+        return [*options]
+    seeds = ",".join(map(str, job.seeds))
+    return ["-k", f"[{job.case}-seed", "--seeds", seeds, "--alone", "--partial"]
 
 
-def environments_of(order: Order) -> Path:
+def environments_of(order: Order, place: Place) -> Path:
     """Name the folder in which nox makes the environment of a row's lock."""
-    return cache() / "environments" / order.lock.rpartition(":")[2][:DIGITS]
+    return place.cache / "environments" / order.lock.rpartition(":")[2][:DIGITS]
 
 
-def nox(order: Order, *options: str) -> list[str]:
+def nox(order: Order, place: Place, *options: str) -> list[str]:
     """Write the call of nox for a row's session."""
-    where = ("--non-interactive", "--envdir", str(environments_of(order)))
+    where = ("--non-interactive", "--envdir", str(environments_of(order, place)))
     return [sys.executable, "-m", "nox", *where, *options, "-s", order.session[0]]
 
 
@@ -185,8 +205,14 @@ def _row(order: Order) -> list[str]:
     return ["--", *order.session[1:]] if order.session[1:] else []
 
 
-def ended(command: Sequence[str], log: Path, variables: Mapping[str, str]) -> int:
-    """Run a command to its end, all of it in one group that ends with this process."""
+def ended(command: Sequence[str], log: Path, **variables: str) -> int:
+    """Run a command to its end, all of it in one group that ends with this process.
+
+    Args:
+        command: Its words.
+        log: Gets what it prints.
+        variables: Of its environment, beside those of the node.
+    """
     script = f"{END_TOGETHER}\n{shlex.join(command)} & nox=$!; wait $nox"
     with log.open("ab") as output:
         process = subprocess.Popen(

@@ -46,11 +46,11 @@ def on_node(
     home = placed("projects", project[0], lambda: ray.get(project[1][0]))
     if str(home) not in sys.path:
         sys.path.insert(0, str(home))
-    from suite.commands.cluster_node import Job, Order, measured  # noqa: PLC0415 - there now
+    from suite.commands.cluster_node import Job, Order, Place, measured  # noqa: PLC0415 - there now
 
     root = placed("data", data[0], lambda: ray.get(data[1][0])) if data[0] else None
     placed_s = time.perf_counter() - started_s
-    return tuple(measured(Job(*job), Order(*order), root, given, placed_s))
+    return tuple(measured(Job(*job), Order(*order), Place(cache(), root, placed_s), given))
 
 
 def cache() -> Path:

@@ -7,11 +7,12 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 
 from suite.cases import read_seeds
 from suite.commands import pairs
+from suite.commands.cluster_link import add_address, connected
 from suite.commands.costs import place
 from suite.commands.gating import Gate, judged, opened, refreshed, told
 from suite.commands.options import (
@@ -21,8 +22,10 @@ from suite.commands.options import (
     patterns,
     positive,
 )
+from suite.commands.plan import Plan
 from suite.commands.processes import stopped_together
 from suite.commands.rounds import Rounds, clock_s
+from suite.errors import SuiteError
 from suite.files import write_atomically
 from suite.judge.gate.decide import further
 from suite.judge.gate.evidence import ASKED, TRAINING, Side
@@ -46,6 +49,8 @@ def main(arguments: Sequence[str]) -> int:
         SuiteError: If a row, a seed or a file cannot be used.
     """
     options, more = _parser().parse_known_args(arguments)
+    if options.address and more:
+        raise SuiteError(f"a cluster takes no options of pytest. Leave out: {' '.join(more)}")
     gate, notes = opened(options), list[str]()
     if not options.no_run:
         with redirect_stdout(sys.stderr):  # what is measured meanwhile: the answer comes first
@@ -69,7 +74,10 @@ def _measure(gate: Gate, more: Sequence[str]) -> list[str]:
         jobs=options.jobs,
         arguments=more,
     )
-    with stopped_together(rounds.running):
+    with ExitStack() as stack:
+        if options.address:
+            rounds.cluster = stack.enter_context(connected(options.address, _all(gate, rounds)))
+        stack.enter_context(stopped_together(rounds.running))
         for question in filter(lambda question: question != TRAINING, ASKED):
             own = [name for name, case in gate.wanted.items() if case.question == question]
             rounds.run(own, _seeds(sides, question, 1))
@@ -77,6 +85,12 @@ def _measure(gate: Gate, more: Sequence[str]) -> list[str]:
             _measure_costs(gate, rounds)
         _measure_outcome(gate, rounds, sides)
     return rounds.notes()
+
+
+def _all(gate: Gate, rounds: Rounds) -> Plan:
+    """Plan all that may be measured: what a cluster needs for it is sent there once."""
+    rows = [row for rows in rounds.rows.values() for row in rows]
+    return Plan(rows, [*gate.wanted], [], gate.options.records)
 
 
 def _measure_costs(gate: Gate, rounds: Rounds) -> None:
@@ -163,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--stale", action="store_true", help="judge stale records too: still undecided at best"
     )
+    add_address(parser)
     parser.add_argument("--jobs", type=positive, default=2, metavar="N", help="rows at once; 2")
     parser.add_argument("--records", type=Path, default=Path("records"), metavar="DIR")
     parser.add_argument("--baselines", type=Path, default=Path("baselines"), metavar="DIR")

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from suite.commands.outcomes import outcome_of
+from suite.commands.plan import expression
 from suite.commands.processes import POLL_S, STOPS, Run, start, stopped_together
-from suite.commands.rounds import clock_s, expression
+from suite.commands.rounds import clock_s
 from suite.errors import BudgetError, ReleaseError, SuiteError
 from suite.files import MEASURING, SUITE, code_digest, file_digest, write_atomically
 from suite.judge.compatibility import TIER, Outcome

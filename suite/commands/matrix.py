@@ -7,10 +7,14 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
+from suite.commands.cluster_jobs import outcomes_of
+from suite.commands.cluster_link import add_address, connected
 from suite.commands.options import INTERRUPTED_STATUS, REGRESSION_STATUS, positive
+from suite.commands.plan import collected
 from suite.commands.processes import Run, stopped_together
 from suite.commands.turns import in_turn
 from suite.errors import RecordError
@@ -45,6 +49,7 @@ def run_matrix(
     records: Path,
     jobs: int = 1,
     arguments: Sequence[str] = (),
+    address: str | None = None,
 ) -> dict[str, Outcome]:
     """Run the small tier of the rows and tell what became of each, by name.
 
@@ -55,13 +60,20 @@ def run_matrix(
         records: Where records, logs and outcomes go.
         jobs: Rows that run at the same time.
         arguments: Passed on to pytest.
+        address: The cluster that measures the cases; None for this machine.
 
     Raises:
         RecordError: If a report or an outcome cannot be written.
     """
     outcomes, running = dict[str, Outcome](), list[Run]()
-    with stopped_together(running):
-        ends = in_turn(rows, running, records=records, jobs=jobs, arguments=arguments)
+    with ExitStack() as stack:
+        if address:
+            plan = collected(rows, arguments, records)
+            cluster = stack.enter_context(connected(address, plan))
+            ends = outcomes_of(cluster, plan, judged=True)
+        else:
+            ends = in_turn(rows, running, records=records, jobs=jobs, arguments=arguments)
+        stack.enter_context(stopped_together(running))
         for row, outcome in ends:
             write_outcome(outcome, row, records)
             outcomes[row.name] = outcome
@@ -147,10 +159,13 @@ def main(arguments: Sequence[str]) -> int:
     outcomes = {}
     try:
         if not options.table:
-            outcomes = run_matrix(rows, records=options.records, jobs=options.jobs, arguments=more)
+            outcomes = run_matrix(
+                rows, records=options.records, jobs=options.jobs, arguments=more,
+                address=options.address,
+            )  # fmt: skip
     except KeyboardInterrupt:
         return INTERRUPTED_STATUS
-    if outcomes:
+    if outcomes and not options.address:
         print(disk_use(rows), end="\n\n")
     lines, traps, count = _shown(rows, options.records)
     print(text_report(lines, width=terminal_width()))
@@ -185,6 +200,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--records", type=Path, default=Path("records"), metavar="DIR")
     parser.add_argument("--rows", metavar="A,B", help="these rows of the release table, in order")
     parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="rows at once")
+    add_address(parser)
     parser.add_argument("--table", action="store_true", help="print what is stored; run nothing")
     parser.add_argument("--page", type=Path, metavar="FILE", help="put the tables there too")
     parser.add_argument("--traps", type=Path, metavar="FILE", help="put what each trap did there")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from suite.commands.cluster_jobs import Cluster, outcomes_of
+from suite.commands.plan import Plan
 from suite.commands.processes import Run
 from suite.commands.turns import in_turn
+from suite.judge.compatibility import Outcome
 from suite.releases import Release
 from suite.report.text import printable
 
@@ -25,6 +28,7 @@ class Rounds:
         until_s: The clock at which the budget is spent.
         jobs: Rows that run at the same time.
         arguments: Passed on to pytest.
+        cluster: Where it runs; None for this machine.
         running: What runs at the moment.
         reasons: What the last run of each row said that did not end as expected.
     """
@@ -33,6 +37,7 @@ class Rounds:
     until_s: float
     jobs: int = 1
     arguments: Sequence[str] = ()
+    cluster: Cluster | None = None
     running: list[Run] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
 
@@ -59,23 +64,25 @@ class Rounds:
         self, cases: Sequence[str], seeds: Sequence[int], records: Path, rows: Sequence[Release]
     ) -> None:
         """Measure some seeds of some cases on the rows of one folder."""
-        asked = ("-k", expression(cases), "--seeds", ",".join(map(str, seeds)))
-        print(printable(f"measuring seeds {asked[-1]} of {', '.join(cases)}"), flush=True)
-        for row, outcome in in_turn(
-            rows, self.running, records=records, jobs=self.jobs,
-            arguments=(*asked, *self.arguments), job=JOB, until_s=self.until_s,
-        ):  # fmt: skip
+        plan = Plan(rows, cases, seeds, records, options=tuple(self.arguments))
+        of = f"{','.join(map(str, seeds))} of {', '.join(cases)}"
+        print(printable(f"measuring seeds {of}"), flush=True)
+        for row, outcome in self._ends(plan):
             end = "passed" if outcome.passed else f"not as expected: {outcome.reason}"
             print(printable(f"{row} {outcome.seconds:.0f} s, {end}"), flush=True)
             if outcome.reason:
                 self.reasons[row.name] = outcome.reason
 
+    def _ends(self, plan: Plan) -> Iterator[tuple[Release, Outcome]]:
+        """Run a plan here or on the cluster, and yield of each row what became of it."""
+        if self.cluster:
+            return outcomes_of(self.cluster, plan, until_s=self.until_s)
+        return in_turn(
+            plan.rows, self.running, records=plan.records, jobs=self.jobs,
+            arguments=plan.arguments, job=JOB, until_s=self.until_s,
+        )  # fmt: skip
+
     def notes(self) -> list[str]:
         """Say that the budget is spent, and what the rows' last failed runs said."""
         spent = ["the budget is spent; the same command goes on with it"] if self.over else []
         return [*spent, *(f"the run of {row} said: {why}" for row, why in self.reasons.items())]
-
-
-def expression(cases: Sequence[str]) -> str:
-    """Write pytest's ``-k`` for the tests of some cases: the name of a test holds its case."""
-    return " or ".join(f"[{case}-seed" for case in cases)
