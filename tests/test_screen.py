@@ -221,6 +221,7 @@ def test_ctrl_c_ends_with_what_is_known_so_far(records: Path) -> None:
     )
     assert "STOPPED before its end: it was interrupted" in shown
     assert "checks hold" in shown
+    assert not any("seed0 ..." in line for line in lines_of(shown))
     assert not any(noise in shown for noise in NOISE)
 
 

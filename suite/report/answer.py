@@ -14,6 +14,7 @@ from suite.judge.metrics import METRICS
 
 WORDS = {NO_WORSE: "Yes", WORSE: "No", UNDECIDED: "Undecided"}
 QUOTED = 120  # characters of the first thing that is missing, in the first sentence
+PLACE = 4  # parts with a colon before what is wrong with records: case, side, word, seeds
 NAMED = 8  # cases on one line of a terminal; the files name all
 NO_TITLES: Mapping[str, str] = MappingProxyType({})
 
@@ -137,13 +138,23 @@ def grouped(texts: Iterable[str], *, named: int | None = NAMED) -> list[str]:
         named: How many cases are named; None for all.
     """
     groups: dict[str, list[str]] = defaultdict(list)
-    for text in texts:
+    for text in merged(texts):
         name, colon, reason = text.partition(": ")
         groups[f"{colon}{reason}"].append(name) if " " not in name else groups[text].append("")
     return [
         f"{', '.join(names[:named])}{_more(len(names), named)}{reason}"
         for reason, names in groups.items()
     ]
+
+
+def merged(texts: Iterable[str]) -> list[str]:
+    """Write all that is wrong with the same records as one: ``PLACE: reason; reason``."""
+    places: dict[str, list[str]] = {}
+    for text in texts:
+        *place, reason = text.split(": ", PLACE)
+        key = ": ".join((*place, "")) if len(place) == PLACE else text
+        places.setdefault(key, []).append(reason if key != text else "")
+    return [f"{place}{'; '.join(filter(None, reasons))}" for place, reasons in places.items()]
 
 
 def _more(count: int, named: int | None) -> str:

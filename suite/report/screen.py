@@ -16,6 +16,7 @@ from suite.measure.training import is_live
 from suite.records import Record
 from suite.report.progress import case_line, in_brief
 from suite.store import read_record
+from suite.tables import TIERS
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -76,6 +77,7 @@ class Screen:
     def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
         """Hear why the run ends before its last test: Ctrl-C, or what only the user can mend."""
         self.stopped = getattr(excinfo.value, "msg", None) or INTERRUPTED
+        write_over()
 
     def pytest_report_teststatus(self, report: Phase, config: Any) -> tuple[str, str, str] | None:
         """Keep pytest from showing each test, unless it is asked to, and failed checks as errors.
@@ -135,7 +137,9 @@ def write_over(*lines: str) -> None:
 
 
 def verdicts_on(record: Record, values: Mapping[str, float]) -> list[Verdict]:
-    """Judge values by the bands of their record."""
+    """Judge values by the bands of their record; those of a rehearsal's few steps are not judged."""
+    if TIERS[record.tier].rehearsal:
+        return []
     bands, seed = bands_of(record), f"seed {record.seed}"
     return [
         judge(record.case, metric, value, bands[metric], seed=seed)

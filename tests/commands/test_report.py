@@ -154,7 +154,7 @@ def test_the_cell_says_which_records_the_gate_does_not_accept(
     assert main([]) == 0
     cell = written().partition(f'id="cell_tf-2.21_small_{PLAIN_CASE}"')[2].partition("</ul>")[0]
     assert "missing</span>" in cell
-    assert f"<li>{PLAIN_CASE}: tf-2.21: " in cell
+    assert "<li>tf-2.21: " in cell
     assert reason in cell
 
 

@@ -123,6 +123,21 @@ def test_undecided_names_what_is_open_and_what_is_missing() -> None:
     assert len(first(missing=(f"{CASE}: {'stale ' * 200}",))) < 300
 
 
+def test_all_that_is_wrong_with_the_same_records_is_one_line() -> None:
+    texts = [
+        f"{case}: tf-2.21: stale: seed 0: {reason}"
+        for case in ("a", "b")
+        for reason in ("the lock: x, expected y", "the version of numpy: 1, expected 2")
+    ]
+    alone = ["a: it has no record.", "a: it has no record.", "baselines: NOT CLEAN"]
+    assert grouped([*texts, *alone]) == [
+        "a, b: tf-2.21: stale: seed 0: the lock: x, expected y; the version of numpy: 1, "
+        "expected 2",
+        "a: it has no record.",
+        "baselines: NOT CLEAN",
+    ]
+
+
 def test_a_diagnostic_decides_nothing() -> None:
     assert "? Yes: nothing is worse in 1 findings" in first(KEPT, ASIDE)
     output = list(lines(told(KEPT, ASIDE)))

@@ -15,7 +15,7 @@ from suite.files import parse_json
 from suite.judge.gate.finding import NO_WORSE, UNDECIDED, WORSE, Answer, Finding
 from suite.records import NOT_FINITE
 from suite.report import gate
-from suite.report.answer import grouped, headline, missed
+from suite.report.answer import grouped, headline, merged, missed
 from suite.report.gate import Told, closing, layers
 from suite.report.gate_json import SCHEMA
 
@@ -95,8 +95,9 @@ class Judged(NamedTuple):
         return sorted(own, key=lambda finding: not finding.primary)
 
     def lacks(self, case: str) -> list[str]:
-        """Pick what is missing of a case."""
-        return [text for text in self.missing if text.startswith(f"{case}: ")]
+        """Pick what is missing of a case, without its name."""
+        own = merged(text for text in self.missing if text.startswith(f"{case}: "))
+        return [text.partition(": ")[2] for text in own]
 
 
 def of_told(told: Told) -> Judged:
