@@ -39,6 +39,7 @@ class FakeSession:
         self.environments: list[dict[str, str]] = []
         self.told: list[str] = []
         self.apart = False
+        self.patience_s = 0.0
 
     def error(self, message: str) -> NoReturn:
         raise RuntimeError(message)
@@ -57,10 +58,12 @@ class FakeSession:
         env: dict[str, str],
         include_outer_env: bool,
         stderr: object = STDOUT,
+        interrupt_timeout: float = 0.3,
         **_: object,
     ) -> None:
         assert not include_outer_env
         self.apart = stderr is None
+        self.patience_s = interrupt_timeout
         assert list(Path(env.get("KERAS_HOME", "/nowhere")).glob("*")) == []
         self.runs.append(arguments)
         self.environments.append(env)
@@ -328,6 +331,13 @@ def test_a_command_is_told_where_keras_looks_and_by_whom_it_was_started(
     assert environment["SUITE_PARENT"] == str(os.getpid())
     [told] = [line for line in session.told if line.startswith("not passed on: ")]
     assert {"TF_XLA_FLAGS", "PYTEST_ADDOPTS", "PYTHONPATH"} <= set(told[15:].split(", "))
+
+
+@pytest.mark.parametrize("name", ["quickstart", "gate", "matrix", "bisect"])
+def test_a_run_has_time_after_a_ctrl_c_to_tell_what_is_known(load: Load, name: str) -> None:
+    session = FakeSession()
+    getattr(load(), name)(session)
+    assert session.patience_s >= 30
 
 
 @pytest.mark.parametrize(
