@@ -1,0 +1,21 @@
+#!/bin/bash
+# The small tier of all rows on a cluster of Slurm: sbatch docs/examples/slurm.sh, from the
+# repository, which lies where all nodes see it. Before, once: nox -s cluster --install-only
+#SBATCH --job-name=regression
+#SBATCH --nodes=8
+#SBATCH --ntasks-per-node=1
+#SBATCH --exclusive
+#SBATCH --time=06:00:00
+set -euo pipefail
+
+export PATH="$PWD/.nox/cluster/bin:$PATH" # the same Ray and Python on each node, with nox
+export RAY_USAGE_STATS_ENABLED=0
+export SUITE_CACHE="${SLURM_TMPDIR:-/tmp}/suite-$SLURM_JOB_ID" # environments and data, on a disk of the node
+
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+# One task a node: Ray starts on each, on the first as its head, which alone runs what follows `--`.
+# The same script again goes on with what has no record in $RECORDS yet.
+head="${nodes[0]}:6379"
+srun ray symmetric-run --address "$head" --min-nodes "$SLURM_JOB_NUM_NODES" -- \
+  python -m nox -s cluster -- --address "$head" --tier small --seeds 0,1,2,3,4,5,6,7,8,9 \
+  --records "${RECORDS:-$PWD/records}"
