@@ -13,7 +13,6 @@ from typing import Any
 from suite.commands import cluster_parcel
 from suite.commands.cluster_jobs import RETRIES, Cluster
 from suite.commands.intermediate import COPIED, PROJECT
-from suite.commands.options import explained
 from suite.commands.plan import Plan
 from suite.data.archives import ARCHIVE_BYTES
 from suite.data.download import (
@@ -27,7 +26,7 @@ from suite.data.download import (
 from suite.data.sources import TEST_FOLDER, TRAINING_FOLDER, locate, opened, readable
 from suite.errors import SuiteError
 from suite.files import read_within
-from suite.locks import lock_of
+from suite.locks import lock_of, one_line
 from suite.releases import Release
 from suite.tables import TIERS, asked
 
@@ -111,10 +110,8 @@ def started(where: str) -> Any:
             "Ray is not installed here. Run this through nox, which installs it where --address is "
             "given, or install the group `cluster` of pyproject.toml."
         ) from error
-    options: dict[str, Any] = {
-        "logging_level": "ERROR",
-        "log_to_driver": False,
-    }
+    speaks(where)
+    options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if where == LOCAL:
         options.update(num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False)
     try:
@@ -122,7 +119,7 @@ def started(where: str) -> Any:
     except ConnectionError as error:
         raise SuiteError(f"no cluster of Ray was found for --address {where}. {START}.") from error
     except (RuntimeError, ValueError, OSError) as error:
-        raise SuiteError(ELSEWHERE.format(where, explained(error))) from error
+        raise SuiteError(ELSEWHERE.format(where, one_line(str(error)))) from error
     told = context.dashboard_url
     print(f"dashboard: http://{told}" if told else "no dashboard", flush=True)
     return ray
@@ -144,6 +141,23 @@ def reach(where: str) -> None:
         raise SuiteError(f"nothing answers at {where}: {found}. {START}.") from error
 
 
+def speaks(where: str) -> None:
+    """Refuse an address at which something else than gRPC answers, which Ray speaks.
+
+    Raises:
+        SuiteError: If no such connection comes about; one with TLS is Ray's to try.
+    """
+    if where in (LOCAL, AUTO) or os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
+        return
+    import grpc  # noqa: PLC0415 - Ray's, too
+
+    with grpc.insecure_channel(where, [("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(ANSWER_S)
+        except grpc.FutureTimeoutError as error:
+            raise SuiteError(f"what listens at {where} is no cluster of Ray. {START}.") from error
+
+
 def places(nodes: Sequence[Mapping[str, Any]], *, cpus: float | None, gpu: bool) -> float:
     """Say what the cluster has, and give the processors that a job takes.
 
@@ -162,8 +176,8 @@ def places(nodes: Sequence[Mapping[str, Any]], *, cpus: float | None, gpu: bool)
     taken = cpus or min(able)
     at_once = int(sum(part // taken for part in able))
     print(
-        f"{len(able)} node{'s' * (len(able) > 1)} with {sum(able):g} processors; a job takes "
-        f"{taken:g}, so {at_once} run{'s' * (at_once == 1)} at once", flush=True,
+        f"nodes: {len(able)}, processors: {sum(able):g}; a job takes {taken:g}, "
+        f"jobs at once: {at_once}", flush=True,
     )  # fmt: skip
     return taken
 

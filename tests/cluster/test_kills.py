@@ -17,7 +17,7 @@ from tests.cluster.conftest import Drive, Nodes, leftovers, wait_until
 ROWS, CASES, SEEDS = ("tf-2.21", "tf-2.15"), ("lenet5-plain", "parity-lenet5-plain"), (0, 1)
 ASKED = ("--rows", ",".join(ROWS), "--cases", "lenet5-plain", "--seeds", "0,1")
 KILLS = 20
-DONE_S = 300.0
+DONE_S = 900.0
 LATEST_S = 6.0  # after the first job began
 
 

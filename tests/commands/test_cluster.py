@@ -366,7 +366,7 @@ def node(cpus: float, gpus: float = 0, alive: bool = True) -> dict[str, Any]:
 
 def test_a_job_takes_a_node_of_the_smallest_size(capsys: Output) -> None:
     assert places([node(0), node(8), node(4), node(1, alive=False)], cpus=None, gpu=False) == 4
-    assert "2 nodes with 12 processors; a job takes 4, so 3 run at once" in capsys.readouterr().out
+    assert "nodes: 2, processors: 12; a job takes 4, jobs at once: 3" in capsys.readouterr().out
     assert places([node(8, 1), node(2)], cpus=None, gpu=True) == 8
     assert places([node(8)], cpus=2, gpu=False) == 2
 
