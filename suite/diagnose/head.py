@@ -10,6 +10,7 @@ import numpy as np
 
 from suite.diagnose.found import HeadLoss
 from suite.diagnose.hearing import Layer, kernel_of
+from suite.diagnose.loading import HOMES
 from suite.diagnose.network import Network
 from suite.networks.types import Model
 
@@ -51,8 +52,6 @@ ALIASES = {
     "kldivergence": "kl_divergence",
     "kullback_leibler_divergence": "kl_divergence",
 }
-HOMES = ("keras", "tf_keras", "tensorflow")
-"""Packages whose losses are known: one of the user's own may do anything."""
 
 
 class Loss(NamedTuple):

@@ -49,6 +49,7 @@ ROOTS = re.compile(r"(keras|tf_keras)((\.(src|api|_tf_keras\.keras|engine|legacy
 NEIGHBOURS = re.compile(
     r"(keras|tf_keras)(\.src)?\.applications\.(convnext|inception_resnet_v2)"  # have own layers
     r"|tensorflow\.python\.ops\.init_ops(_v2)?"  # Keras 2 keeps initializers of TensorFlow
+    r"|keras\.src\.backend\.torch\.optimizers\.torch_\w+"  # what a file of Keras on torch names
 )
 COMPUTING = frozenset(
     {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 from suite.diagnose.found import Unit
 from suite.diagnose.hearing import Ear, Heard, Layer, NormEar, NormsHeard, Sense
 from suite.diagnose.inputs import Head, Images, fed, parts_of, positions, split
-from suite.diagnose.loading import foreign, shown
+from suite.diagnose.loading import HOMES, foreign, shown
 from suite.diagnose.parts import Begin, untold
 from suite.diagnose.passes import Passed, Passes
 from suite.diagnose.statistics import Moments, Statistics, pooled_statistics
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
 PIXELS, COMPILED_PIXELS = 128 * 32 * 32, 16 * 224 * 224
 """Pixels in a batch of the inference phase, at most: Keras keeps all activations of a call, and
 a compiled pass only those that it still needs."""
+
+LONG = 1 << 20
+"""Positions of a sample times layers from which no pass of all samples is made that a few have
+shown to be vain: those of DenseNet121 at 64 pixels, or of VGG16 at 224."""
+
+PLAIN = ("Functional", "Sequential", "Model", "InputLayer", "Dense", "EinsumDense", "Embedding")
+"""Keras' own models and layers that do nothing by the phase that they are told."""
 
 FEW = 32  # images of which the layers' outputs are measured
 ALIKE = 1e-3  # of the outputs' deviation, below which two passes differ by rounding only
@@ -122,6 +130,7 @@ class Network:
     def look_at(self, head: Head) -> None:
         """Look at one output; where Keras knows what leads to each, nothing else runs then."""
         self.head = head
+        self._only_norms = False  # have a phase, as far as is known
         part = self._leading_to(head.name)
         self.layers = leaves(part)
         self._passes = Passes(part, self.keras, self.numpy)
@@ -232,14 +241,19 @@ class Network:
             ) from error
         return {name: tuple(map(int, result.shape)) for name, result in results.items()}
 
+    def works_long(self, images: Images) -> bool:
+        """True where a pass of all images takes long: many positions in many layers."""
+        return positions(images) * len(self.layers) > LONG
+
     def batches(self, images: Images, batch_size: int | None = None) -> list[Images]:
         """Split `images` into batches of nearly one size.
 
         Without a `batch_size` they are as large as memory allows: the inference phase gives the
         same outputs whatever the batch.
         """
-        most = COMPILED_PIXELS if self._passes.at_once else PIXELS
-        return batches(images, batch_size or max(1, most // positions(images)))
+        compiled = max(1, COMPILED_PIXELS // positions(images))
+        most = compiled if self._passes.at_once else _layer_by_layer(images)
+        return batches(images, batch_size or most)
 
     def run(
         self, images: Images, *, training: bool, batch_size: int | None = None
@@ -288,16 +302,23 @@ class Network:
 
     def hear(self, images: Images) -> Heard:
         """Run `images` in the inference phase with all layers listened to; note their order."""
-        few = min(len(images), FEW, max(1, PIXELS // positions(images)))
+        few = min(len(images), FEW, _layer_by_layer(images))
         first = self._passes(fed(images[:few]), self._kind, self._ear, training=False, plain=True)
-        passes = [first] + [
-            self._passes(fed(batch), self._kind, self._ear, training=False)
-            for batch in (self.batches(images[few:]) if few < len(images) else ())
-        ]
         self._put_in_order(first.ear.heard)
+        units = tuple(map(_unit, first.ear.heard, first.noted["units"]))
+        return self._heard(images[few:], [first])._replace(units=units)
+
+    def hear_again(self, images: Images) -> Heard:
+        """Do the same with a network whose order is known; no layer's output is measured."""
+        return self._heard(images, [])
+
+    def _heard(self, images: Images, passes: list[Passed]) -> Heard:
+        """Run `images` and put what is heard behind that of `passes`."""
+        for batch in self.batches(images) if len(images) else ():
+            passes.append(self._passes(fed(batch), self._kind, self._ear, training=False))
         return Heard(
             np.concatenate([self._looked_at(passed) for passed in passes]),
-            tuple(map(_unit, first.ear.heard, first.noted["units"])),
+            (),
             np.concatenate([self._features(passed) for passed in passes]),
             np.concatenate([_trunk(passed) for passed in passes]),
         )
@@ -307,30 +328,33 @@ class Network:
         taken = passed.noted.get("taken")
         return np.zeros((0, 0)) if taken is None else self.head.features(taken)
 
-    def hear_training(self, images: Images, *, batch_size: int) -> NormsHeard:
+    def hear_training(self, images: Images, *, batch_size: int, plain: bool = False) -> NormsHeard:
         """Run `images` in the training phase, in batches, and put back what that changes.
 
-        Those are BatchNorm's statistics, and kernels that a spectral normalisation divides.
+        Those are BatchNorm's statistics, and kernels that a spectral normalisation divides. A
+        `plain` pass is not compiled.
         """
         with self.kept():
-            return self._hear_norms(images, batch_size, training=True)
+            return self._hear_norms(images, batch_size, training=True, plain=plain)
 
-    def hear_forced(self, images: Images, *, batch_size: int) -> NormsHeard:
+    def hear_forced(self, images: Images, *, batch_size: int, plain: bool = False) -> NormsHeard:
         """Run `images` with every BatchNorm layer, and nothing else, in the training phase.
 
         Those that are frozen or pinned to the inference phase, too. Statistics and flags are put
-        back.
+        back. A `plain` pass is not compiled.
         """
         moving, flags = self.statistics(), [layer.trainable for layer in self.norms]
         for layer in self.norms:
             layer.trainable = True
-        heard = self._hear_norms(images, batch_size, training=False)
+        heard = self._hear_norms(images, batch_size, training=self._only_norms, plain=plain)
         for layer, flag in zip(self.norms, flags):
             layer.trainable = flag
         self.set_statistics(moving)
         return heard
 
-    def _hear_norms(self, images: Images, batch_size: int, *, training: bool) -> NormsHeard:
+    def _hear_norms(
+        self, images: Images, batch_size: int, *, training: bool, plain: bool = False
+    ) -> NormsHeard:
         """Run the whole network in the training phase, or else BatchNorm alone."""
         kind = f"{'norms' if training else 'forced norms'}, {[id(layer) for layer in self.norms]}"
 
@@ -338,7 +362,7 @@ class Network:
             return NormEar(self.norms, sense, forced=not training)
 
         passes = [
-            self._passes(fed(batch), kind, ear, training=training)
+            self._passes(fed(batch), kind, ear, training=training, plain=plain)
             for batch in self.batches(images, batch_size)
         ]
         places = range(len(self.norms))
@@ -369,19 +393,30 @@ class Network:
             forced = self.hear_forced(images, batch_size=batch_size)
         batch = [pooled_statistics(parts) for parts in forced.moments]
         self.set_statistics(batch)
-        precise = self.hear(images)
+        precise = self.hear_again(images)
         self.set_statistics(moving)
         norms = [self._norm(layer) for layer in self.norms]
         return Recomputed(norms, moving, batch, forced, precise)
 
     def _forced_alike(self, images: Images, batch_size: int, trained: NormsHeard) -> bool:
-        """True where a batch shows that nothing but BatchNorm differs by the phase."""
+        """True where a batch shows that nothing but BatchNorm differs by the phase.
+
+        Where no other layer is told the phase, a few images that run layer by layer show it.
+        """
         if not all(trained.training) or not np.isfinite(trained.outputs).all():
             return False
-        batch = self.batches(images, batch_size)[0]
-        forced = self.hear_forced(batch, batch_size=len(batch)).outputs
+        self._only_norms = False
+        batch, whole = self.batches(images, batch_size)[0], trained.outputs
+        alone = not any(map(_is_told_phase, walk(self.model)))
+        few = max(2, _layer_by_layer(images))
+        if alone and few < len(batch):
+            batch = batch[:few]
+            whole = self.hear_training(batch, batch_size=few, plain=True).outputs
+        forced = self.hear_forced(batch, batch_size=len(batch), plain=alone).outputs
         near = ALIKE * float(np.std(trained.outputs))
-        return bool(np.allclose(forced, trained.outputs[: len(forced)], rtol=0, atol=near))
+        alike = bool(np.allclose(forced, whole[: len(forced)], rtol=0, atol=near))
+        self._only_norms = alone and alike
+        return alike
 
     def _norm(self, layer: Layer) -> Norm:
         """Read what a BatchNorm layer is told, and whether it was trained."""
@@ -425,6 +460,20 @@ def leaves(model: Model) -> list[Layer]:
         if layer is not model
         and (_recurrent(layer) or (id(layer) not in within and sum(1 for _ in walk(layer)) == 1))
     ]
+
+
+def _layer_by_layer(images: Images) -> int:
+    """Count the images that a pass which runs layer by layer has memory for."""
+    return max(1, PIXELS // positions(images))
+
+
+def _is_told_phase(layer: Layer) -> bool:
+    """True where a layer other than BatchNorm, or a user's model, is told the phase."""
+    own = type(layer).__module__.split(".")[0] in HOMES
+    if is_batch_norm(layer) or (own and type(layer).__name__ in PLAIN):
+        return False
+    told = inspect.signature(type(layer).call).parameters
+    return "training" in told or any(each.kind is each.VAR_KEYWORD for each in told.values())
 
 
 def _recurrent(layer: Layer) -> bool:

@@ -18,7 +18,7 @@ from suite.diagnose.found import Repeats
 from suite.diagnose.hearing import Call, Layer, around
 from suite.diagnose.inputs import Images, positions
 from suite.diagnose.intake import taken
-from suite.diagnose.loading import demand_eager, keras_of
+from suite.diagnose.loading import HOMES, demand_eager, keras_of
 from suite.diagnose.network import PIXELS, Network, Recomputed
 from suite.diagnose.predictions import Judge, Reader, reader_of
 from suite.diagnose.probes import thinned
@@ -308,8 +308,7 @@ def _training(network: Network, batch: Images, kind: type) -> list[Layer]:
 
 def _keras_class(layer: Layer) -> Any:
     """Find the first class of a layer that is Keras' own, not the user's."""
-    homes = ("keras", "tf_keras", "tensorflow")
-    return next(kind for kind in type(layer).__mro__ if kind.__module__.split(".")[0] in homes)
+    return next(kind for kind in type(layer).__mro__ if kind.__module__.split(".")[0] in HOMES)
 
 
 def _has_phase(layer: Layer) -> bool:

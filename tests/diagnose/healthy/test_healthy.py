@@ -22,6 +22,8 @@ def test_of_a_healthy_network_no_cause_is_named(keras: Keras, row: Row) -> None:
         pytest.skip("some networks need layers that came with Keras 2.13")
     if row.name in OTHERWISE and not hasattr(keras, "ops"):
         pytest.skip("Keras 2 keeps the weights of this network in another order")
+    if row.name == "sync" and keras.backend.backend() != "tensorflow":
+        pytest.skip("Keras synchronizes BatchNorm on TensorFlow alone")
     images, labels = drawn(row, row.sample, TEST)
     found = diagnose(
         stored(row, keras), images, labels, batch_size=row.batch_size, keras=keras, check_steps=0
