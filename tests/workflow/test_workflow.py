@@ -311,6 +311,29 @@ def test_another_repository_uses_the_action_without_its_history(
     assert environments[1] != environments[2]
 
 
+def test_a_job_uses_the_action_several_times(make: Any, checkout: Path, tmp_path: Path) -> None:
+    runner = make()
+    place = Path(shutil.copytree(checkout, tmp_path / "actions"))
+    uses = [
+        {"candidate": "tensorflow==9.9", "baseline": "tf-2.15"},
+        {"candidate": "tensorflow==9.9", "baseline": "tf-2.21", "cases": "*lenet5*,*vgg19*"},
+        {"candidate": "tf-2.20"},
+    ]
+    folders = [Path(runner.action(place, given)["report"]) for given in uses]
+    assert [folder.name for folder in folders] == ["report", "report-2", "report-3"]
+    assert all((folder / "gate.json").exists() for folder in folders)
+    asked = [" ".join(call) for call in calls(tmp_path)]
+    assert sum(" new-row -- " in call for call in asked) == 1
+    candidates = [
+        call.partition("--candidate ")[2].split()[0] for call in asked if " gate " in call
+    ]
+    assert candidates == ["tf-9.9", "tf-9.9", "tf-2.20"]
+    kept = sorted(path.name for path in (runner.folder / "artefacts").iterdir())
+    assert kept == ["upgrade-tf-2.20-3", "upgrade-tf-9.9", "upgrade-tf-9.9-2"]
+    records = [key for key in runner.keys if key.startswith("upgrade-records-")]
+    assert len(set(records)) == len(uses)
+
+
 def test_an_input_that_the_action_does_not_have_is_refused(make: Any) -> None:
     with pytest.raises(ValueError, match="inputs must be of"):
         make().action(ROOT, {"row": "tf-2.21"})
