@@ -10,16 +10,20 @@ from suite import tables
 from suite.commands.options import folders_of, release_table, reporting
 from suite.errors import SuiteError
 from suite.judge.history import check_fits, read_history
+from suite.judge.scaling import planned, read_measured
 from suite.records import Record
+from suite.releases import read_releases
 from suite.report.grid import terminal_width
 from suite.report.pages import write_section
 from suite.report.results import overview_markdown, results_markdown, results_text
+from suite.report.scaling import scaling_markdown
 from suite.report.traps import stated_markdown
 from suite.report.trend import Row, oldest_first, trends_figure, trends_markdown
 from suite.store import read_records
 
 SECTION = "results"
 TIERS = ("small", "full")
+SEEDS = 10  # of each case, in the plan whose scaling is simulated
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,6 +42,8 @@ def main(arguments: Sequence[str]) -> int:
         print(results_text(records, width=terminal_width()))
         if options.page:
             write_section(options.page, results_markdown(records), section=SECTION)
+        if options.cluster:
+            _cluster(options.cluster, records)
         if options.trends:
             _trends(options, [row["name"] for row in table.get("releases", [])])
         if options.traps:
@@ -76,6 +82,19 @@ def _trends(options: argparse.Namespace, releases: Sequence[str]) -> None:
     write_section(page, trends_markdown(rows, releases, figure=figure.name), section="trends")
 
 
+def _cluster(page: Path, records: Sequence[Record]) -> None:
+    """Put how far the plan of all rows scales into a page, from what the file beside it tells.
+
+    Raises:
+        RecordError: If that file is none.
+    """
+    measured = read_measured(page.with_suffix(".json"))
+    rows = [row.name for row in read_releases() if not row.unpinned]
+    small = [record for record in records if record.tier == TIERS[0]]
+    jobs = planned(small, rows, tables.asked(TIERS[0]), SEEDS)
+    write_section(page, scaling_markdown(jobs, measured), section="scaling")
+
+
 def histories(root: Path, releases: Sequence[str]) -> list[Row]:
     """Read the index of each baseline below `root`, each held against its records.
 
@@ -106,5 +125,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--trends", type=Path, metavar="FILE",
         help="put every metric over the releases there, from the baselines' indexes, and a figure",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cluster", type=Path, metavar="FILE",
+        help="put there how far all rows, cases and ten seeds scale, simulated from these records "
+        "and from what a cluster was measured to cost, in the file's .json",
     )  # fmt: skip
     return parser

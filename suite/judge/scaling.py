@@ -12,9 +12,12 @@ import heapq
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from suite.errors import RecordError
+from suite.files import RECORD_BYTES, parse_json, read_within
 from suite.records import Record
 
 CASES, SURROGATES, START, ENVIRONMENT, DATA, NODE, IDLE = PARTS = (
@@ -251,3 +254,61 @@ def _plain_step_s(records: Iterable[Record]) -> Mapping[tuple[str, str], float]:
                 float(record.timing["step_s"])
             )
     return {name: statistics.median(values) for name, values in found.items()}
+
+
+class Check(NamedTuple):
+    """The share of the nodes' time in which cases ran, where that was measured.
+
+    Attributes:
+        nodes: Their number.
+        measured: As a share.
+        simulated: The same, by the model, from what a job took beside its case.
+    """
+
+    nodes: int
+    measured: float
+    simulated: float
+
+
+class Measured(NamedTuple):
+    """What was measured on a real cluster.
+
+    Attributes:
+        costs: What else takes time than cases.
+        checks: The simulation held against it.
+        machine: On what.
+        versions: Of Ray, for one.
+    """
+
+    costs: Costs
+    checks: tuple[Check, ...]
+    machine: str
+    versions: Mapping[str, str]
+
+
+def read_measured(path: Path) -> Measured:
+    """Read what was measured on a cluster, as `tests.cluster.measure` writes it.
+
+    Raises:
+        RecordError: If the file cannot be read or lacks a number.
+    """
+    try:
+        found = parse_json(read_within(path, RECORD_BYTES))
+        costs = Costs(**{name: float(found["costs"][name]["s"]) for name in Costs._fields})
+        checks = tuple(_checks(costs._replace(start=float(found["overhead"]["s"])), found))
+        return Measured(costs, checks, str(found["machine"]), dict(found["versions"]))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise RecordError(
+            f"{path} is not what a cluster was measured to cost ({type(error).__name__}: {error}). "
+            "Restore it from version control, or make it with `python -m tests.cluster.measure "
+            f"{path}` in the environment of `nox -s cluster-tests`."
+        ) from error
+
+
+def _checks(costs: Costs, found: Mapping[str, Any]) -> Iterator[Check]:
+    """Simulate the jobs that were measured on one node and on two, which had all they need."""
+    told = found["efficiency"]
+    jobs = [Job("", "", (Run(float(told["case_s"])),))] * int(told["jobs"])
+    warm = costs._replace(node=0.0, data=0.0, environment=0.0)
+    for count in (1, 2):
+        yield Check(count, float(told[f"{count}"]), simulated(jobs, count, warm).efficiency)

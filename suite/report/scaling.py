@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from suite.judge.scaling import (
     CASES,
-    IDLE,
     PARTS,
     Costs,
     Job,
+    Measured,
     Simulated,
     enough,
     longest_first,
@@ -23,16 +23,24 @@ READY = "environments and data on the nodes beforehand"
 WHOLE, APART = "a job has all seeds of a case", "a job for each seed"
 COLUMNS = ("nodes", "time", "measures", "node-hours", "the rest of the nodes' time")
 SHOWN = 0.02  # share of the nodes' time from which on a part is named
+MINUTES_S, HOURS_S = 90, 5400  # times are written in minutes, and in hours, from there on
+NAMED: Mapping[str, str] = {
+    "node": "start of a node", "data": "data, once a node",
+    "environment": "environment, once a node and row", "start": "start of a job",
+    "task": "handing a job out", "filed": "storing a job's records",
+}  # fmt: skip
+"""What each field of `Costs` is, in words."""
 PACE = 2.0  # times as long: a job on a straggler
 
 
-def scaling_markdown(jobs: Sequence[Job], costs: Costs) -> str:
-    """Write the answer, a table for each way to run the plan, and what a slow node does.
+def scaling_markdown(jobs: Sequence[Job], measured: Measured) -> str:
+    """Write the answer, a table for each way to run the plan, and what they are made from.
 
     Args:
         jobs: In the order in which they are handed out.
-        costs: What was measured beside the cases.
+        measured: What a real cluster took beside the cases.
     """
+    costs = measured.costs
     ready = costs._replace(environment=0.0, data=0.0)
     ways = (
         (f"{WHOLE}, as it is", jobs, costs),
@@ -45,7 +53,25 @@ def scaling_markdown(jobs: Sequence[Job], costs: Costs) -> str:
         found = [simulated(planned, count, own) for count in NODES]
         parts += [f"**{name[0].upper()}{name[1:]}** ({len(planned):,} jobs):"]
         parts += [markdown_grid(COLUMNS, [cells(run) for run in found])]
-    return "\n\n".join([*parts, " ".join(asides(jobs, costs))])
+    return "\n\n".join([*parts, " ".join(asides(jobs, costs)), inputs(measured)])
+
+
+def inputs(measured: Measured) -> str:
+    """Tell the measured numbers that went in, and how far the simulation is from a measurement."""
+    spent = ", ".join(
+        f"{NAMED[name]} {value:.2g} s" for name, value in measured.costs._asdict().items()
+    )
+    held = "; ".join(
+        f"on {check.nodes} node{'s' * (check.nodes > 1)} {check.measured:.0%} measured, "
+        f"{check.simulated:.0%} simulated"
+        for check in measured.checks
+    )
+    versions = ", ".join(f"{name} {version}" for name, version in measured.versions.items())
+    return (
+        f"Measured beside the cases ({measured.machine}; {versions}; medians): {spent}. The "
+        f"simulation held against the measurement, as the share of the nodes' time that cases "
+        f"take: {held}."
+    )
 
 
 def answer(jobs: Sequence[Job], costs: Costs) -> str:
@@ -114,6 +140,6 @@ def measured_s(jobs: Sequence[Job]) -> float:
 
 def hours(seconds: float) -> str:
     """Write a time in the unit that fits."""
-    if seconds < 90:
+    if seconds < MINUTES_S:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds < HOURS_S else f"{seconds / 3600:.1f} h"
