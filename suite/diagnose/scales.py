@@ -111,8 +111,9 @@ class _First(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Median over the channels of the log of the variances' ratio."""
-        return float(np.median(np.log((self.moving[1] + TINY) / (self.batch[1] + TINY))))
+        """Median over the channels of the log of the variances' ratio; nan where one is below 0."""
+        with np.errstate(invalid="ignore"):
+            return float(np.median(np.log((self.moving[1] + TINY) / (self.batch[1] + TINY))))
 
 
 def _usual(worth: Mapping[InputScale, float]) -> InputScale:
@@ -161,7 +162,7 @@ def _explaining(
     tries: Mapping[InputScale, Images], images: Images, ratio: float
 ) -> list[InputScale]:
     """Pick the scales whose variance is to that of the images about as `ratio`, a logarithm."""
-    if abs(ratio) < FAR:
+    if not abs(ratio) >= FAR:  # nan
         return []
     off = {
         scale: abs(float(np.log(_variance(scaled) / _variance(images))) - ratio)

@@ -158,6 +158,26 @@ def test_exploded_weights_are_named_not_the_statistics_behind_them(
     assert diagnosis.layer == layer
 
 
+def test_a_head_that_makes_a_network_only_too_sure_is_no_cause(make: Make, data: Data) -> None:
+    images, labels = data
+    model = make()
+    scale_weights(model.get_layer("head"), 60.0)
+    noisy = np.where(np.arange(len(labels)) % 5 == 0, (labels + 1) % CLASSES, labels)
+    diagnosis = found(model, (images, noisy))
+    assert (diagnosis.verdict, diagnosis.cause) == ("healthy", "")
+    assert any("surer than it is right" in sentence for sentence in diagnosis.words)
+
+
+def test_means_and_variances_exchanged_are_said_to_be_set_wrong(make: Make, data: Data) -> None:
+    model = make()
+    for layer in norms(model):
+        *others, mean, variance = layer.get_weights()
+        layer.set_weights([*others, variance, mean - 1])
+    diagnosis = found(model, data)
+    assert diagnosis.cause == "moving variance not finite"
+    assert any("No training makes a variance below 0" in text for text in diagnosis.words)
+
+
 @pytest.mark.parametrize(("factor", "norm"), [(255, True), (1 / 255, True), (1 / 255, False)])
 def test_a_wrong_input_scale_is_named(make: Make, data: Data, factor: float, norm: bool) -> None:
     images, labels = data

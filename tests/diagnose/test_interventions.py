@@ -5,15 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from suite.diagnose.causes.worth import improves
 from suite.diagnose.examine import examine
 from suite.diagnose.found import Weights
-from suite.diagnose.interventions import outliers, repair, rescale
+from suite.diagnose.interventions import outliers, repair, rescale, single
 from suite.diagnose.network import Network
 from suite.diagnose.scales import scale_inputs
-from suite.diagnose.trials import INPUT_SCALE, ONLY_LAYER, ONLY_MEANS, ONLY_VARIANCES, RESCALED
+from suite.diagnose.trials import (
+    INPUT_SCALE,
+    ONLY_LAYER,
+    ONLY_MEANS,
+    ONLY_VARIANCES,
+    PRECISE_BN,
+    RESCALED,
+    SINGLE,
+)
 from suite.networks.types import Keras, Model
 from tests.arrays import assert_same
 from tests.diagnose.nets import (
+    CLASSES,
     QUIET,
     Data,
     Make,
@@ -118,6 +128,30 @@ def test_images_are_fed_in_the_scale_that_suits_the_network(
         assert found.fit.ratio > 6
     else:
         assert found.fit is None
+
+
+def test_each_image_is_normalised_by_itself_where_recomputed_statistics_leave_it_poor(
+    keras: Keras,
+) -> None:
+    rng, labels = np.random.default_rng(0), np.arange(96) % CLASSES
+    patterns = rng.normal(size=(CLASSES, 36))
+    patterns = (patterns - patterns.mean(1, keepdims=True)) / patterns.std(1, keepdims=True)
+    layers = keras.layers
+    inputs = keras.Input((6, 6, 1))
+    x = layers.Flatten()(layers.Activation("relu")(layers.BatchNormalization()(inputs)))
+    model = keras.Model(inputs, layers.Dense(CLASSES, use_bias=False, name="head")(x))
+    model.get_layer("head").set_weights([np.float32(patterns.T / 2)])
+    for spread, better in ((20, True), (0, False)):  # of the images' levels
+        level = rng.uniform(-spread, spread, (len(labels), 1))
+        images = np.float32(patterns[labels] + level).reshape(-1, 6, 6, 1)
+        fed = (images, labels)
+        listener = heard(keras, model, fed)
+        recomputed = listener.recompute(images, batch_size=32)
+        precise = judge_of(fed).trial(PRECISE_BN, recomputed.precise.outputs)
+        made = single(listener, sample_of(fed), judge_of(fed), recomputed)
+        assert [trial.kind for trial in made] == [SINGLE] * better
+        assert all(improves(precise, trial) for trial in made)
+        assert np.array_equal(model.get_weights()[2], np.zeros(1))  # the moving mean
 
 
 def test_the_first_layers_variance_finds_a_scale_that_no_prediction_tells(
