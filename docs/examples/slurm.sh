@@ -1,6 +1,7 @@
 #!/bin/bash
-# The small tier of all rows on a cluster of Slurm: sbatch docs/examples/slurm.sh, from the
-# repository, which lies where all nodes see it. Before, once: nox -s cluster --install-only
+# The small tier of all rows on a cluster of Slurm: sbatch docs/examples/slurm.sh [OPTIONS], from
+# the repository, which lies where all nodes see it; OPTIONS are those of cluster. Before, once:
+# nox -s cluster --install-only -- --address auto
 #SBATCH --job-name=regression
 #SBATCH --nodes=8
 #SBATCH --ntasks-per-node=1
@@ -18,4 +19,4 @@ mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head="${nodes[0]}:6379"
 srun ray symmetric-run --address "$head" --min-nodes "$SLURM_JOB_NUM_NODES" -- \
   python -m nox -s cluster -- --address "$head" --tier small --seeds 0,1,2,3,4,5,6,7,8,9 \
-  --records "${RECORDS:-$PWD/records}"
+  --records "${RECORDS:-$PWD/records}" "$@"

@@ -40,7 +40,8 @@ FREED: Mapping[str, frozenset[str]] = {
 """What uv may choose anew for a package's new version; whatever else a row pins stays."""
 
 NO_SUCH = "there is no version of"  # as uv says it
-TRENDS = Path("docs", "trends.md")  # a generated page that names every row
+PAGES = {"--trends": Path("docs", "trends.md"), "--cluster": Path("docs", "cluster.md")}
+"""The generated pages that the rows of the table decide, by the option of `results`."""
 BASELINES = Path("baselines")
 
 
@@ -261,15 +262,16 @@ def _row(wanted: Wanted, found: Found, reason: str, base: Mapping[str, Any]) -> 
 
 
 def _refresh(wanted: Wanted) -> None:
-    """Bring what else names the rows up to date: the watched versions, and the page of trends."""
+    """Bring what else names the rows up to date: the watched versions, and pages."""
     if WATCHED.exists():
         text = WATCHED.read_text(encoding="utf-8")
         former = re.search(rf"(?m)^{re.escape(wanted.package)}==(\S+)$", text)
         if former and Version(former[1]) < Version(wanted.version):
             raised = text.replace(former[0], f"{wanted.package}=={wanted.version}")
             write_atomically(WATCHED, raised.encode())
-    if TRENDS.exists():
-        command = [sys.executable, "-m", "suite", "results", "--trends", str(TRENDS)]
+    pages = [part for name, page in PAGES.items() if page.exists() for part in (name, str(page))]
+    if pages:
+        command = [sys.executable, "-m", "suite", "results", *pages]
         subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
 
 

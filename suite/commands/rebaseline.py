@@ -35,7 +35,9 @@ from suite.store import read_records, replace_records
 from suite.tables import TIERS
 
 UNKNOWN = "found without an index: neither its reason nor its day is known"
-PAGES = "--page docs/results.md --readme README.md --trends docs/trends.md"
+PAGES = (
+    "--page docs/results.md --readme README.md --trends docs/trends.md --cluster docs/cluster.md"
+)
 COMMIT = (
     "Commit the baseline alone, with a line in CHANGELOG.md that gives the reason. The pages "
     f"follow: nox -s results -- {PAGES}"
