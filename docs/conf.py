@@ -43,7 +43,7 @@ NAVIGATION = {
     "Your network": ["docs/diagnose", "docs/reports", "docs/fixes"],
     "What is known": ["docs/science", "docs/results", "docs/trends", "docs/faults"],
     "Releases": ["docs/releases", "docs/traps"],
-    "Look up": ["docs/data", "docs/gpu", "docs/stored", "docs/reference"],
+    "Look up": ["docs/data", "docs/cluster", "docs/gpu", "docs/stored", "docs/reference"],
     "Take part": ["CONTRIBUTING", "SECURITY", "CHANGELOG"],
 }
 """The pages by what a reader wants. A page that is missing here is a warning, and so an error."""

@@ -32,6 +32,7 @@ Drive: TypeAlias = "Callable[..., subprocess.Popen[str]]"
 collect_ignore_glob: list[str] = []
 
 try:
+    from ray._private import services
     from ray.cluster_utils import Cluster
 except ImportError:  # the environment is not that of the session
     collect_ignore_glob = ["test_*.py"]
@@ -41,11 +42,28 @@ STAND_IN = Path(__file__).with_name("stand_in.py")
 WAIT_S = 300.0  # on a machine that does something else, too
 
 
+def patient(find: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a node take its time to start: Ray gives up after 30 s, which a busy machine may need."""
+
+    def found(*given: Any) -> Any:
+        end_s = time.monotonic() + WAIT_S
+        while True:
+            try:
+                return find(*given)
+            except RuntimeError:  # it is not there yet
+                if time.monotonic() > end_s:
+                    raise
+                time.sleep(0.1)
+
+    return found
+
+
 class Nodes:
     """A head that runs no job, and nodes of one processor with a cache of their own."""
 
     def __init__(self, place: Path) -> None:
         self.place, self.count = place, 0
+        services.get_node = patient(services.get_node)
         self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
         self.live: list[Any] = []
 

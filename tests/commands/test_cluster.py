@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from suite.__main__ import main
-from suite.commands import cluster, cluster_link
+from suite.commands import cluster, cluster_link, matrix
 from suite.commands.cluster import measurable
 from suite.commands.cluster_jobs import Cluster, Result, lost, outcomes_of
 from suite.commands.cluster_link import address, official_files, packed, places, reach, started
 from suite.commands.cluster_node import Job, Order, Place, ended, measured, options_of
 from suite.commands.cluster_parcel import digest_of, placed
 from suite.commands.plan import Plan, collected
+from suite.commands.rounds import Rounds
 from suite.data.download import TEST_ARCHIVE, TRAINING_ARCHIVE, TRUTH_ARCHIVE
 from suite.data.sources import TEST_FOLDER, TRAINING_FOLDER
 from suite.errors import DataError, SuiteError
@@ -315,6 +316,60 @@ def test_an_interrupted_run_tells_what_is_there(nodes: Any, on: Any, capsys: Out
     assert out.startswith("2 of 4 records are there, 2 measured now")
     assert "it was not run" in out
     assert "the same command goes on" in out
+
+
+def test_matrix_ends_as_the_sessions_on_the_cluster_do(
+    nodes: Any, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    def answer(job: Job, given: Mapping[str, bytes]) -> Any:
+        if job.case:
+            return returned(dict([nodes(job, 0)]))
+        return returned(given, BAD if job.row == "tf-2.15" else GOOD)
+
+    @contextmanager
+    def connected(*_: Any) -> Iterator[Cluster]:
+        yield Cluster(ray_of(answer), 1, ("p", [0]), ("", []))
+
+    def planned(rows: Any, arguments: Sequence[str], records: Path) -> Plan:
+        return Plan(rows, (PLAIN_CASE,), (0,), records, options=tuple(arguments))
+
+    monkeypatch.setattr(matrix, "connected", connected)
+    monkeypatch.setattr(matrix, "collected", planned)
+    rows = chosen(read_releases(), f"{ROW},tf-2.15")
+    found = matrix.run_matrix(rows, records=Path("records"), address="auto")
+    assert {name: outcome.passed for name, outcome in found.items()} == {
+        ROW: True,
+        "tf-2.15": False,
+    }
+    out = capsys.readouterr().out
+    assert f"{ROW} 1 s, passed" in out
+    assert "tf-2.15 1 s, failed: test_it: too good (on node-1)" in out
+    assert "2 of 2 rows done" in out
+    for row in rows:
+        assert matrix.read_outcome(row, Path("records")) == found[row.name]
+        assert len(read_records(Path("records", row.name, "small"))) == 1
+
+
+def test_rounds_of_the_gate_are_measured_on_the_cluster(nodes: Any) -> None:
+    def answer(job: Job, _: Any) -> Any:
+        made = dict(nodes(job, seed) for seed in job.seeds)
+        return returned(made, BAD if job.case == TRACE else GOOD)
+
+    row, root = chosen(read_releases(), ROW), Path("records")
+    stood = Cluster(ray_of(answer), 1, ("p", [0]), ("", []))
+    rounds = Rounds({root: row}, time.perf_counter() + 60, cluster=stood)
+    rounds.run([PLAIN_CASE, TRACE], {root: (3, 4)})
+    assert [r.name for r in read_records(root / ROW / "small")] == [
+        f"{case}-seed{seed}" for case in (PLAIN_CASE, TRACE) for seed in (3, 4)
+    ]
+    assert rounds.notes() == [f"the run of {ROW} said: test_it: too good (on node-1)"]
+
+
+@pytest.mark.usefixtures("fill")
+def test_a_gate_on_a_cluster_takes_no_options_of_pytest(capsys: Output) -> None:
+    sides = ("--baseline", "tf-2.15", "--candidate", ROW)
+    assert main(["gate", *sides, "--address", "auto", "-k", "attack"]) == 2
+    assert "Leave out: -k attack" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("fill")
