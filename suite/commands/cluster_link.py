@@ -120,8 +120,8 @@ def started(where: str) -> Any:
         raise SuiteError(f"no cluster of Ray was found for --address {where}. {START}.") from error
     except (RuntimeError, ValueError, OSError) as error:
         raise SuiteError(ELSEWHERE.format(where, one_line(str(error)))) from error
-    told = context.dashboard_url
-    print(f"dashboard: http://{told}" if told else "no dashboard", flush=True)
+    if context.dashboard_url:
+        print(f"dashboard: http://{context.dashboard_url}", flush=True)
     return ray
 
 

@@ -71,12 +71,12 @@ class Nodes:
     def address(self) -> str:
         return str(self.cluster.address)
 
-    def add(self) -> float:
+    def add(self, **has: int) -> float:
         """Start a node; the seconds that it took."""
         started_s = time.perf_counter()
         self.count += 1
         os.environ["SUITE_CACHE"] = str(self.place / f"node-{self.count}")
-        self.live.append(self.cluster.add_node(num_cpus=1))
+        self.live.append(self.cluster.add_node(**{"num_cpus": 1, **has}))
         return time.perf_counter() - started_s
 
     def kill(self, node: Any) -> None:
