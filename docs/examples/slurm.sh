@@ -10,7 +10,8 @@
 set -euo pipefail
 
 export PATH="$PWD/.nox/cluster/bin:$PATH" # the same Ray and Python on each node, with nox
-export RAY_USAGE_STATS_ENABLED=0
+export RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token RAY_AUTH_TOKEN # without a token Ray serves all
+RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 export SUITE_CACHE="${SLURM_TMPDIR:-/tmp}/suite-$SLURM_JOB_ID" # environments and data, on a disk of the node
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
