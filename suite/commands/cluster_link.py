@@ -31,6 +31,7 @@ from suite.releases import Release
 from suite.tables import TIERS, asked
 
 LOCAL, AUTO, GTSRB = "local", "auto", "gtsrb"
+LEFT = frozenset(("__pycache__", "node_modules"))
 ANSWER_S = 5.0  # for a cluster to take a connection
 PORTS = 65_535
 START = (
@@ -44,6 +45,7 @@ ELSEWHERE = (
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_task_oom_retries": f"{RETRIES}",  # for ever, unless it is set
+    "RAY_agent_register_timeout_ms": "120000",  # a busy machine starts Ray's agents in a minute
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # as later versions of Ray do by themselves
 }
 """Environment variables that Ray reads when it is imported."""
@@ -193,9 +195,9 @@ def packed(rows: Sequence[Release]) -> dict[str, bytes]:
 
 
 def _files(path: Path) -> list[Path]:
-    """List the files of a part of the project; byte code is not one of them."""
+    """List the files of a part of the project, without what Python or npm left there."""
     below = path.rglob("*") if path.is_dir() else [path]
-    return [file for file in below if file.is_file() and file.parent.name != "__pycache__"]
+    return [file for file in below if file.is_file() and not LEFT.intersection(file.parts)]
 
 
 def gtsrb_root() -> Path:

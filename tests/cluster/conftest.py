@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from suite.commands.cluster_link import SETTINGS
 from suite.commands.intermediate import COPIED
 from suite.data.download import TEST_ARCHIVE, TRAINING_ARCHIVE, TRUTH_ARCHIVE
 from suite.files import SUITE
@@ -129,7 +130,7 @@ def wait_until(done: Callable[[], object], *, seconds: float = WAIT_S) -> None:
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     kept = dict(os.environ)
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.update(SETTINGS)
     started = Nodes(tmp_path_factory.mktemp("nodes"))
     try:
         started.add()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.commands import cluster_jobs, cluster_link
-from suite.commands.cluster_link import connected
+from suite.commands.cluster_link import SETTINGS, connected
 from suite.commands.plan import Plan
 from suite.files import SUITE, write_atomically
 from suite.machine import cpu_name, versions
@@ -37,7 +37,7 @@ ROWS = ("tf-2.21", "tf-2.15")
 
 def main(path: Path) -> None:
     """Measure all and write it."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.update(SETTINGS)
     with tempfile.TemporaryDirectory() as place:
         nodes = Nodes(Path(place, "nodes"))
         try:
