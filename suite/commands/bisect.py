@@ -103,7 +103,12 @@ def _search(options: argparse.Namespace, more: Sequence[str], result: Result) ->
     until_s, root = clock_s() + options.budget, (options.records / FOLDER).resolve()
     gate = _opened(options)
     ends = _ends(options)
-    with _alone(root), stopped_together([]), new_removed(ends), copy_of_project(root) as project:
+    with (
+        _alone(root),
+        stopped_together([]),
+        new_removed(ends, root),
+        copy_of_project(root) as project,
+    ):
         try:
             worse = _worse(gate, more, until_s)
             if not worse.findings:

@@ -19,7 +19,14 @@ from suite.commands.plan import expression
 from suite.commands.processes import POLL_S, STOPS, Run, start, stopped_together
 from suite.commands.rounds import clock_s
 from suite.errors import BudgetError, ReleaseError, SuiteError
-from suite.files import MEASURING, SUITE, code_digest, file_digest, write_atomically
+from suite.files import (
+    MEASURING,
+    SUITE,
+    code_digest,
+    file_digest,
+    read_within,
+    write_atomically,
+)
 from suite.judge.compatibility import TIER, Outcome
 from suite.judge.gate.bisect import Recipe
 from suite.judge.staleness import Present, present
@@ -35,6 +42,7 @@ COPIED = ("suite", "benchmarks", "baselines/states", "conftest.py", "noxfile.py"
 
 JOB = "bisect"  # names the logs and reports
 NOX = ".nox"
+MADE, MADE_BYTES = "made.txt", 1_000_000  # which environments are to be removed: some lines
 LOCK = "lock.txt"
 DIGITS = 12  # of a digest in a name
 MOST_VERSIONS = 300  # of one package that are listed
@@ -193,14 +201,15 @@ class Bench(NamedTuple):
         project = self.project if point.lock else Path()
         place = environment_of(point, project)
         stays = place.exists() and not point.lock
-        try:
-            outcome = self._run(point, case, seeds, project.resolve())
-            use()
-            stays = stays or bool(point.lock and outcome.imports)
-            return outcome
-        finally:
-            if not stays:
-                remove(place)
+        with noted([] if stays or point.lock else [place], self.project.parent):
+            try:
+                outcome = self._run(point, case, seeds, project.resolve())
+                use()
+                stays = stays or bool(point.lock and outcome.imports)
+                return outcome
+            finally:
+                if not stays:
+                    remove(place)
 
     def _run(self, point: Point, case: str, seeds: Sequence[int], project: Path) -> Outcome:
         """Start nox for a point, and wait for it.
@@ -283,15 +292,45 @@ def copy_of_project(root: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_removed(points: Sequence[Point]) -> Iterator[None]:
-    """Remove in the end the environments of rows that were not there at the beginning."""
+def new_removed(points: Sequence[Point], root: Path) -> Iterator[None]:
+    """Remove in the end the environments of rows that were not there at the beginning.
+
+    First those go that a search below `root` had made when it was killed.
+    """
+    for left in _noted(root):
+        remove(left)
     places = [environment_of(point, Path()) for point in points]
     absent = [place for place in places if not place.exists()]
+    with noted(absent, root):
+        try:
+            yield
+        finally:
+            for place in absent:
+                remove(place)
+
+
+@contextmanager
+def noted(places: Sequence[Path], root: Path) -> Iterator[None]:
+    """Note below `root` which environments are to be removed, until they are."""
+    former = _noted(root)
+    _note([*former, *places], root)
     try:
         yield
     finally:
-        for place in absent:
-            remove(place)
+        _note(former, root)
+
+
+def _note(places: Sequence[Path], root: Path) -> None:
+    """Write down which environments are to be removed."""
+    write_atomically(root / MADE, "".join(f"{place.resolve()}\n" for place in places).encode())
+
+
+def _noted(root: Path) -> list[Path]:
+    """Read which environments a search made and has not removed: folders of nox's, of a row."""
+    if not (root / MADE).exists():
+        return []
+    lines = read_within(root / MADE, MADE_BYTES).decode("utf-8", "replace").splitlines()
+    return [path for path in map(Path, lines) if path.match(f"*/{NOX}/benchmarks-*")]
 
 
 def add_row(project: Path, point: Point) -> None:

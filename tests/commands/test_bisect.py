@@ -524,6 +524,29 @@ def test_what_a_killed_search_left_is_removed(plan: Plan) -> None:
     assert asked()[0] == 0
 
 
+def test_an_environment_that_a_killed_search_left_is_removed_and_no_other(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan({"b": "1.2"})
+    process = os.fork()
+    if process == 0:
+        killed = signal.SIGKILL
+        monkeypatch.setattr(
+            intermediate, "outcome_of", lambda *_, **__: os.kill(os.getpid(), killed)
+        )
+        main(BOTH)
+        os._exit(1)
+    assert os.WTERMSIG(os.waitpid(process, 0)[1]) == signal.SIGKILL
+    left = [path for path in environments() if path.startswith(".nox/")]
+    assert left
+    own = Path(".nox", "benchmarks-of-mine")
+    own.mkdir()
+    with Path("records/.bisect/made.txt").open("a") as made:
+        made.write(f"{Path('records').resolve()}\n/\n")  # no environments of rows
+    assert main(BOTH) == 1
+    assert environments() == [str(own)]
+
+
 def test_an_environment_of_a_row_stays_if_it_was_there(plan: Plan) -> None:
     plan({"b": "1.2"})
     there = Path(".nox", f"benchmarks-{MIDDLE}")
