@@ -18,6 +18,7 @@ from suite.diagnose.causes.head import (
     TWICE as TAKEN_TWICE,
 )
 from suite.diagnose.causes.unsteady import CAUSES as UNSTEADY
+from suite.diagnose.causes.unsteady import CHANGED
 from suite.diagnose.found import BY_HEART as LEARNED_BY_HEART
 from suite.diagnose.found import HEALTHY, MORE_IMAGES, TRAINING_IMAGES, Diagnosis
 from suite.diagnose.intake import taken
@@ -200,6 +201,13 @@ BY_CAUSE: Mapping[str, Remedy] = {
 }
 UNKNOWN = Remedy("No fix of BatchNorm mends this, and no code does: see what was found.")
 NONE = Remedy("Nothing is to be mended.")
+UNMENDED = Remedy(
+    "Mend the layer's own call: let it draw, or normalise by the batch, only where `training` is "
+    "true; where it mixes the images of a batch by mistake, take another axis.",
+    PHASE_PASSED,
+)
+"""Of a layer that no class of Keras' own is steady in place of."""
+
 BY_NEXT: Mapping[str, Remedy] = {
     MORE_IMAGES: Remedy(
         "Nothing here decides. Examine four times as many images before you change anything.",
@@ -234,6 +242,9 @@ def _chosen(found: Diagnosis) -> Remedy:
     if found.cause == "wrong input scale" and scale and found.fix not in BY_FIX:
         words = "Scale the images as in the training of these weights."
         return Remedy(words, rescaling(scale), (INPUT_SCALE,))
+    steadied = found.cause == CHANGED or any(each.kind == STEADY for each in found.attempts)
+    if found.cause in UNSTEADY and not steadied:
+        return UNMENDED
     kind = found.cause.partition(" (")[0]
     by_cause = BY_CAUSE.get(found.cause) or (None if found.fix else BY_CAUSE.get(kind))
     return by_cause or BY_FIX.get(found.fix) or BY_NEXT.get(found.next, UNKNOWN)

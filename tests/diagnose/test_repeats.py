@@ -204,6 +204,8 @@ def test_it_beats_healthy_and_its_code_mends_the_network(
     assert (diagnosis.verdict, diagnosis.cause, diagnosis.layer) == (OTHER, BATCH, "bn0")
     chosen = remedy(diagnosis)
     assert "Tried here" in chosen.words
+    own = tuple(each for each in diagnosis.attempts if each.kind != STEADY)
+    assert "Mend the layer's own call" in remedy(diagnosis._replace(attempts=own)).words
     names = {"model": model, "images": data[0], "labels": data[1]}
     exec(compile(chosen.code, "pasted", "exec"), names)  # noqa: S102
     assert found(model, data).verdict == HEALTHY
