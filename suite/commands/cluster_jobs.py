@@ -157,13 +157,13 @@ def outcomes_of(
     rows, found = {row.name: row for row in plan.rows}, dict[str, Outcome]()
     for result in cluster.run(plan, judged=judged, until_s=until_s):
         name = result.job.row
-        outcome = replace(result.outcome, passed=not result.reason, reason=result.reason)
         if result.job.case:
             print(printable(line(result)), flush=True)
         elif judged:
-            yield rows[name], outcome
+            yield rows[name], result.outcome
         if not judged and (name not in found or found[name].passed):
-            found[name] = outcome
+            why = result.reason
+            found[name] = replace(result.outcome, passed=not why, reason=why)
     yield from ((rows[name], outcome) for name, outcome in found.items())
 
 

@@ -45,7 +45,6 @@ ELSEWHERE = (
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_task_oom_retries": f"{RETRIES}",  # for ever, unless it is set
-    "RAY_agent_register_timeout_ms": "120000",  # a busy machine starts Ray's agents in a minute
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # as later versions of Ray do by themselves
 }
 """Environment variables that Ray reads when it is imported."""
