@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from suite import locks
 from suite.commands.lock import chosen_locks
 from suite.errors import ReleaseError
 from suite.files import file_digest
+from suite.libraries import read_pins
 from suite.locks import (
     Lock,
     fault,
@@ -22,7 +25,7 @@ from suite.locks import (
     resolved,
     staleness,
 )
-from suite.releases import Release
+from suite.releases import Release, read_releases
 
 ROOT = Path(__file__).parents[1]
 PROJECT = """
@@ -30,6 +33,22 @@ PROJECT = """
 dependencies = ["numpy"]
 [tool.uv]
 """
+CORES = ("nvidia-cublas", "nvidia-cuda-runtime", "nvidia-cuda-nvrtc", "nvidia-cuda-cupti")
+SHARED = {
+    "nvidia-cublas", "nvidia-cuda-cupti", "nvidia-cuda-nvrtc", "nvidia-cuda-runtime",
+    "nvidia-cudnn", "nvidia-cufft", "nvidia-cusolver", "nvidia-cusparse", "nvidia-nccl",
+    "nvidia-nvjitlink",
+}  # fmt: skip
+LOADED = {  # ptxas is nvcc's; torch brings its own, by triton
+    "tensorflow": SHARED | {"nvidia-curand", "nvidia-cuda-nvcc"},
+    "jax": SHARED | {"nvidia-cuda-nvcc", "jax-cuda13-plugin", "jax-cuda13-pjrt"},
+    "torch": SHARED | {"nvidia-curand", "triton"},
+}
+"""The packages whose libraries each framework loads on a GPU."""
+
+GPU_ROWS = [
+    row for row in read_releases(ROOT / "pyproject.toml", table="gpu-releases") if not row.unpinned
+]
 ONE = Lock("one", "3.11", ("keras==1",))
 
 
@@ -44,6 +63,43 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_committed_locks_are_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert list(filter(None, map(staleness, chosen_locks([])))) == []
+
+
+def cuda_generations(pins: Mapping[str, str]) -> set[str]:
+    """Read the generations of CUDA that packages are for, off their names or their versions."""
+    named = {mark for name in pins for mark in re.findall(r"(?:cu|cuda)(\d{2})(?!\d)", name)}
+    cores = [name for name in CORES if name in pins]  # from CUDA 13 on they have no suffix
+    return named | {pins[name].partition(".")[0] for name in cores}
+
+
+def unsuffixed(name: str) -> str:
+    """Name a package of CUDA without its generation."""
+    return re.sub(r"-cu\d+$", "", name)
+
+
+@pytest.mark.parametrize("row", GPU_ROWS, ids=str)
+def test_a_lock_with_cuda_is_of_one_generation_and_has_all_that_its_framework_loads(
+    row: Release,
+) -> None:
+    pins = read_pins(ROOT / "locks" / f"{row.lock}.txt")
+    assert len(cuda_generations(pins)) == 1
+    framework = next(name for name in LOADED if name in pins)
+    assert LOADED[framework] <= {unsuffixed(name) for name in pins}
+    assert "nvidia-ml-py" in pins, "whose absence would leave utilisation and power unrecorded"
+
+
+@pytest.mark.parametrize("row", GPU_ROWS, ids=str)
+def test_a_lock_with_cuda_has_the_versions_of_its_row_on_the_cpu(row: Release) -> None:
+    mine, theirs = (read_pins(ROOT / "locks" / f"{name}.txt") for name in (row.lock, row.name))
+    for name in ("tensorflow", "jax", "torch", "keras", "cleverhans", "numpy", "h5py"):
+        assert mine.get(name) == theirs.get(name, "").partition("+")[0] or name not in theirs
+
+
+def test_two_generations_of_cuda_are_told_from_one() -> None:
+    assert cuda_generations({"nvidia-cublas-cu12": "12.9", "nvidia-nccl-cu12": "2.3"}) == {"12"}
+    assert cuda_generations({"nvidia-cuda-runtime": "13.0", "nvidia-nccl-cu13": "2.3"}) == {"13"}
+    assert cuda_generations({"nvidia-cublas": "13.1", "nvidia-nccl-cu12": "2.3"}) == {"12", "13"}
+    assert cuda_generations({"jax-cuda13-plugin": "0.9", "nvidia-cudnn-cu12": "9"}) == {"12", "13"}
 
 
 @pytest.mark.usefixtures("project")

@@ -175,7 +175,8 @@ def test_without_a_gpu_nothing_is_installed_for_one(
         driver(tmp_path, says)
     wanted = (
         r"^the full tier needs a CUDA GPU: found neither /dev/nvidia0 nor a GPU that "
-        r"`nvidia-smi -L` lists\. .* `nox -s \"benchmarks\(tf-2\.21\)\"` here, on the CPU$"
+        r"`nvidia-smi -L` lists\. .* Here, on the CPU, `nox -s rehearsal -- tf-2\.21` tries every "
+        r"case of it, and `nox -s \"benchmarks\(tf-2\.21\)\"` runs the small tier$"
     )
     with pytest.raises(RuntimeError, match=wanted):
         module.gpu_benchmarks(session, module.DEFAULT)

@@ -11,11 +11,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from suite.records import Record
+from suite.report.screen import verdicts_on
 from suite.store import read_record, write_record
 
 ROOT = Path(__file__).parents[1]
@@ -54,6 +57,18 @@ def records(tmp_path: Path) -> Path:
     for path in BASELINE.glob("attack-*-seed0.json"):
         shutil.copy(path, folder)
     return tmp_path
+
+
+def test_a_rehearsal_is_judged_as_its_tier_would_be_and_need_not_hold(
+    make_record: Callable[..., Record],
+) -> None:
+    record = make_record("lenet5-plain", 0, tier="full-rehearsal")
+    full = make_record("lenet5-plain", 0, tier="full")
+    (verdict,) = verdicts_on(full, {"clean_accuracy": 0.1})
+    assert verdict.failed
+    assert verdicts_on(record, {"clean_accuracy": 0.1}) == []
+    with pytest.raises(KeyError):  # what has no band there would fall in the full tier too
+        verdicts_on(record, {"perturbation_max": 0.1})
 
 
 def command(records: Path, *more: str, opening: str = "", measuring: str = "") -> list[str]:

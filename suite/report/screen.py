@@ -137,14 +137,13 @@ def write_over(*lines: str) -> None:
 
 
 def verdicts_on(record: Record, values: Mapping[str, float]) -> list[Verdict]:
-    """Judge values by the bands of their record; those of a rehearsal's few steps are not judged."""
-    if TIERS[record.tier].rehearsal:
-        return []
+    """Judge values by the bands of their record; a rehearsal's few steps need not hold them."""
     bands, seed = bands_of(record), f"seed {record.seed}"
-    return [
+    verdicts = [
         judge(record.case, metric, value, bands[metric], seed=seed)
         for metric, value in values.items()
     ]
+    return [] if TIERS[record.tier].rehearsal else verdicts
 
 
 def told_by(report: Phase) -> dict[str, Any]:
