@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from itertools import takewhile
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from suite.__main__ import COMMANDS
-from suite.commands import results, study
+from suite.commands import cluster, matrix, results, study
 from suite.judge.traps import TRAPS, Trap, expected, generation
 from suite.locks import lock_digest, lock_of, pins_of
 from suite.releases import read_project, read_releases
@@ -155,9 +156,11 @@ def test_generated_sections_have_both_markers_once() -> None:
     places = [(page.name, name) for page in PAGES for name in GENERATED.findall(text_of(page))]
     assert places == [
         ("README.md", "results"),
+        ("cluster.md", "scaling"),
         ("fixes.md", "fixes"),
         *(("reading-a-failure.md", kind) for kind in kinds()),
         ("releases.md", "compatibility"),
+        ("releases.md", "baselines"),
         ("reports.md", "reports"),
         ("results.md", "results"),
         ("traps.md", "traps"),
@@ -172,16 +175,55 @@ def test_tables_are_what_the_stored_records_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)  # the release table is read from there
-    names = ("README.md", "docs/results.md", "docs/traps.md", "docs/trends.md", "docs/fixes.md")
+    generated = ("results", "traps", "trends", "cluster", "fixes")
+    names = ("README.md", *(f"docs/{page}.md" for page in generated))
     copies = [Path(shutil.copy(name, tmp_path)) for name in names]
-    readme, table, traps, trends, fixes = map(str, copies)
+    readme, table, traps, trends, scaling, fixes = map(str, copies)
+    shutil.copy("docs/cluster.json", tmp_path)
     results.main(["--page", table, "--readme", readme, "--traps", traps, "--trends", trends])
+    results.main(["--cluster", scaling])
     figure = ["--figure", str(tmp_path / "fixes.svg")]
     study.main(["--records", "baselines", "studies", "--page", fixes, *figure])
     for page, name in zip(copies, names):
         assert text_of(page) == text_of(ROOT / name)
     assert text_of(tmp_path / "trends.svg") == text_of(ROOT / "docs/trends.svg")
     assert text_of(tmp_path / "fixes.svg") == text_of(ROOT / "docs/fixes.svg")
+
+
+def test_the_rows_with_a_baseline_are_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    copy = Path(shutil.copy("docs/releases.md", tmp_path))
+    rows = ",".join(
+        sorted((path.parent.name for path in Path("baselines").glob("*/small")), reverse=True)
+    )
+    given = ["--table", "--records", "baselines", "--rows", rows, "--section", "baselines"]
+    matrix.main([*given, "--page", str(copy)])
+    assert without_age(copy) == without_age(Path("docs/releases.md"))
+
+
+def without_age(page: Path) -> list[str]:
+    """Read a page but for the lines on how old its records are: each change makes them so."""
+    return [
+        line for line in text_of(page).splitlines() if "of another state of the suite" not in line
+    ]
+
+
+@pytest.mark.parametrize("name", ["kuberay.yaml", "slurm.sh"])
+def test_examples_of_clusters_give_options_that_the_command_has(name: str) -> None:
+    text = re.sub(r"\\\n", " ", text_of(ROOT / "docs" / "examples" / name))
+    given = re.search(r"-m nox -s cluster -- (.*(?:\n {4}--.*)*)", text)
+    assert given
+    words = shlex.split(given[1].replace('"$@"', ""))
+    options = cluster._parser().parse_args([word.replace("$head", "head:6379") for word in words])
+    assert cluster.planned(options).cases
+
+
+def test_the_manifest_names_the_ray_that_the_lock_pins() -> None:
+    pinned = re.search(r"(?m)^ray==(\S+)", text_of(ROOT / "locks" / "cluster.txt"))
+    assert pinned
+    assert f'rayVersion: "{pinned[1]}"' in text_of(ROOT / "docs" / "examples" / "kuberay.yaml")
 
 
 def table_rows(page: str, first: str) -> list[list[str]]:

@@ -33,7 +33,7 @@ from suite.records import Record
 from suite.releases import Release, chosen, read_releases
 from suite.report.compatibility import Row, compatibility, markdown_report, text_report
 from suite.report.grid import terminal_width
-from suite.report.pages import write_section
+from suite.report.pages import SECTION, write_section
 from suite.report.text import printable
 from suite.report.traps import traps_markdown
 from suite.store import files_by_case, read_resident
@@ -170,7 +170,8 @@ def main(arguments: Sequence[str]) -> int:
     lines, traps, count = _shown(rows, options.records)
     print(text_report(lines, width=terminal_width()))
     if options.page:
-        write_section(options.page, markdown_report(lines, records=count))
+        text = markdown_report(lines, records=count)
+        write_section(options.page, text, section=options.section)
     if options.traps:
         write_section(options.traps, traps_markdown(traps), section="seen")
     failed = [row for row in rows if row.name in outcomes and not outcomes[row.name].passed]
@@ -203,5 +204,6 @@ def _parser() -> argparse.ArgumentParser:
     add_address(parser)
     parser.add_argument("--table", action="store_true", help="print what is stored; run nothing")
     parser.add_argument("--page", type=Path, metavar="FILE", help="put the tables there too")
+    parser.add_argument("--section", default=SECTION, metavar="NAME", help="between its markers")
     parser.add_argument("--traps", type=Path, metavar="FILE", help="put what each trap did there")
     return parser

@@ -40,7 +40,7 @@ PAGES = (
 )
 COMMIT = (
     "Commit the baseline alone, with a line in CHANGELOG.md that gives the reason. The pages "
-    f"follow: nox -s results -- {PAGES}"
+    f"follow: nox -s results -- {PAGES}, and the other pages that docs/stored.md lists"
 )
 
 
