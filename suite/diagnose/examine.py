@@ -18,11 +18,11 @@ from suite.diagnose.found import (
     Weights,
 )
 from suite.diagnose.head import head_and_loss
-from suite.diagnose.hearing import Heard, Layer, NormsHeard, kernel_of
-from suite.diagnose.inputs import parts_of
+from suite.diagnose.hearing import Heard, Layer, Norm, NormsHeard, Recomputed, kernel_of
+from suite.diagnose.inputs import batches, parts_of
 from suite.diagnose.interventions import UNTRIED, Given, Tried, intervene
 from suite.diagnose.loading import foreign, shown
-from suite.diagnose.network import Network, Norm, Recomputed, batches
+from suite.diagnose.network import Network
 from suite.diagnose.parts import AGAIN, CHANGES, PHASES, STATISTICS
 from suite.diagnose.predictions import Judge, compared, reader_of
 from suite.diagnose.probes import probes

@@ -12,7 +12,7 @@ from suite.diagnose.found import Unit
 from suite.diagnose.inputs import Head
 from suite.diagnose.loading import foreign
 from suite.diagnose.probes import over_positions, unit
-from suite.diagnose.statistics import Moments, moments
+from suite.diagnose.statistics import Moments, Statistics, moments
 from suite.networks.types import Tensor
 
 if TYPE_CHECKING:
@@ -260,3 +260,69 @@ def kernel_of(layer: Layer) -> Tensor | None:
         if len(variable.shape) > 1 and int(np.prod(variable.shape)) > 1
     )
     return next(kernels, None)
+
+
+class Norm(NamedTuple):
+    """What a BatchNorm layer is told, and whether it was trained.
+
+    Attributes:
+        layer: Its name.
+        momentum: Share of the moving statistics that an update keeps.
+        epsilon: Added to the variance.
+        trainable: False if it is frozen.
+        trained: Whether gamma or beta are no longer 1 and 0.
+    """
+
+    layer: str
+    momentum: float
+    epsilon: float
+    trainable: bool
+    trained: bool
+
+
+class Recomputed(NamedTuple):
+    """The network with BatchNorm's statistics made anew from the images.
+
+    Attributes:
+        norms: The BatchNorm layers, in order of execution as all that follows.
+        moving: The moving statistics as they are.
+        batch: Those that the images have at every layer, all layers normalising by the batch.
+        forced: The pass that they come from.
+        precise: The inference phase with `batch` as moving statistics.
+    """
+
+    norms: list[Norm]
+    moving: list[Statistics]
+    batch: list[Statistics]
+    forced: NormsHeard
+    precise: Heard
+
+
+class Steps(NamedTuple):
+    """Training-phase steps to make.
+
+    Attributes:
+        most: How many, at most.
+        batch_size: Images in each.
+        limit_s: Seconds after which no other is begun.
+    """
+
+    most: int
+    batch_size: int
+    limit_s: float
+
+
+class Followed(NamedTuple):
+    """How a BatchNorm layer's moving statistics followed its batches.
+
+    Attributes:
+        before: They, before the first step.
+        heard: The moments of each batch that it took in.
+        made: Steps that were made.
+        after: The statistics after the last step.
+    """
+
+    before: Statistics
+    heard: list[Moments]
+    made: int
+    after: Statistics

@@ -134,3 +134,8 @@ class Head(NamedTuple):
         if self.places is None:
             return scores if np.prod(scores.shape[1:-1]) > 1 else scores.reshape(len(scores), -1)
         return scores.reshape(len(scores), -1, scores.shape[-1])[:, self.places]
+
+
+def batches(images: Images, size: int) -> list[Images]:
+    """Split `images` into batches of nearly one size."""
+    return split(images, max(1, round(len(images) / size)))

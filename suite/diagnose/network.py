@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from suite.diagnose.found import Unit
-from suite.diagnose.hearing import Ear, Heard, Layer, NormEar, NormsHeard, Sense
-from suite.diagnose.inputs import Head, Images, fed, parts_of, positions, split
-from suite.diagnose.loading import HOMES, foreign, shown
+from suite.diagnose.anatomy import by_name, is_told_phase, leaves, trunk_of, unit_of
+from suite.diagnose.hearing import (
+    Ear,
+    Followed,
+    Heard,
+    Layer,
+    Norm,
+    NormEar,
+    NormsHeard,
+    Recomputed,
+    Sense,
+    Steps,
+)
+from suite.diagnose.inputs import Head, Images, batches, fed, parts_of, positions
+from suite.diagnose.loading import foreign, shown
 from suite.diagnose.parts import Begin, untold
 from suite.diagnose.passes import Passed, Passes
 from suite.diagnose.statistics import Moments, Statistics, pooled_statistics
@@ -33,77 +43,8 @@ LONG = 1 << 20
 """Positions of a sample times layers from which no pass of all samples is made that a few have
 shown to be vain: those of DenseNet121 at 64 pixels, or of VGG16 at 224."""
 
-PLAIN = ("Functional", "Sequential", "Model", "InputLayer", "Dense", "EinsumDense", "Embedding")
-"""Keras' own models and layers that do nothing by the phase that they are told."""
-
 FEW = 32  # images of which the layers' outputs are measured
 ALIKE = 1e-3  # of the outputs' deviation, below which two passes differ by rounding only
-
-
-class Norm(NamedTuple):
-    """What a BatchNorm layer is told, and whether it was trained.
-
-    Attributes:
-        layer: Its name.
-        momentum: Share of the moving statistics that an update keeps.
-        epsilon: Added to the variance.
-        trainable: False if it is frozen.
-        trained: Whether gamma or beta are no longer 1 and 0.
-    """
-
-    layer: str
-    momentum: float
-    epsilon: float
-    trainable: bool
-    trained: bool
-
-
-class Recomputed(NamedTuple):
-    """The network with BatchNorm's statistics made anew from the images.
-
-    Attributes:
-        norms: The BatchNorm layers, in order of execution as all that follows.
-        moving: The moving statistics as they are.
-        batch: Those that the images have at every layer, all layers normalising by the batch.
-        forced: The pass that they come from.
-        precise: The inference phase with `batch` as moving statistics.
-    """
-
-    norms: list[Norm]
-    moving: list[Statistics]
-    batch: list[Statistics]
-    forced: NormsHeard
-    precise: Heard
-
-
-class Steps(NamedTuple):
-    """Training-phase steps to make.
-
-    Attributes:
-        most: How many, at most.
-        batch_size: Images in each.
-        limit_s: Seconds after which no other is begun.
-    """
-
-    most: int
-    batch_size: int
-    limit_s: float
-
-
-class Followed(NamedTuple):
-    """How a BatchNorm layer's moving statistics followed its batches.
-
-    Attributes:
-        before: They, before the first step.
-        heard: The moments of each batch that it took in.
-        made: Steps that were made.
-        after: The statistics after the last step.
-    """
-
-    before: Statistics
-    heard: list[Moments]
-    made: int
-    after: Statistics
 
 
 class Network:
@@ -305,7 +246,7 @@ class Network:
         few = min(len(images), FEW, _layer_by_layer(images))
         first = self._passes(fed(images[:few]), self._kind, self._ear, training=False, plain=True)
         self._put_in_order(first.ear.heard)
-        units = tuple(map(_unit, first.ear.heard, first.noted["units"]))
+        units = tuple(map(unit_of, first.ear.heard, first.noted["units"]))
         return self._heard(images[few:], [first])._replace(units=units)
 
     def hear_again(self, images: Images) -> Heard:
@@ -320,7 +261,7 @@ class Network:
             np.concatenate([self._looked_at(passed) for passed in passes]),
             (),
             np.concatenate([self._features(passed) for passed in passes]),
-            np.concatenate([_trunk(passed) for passed in passes]),
+            np.concatenate([trunk_of(passed.noted) for passed in passes]),
         )
 
     def _features(self, passed: Passed) -> NDArray[np.float64]:
@@ -407,7 +348,7 @@ class Network:
             return False
         self._only_norms = False
         batch, whole = self.batches(images, batch_size)[0], trained.outputs
-        alone = not any(map(_is_told_phase, walk(self.model)))
+        alone = not any(map(is_told_phase, walk(self.model)))
         few = max(2, _layer_by_layer(images))
         if alone and few < len(batch):
             batch = batch[:few]
@@ -448,61 +389,6 @@ class Network:
         return Followed(before, heard, made, self.statistics()[place])
 
 
-def leaves(model: Model) -> list[Layer]:
-    """List the layers of `model` that hold no others, in order, those of nested models too.
-
-    A recurrent layer counts as one: its cell runs in a loop that Keras may have compiled.
-    """
-    within = {id(cell) for layer in walk(model) if _recurrent(layer) for cell in walk(layer)}
-    return [
-        layer
-        for layer in walk(model)
-        if layer is not model
-        and (_recurrent(layer) or (id(layer) not in within and sum(1 for _ in walk(layer)) == 1))
-    ]
-
-
 def _layer_by_layer(images: Images) -> int:
     """Count the images that a pass which runs layer by layer has memory for."""
     return max(1, PIXELS // positions(images))
-
-
-def _is_told_phase(layer: Layer) -> bool:
-    """True where a layer other than BatchNorm, or a user's model, is told the phase."""
-    own = type(layer).__module__.split(".")[0] in HOMES
-    if is_batch_norm(layer) or (own and type(layer).__name__ in PLAIN):
-        return False
-    told = inspect.signature(type(layer).call).parameters
-    return "training" in told or any(each.kind is each.VAR_KEYWORD for each in told.values())
-
-
-def _recurrent(layer: Layer) -> bool:
-    """True where a layer runs a cell step by step."""
-    return hasattr(layer, "cell")
-
-
-def batches(images: Images, size: int) -> list[Images]:
-    """Split `images` into batches of nearly one size."""
-    return split(images, max(1, round(len(images) / size)))
-
-
-def by_name(result: Any) -> dict[Any, Tensor]:
-    """Map the outputs by key or place; the only one by None."""
-    if isinstance(result, dict):
-        return dict(result)
-    if isinstance(result, (list, tuple)):
-        return dict(enumerate(result)) if len(result) > 1 else {None: result[0]}
-    return {None: result}
-
-
-def _unit(layer: Layer, measured: Sequence[Any]) -> Unit:
-    """Say how much a layer's output varies over the images of a batch."""
-    variation, magnitude = map(float, measured)
-    kind = type(layer).__name__
-    return Unit(layer.name, kind, variation if magnitude > 0 else 0.0, magnitude)
-
-
-def _trunk(passed: Passed) -> NDArray[np.float64]:
-    """Give the mean over the positions of the last activation that has any."""
-    given = passed.noted.get("trunk")
-    return np.zeros((0, 0)) if given is None else np.asarray(given, np.float64)

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from suite.diagnose.found import Repeats
-from suite.diagnose.hearing import Call, Layer, around
+from suite.diagnose.hearing import Call, Layer, Recomputed, around
 from suite.diagnose.inputs import Images, positions
 from suite.diagnose.intake import taken
 from suite.diagnose.loading import HOMES, demand_eager, keras_of
-from suite.diagnose.network import PIXELS, Network, Recomputed
+from suite.diagnose.network import PIXELS, Network
 from suite.diagnose.predictions import Judge, Reader, reader_of
 from suite.diagnose.probes import thinned
 from suite.diagnose.sample import Sample

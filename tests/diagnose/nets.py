@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from suite.diagnose.anatomy import leaves
 from suite.diagnose.diagnosis import diagnose
 from suite.diagnose.found import Diagnosis
-from suite.diagnose.network import leaves
 from suite.diagnose.predictions import Judge, Reader
 from suite.diagnose.sample import Sample
 from suite.networks.types import Keras, Model

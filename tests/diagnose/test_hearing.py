@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from suite.diagnose.anatomy import leaves
 from suite.diagnose.hearing import around, kernel_of
-from suite.diagnose.network import Network, leaves
+from suite.diagnose.network import Network
 from suite.networks.types import Keras
 from tests.diagnose.nets import QUIET, Data, Make, network
 
