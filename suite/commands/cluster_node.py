@@ -9,17 +9,19 @@ from __future__ import annotations
 import importlib.util
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from suite.commands.outcomes import TAIL_BYTES, Files, outcome_of, untried
 from suite.commands.processes import END_TOGETHER, GRACE_S
@@ -29,7 +31,7 @@ from suite.judge.compatibility import Outcome
 from suite.locks import Fault
 
 PROJECT = SUITE.parent  # as it was sent to the node
-JOB = "job"
+JOB, HELD = "job", ".held"
 DIGITS = 16  # of a lock's digest in the name of a folder
 SPENT = ("files", "environment", "run")  # what the time on a node goes to
 NO_NOX = (
@@ -138,8 +140,8 @@ def _measured(job: Job, order: Order, place: Place, given: Mapping[str, bytes]) 
     """
     if importlib.util.find_spec("nox") is None:
         raise SuiteError(NO_NOX.format(sys.executable, sys.executable))
-    with TemporaryDirectory(prefix="suite-job-") as folder:
-        files, records = files_in(Path(folder)), Path(folder, "records")
+    with own_folder(place.cache / "jobs") as folder:
+        files, records = files_in(folder), folder / "records"
         home = records / job.row / order.tier
         home.mkdir(parents=True)
         for name, content in given.items():
@@ -153,6 +155,23 @@ def _measured(job: Job, order: Order, place: Place, given: Mapping[str, bytes]) 
         outcome = outcome_of(files, status=status, seconds=sum(spent), lock_digest=order.lock)
         seconds = dict(zip(SPENT, spent, strict=True))
         return Returned(socket.gethostname(), outcome, _contents(home), _reports(files), seconds)
+
+
+@contextmanager
+def own_folder(root: Path) -> Iterator[Path]:
+    """Give a job a folder below `root`, and remove it in the end; first those of killed jobs."""
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root.with_name(f"{root.name}.lock")):  # a new folder is not held yet
+        for left in root.glob("suite-job-*"):
+            with suppress(Timeout), FileLock(left / HELD, timeout=0):
+                shutil.rmtree(left)
+        folder = Path(tempfile.mkdtemp(prefix="suite-job-", dir=root))
+        held = FileLock(folder / HELD).acquire()
+    with held:
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
 
 
 def files_in(folder: Path) -> Files:

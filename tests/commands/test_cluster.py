@@ -25,7 +25,15 @@ from suite.commands import cluster, cluster_link, matrix
 from suite.commands.cluster import measurable
 from suite.commands.cluster_jobs import Cluster, Result, lost, outcomes_of
 from suite.commands.cluster_link import address, official_files, packed, places, reach, started
-from suite.commands.cluster_node import Job, Order, Place, ended, measured, options_of
+from suite.commands.cluster_node import (
+    Job,
+    Order,
+    Place,
+    ended,
+    measured,
+    options_of,
+    own_folder,
+)
 from suite.commands.cluster_parcel import digest_of, placed
 from suite.commands.plan import Plan, collected
 from suite.commands.rounds import Rounds
@@ -543,6 +551,18 @@ def test_a_run_ends_with_its_worker_even_if_that_is_killed(tmp_path: Path) -> No
     while not subprocess.run(runs, capture_output=True, check=False).returncode:
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
+
+
+def test_folders_of_killed_jobs_are_removed_and_no_others(tmp_path: Path) -> None:
+    left = tmp_path / "suite-job-killed"
+    left.mkdir()
+    (left / "job.log").write_text("half")
+    with own_folder(tmp_path) as one:
+        assert not left.exists()
+        with own_folder(tmp_path) as other:
+            assert one.exists()
+            assert other.exists()
+    assert not [*tmp_path.glob("suite-job-*")]
 
 
 def test_a_run_gives_its_status_and_what_it_printed(tmp_path: Path) -> None:
