@@ -84,7 +84,7 @@ def named_sessions(text: str) -> Iterator[tuple[str, str]]:
     """Yield each session that a text says to run, with the row it says to run it on."""
     for command in re.findall(r"nox -s ([^`\n#]+)", text):
         names, _, options = command.partition(" -- ")
-        for name, row in re.findall(r"([\w-]+)(?:\(([^)]*)\))?", names):
+        for name, row in re.findall(r"(?<![\w-])(\w[\w-]*)(?:\(([^)]*)\))?", names):
             yield name, options.split()[0] if name in ROW_FIRST and options else row
 
 

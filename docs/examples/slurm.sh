@@ -17,7 +17,10 @@ export SUITE_CACHE="${SLURM_TMPDIR:-/tmp}/suite-$SLURM_JOB_ID" # environments an
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 # One task a node: Ray starts on each, on the first as its head, which alone runs what follows `--`.
 # The same script again goes on with what has no record in $RECORDS yet.
-head="${nodes[0]}:6379"
+head="${nodes[0]}:6379" status="$PWD/slurm-$SLURM_JOB_ID.status"
+# shellcheck disable=SC2016 # the inner shell expands them
 srun ray symmetric-run --address "$head" --min-nodes "$SLURM_JOB_NUM_NODES" -- \
+  sh -c '"$@"; echo $? > "$0"' "$status" \
   python -m nox -s cluster -- --address "$head" --tier small --seeds 0,1,2,3,4,5,6,7,8,9 \
   --records "${RECORDS:-$PWD/records}" "$@"
+exit "$(cat "$status")" # that of cluster; symmetric-run ends with 0 where Ray does not start

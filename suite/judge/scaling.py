@@ -275,8 +275,8 @@ class Measured(NamedTuple):
 
     Attributes:
         costs: What else takes time than cases.
-        checks: The simulation held against it.
-        machine: On what.
+        checks: The simulation held against it; none where its efficiency was not measured.
+        machine: On what, and how busy it was.
         versions: Of Ray, for one.
     """
 
@@ -295,8 +295,9 @@ def read_measured(path: Path) -> Measured:
     try:
         found = parse_json(read_within(path, RECORD_BYTES))
         costs = Costs(**{name: float(found["costs"][name]["s"]) for name in Costs._fields})
-        checks = tuple(_checks(costs._replace(start=float(found["overhead"]["s"])), found))
-        return Measured(costs, checks, str(found["machine"]), dict(found["versions"]))
+        checks = tuple(_checks(costs, found)) if "efficiency" in found else ()
+        machine = f"{found['machine']}, {found['load']:g} processes in the queue"
+        return Measured(costs, checks, machine, dict(found["versions"]))
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise RecordError(
             f"{path} is not what a cluster was measured to cost ({type(error).__name__}: {error}). "
@@ -307,8 +308,8 @@ def read_measured(path: Path) -> Measured:
 
 def _checks(costs: Costs, found: Mapping[str, Any]) -> Iterator[Check]:
     """Simulate the jobs that were measured on one node and on two, which had all they need."""
-    told = found["efficiency"]
+    told, start = found["efficiency"], float(found["overhead"]["s"])
     jobs = [Job("", "", (Run(float(told["case_s"])),))] * int(told["jobs"])
-    warm = costs._replace(node=0.0, data=0.0, environment=0.0)
+    warm = costs._replace(node=0.0, data=0.0, environment=0.0, start=start)
     for count in (1, 2):
         yield Check(count, float(told[f"{count}"]), simulated(jobs, count, warm).efficiency)

@@ -69,8 +69,8 @@ def inputs(measured: Measured) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in measured.versions.items())
     return (
         f"Measured beside the cases ({measured.machine}; {versions}; medians): {spent}. The "
-        f"simulation held against the measurement, as the share of the nodes' time that cases "
-        f"take: {held}."
+        "simulation held against a measurement, as the share of the nodes' time that cases take: "
+        f"{held or 'not yet, as that share was not measured'}."
     )
 
 

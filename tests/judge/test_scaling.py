@@ -162,7 +162,7 @@ def test_rows_and_seeds_without_records_take_the_nearest(stored: Callable[..., R
 
 def measurement(**changed: Any) -> dict[str, Any]:
     return {
-        "machine": "two cores", "versions": {"ray": "2.60.0"},
+        "machine": "two cores", "load": 3.5, "versions": {"ray": "2.60.0"},
         "costs": {name: {"s": 1.0} for name in Costs._fields},
         "overhead": {"s": 2.0},
         "efficiency": {"case_s": 4.0, "jobs": 8, "1": 0.5, "2": 0.45},
@@ -175,6 +175,7 @@ def test_what_was_measured_is_read_and_simulated_too(tmp_path: Path) -> None:
     path.write_text(json.dumps(measurement()), encoding="utf-8")
     found = read_measured(path)
     assert found.costs == Costs(1, 1, 1, 1, 1, 1)
+    assert found.machine == "two cores, 3.5 processes in the queue"
     one, two = found.checks
     assert (one.nodes, one.measured, two.measured) == (1, 0.5, 0.45)
     assert one.simulated == 32 / 50  # the first is handed out after 1 s, the last stored after 1 s
