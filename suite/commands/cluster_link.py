@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from argparse import ArgumentParser, ArgumentTypeError
@@ -160,25 +161,26 @@ def speaks(where: str) -> None:
 
 
 def places(nodes: Sequence[Mapping[str, Any]], *, cpus: float | None, gpu: bool) -> float:
-    """Say what the cluster has, and give the processors that a job takes.
+    """Say what the cluster has, and give the processors that a job takes: a GPU's share of them.
 
     Raises:
         SuiteError: If no node has as many, or a GPU.
     """
     has = [node["Resources"] for node in nodes if node["Alive"]]
-    able = [part["CPU"] for part in has if part.get("CPU") and (not gpu or part.get("GPU"))]
-    if not able or (cpus or 0) > max(able):
+    able = [part for part in has if part.get("CPU") and (not gpu or part.get("GPU"))]
+    if not able or (cpus or 0) > max(part["CPU"] for part in able):
         wanted = f"{cpus or 1:g} processors{' and a GPU' if gpu else ''}"
         found = ", ".join(f"{part.get('CPU', 0):g} and {part.get('GPU', 0):g} GPUs" for part in has)
         raise SuiteError(
             f"no node of the cluster has {wanted}, which a job takes. Found: {found or 'no node'}. "
             "Add a node that has (`ray start --address=...`), or give fewer --cpus."
         )
-    taken = cpus or min(able)
-    at_once = int(sum(part // taken for part in able))
+    shares = [part["CPU"] / part["GPU"] if gpu else part["CPU"] for part in able]
+    taken = cpus or max(1.0, min(shares) // 1)
+    slots = [min(part["CPU"] // taken, part["GPU"] if gpu else math.inf) for part in able]
     print(
-        f"nodes: {len(able)}, processors: {sum(able):g}; a job takes {taken:g}, "
-        f"jobs at once: {at_once}", flush=True,
+        f"nodes: {len(able)}, processors: {sum(part['CPU'] for part in able):g}; a job takes "
+        f"{taken:g}{' and a GPU' if gpu else ''}, jobs at once: {sum(slots):g}", flush=True,
     )  # fmt: skip
     return taken
 

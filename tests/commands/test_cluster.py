@@ -431,6 +431,8 @@ def test_a_job_takes_a_node_of_the_smallest_size(capsys: Output) -> None:
     assert places([node(0), node(8), node(4), node(1, alive=False)], cpus=None, gpu=False) == 4
     assert "nodes: 2, processors: 12; a job takes 4, jobs at once: 3" in capsys.readouterr().out
     assert places([node(8, 1), node(2)], cpus=None, gpu=True) == 8
+    assert places([node(16, 4), node(16, 2)], cpus=None, gpu=True) == 4
+    assert "a job takes 4 and a GPU, jobs at once: 6" in capsys.readouterr().out
     assert places([node(8)], cpus=2, gpu=False) == 2
 
 
