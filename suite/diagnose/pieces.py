@@ -160,7 +160,7 @@ print("\\n".join(diagnose(model, images, labels).words))  # images and labels of
 MORE = """\
 from suite.diagnose import diagnose
 
-count = 4 * min(256, len(images))  # of those that you have
+count = 4 * min(256, len(images))  # of images like those examined, as many as you have
 print("\\n".join(diagnose(model, images, labels, max_images=count).words))
 """
 RESCALED_NORMS = (

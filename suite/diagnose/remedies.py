@@ -210,7 +210,8 @@ UNMENDED = Remedy(
 
 BY_NEXT: Mapping[str, Remedy] = {
     MORE_IMAGES: Remedy(
-        "Nothing here decides. Examine four times as many images before you change anything.",
+        "Nothing here decides. Examine four times as many images, or those of the training, too, "
+        "before you change anything.",
         MORE,
     ),
     TRAINING_IMAGES: Remedy(

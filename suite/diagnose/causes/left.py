@@ -80,7 +80,10 @@ SKIPPED = (
 BATCHES = "If the batches of the training were smaller than the {} taken here, say so (batch_size)."
 
 NEXT: Mapping[str, str] = {
-    MORE_IMAGES: f"Next: examine {TIMES} times as many images (--images, max_images).",
+    MORE_IMAGES: (
+        f"Next: examine {TIMES} times as many images (--images, max_images); if there are no more, "
+        "those of the training, too."
+    ),
     TRAINING_IMAGES: (
         "Next: examine images of the training, with the labels that it was trained on. If it is "
         "right in them, these are unlike them (turned, mirrored, cut, coloured or lit otherwise, "
@@ -182,8 +185,10 @@ def _perhaps(found: Examination, best: Trial, told: str) -> Finding:
 
 
 def _undecided(following: str, *words: str) -> Finding:
-    """Say that nothing decides, and which experiment would."""
-    return Finding(UNDECIDED, "", "", "", (*words, NEXT[following]), following)
+    """Say first that nothing decides, and last which experiment would."""
+    first, *others = words
+    told = (f"Undecided. {first}", *others, NEXT[following])
+    return Finding(UNDECIDED, "", "", "", told, following)
 
 
 def _renamed(found: Examination) -> list[str]:

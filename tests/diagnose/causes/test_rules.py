@@ -191,7 +191,7 @@ def test_a_network_behind_a_linear_model_is_told_so() -> None:
     assert told.verdict == HEALTHY
     far = found(trials(0.6, 0.6))
     assert far[:2] == (UNDECIDED, "")
-    assert far.words[0].startswith("No cause is found")
+    assert far.words[0].startswith("Undecided. No cause is found")
     assert "A linear model fitted to three quarters of these images is right in 90.0%" in words
     assert "A linear model fitted" not in " ".join(found(trials(1.35, 1.35)).words)
 
