@@ -13,7 +13,7 @@ from suite.judge.gate.finding import NO_WORSE, OUTCOME, UNDECIDED, WORSE, Answer
 from suite.judge.metrics import METRICS
 
 WORDS = {NO_WORSE: "Yes", WORSE: "No", UNDECIDED: "Undecided"}
-QUOTED = 120  # characters of the first thing that is missing, in the first sentence
+QUOTED = 220  # characters of the first thing that is missing, in the first sentence
 PLACE = 4  # parts with a colon before what is wrong with records: case, side, word, seeds
 NAMED = 8  # cases on one line of a terminal; the files name all
 NO_TITLES: Mapping[str, str] = MappingProxyType({})
@@ -81,7 +81,7 @@ def _open(answer: Answer) -> str:
 def _lacking(missing: Sequence[str]) -> str:
     """Count the cases and files whose evidence is missing, and quote the first reason."""
     count = len({text.partition(": ")[0] for text in missing})
-    first = textwrap.shorten(missing[0].rstrip("."), QUOTED, placeholder=" ...")
+    first = textwrap.shorten(missing[0].rstrip("."), QUOTED)
     where = counted(count, "place", "places")
     return f"evidence is missing, or does not count, in {where}, such as {first}"
 
