@@ -25,8 +25,9 @@ def built(stack: Stack, name: str, *, size_px: int = 32, width: float = 1.0, **m
 
 
 def plan(model: Model) -> list[tuple[str, dict[str, Any]]]:
-    """List the class and the telling settings of every layer after the input."""
-    return [told(layer) for layer in model.layers if type(layer).__name__ != "InputLayer"]
+    """List the class and the telling settings of every layer after the input, but casts to 32."""
+    layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
+    return [told(layer) for layer in layers if layer.name != "logits_in_32_bits"]
 
 
 def told(layer: Any) -> tuple[str, dict[str, Any]]:
@@ -95,7 +96,7 @@ def test_every_architecture_ends_in_logits_and_takes_rgb_images(stack: Stack, na
     model = built(stack, name, width=0.125)
     assert tuple(model.input_shape) == (None, 32, 32, 3)
     assert tuple(model.output_shape) == (None, CLASSES)
-    assert told(model.layers[-1]) == dense(CLASSES, "linear")
+    assert plan(model)[-1] == dense(CLASSES, "linear")
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -212,3 +213,19 @@ def test_the_published_size_has_the_published_parameters(
     stack: Stack, name: str, parameters: int
 ) -> None:
     assert built(stack, name).count_params() == parameters
+
+
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name.endswith("float16")])
+def test_mixed_precision_changes_the_precision_alone_and_no_network_after_it(
+    stack: Stack, name: str
+) -> None:
+    plain, _, precision = name.partition("-")
+    options = {"blocks": (1, 1, 1, 1)} if "blocks" in ARCHITECTURES[name].options else {}
+    mixed = built(stack, name, width=0.25, **options)
+    after = built(stack, plain, width=0.25, **options)
+    assert plan(mixed) == plan(after)
+    assert {layer.compute_dtype for layer in mixed.layers[:-1]} <= {precision, "float32"}
+    computing = [layer for layer in mixed.layers if type(layer).__name__ in ("Conv2D", "Dense")]
+    assert {layer.compute_dtype for layer in computing} == {precision}
+    assert {layer.compute_dtype for layer in after.layers} == {"float32"}
+    assert mixed.layers[-1].compute_dtype == "float32"
