@@ -234,7 +234,7 @@ def test_ctrl_c_ends_with_what_is_known_so_far(records: Path) -> None:
     shown = on_terminal(
         records, measuring=waiting, columns=100, interrupt="attack-vgg19-w0.25-seed0 ..."
     )
-    assert "STOPPED before its end: it was interrupted" in shown
+    assert "STOPPED before its end: it was interrupted. So far: tf-2.21 does as expected" in shown
     assert "checks hold" in shown
     assert not any("seed0 ..." in line for line in lines_of(shown))
     assert not any(noise in shown for noise in NOISE)

@@ -67,7 +67,7 @@ def first_screen(
     faulty = [name for name, own in groups.items() if _concerns(failed, own)]
     release, checks = records[0].release, len(verdicts)
     answer = headline(release, checks, len(failed), faulty=faulty, unanswered=len(unanswered))
-    lines = [*_folded(f"{answer} {_stop(stopped)}"), ""]
+    lines = [*_folded(f"{_stop(stopped)}. So far: {answer}" if stopped else answer), ""]
     for name, own in groups.items():
         outcome = "FAILS" if name in faulty else "holds"
         lines += _paragraph(name, outcome, QUESTIONS[name](own))
