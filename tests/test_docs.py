@@ -42,7 +42,7 @@ BLOCK = re.compile(r"^ *```([\w{}-]*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 ROW_FIRST = ("overhead", "stack-tests", "study")  # sessions whose first argument is a row
-ROWS_TO_FILL_IN = {"NAME", "RELEASE"}
+ROWS_TO_FILL_IN = {"NAME", "RELEASE", "ROW"}
 FOLDERS = "suite|tests|benchmarks|baselines|studies|docs|locks"
 PATH = re.compile(rf"`((?:{FOLDERS})/[\w./-]*)`")
 

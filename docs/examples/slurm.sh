@@ -23,4 +23,4 @@ srun ray symmetric-run --address "$head" --min-nodes "$SLURM_JOB_NUM_NODES" -- \
   sh -c '"$@"; echo $? > "$0"' "$status" \
   python -m nox -s cluster -- --address "$head" --tier small --seeds 0,1,2,3,4,5,6,7,8,9 \
   --records "${RECORDS:-$PWD/records}" "$@"
-exit "$(cat "$status")" # that of cluster; symmetric-run ends with 0 where Ray does not start
+exit "$(cat "$status" || echo 2)" # that of cluster; symmetric-run ends with 0 where Ray does not start
