@@ -83,6 +83,7 @@ def test_the_driver_hands_out_and_stores_one_after_another() -> None:
     assert found.seconds == 51
     assert found.queued_s == 50
     assert simulated(jobs(*[1.0] * 100), 100, FREE._replace(task=0.1)).seconds == pytest.approx(11)
+    assert simulated(jobs(10, 1), 2, FREE._replace(filed=1)).seconds == 11  # as they come
 
 
 def test_all_time_of_the_nodes_is_told() -> None:
