@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from suite.report.text import printable
 from suite.report.waiting import waiting
 
 LIMIT_MIN = 60  # a large network on a slow processor; what hangs is ended
+PYTHON = (3, 11)  # with add_note
 ASKED = ("model", "data", "split", "inputs", "size", "output", "images", "batch", "seed")
 """The options that decide a diagnosis."""
 
@@ -48,6 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     2 where that cannot be told from these data.
     """
     options = _parser().parse_args(arguments)
+    _check_python()
     check_figure(options.figure)
     if options.html:
         _check_page(options.html)
@@ -56,6 +59,21 @@ def main(arguments: Sequence[str]) -> int:
         answer = ask(EXAMINER, given, limit_s=60 * options.limit, show=show)
     found = diagnosis_of(answer["diagnosis"])
     return _report_diagnosis(found, options, classes=answer["classes"])
+
+
+def _check_python() -> None:
+    """Refuse a Python that this command is too new for; the function is not.
+
+    Raises:
+        SuiteError: If it is older than `PYTHON`.
+    """
+    if sys.version_info < PYTHON:
+        raise SuiteError(
+            f"the command needs Python {'.'.join(map(str, PYTHON))} or later. Found: Python "
+            f"{sys.version.split()[0]} ({sys.executable}). Run `nox -s diagnose -- MODEL --data X`,"
+            " which brings its own; or call suite.diagnose.diagnose(model, images, labels) in this "
+            "Python, with TensorFlow 2."
+        )
 
 
 def examined(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,11 @@ import numpy as np
 
 from suite.diagnose.attempts import attempts
 from suite.diagnose.causes.rules import judge
+from suite.diagnose.causes.worth import GOOD, points
 from suite.diagnose.examine import examine
 from suite.diagnose.feeds import gathered
 from suite.diagnose.found import (
+    DIVERGED,
     HEALTHY,
     STALE,
     UNDECIDED,
@@ -20,8 +22,10 @@ from suite.diagnose.found import (
     Finding,
     LayerExamination,
 )
+from suite.diagnose.hearing import Steps
+from suite.diagnose.inputs import positions
 from suite.diagnose.loading import demand_eager, keras_of
-from suite.diagnose.network import Network, Steps
+from suite.diagnose.network import Network
 from suite.diagnose.parts import STEPS, Begin, untold
 from suite.diagnose.sample import Sample, called, samples
 from suite.diagnose.statistics import after, symmetric_kl, target
@@ -30,6 +34,16 @@ from suite.networks.types import Keras, Model
 
 MILD = (HEALTHY, UNDECIDED)
 """Verdicts that others are worse than, from the best on."""
+
+PLAINLY = 0.2
+"""Accuracy that recomputed statistics gain where no more samples need be examined."""
+
+AS_MADE = ("weights not loaded", "not trained, or weights not loaded")
+"""Causes that the weights show, whatever the samples."""
+
+FIRST, LARGE = 96, 128 * 128
+"""Samples that are examined first, three batches, where each has more positions than `LARGE` and
+the network many layers; all are where these leave a doubt."""
 
 
 def diagnose(
@@ -61,7 +75,8 @@ def diagnose(
         batch_size: Images in a batch of the training phase.
         keras: The Keras module of the model; by default its class's.
         classes: Number of classes of the labels; by default the model's outputs.
-        max_images: Images examined at most, drawn at random by `seed`.
+        max_images: Images examined at most, drawn at random by `seed`; where a pass of all takes
+            long (pixels times layers), the first `FIRST` of them, and all if these leave a doubt.
         check_steps: Training-phase passes made at most to check the steps that stale statistics
             need.
         check_s: Seconds those passes may take.
@@ -86,13 +101,49 @@ def diagnose(
 def _diagnosed(network: Network, sample: Sample, plan: Steps, classes: int | None) -> Diagnosis:
     """Diagnose the network by the samples of one output."""
     network.look_at(sample.head)
-    with network.kept():
-        examination = examine(network, sample, batch_size=plan.batch_size, classes=classes)
-    finding = judge(examination)
+    for part in _parts(network, sample):
+        with network.kept():
+            examination = examine(network, part, batch_size=plan.batch_size, classes=classes)
+        finding = judge(examination)
+        if _settled(examination, finding):
+            break
     told = plan if finding.verdict == STALE else plan._replace(most=0)
     with network.kept():
-        check = _check_steps(network, sample, examination.layers, told)
-    return _diagnosis(examination, finding, check)
+        check = _check_steps(network, part, examination.layers, told)
+    return _diagnosis(examination, _with_count(finding, part, sample), check)
+
+
+def _parts(network: Network, sample: Sample) -> list[Sample]:
+    """Give the first samples, where a pass of all takes long, then all."""
+    first = sample._replace(images=sample.images[:FIRST], labels=sample.labels[:FIRST])
+    large = positions(sample.images) > LARGE and network.works_long(sample.images)
+    several = len(np.unique(first.labels)) > 1
+    return [first, sample] if large and several and len(sample.labels) > FIRST else [sample]
+
+
+def _settled(found: Examination, finding: Finding) -> bool:
+    """True where the first samples leave no doubt.
+
+    So it is with a network that no trial can make much better, with numbers that are not finite,
+    with weights as Keras makes them, and where recomputed statistics gain `PLAINLY`.
+    """
+    fine = finding.verdict == HEALTHY and found.inference.evaluation.accuracy >= GOOD
+    plain = finding.verdict == DIVERGED or finding.cause in AS_MADE
+    if finding.verdict == STALE and found.precise is not None:
+        return points(found.inference, found.precise) >= PLAINLY
+    return fine or plain
+
+
+def _with_count(finding: Finding, part: Sample, sample: Sample) -> Finding:
+    """Say that the first samples were enough, if they were."""
+    count, given = len(part.labels), len(sample.labels)
+    if count == given:
+        return finding
+    words = (
+        f"The first {count} of {given} images, in random order, were enough to tell: a pass of all "
+        "takes long, so the others were not run."
+    )
+    return finding._replace(words=(*finding.words, words))
 
 
 def worst(names: Sequence[Any], found: Sequence[Diagnosis]) -> Diagnosis:

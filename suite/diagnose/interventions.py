@@ -10,8 +10,9 @@ import numpy as np
 
 from suite.diagnose.causes.worth import LEARNED
 from suite.diagnose.found import LayerExamination, ScaleFit, Weights
+from suite.diagnose.hearing import Recomputed
 from suite.diagnose.inputs import parts_of
-from suite.diagnose.network import Network, Recomputed
+from suite.diagnose.network import Network
 from suite.diagnose.predictions import Judge
 from suite.diagnose.sample import Sample
 from suite.diagnose.scales import scale_inputs, screened
@@ -102,7 +103,7 @@ def alike(
         tried = network.hear_forced(sample.images[few], batch_size=len(few)).outputs
         mixed = recomputed.forced.outputs[few]
         those = judge._replace(labels=judge.labels[few])
-        if those.scores(tried).mean() <= those.scores(mixed).mean():
+        if those.scores(tried).mean() <= those.scores(mixed).mean() + LEARNED:
             return ()
     forced = network.hear_forced(sample.images[order], batch_size=batch_size)
     outputs = np.empty_like(forced.outputs)

@@ -82,9 +82,11 @@ class Passes:
         if plain or self._compiler is None or not self._worthwhile(key):
             return self._layer_by_layer(images, listener, training=training, silent=silent)
         try:
-            if key not in self._compiled:
-                self._compiled[key] = self._compiling(signature, listener, training=training)
-            return self._as_compiled(images, *self._compiled[key])
+            if key in self._compiled:
+                return self._as_compiled(images, *self._compiled[key])
+            self._compiled[key] = self._compiling(signature, listener, training=training)
+            with _unoptimised(self._compiler):
+                return self._as_compiled(images, *self._compiled[key])
         except foreign():  # what cannot be compiled; what fails so, too, says so itself
             self._compiler = None
             return self._layer_by_layer(images, listener, training=training, silent=silent)
@@ -126,6 +128,21 @@ def _compiler(model: Model, keras: Keras) -> Any:
     backend = getattr(getattr(keras, "backend", None), "backend", None)
     compiles = backend is not None and backend() == "tensorflow"
     return tensorflow if compiles and not getattr(model, "run_eagerly", False) else None
+
+
+@contextmanager
+def _unoptimised(tensorflow: Any) -> Iterator[None]:
+    """Have TensorFlow take a graph as it is: to optimise one takes longer than it saves.
+
+    Of DenseNet121 it takes half of the first call, and the later ones are as long without.
+    """
+    options = tensorflow.config.optimizer
+    before = options.get_experimental_options().get("disable_meta_optimizer", False)
+    options.set_experimental_options({"disable_meta_optimizer": True})
+    try:
+        yield
+    finally:
+        options.set_experimental_options({"disable_meta_optimizer": before})
 
 
 def _signature(images: Any) -> Any:

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from suite.diagnose.found import ScaleFit
+from suite.diagnose.hearing import Recomputed
 from suite.diagnose.inputs import Images, joined, parts_of, positions
-from suite.diagnose.network import Network, Recomputed
+from suite.diagnose.network import Network
 from suite.diagnose.parts import SCALES
 from suite.diagnose.predictions import Judge
 from suite.diagnose.probes import input_conventions, probes
@@ -73,8 +74,8 @@ def scale_inputs(
     if not tries:
         return Scaled()
     network.begin(SCALES)
-    count = screened(sample.images)
-    few, more = sample.images[:count], sample.images[: 2 * count]
+    count, long = screened(sample.images), network.works_long(sample.images)
+    few, more = sample.images[:count], sample.images[: count if long else 2 * count]
     worth = _worth(network, judge, {scale: convert(few) for scale, convert in tries.items()})
     best, fit = _usual(worth), None
     if recomputed:
@@ -88,7 +89,7 @@ def scale_inputs(
         best = _best(fits, worth)
         fit = fits[best]
     as_fed = float(judge.scores(network.run(few, training=False)).mean())
-    if network.works_long(sample.images) and worth[best] < as_fed and not (fit and _explained(fit)):
+    if long and worth[best] < as_fed + TIED and not (fit and _explained(fit)):
         return Scaled()
     heard = network.hear(tries[best](sample.images))
     told = probes(sample, heard.head, heard.trunk, scale=best)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -195,8 +196,20 @@ def _stored(data: str, split: str | None) -> Any:
 
 
 def _saved_dataset(data: str) -> Any:
-    """Open a tf.data dataset, compressed or not."""
-    tensorflow = importlib.import_module("tensorflow")
+    """Open a tf.data dataset, compressed or not.
+
+    Raises:
+        DataError: If TensorFlow is not installed.
+    """
+    try:
+        tensorflow = importlib.import_module("tensorflow")
+    except ImportError as error:
+        raise DataError(
+            f"{data}: cannot be read. Found: a dataset of tf.data, and no TensorFlow in this "
+            f"environment ({sys.executable}). Expected: TensorFlow, which alone reads its files. "
+            "Install it beside your Keras (python -m pip install tensorflow), or give arrays: "
+            "--data FILE.npz, or PACKAGE.MODULE:FUNCTION that returns batches."
+        ) from error
     plain = tensorflow.data.Dataset.load(data)
     try:
         next(iter(plain), None)

@@ -433,3 +433,13 @@ def test_a_network_broken_on_purpose_is_found_out() -> None:
     assert run(model="good.keras") == 0
     assert run(model="bad.keras") == 1
     assert json.loads(Path("diagnosis/diagnosis.json").read_text())["layer"] == "bn"
+
+
+def test_an_old_python_is_told_what_serves_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "PYTHON", (99, 1))
+    assert main(["diagnose", "net.keras", "--data", "data.npz"]) == 2
+    told = capsys.readouterr().err
+    assert "needs Python 99.1 or later. Found: Python" in told
+    assert "nox -s diagnose" in told

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite.diagnose.diagnosis import Check, diagnose, steps_in_words
-from suite.diagnose.network import leaves
+from suite.diagnose.anatomy import leaves
+from suite.diagnose.diagnosis import FIRST, Check, diagnose, steps_in_words
 from suite.errors import SuiteError
 from suite.networks.types import Keras, Model
 from tests.diagnose.nets import (
@@ -42,6 +42,25 @@ def test_a_healthy_network_is_healthy_and_left_as_it_was(
     assert all(map(np.array_equal, before, model.get_weights()))
     assert flags == [layer.trainable for layer in norms(model)]
     assert not any("call" in layer.__dict__ for layer in leaves(model))
+
+
+def test_where_a_pass_takes_long_the_first_images_may_be_enough(
+    make: Make, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("suite.diagnose.diagnosis.LARGE", 0)
+    monkeypatch.setattr("suite.diagnose.network.LONG", 0)
+    stale, (images, labels) = make(), data
+    change(norms(stale)[1], mean=6)
+    for model, verdict in ((make(), "healthy"), (stale, "stale statistics")):
+        few = found(model, data)
+        assert (few.verdict, few.images) == (verdict, FIRST)
+        assert any(f"The first {FIRST} of {len(labels)} images" in words for words in few.words)
+    shuffled = np.random.default_rng(0).permutation(labels)
+    half = np.where(np.arange(len(labels)) % 2, labels, shuffled)  # a doubt: all are examined
+    assert found(make(), (images, half)).images == len(labels)
+    last = np.random.default_rng(0).permutation(len(labels))[-1]
+    rare = (np.arange(len(labels)) == last).astype(np.int64)  # the first are of one class alone
+    assert found(make(), (images, rare)).images == len(labels)
 
 
 def test_harmless_changes_are_no_cause(make: Make, data: Data) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite.diagnose.inputs import Head, Inputs
-from suite.diagnose.network import Network, Steps, batches, leaves
+from suite.diagnose.anatomy import leaves
+from suite.diagnose.hearing import Steps
+from suite.diagnose.inputs import Head, Inputs, batches
+from suite.diagnose.network import Network
 from suite.errors import SuiteError
 from suite.networks.types import Keras
 from tests.arrays import assert_same
@@ -87,6 +89,25 @@ def test_recomputed_statistics_are_those_of_the_images_and_are_put_back(
     np.testing.assert_allclose(recomputed.batch[0][1], values.var(axis=0), rtol=1e-3, atol=1e-5)
     hits = recomputed.precise.outputs.argmax(axis=1) == data[1]
     assert hits.mean() > 0.9
+
+
+def test_batch_statistics_are_of_the_training_pass_where_nothing_else_has_a_phase(
+    keras: Keras, make: Make, data: Data
+) -> None:
+    def shared(model: Any) -> bool:
+        listener = Network(model, keras)
+        listener.hear(data[0])
+        trained = listener.hear_training(data[0], batch_size=32)
+        forced = listener.recompute(data[0], batch_size=32, trained=trained).forced
+        expected = Network(model, keras).hear_forced(data[0], batch_size=32)
+        for each in (forced, listener.hear_forced(data[0], batch_size=32)):
+            np.testing.assert_allclose(each.outputs, expected.outputs, atol=1e-3)
+        return forced is trained
+
+    model = make()
+    *_, pooled, _, head = model.layers  # Dropout is between them
+    assert shared(keras.Model(model.input, head(pooled.output)))
+    assert not shared(model)
 
 
 @pytest.mark.parametrize("bias", [False, True])
