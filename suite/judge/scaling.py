@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import statistics
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,7 +82,7 @@ class Node:
 
     pace: float = 1.0
     kept: set[str] = field(default_factory=set)
-    spent: Counter[str] = field(default_factory=Counter)
+    spent: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def run(self, job: Job, costs: Costs) -> float:
         """Run a job, with all that it needs here for the first time; seconds it takes."""
@@ -162,7 +162,9 @@ def simulated(
     last, stored = max(ends), 0.0
     for end in sorted(ends):
         stored = max(stored, end) + costs.filed
-    spent = sum((node.spent for node in nodes), Counter({NODE: costs.node * count}))
+    spent: dict[str, float] = defaultdict(float, {NODE: costs.node * count})
+    for name, seconds in (part for node in nodes for part in node.spent.items()):
+        spent[name] += seconds
     spent[IDLE] = count * stored - sum(spent.values())
     return Simulated(count, stored, spent, longest, stored - last)
 
