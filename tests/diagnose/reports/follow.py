@@ -26,7 +26,7 @@ def its_code(case: Case) -> tuple[Model, Data]:
 
     Code that converts images gets those that the network is used on, other code the training's.
     """
-    code = re.sub(r"(?m)^\w+\.save\(.*$", "", remedy(case.found).code)
+    code = re.sub(r"(?m)^( *)\w+\.save\(.*$", r"\1pass", remedy(case.found).code)
     given = case.data if "scaled" in code else case.training
     names: dict[str, Any] = {"model": case.model, "images": given.images, "labels": given.labels}
     with contextlib.redirect_stdout(sys.stderr):
