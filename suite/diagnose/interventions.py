@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from suite.diagnose.causes.worth import LEARNED
+from suite.diagnose.causes.worth import LEARNED, POINTS, points
 from suite.diagnose.found import LayerExamination, ScaleFit, Weights
 from suite.diagnose.hearing import Recomputed
 from suite.diagnose.inputs import parts_of
@@ -21,6 +21,7 @@ from suite.diagnose.trials import (
     ONLY_LAYER,
     ONLY_MEANS,
     ONLY_VARIANCES,
+    PRECISE_BN,
     RESCALED,
     SINGLE,
     Probe,
@@ -126,8 +127,7 @@ def single(
     few = screened(sample.images)
     tried = network.hear_forced(sample.images[:few], batch_size=1).outputs
     those = judge._replace(labels=judge.labels[:few])
-    gained = float(those.scores(tried).mean() - those.scores(precise[:few]).mean())
-    if gained <= LEARNED:
+    if points(those.trial(PRECISE_BN, precise[:few]), those.trial(SINGLE, tried)) < POINTS:
         return ()
     return (judge.trial(SINGLE, network.hear_forced(sample.images, batch_size=1).outputs),)
 

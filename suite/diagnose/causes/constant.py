@@ -10,11 +10,13 @@ from scipy.stats import binom
 from suite.diagnose.attempts import READ, listed
 from suite.diagnose.causes.worth import (
     LEARNED,
+    POINTS,
     RECOVERED,
     SIGNIFICANT,
     accuracy,
     best_probe,
     features_tell,
+    improves,
     kernels,
     last_kernel,
     learned,
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     from suite.diagnose.found import Examination
 
 PERMUTED, PERMUTED_IMAGES = 0.15, 8
-"""Accuracy that renaming the classes must gain, and the number of images that it must put right."""
+"""Accuracy that renaming the classes must gain, unless the features tell no more than it then
+gives, and the number of images that it must put right."""
 
 MARGINALS = 0.4
 """Distance of predicted classes from the labels below which the predictions vary as they do."""
@@ -66,11 +69,14 @@ LISTED = 8  # dead outputs that are named
 
 def permuted_labels(found: Examination) -> Finding | None:
     """Say that the classes are in another order, if renaming them mends the predictions."""
-    told, renamed = accuracy(found, INFERENCE), accuracy(found, RENAMED)
-    gained = (renamed - told) * found.images
-    if renamed < told + PERMUTED or renamed < 2 * found.majority or gained < PERMUTED_IMAGES:
+    told, trial = accuracy(found, INFERENCE), found.tried(RENAMED)
+    if trial is None or not improves(found.inference, trial):
         return None
-    if renamed < RECOVERED * best_probe(found):
+    renamed, few = trial.evaluation.accuracy, 2 * min(found.majority, (1 + found.majority) / 4)
+    if renamed < few or (renamed - told) * found.images < PERMUTED_IMAGES:
+        return None
+    whole = renamed >= told + PERMUTED or renamed >= best_probe(found) - POINTS
+    if not whole or renamed < RECOVERED * best_probe(found):
         return None  # classes that are confused whole, as frames of one track are
     words = (
         f"With the classes renamed the accuracy is {renamed:.1%} instead of {told:.1%}: the labels "

@@ -246,7 +246,7 @@ def no_single_statistics(found: Examination) -> Finding | None:
     best = next(
         (trial for trial in better if found.precise and improves(found.precise, trial)), None
     )
-    if best is None:
+    if best is None or not learned(found, best):
         return None
     shared = [layer for layer in found.layers if state_of(found, layer).calls > 1]
     small = best.kind == SINGLE or found.batch_size <= SMALL_BATCH

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from suite.diagnose.causes.rules import judge
 from suite.diagnose.found import (
@@ -12,7 +13,8 @@ from suite.diagnose.found import (
     Unit,
     Weights,
 )
-from suite.diagnose.trials import CENTRED, FEATURES, PIXELS, RENAMED
+from suite.diagnose.trials import CENTRED, FEATURES, PIXELS, RENAMED, Trial
+from suite.networks.phases import INFERENCE
 from tests.diagnose.causes.examined import (
     VAGUE,
     VARIED,
@@ -81,6 +83,25 @@ def test_renamed_classes_tell_permuted_labels() -> None:
     finding = found(trials(-1.0, -1.0, trial(RENAMED, 1.3)), predictions=named)
     assert finding.cause == "label shuffle (classes permuted)"
     assert "(label 1 is its 0, label 0 is its 1)" in finding.words[0]
+
+
+def right_in(kind: str, told: float) -> Trial:
+    """Make up a trial that is right in so many of the images."""
+    made = trial(kind, 0.5)
+    return made._replace(
+        hits=np.arange(200) < told * 200, evaluation=made.evaluation._replace(accuracy=told)
+    )
+
+
+@pytest.mark.parametrize(("told", "renamed", "majority"), [(0.18, 0.82, 0.53), (0.75, 0.86, 0.25)])
+def test_two_classes_exchanged_are_permuted_labels(
+    told: float, renamed: float, majority: float
+) -> None:
+    made = (right_in(INFERENCE, told), right_in(RENAMED, renamed))
+    finding = found(made, majority=majority)
+    assert finding.cause == "label shuffle (classes permuted)"
+    less = (right_in(INFERENCE, told), right_in(RENAMED, renamed - 0.1))
+    assert found(less, majority=majority).cause != finding.cause  # features tell more
 
 
 def test_labels_that_nothing_tells_are_no_labels_of_these_images() -> None:

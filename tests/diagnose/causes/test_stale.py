@@ -174,6 +174,12 @@ def test_images_that_each_have_their_own_statistics_tell_batches_of_one() -> Non
     finding = found(trials(0.1, 0.3, trial(SINGLE, 1.2)), layers=stale_layers())
     assert "each image has its own: the training ran in batches of one" in finding.words[0]
     assert "batches of 16 or more" in finding.words[1]
+    wrong = trials(-1.0, -1.0)
+    told = wrong[0].evaluation._replace(accuracy=0.02)
+    none = wrong[0].hits & False
+    made = tuple(each._replace(hits=none, evaluation=told) for each in wrong)
+    chance = (*made, trial(SINGLE, -1.0))  # right in a quarter, as by chance
+    assert found(chance, layers=stale_layers()).cause != finding.cause
     kinds = found(trials(0.1, 0.3, trial(ALIKE, 1.2)), layers=stale_layers())
     assert "dual-bn" in kinds.words[1]
 
