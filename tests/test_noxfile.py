@@ -20,7 +20,7 @@ from nox.command import CommandFailed
 from nox.virtualenv import VirtualEnv
 
 ROOT = Path(__file__).parents[1]
-SCREEN_LINES = 36  # of a terminal of usual height
+SCREEN_LINES = 40  # of a terminal of usual height
 
 Load = Callable[..., ModuleType]
 

@@ -17,7 +17,7 @@ from suite.tables import asked
 
 ROOT = Path(__file__).parents[1]
 TIER = "full-rehearsal"
-CHOSEN = "lenet5-intended-none or lenet5-plain or attack-lenet5- or step-time-lenet5-"
+CHOSEN = "lenet5-intended-none or lenet5-plain or attack-lenet5-seed or step-time-lenet5-seed"
 OPTIONS = ("--release", "tf-2.21", "--lock", str(ROOT / "locks" / "tf-2.21.txt"), "--tier", TIER)
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,7 @@ def doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
 
 
 @pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Work in a folder with ten images of each of three classes and a module of builders."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -111,6 +112,8 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "def any_size():\n"
         "    return net(size=None)\n"
     )
+    yield
+    sys.modules.pop("nets_of_mine", None)  # it lies in a folder of this test
 
 
 def run(*more: str, model: str = "nets_of_mine:net") -> int:

@@ -29,6 +29,7 @@ from suite.networks.phases import PHASES, Phases
 from suite.networks.types import Model
 from suite.records import Record
 from suite.stacks.protocol import Stack, TrainStep
+from suite.stacks.shared import OPTIMIZERS
 from tests.measure.conftest import SMALL, coloured, run_small
 
 MakeRecord = Callable[..., Record]
@@ -283,7 +284,7 @@ def test_another_optimizer_setting_is_found_and_named(
     words: str,
 ) -> None:
     sgd = stack.keras.optimizers.SGD
-    monkeypatch.setitem(stack.OPTIMIZERS, "sgd", lambda _: sgd(learning_rate=0.0, **settings))
+    monkeypatch.setitem(OPTIMIZERS, "sgd", lambda _: sgd(learning_rate=0.0, **settings))
     found = against()
     assert any(words in cause for cause in found.causes), found.causes
     assert not found.agrees
