@@ -100,6 +100,7 @@ def test_two_classes_exchanged_are_permuted_labels(
     made = (right_in(INFERENCE, told), right_in(RENAMED, renamed))
     finding = found(made, majority=majority)
     assert finding.cause == "label shuffle (classes permuted)"
+    assert "are a consistent permutation" in finding.words[0]
     less = (right_in(INFERENCE, told), right_in(RENAMED, renamed - 0.1))
     assert found(less, majority=majority).cause != finding.cause  # features tell more
 
