@@ -15,6 +15,7 @@ from pathlib import Path
 import nox
 
 sys.path.insert(0, str(Path.cwd()))
+nox.options.reuse_venv = "yes"  # as the real one: jobs at once share an environment
 
 ROWS = ("tf-2.21", "tf-2.15")
 SECONDS = (0.5, 2.0)  # that a seed takes: any moment is as good for a kill
