@@ -53,6 +53,7 @@ def measured(nodes: Nodes, place: Path) -> dict[str, Any]:
     starts = [nodes.add()]
     project = copied(place / "project", seconds=WAIT_S)
     with sent_from(project):
+        pretended(nodes, place / "cold")  # the first node makes its environments
         one, _ = pretended(nodes, place / "one")
         starts.append(nodes.add())
         pretended(nodes, place / "warm")  # the second node makes its environments, too
