@@ -2,7 +2,8 @@
 
 ``python -m tests.cluster.measure FILE`` in the environment of ``nox -s cluster-tests`` writes what
 docs/cluster.md tells and the simulation of larger clusters reads. The cases of the first part only
-wait, so that two nodes share no processor; those of the second are real (GTSRB_ROOT).
+wait, so that two nodes share no processor; those of the second are real (GTSRB_ROOT). It
+wants a clone without environments of rows: what only waits cannot state their libraries.
 """
 
 from __future__ import annotations
