@@ -101,10 +101,10 @@ def pretended(nodes: Nodes, records: Path) -> tuple[float, list[dict[str, float]
 def empty(nodes: Nodes) -> float:
     """Time a task that does nothing, among many: what Ray and the driver need for one."""
     with connected(nodes.address, Plan((), (), (), Path())) as cluster:
-        task = cluster.ray.remote(len)
-        cluster.ray.get([task.remote("") for _ in range(EMPTY)])
+        task = cluster.ray.remote(lambda: None)
+        cluster.ray.get([task.remote() for _ in range(EMPTY)])
         started_s = time.perf_counter()
-        cluster.ray.get([task.remote("") for _ in range(EMPTY)])
+        cluster.ray.get([task.remote() for _ in range(EMPTY)])
         return (time.perf_counter() - started_s) / EMPTY
 
 
