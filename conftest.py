@@ -259,16 +259,13 @@ def session(pytestconfig: pytest.Config, record_testsuite_property: Note) -> Ses
 
 @pytest.fixture
 def measure(
-    request: pytest.FixtureRequest,
-    pytestconfig: pytest.Config,
-    session: Session,
-    record_testsuite_property: Note,
+    request: pytest.FixtureRequest, session: Session, record_testsuite_property: Note
 ) -> Measure:
     """Give a function that finds the record of a case and seed, and runs the case if it must."""
     from suite.measure.once import measure_once  # noqa: PLC0415 - takes seconds
 
     def record_of(case: Case, seed: int, timer: Callable[[], Any] | None = None) -> Record:
-        if pytestconfig.option.alone and case != request.node.callspec.params["case"]:
+        if request.config.option.alone and case != request.node.callspec.params["case"]:
             pytest.skip(f"{case} is measured by a job of its own")
         with stopping(record_testsuite_property):
             record = measure_once(case, seed, session=session, timer=timer)

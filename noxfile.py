@@ -79,8 +79,8 @@ RAYJOB = ("tests/workflow/rayjob.schema.json", "docs/examples/kuberay.yaml")
 GPU = Path("/dev/nvidia0")
 NO_GPU = (
     f"the full tier needs a CUDA GPU: found neither {GPU} nor a GPU that `nvidia-smi -L` lists. "
-    "Run it where there is one. Here, on the CPU, `nox -s rehearsal -- {}` tries every case of it, "
-    'and `nox -s "benchmarks({})"` runs the small tier'
+    "Run it where there is one. Here, on the CPU, `nox -s rehearsal -- {0}` tries every case of "
+    'it, and `nox -s "benchmarks({0})"` runs the small tier'
 )
 
 Row = dict[str, Any]
@@ -292,7 +292,7 @@ def require_gpu(session: nox.Session, row: Row) -> None:
     except OSError:
         listed = b""
     if not (listed.startswith(b"GPU ") or GPU.exists() or "--install-only" in sys.argv):
-        session.error(NO_GPU.format(row["name"], row["name"]))
+        session.error(NO_GPU.format(row["name"]))
 
 
 @nox.session
@@ -446,8 +446,7 @@ def matrix(session: nox.Session) -> None:
 @nox.session
 def cluster(session: nox.Session) -> None:
     """Measure on a cluster of Ray: -- --address auto|local|HOST:PORT [--rows A,B] [OPTIONS]."""
-    time = {"interrupt_timeout": 60.0, "terminate_timeout": 60.0}  # to take leave of the cluster
-    answer(session, "cluster", **time)
+    answer(session, "cluster", terminate_timeout=60.0)  # for it to take leave of the cluster
 
 
 @nox.session(name="cluster-tests")

@@ -191,17 +191,14 @@ def torch_loop(fgsm: Any, given: Passes) -> Step:
     return step
 
 
-def jax_loop(fgsm: Any, given: Passes) -> Step:
-    """Write the training step as Keras' guide for JAX does: jitted, its state handed on.
+def jax_losses(fgsm: Any, given: Passes) -> Callable[..., Any]:
+    """Write the loss of a batch as a function of the variables' values; it gives the others on.
 
     CleverHans' own labels are over ten classes, so that the loop predicts them by a pass.
     """
     import jax  # noqa: PLC0415 - other rows have none
-    import keras  # noqa: PLC0415
 
     model, classes = given.model, CLASSES
-    optimizer = keras.optimizers.SGD(learning_rate=RATE, momentum=0.9, nesterov=True)
-    optimizer.build(model.trainable_variables)
 
     def cross_entropy(truth: Any, logits: Any) -> Any:
         likelihood = jax.nn.log_softmax(logits) * jax.nn.one_hot(truth, classes)
@@ -225,6 +222,18 @@ def jax_loop(fgsm: Any, given: Passes) -> Step:
             )
             loss = 0.5 * loss + 0.5 * cross_entropy(truth, logits)
         return loss, other
+
+    return losses
+
+
+def jax_loop(fgsm: Any, given: Passes) -> Step:
+    """Write the training step as Keras' guide for JAX does: jitted, its state handed on."""
+    import jax  # noqa: PLC0415 - other rows have none
+    import keras  # noqa: PLC0415
+
+    model, losses = given.model, jax_losses(fgsm, given)
+    optimizer = keras.optimizers.SGD(learning_rate=RATE, momentum=0.9, nesterov=True)
+    optimizer.build(model.trainable_variables)
 
     @jax.jit
     def step(state: Any, images: Any, truth: Any) -> Any:

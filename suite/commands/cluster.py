@@ -10,7 +10,6 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from suite import tables
-from suite.cases import read_seeds
 from suite.commands.cluster_jobs import LOGS, Result, line
 from suite.commands.cluster_link import add_address, connected
 from suite.commands.cluster_node import Job
@@ -22,6 +21,7 @@ from suite.commands.options import (
     patterns,
     positive,
     release_table,
+    seeds,
 )
 from suite.commands.plan import SESSIONS, Plan
 from suite.commands.processes import stopped_together
@@ -164,8 +164,3 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--records", type=Path, default=Path("records"), metavar="DIR")
     return parser
-
-
-def seeds(text: str) -> list[int]:
-    """Read seeds, each once, in their order."""
-    return [*dict.fromkeys(read_seeds(text))]

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 
-from suite.cases import read_seeds
 from suite.commands import pairs
 from suite.commands.cluster_link import add_address, connected
 from suite.commands.costs import place
@@ -21,6 +20,7 @@ from suite.commands.options import (
     budget,
     patterns,
     positive,
+    seeds,
 )
 from suite.commands.plan import Plan
 from suite.commands.processes import stopped_together
@@ -198,8 +198,3 @@ def margins(text: str) -> dict[str, float]:
             )
         found["fraction" if name == ACCURACY else name] = float(value)
     return found
-
-
-def seeds(text: str) -> list[int]:
-    """Read seeds, each once, in their order."""
-    return [*dict.fromkeys(read_seeds(text))]

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from suite.cases import read_seeds
 from suite.errors import RecordError, ReleaseError, SuiteError
 from suite.report.text import printable
 from suite.store import places
@@ -165,3 +166,8 @@ def check_figure(name: Path) -> None:
     """
     if name.suffix.lower() not in (".png", ".svg"):
         raise SuiteError(f"{name}: no such format of figures. Name a .png or a .svg with --figure.")
+
+
+def seeds(text: str) -> list[int]:
+    """Read seeds, each once, in their order."""
+    return [*dict.fromkeys(read_seeds(text))]
