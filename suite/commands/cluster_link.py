@@ -17,12 +17,10 @@ from suite.commands.intermediate import COPIED, PROJECT
 from suite.commands.plan import Plan
 from suite.data.archives import ARCHIVE_BYTES
 from suite.data.download import (
-    CHECKSUMS,
     TEST_ARCHIVE,
     TRAINING_ARCHIVE,
     TRUTH_ARCHIVE,
-    archive_folder,
-    download_gtsrb,
+    gtsrb_root,
 )
 from suite.data.sources import TEST_FOLDER, TRAINING_FOLDER, locate, opened, readable
 from suite.errors import SuiteError
@@ -199,17 +197,6 @@ def _files(path: Path) -> list[Path]:
     """List the files of a part of the project, without what Python or npm left there."""
     below = path.rglob("*") if path.is_dir() else [path]
     return [file for file in below if file.is_file() and not LEFT.intersection(file.parts)]
-
-
-def gtsrb_root() -> Path:
-    """Locate GTSRB's archives; download them if nobody says where they are."""
-    named = os.environ.get("GTSRB_ROOT")
-    if named:
-        return Path(named)
-    root = archive_folder()
-    if not all((root / name).exists() for name in CHECKSUMS):
-        download_gtsrb()
-    return root
 
 
 def official_files(root: Path) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ from PIL import Image
 from suite.data import Dataset, Split, load_gtsrb, stratified_subset, without_leaked
 from suite.data.archives import FAULTS, read_member
 from suite.data.cache import cached_dataset
-from suite.data.download import archive_folder
+from suite.data.download import downloaded
 from suite.data.gtsrb import PROVEN_PX
 from suite.data.resize import resized
 from suite.data.sources import TEST_FOLDER, TRAINING_FOLDER, content, locate, opened
@@ -45,7 +45,7 @@ def pack_sample(root: Path | None, path: Path, *, train_images: int, test_images
         ValueError: If there are not so many images.
     """
     whole = load_gtsrb(root, size_px=PROVEN_PX)  # which checks the archives
-    training, test, _ = locate(root or archive_folder())
+    training, test, _ = locate(root or downloaded())
     chosen = (
         ("train", whole.train, train_images, training, TRAINING_FOLDER),
         ("test", without_leaked(whole.test), test_images, test, TEST_FOLDER),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -49,6 +50,27 @@ POOCH_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")
 def archive_folder() -> Path:
     """Locate the cache's folder for downloaded archives, whether it exists or not."""
     return cache_root() / "gtsrb"
+
+
+def gtsrb_root() -> Path:
+    """Locate GTSRB: at GTSRB_ROOT, or else downloaded, now if it is not there yet.
+
+    Raises:
+        DataError: If an archive has to be fetched and cannot.
+    """
+    named = os.environ.get("GTSRB_ROOT")
+    return Path(named) if named else downloaded()
+
+
+def downloaded() -> Path:
+    """Locate the downloaded archives; fetch those that are missing.
+
+    Raises:
+        DataError: If one cannot be fetched.
+    """
+    folder = archive_folder()
+    present = all((folder / name).exists() for name in CHECKSUMS)
+    return folder if present else download_gtsrb()
 
 
 def download_gtsrb(

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from suite.data.cache import array_digest, cached_dataset
 from suite.data.digests import source_digest, source_status
-from suite.data.download import CHECKSUMS, MEND, archive_folder, download_gtsrb
+from suite.data.download import MEND, downloaded
 from suite.data.resize import resized
 from suite.data.sources import (
     TEST_FOLDER,
@@ -99,11 +99,8 @@ def load_gtsrb(root: Path | None, *, size_px: int, verify: bool = False) -> Data
         DataError: If the data is missing, damaged or not the official set.
         ValueError: If `size_px` is not positive.
     """
-    if root is None:
-        root = archive_folder()
-        if not all((root / name).exists() for name in CHECKSUMS):
-            download_gtsrb()
-    return load_verified(root, size_px=size_px, expected=OFFICIAL, verify=verify)
+    source = downloaded() if root is None else root
+    return load_verified(source, size_px=size_px, expected=OFFICIAL, verify=verify)
 
 
 def load_verified(root: Path, *, size_px: int, expected: Expected, verify: bool = False) -> Dataset:

@@ -15,12 +15,10 @@ import numpy as np
 from PIL import Image
 
 from suite.data.download import (
-    CHECKSUMS,
     TEST_ARCHIVE,
     TRAINING_ARCHIVE,
     TRUTH_ARCHIVE,
-    archive_folder,
-    download_gtsrb,
+    gtsrb_root,
 )
 from suite.data.sources import (
     TEST_FOLDER,
@@ -94,7 +92,7 @@ def list_images(data: str, *, split: str | None = None) -> Listing:
     """
     if split not in (None, TRAIN, TEST):
         raise ValueError(f"split must be {TRAIN} or {TEST}. Received: {split}")
-    root = _gtsrb_root() if data == GTSRB else Path(data)
+    root = gtsrb_root() if data == GTSRB else Path(data)
     if _holds_gtsrb(root) or data == GTSRB:
         listing = _gtsrb_training(root) if split == TRAIN else _gtsrb_test(root)
     elif split is not None:
@@ -237,16 +235,6 @@ def _is_image(name: str) -> bool:
 
 def _unreadable(path: Path, error: OSError) -> DataError:
     return DataError(f"{path}: cannot be read ({error.strerror}). Make it readable.")
-
-
-def _gtsrb_root() -> Path:
-    """Find GTSRB: at GTSRB_ROOT, or else in the cache, downloaded if it is not there yet."""
-    given = os.environ.get("GTSRB_ROOT")
-    if given:
-        return Path(given)
-    folder = archive_folder()
-    present = all((folder / name).exists() for name in CHECKSUMS)
-    return folder if present else download_gtsrb()
 
 
 def _holds_gtsrb(root: Path) -> bool:

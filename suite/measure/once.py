@@ -113,14 +113,20 @@ def open_session(
             'Check the driver with `nvidia-smi`, or run `nox -s "benchmarks(tf-2.21)"` on the CPU.'
         )
 
+    environment, data = describe(stack, lock, variables=variables), datasets(gtsrb_root)
+    return Session(release, tier, records, stack, environment, data, Kept(), files)
+
+
+def datasets(gtsrb_root: Path | None) -> Callable[[str, int], Dataset]:
+    """Make the loader of a session's data, by name and size in pixels: each is loaded once."""
+
     @functools.lru_cache(maxsize=None)
     def dataset(name: str, size_px: int) -> Dataset:
         if name == "synthetic":
             return load_synthetic(size_px=size_px)
         return load_gtsrb(gtsrb_root, size_px=size_px)
 
-    environment = describe(stack, lock, variables=variables)
-    return Session(release, tier, records, stack, environment, dataset, Kept(), files)
+    return dataset
 
 
 def measure_once(

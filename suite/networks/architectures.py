@@ -39,7 +39,6 @@ RESNET50 = (
     "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
     "md5:4d473c1dd8becc155b73f8504c6f6626",
 )
-FLOAT16, BFLOAT16 = "mixed_float16", "mixed_bfloat16"  # policies of Keras
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     {
@@ -73,22 +72,19 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
             photographs="sha256:5a5e94087f3e3fe4858fca624d25726e8c45f657dc206c8765fdcf3fd9b10007",
         ),
         "lenet5-float16": Architecture(
-            "LeNet-5 in mixed precision, float16", partial(mixed.build, lenet5.build, FLOAT16)
+            "LeNet-5 in mixed precision, float16",
+            partial(mixed.build, lenet5.build, "mixed_float16"),
         ),
-        "resnet50-float16": Architecture(
-            "ResNet-50 in mixed precision, float16",
-            partial(mixed.build, resnet50.build, FLOAT16),
-            batch_norm=True,
-            options=("blocks",),
-            imagenet=RESNET50,
-        ),
-        "resnet50-bfloat16": Architecture(
-            "ResNet-50 in mixed precision, bfloat16",
-            partial(mixed.build, resnet50.build, BFLOAT16),
-            batch_norm=True,
-            options=("blocks",),
-            imagenet=RESNET50,
-        ),
+        **{
+            f"resnet50-{precision}": Architecture(
+                f"ResNet-50 in mixed precision, {precision}",
+                partial(mixed.build, resnet50.build, f"mixed_{precision}"),
+                batch_norm=True,
+                options=("blocks",),
+                imagenet=RESNET50,
+            )
+            for precision in ("float16", "bfloat16")
+        },
     }
 )
 

@@ -51,9 +51,13 @@ class TrainStep(NamedTuple):
     @property
     def variables(self) -> list[Any]:
         """The optimizer's variables; Keras 2 leaves out those of the loss's scale under float16."""
-        scale = getattr(self.optimizer, "_loss_scale", None)
-        own = [] if scale is None else [scale.current_loss_scale, scale.counter]
+        scale = self._scale_of_keras_2
+        own = [scale.current_loss_scale, scale.counter] if scale else []
         return [*self.optimizer.variables, *own]
+
+    @property
+    def _scale_of_keras_2(self) -> Any:
+        return getattr(self.optimizer, "_loss_scale", None)
 
     def state(self) -> list[np.ndarray]:
         """Read the optimizer's momenta, its count of steps, and its scale of the loss."""
@@ -73,7 +77,7 @@ class TrainStep(NamedTuple):
         """Set the optimizer's momenta and its count of steps to zero, as before its first step."""
         self.restore([np.zeros_like(value) for value in self.state()])
         if hasattr(self.optimizer, "initial_scale"):  # of the loss, under float16
-            scale = getattr(self.optimizer, "_loss_scale", None)  # of Keras 2
+            scale = self._scale_of_keras_2
             variable = scale.current_loss_scale if scale else self.optimizer.dynamic_scale
             variable.assign(self.optimizer.initial_scale)
 

@@ -16,6 +16,7 @@ from suite.data import (
     TEST_COUNTS,
     TRAIN_COUNTS,
     Dataset,
+    download,
     gtsrb,
     label_entropy,
     load_gtsrb,
@@ -126,12 +127,12 @@ def test_without_a_root_the_missing_archives_are_downloaded(
 ) -> None:
     calls = []
 
-    def download() -> None:
+    def fetch() -> Path:
         calls.append(1)
-        write_archives(forged).rename(cache_root() / "gtsrb")
+        return write_archives(forged).rename(cache_root() / "gtsrb")
 
     cache_root().mkdir(parents=True)
-    monkeypatch.setattr(gtsrb, "download_gtsrb", download)
+    monkeypatch.setattr(download, "download_gtsrb", fetch)
     monkeypatch.setattr(gtsrb, "OFFICIAL", expected)
     first, second = load_gtsrb(None, size_px=4), load_gtsrb(None, size_px=4)
     assert first.digest == second.digest

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from suite.data import download
 from suite.data.download import TRAINING_ARCHIVE, TRUTH_ARCHIVE
 from suite.data.sources import TRAINING_FOLDER
-from suite.diagnose import images as module
 from suite.diagnose.images import INPUTS, as_fed, list_images, load_images
 from suite.errors import DataError
 from tests.bounds import within
@@ -199,7 +199,7 @@ def test_gtsrb_lies_where_the_benchmarks_look_for_it(
     monkeypatch.setenv("GTSRB_ROOT", str(root))
     assert len(list_images("gtsrb").names) == 3
     monkeypatch.delenv("GTSRB_ROOT")
-    monkeypatch.setattr(module, "download_gtsrb", lambda: root)
+    monkeypatch.setattr(download, "download_gtsrb", lambda: root)
     assert len(list_images("gtsrb").names) == 3
     monkeypatch.setenv("GTSRB_ROOT", str(tmp_path))
     with pytest.raises(DataError, match=f"{TRAINING_ARCHIVE} is missing"):
