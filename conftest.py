@@ -296,8 +296,9 @@ def check(request: pytest.FixtureRequest) -> Check:
     """Give a function that judges values by the bands of their record and fails outside them."""
 
     def judged(record: Record, values: Mapping[str, float]) -> None:
+        verdicts = verdicts_on(record, values)  # first: what cannot be judged is told of nowhere
         request.node.stash.setdefault(CHECKS, []).append((record.name, dict(values)))
-        failed = [str(verdict) for verdict in verdicts_on(record, values) if verdict.failed]
+        failed = [str(verdict) for verdict in verdicts if verdict.failed]
         if failed:
             pytest.fail("\n".join(failed), pytrace=False)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from suite.errors import RecordError
 from suite.records import Record
 from suite.report.screen import verdicts_on
 from suite.store import read_record, write_record
@@ -67,7 +68,7 @@ def test_a_rehearsal_is_judged_as_its_tier_would_be_and_need_not_hold(
     (verdict,) = verdicts_on(full, {"clean_accuracy": 0.1})
     assert verdict.failed
     assert verdicts_on(record, {"clean_accuracy": 0.1}) == []
-    with pytest.raises(KeyError):  # what has no band there would fall in the full tier too
+    with pytest.raises(RecordError, match=r"no band for perturbation_max\. Expected: a row of"):
         verdicts_on(record, {"perturbation_max": 0.1})
 
 
@@ -168,6 +169,17 @@ def test_a_terminal_shows_the_running_case_and_wraps_no_line(columns: int, recor
     answer = [line for line in lines[begin + 1 :] if line and str(records) not in line]
     assert max(map(len, answer)) <= columns
     assert not any(noise in shown for noise in NOISE)
+
+
+def test_what_has_no_band_ends_its_case_with_an_error_and_the_run_with_an_answer(
+    records: Path,
+) -> None:
+    without = "from suite.report import screen; screen.bands_of = lambda record: {}"
+    done = run(records, opening=without)
+    assert done.returncode == 2, done.stdout
+    assert "INTERNALERROR" not in done.stdout
+    assert "4/4" in done.stdout
+    assert "attack-lenet5 of the small tier cannot be judged. Found: no band for" in done.stdout
 
 
 def test_colours_are_left_out_where_they_are_not_wanted(records: Path) -> None:

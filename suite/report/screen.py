@@ -10,6 +10,7 @@ from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
+from suite.errors import RecordError
 from suite.judge.bands import bands_of
 from suite.judge.verdicts import Verdict, judge
 from suite.measure.training import is_live
@@ -137,8 +138,18 @@ def write_over(*lines: str) -> None:
 
 
 def verdicts_on(record: Record, values: Mapping[str, float]) -> list[Verdict]:
-    """Judge values by the bands of their record; a rehearsal's few steps need not hold them."""
+    """Judge values by the bands of their record; a rehearsal's few steps need not hold them.
+
+    Raises:
+        RecordError: If one has no band.
+    """
     bands, seed = bands_of(record), f"seed {record.seed}"
+    unjudged = [name for name in values if name not in bands]
+    if unjudged:
+        raise RecordError(
+            f"{record.case} of the {record.tier} tier cannot be judged. Found: no band for "
+            f"{', '.join(unjudged)}. Expected: a row of suite/judge/bands.csv for each."
+        )
     verdicts = [
         judge(record.case, metric, value, bands[metric], seed=seed)
         for metric, value in values.items()
