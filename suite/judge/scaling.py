@@ -42,7 +42,7 @@ class Run(NamedTuple):
     pretraining_s: float = 0.0
 
 
-class Job(NamedTuple):
+class TimedJob(NamedTuple):
     """What one node runs without a break: some seeds of a case on a row."""
 
     row: str
@@ -84,7 +84,7 @@ class Node:
     kept: set[str] = field(default_factory=set)
     spent: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
-    def run(self, job: Job, costs: Costs) -> float:
+    def run(self, job: TimedJob, costs: Costs) -> float:
         """Run a job, with all that it needs here for the first time; seconds it takes."""
         parts = [*self._needed(job, costs), (START, costs.start)]
         for run in job.runs:
@@ -95,7 +95,7 @@ class Node:
             self.spent[name] += self.pace * seconds
         return self.pace * sum(seconds for _, seconds in parts)
 
-    def _needed(self, job: Job, costs: Costs) -> Iterator[tuple[str, float]]:
+    def _needed(self, job: TimedJob, costs: Costs) -> Iterator[tuple[str, float]]:
         """Yield what the node has to get or to make before the job."""
         if self._lacks(DATA):
             yield DATA, costs.data
@@ -138,7 +138,12 @@ class Simulated(NamedTuple):
 
 
 def simulated(
-    jobs: Sequence[Job], count: int, costs: Costs, *, slow: Collection[int] = (), pace: float = 1.0
+    jobs: Sequence[TimedJob],
+    count: int,
+    costs: Costs,
+    *,
+    slow: Collection[int] = (),
+    pace: float = 1.0,
 ) -> Simulated:
     """Simulate a plan on nodes that each run one job at a time.
 
@@ -169,7 +174,7 @@ def simulated(
     return Simulated(count, stored, spent, longest, stored - last)
 
 
-def enough(jobs: Sequence[Job], costs: Costs) -> Simulated:
+def enough(jobs: Sequence[TimedJob], costs: Costs) -> Simulated:
     """Find the fewest nodes from which on more gain nothing: within `NEAR` of the shortest time."""
     found = simulated(jobs, len(jobs), costs)
     limit, few, many = NEAR * found.seconds, 0, len(jobs)
@@ -182,19 +187,19 @@ def enough(jobs: Sequence[Job], costs: Costs) -> Simulated:
     return found
 
 
-def longest_first(jobs: Iterable[Job]) -> list[Job]:
+def longest_first(jobs: Iterable[TimedJob]) -> list[TimedJob]:
     """Order jobs by their length, so that none begins late and ends alone."""
     return sorted(jobs, key=lambda job: -sum(run.seconds for run in job.runs))
 
 
-def split(jobs: Iterable[Job]) -> list[Job]:
+def split(jobs: Iterable[TimedJob]) -> list[TimedJob]:
     """Make a job of each seed of a case."""
     return [job._replace(runs=(run,)) for job in jobs for run in job.runs]
 
 
 def planned(
     records: Sequence[Record], rows: Sequence[str], cases: Iterable[str], seeds: int
-) -> list[Job]:
+) -> list[TimedJob]:
     """Plan all cases on all rows, with the times of stored records.
 
     A row without records takes those of the nearest row in the table that has some, and a seed
@@ -215,7 +220,7 @@ def planned(
         for index, row in enumerate(rows)
     }
     return [
-        Job(row, case, tuple(_seeded(near[row][case], seeds)))
+        TimedJob(row, case, tuple(_seeded(near[row][case], seeds)))
         for case in cases for row in rows if near[row].get(case)
     ]  # fmt: skip
 
@@ -311,7 +316,7 @@ def read_measured(path: Path) -> Measured:
 def _checks(costs: Costs, found: Mapping[str, Any]) -> Iterator[Check]:
     """Simulate the jobs that were measured on one node and on two, which had all they need."""
     told, start = found["efficiency"], float(found["overhead"]["s"])
-    jobs = [Job("", "", (Run(float(told["case_s"])),))] * int(told["jobs"])
+    jobs = [TimedJob("", "", (Run(float(told["case_s"])),))] * int(told["jobs"])
     warm = costs._replace(node=0.0, data=0.0, environment=0.0, start=start)
     for count in (1, 2):
         yield Check(count, float(told[f"{count}"]), simulated(jobs, count, warm).efficiency)

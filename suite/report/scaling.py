@@ -8,9 +8,9 @@ from suite.judge.scaling import (
     CASES,
     PARTS,
     Costs,
-    Job,
     Measured,
     Simulated,
+    TimedJob,
     enough,
     longest_first,
     simulated,
@@ -33,7 +33,7 @@ NAMED: Mapping[str, str] = {
 PACE = 2.0  # times as long: a job on a straggler
 
 
-def scaling_markdown(jobs: Sequence[Job], measured: Measured) -> str:
+def scaling_markdown(jobs: Sequence[TimedJob], measured: Measured) -> str:
     """Write the answer, a table for each way to run the plan, and what they are made from.
 
     Args:
@@ -74,7 +74,7 @@ def inputs(measured: Measured) -> str:
     )
 
 
-def answer(jobs: Sequence[Job], costs: Costs) -> str:
+def answer(jobs: Sequence[TimedJob], costs: Costs) -> str:
     """Say first where the plan stops scaling and why, then what would go further."""
     found = enough(jobs, costs)
     rows, runs = {job.row for job in jobs}, sum(len(job.runs) for job in jobs)
@@ -90,7 +90,7 @@ def answer(jobs: Sequence[Job], costs: Costs) -> str:
     )
 
 
-def because(found: Simulated, longest: Job) -> str:
+def because(found: Simulated, longest: TimedJob) -> str:
     """Say what bounds a plan that more nodes do not shorten."""
     share = found.longest_s / found.seconds
     if share > found.queued_s / found.seconds:
@@ -120,7 +120,7 @@ def cells(run: Simulated) -> tuple[str, ...]:
     return nodes, hours(run.seconds), f"{run.efficiency:.0%}", hour, rest(run)
 
 
-def asides(jobs: Sequence[Job], costs: Costs) -> Iterator[str]:
+def asides(jobs: Sequence[TimedJob], costs: Costs) -> Iterator[str]:
     """Say what another order, and a slow node, would change."""
     for count in NODES[-2:]:
         same = simulated(jobs, count, costs)
@@ -133,7 +133,7 @@ def asides(jobs: Sequence[Job], costs: Costs) -> Iterator[str]:
         )
 
 
-def measured_s(jobs: Sequence[Job]) -> float:
+def measured_s(jobs: Sequence[TimedJob]) -> float:
     """Add up the time of all cases."""
     return sum(run.seconds for job in jobs for run in job.runs)
 

@@ -21,8 +21,8 @@ from suite.judge.scaling import (
     START,
     SURROGATES,
     Costs,
-    Job,
     Run,
+    TimedJob,
     enough,
     longest_first,
     planned,
@@ -37,8 +37,8 @@ MakeRecord = Callable[..., Record]
 FREE = Costs(node=0, data=0, environment=0, start=0, task=0, filed=0)
 
 
-def jobs(*seconds: float, row: str = "row") -> list[Job]:
-    return [Job(row, f"case{n}", (Run(value),)) for n, value in enumerate(seconds)]
+def jobs(*seconds: float, row: str = "row") -> list[TimedJob]:
+    return [TimedJob(row, f"case{n}", (Run(value),)) for n, value in enumerate(seconds)]
 
 
 def test_nodes_take_the_next_job_when_they_are_free() -> None:
@@ -71,10 +71,10 @@ def test_a_node_makes_an_environment_once_a_row_and_gets_the_data_once() -> None
 
 def test_a_node_pretrains_a_surrogate_once() -> None:
     run = Run(10.0, "resnet50 0", 25.0)
-    some = [Job("row", case, (run,)) for case in "ab"]
+    some = [TimedJob("row", case, (run,)) for case in "ab"]
     assert simulated(some, 1, FREE).spent[SURROGATES] == 25
     assert simulated(some, 2, FREE).spent[SURROGATES] == 50
-    others = [Job(row, "a", (run,)) for row in ("row", "other")]
+    others = [TimedJob(row, "a", (run,)) for row in ("row", "other")]
     assert simulated(others, 1, FREE).spent[SURROGATES] == 50
 
 
@@ -105,7 +105,7 @@ def test_enough_nodes_are_the_fewest_from_which_on_more_gain_nothing() -> None:
 
 
 def test_jobs_are_split_by_seed_and_ordered_by_length() -> None:
-    whole = [Job("row", "case", (Run(1.0), Run(3.0))), Job("row", "other", (Run(2.0),))]
+    whole = [TimedJob("row", "case", (Run(1.0), Run(3.0))), TimedJob("row", "other", (Run(2.0),))]
     assert [job.runs for job in split(whole)] == [(Run(1.0),), (Run(3.0),), (Run(2.0),)]
     assert [job.case for job in longest_first(reversed(whole))] == ["case", "other"]
 

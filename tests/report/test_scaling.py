@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from suite.judge.scaling import Check, Costs, Job, Measured, Run
+from suite.judge.scaling import Check, Costs, Measured, Run, TimedJob
 from suite.report.scaling import hours, scaling_markdown
 
 ROWS = ("tf-2.21", "tf-2.15")
@@ -16,11 +16,13 @@ def measured(costs: Costs = COSTS) -> Measured:
     return Measured(costs, checks, "two cores", {"ray": "2.60.0"})
 
 
-def jobs(longest_s: float = 100.0) -> list[Job]:
+def jobs(longest_s: float = 100.0) -> list[TimedJob]:
     """One long case beside a hundred short ones, on two rows, with two seeds each."""
     seconds = {"long": longest_s, **{f"short{n}": 5.0 for n in range(100)}}
     return [
-        Job(row, case, (Run(value), Run(value))) for case, value in seconds.items() for row in ROWS
+        TimedJob(row, case, (Run(value), Run(value)))
+        for case, value in seconds.items()
+        for row in ROWS
     ]
 
 
