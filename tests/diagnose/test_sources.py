@@ -12,7 +12,7 @@ from PIL import Image
 
 from suite.diagnose.loading import framework
 from suite.diagnose.sources import opened
-from suite.errors import SuiteError
+from suite.errors import DataError, SuiteError
 
 keras = framework()
 TENSORFLOW = sys.modules.get("tensorflow")
@@ -127,6 +127,14 @@ def test_a_saved_dataset_is_read_compressed_or_not() -> None:
         source = opened(NET, f"saved-{compression}")
         assert np.array_equal(source.images, X)
         assert np.array_equal(source.labels, Y)
+
+
+@pytest.mark.skipif(TENSORFLOW is not None, reason="is about an environment without TensorFlow")
+def test_without_tensorflow_a_saved_dataset_is_refused_with_what_reads_it() -> None:
+    Path("saved", "1").mkdir(parents=True)
+    Path("saved", "dataset_spec.pb").write_bytes(b"")
+    with pytest.raises(DataError, match=r"no TensorFlow in this environment.*--data FILE\.npz"):
+        opened(NET, "saved")
 
 
 def test_a_file_is_opened_with_its_data() -> None:
