@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from suite.records import Record
 from suite.report.grid import terminal_width
 from suite.report.text import printable
 from suite.report.verdicts import text_table
+from suite.tables import TIERS
 
 SYNTHETIC = (
     "SYNTHETIC SIGNS, not GTSRB: this shows that the suite works here, not what a release is worth."
@@ -48,7 +49,7 @@ def first_screen(
     log: Path | None = None,
     whole: bool = False,
 ) -> list[str]:
-    """Write the answer of one run: what holds, each question in numbers, every failure in full.
+    """Write the answer of one run as lines: what holds, each question in numbers, every failure in full.
 
     Args:
         records: The records that were measured or found, of one release and tier; at least one.
@@ -58,27 +59,37 @@ def first_screen(
         stopped: Why the run ended before its last test; empty if it did not.
         log: The file with what the framework printed; None if there is none.
         whole: True to print the table of all checks too.
-
-    Returns:
-        The lines.
     """
-    groups = grouped(records)
+    groups = {} if is_rehearsed(records[0]) else grouped(records)
     failed = [verdict for verdict in verdicts if verdict.failed]
     faulty = [name for name, own in groups.items() if _concerns(failed, own)]
     release, checks = records[0].release, len(verdicts)
-    answer = headline(release, checks, len(failed), faulty=faulty, unanswered=len(unanswered))
-    lines = [*_folded(f"{_stop(stopped)}. So far: {answer}" if stopped else answer), ""]
-    for name, own in groups.items():
-        outcome = "FAILS" if name in faulty else "holds"
-        lines += _paragraph(name, outcome, QUESTIONS[name](own))
-    if records[0].tier == "quickstart":
-        lines += ["", *_folded(SYNTHETIC)]
+    answer = (
+        headline(release, checks, len(failed), faulty=faulty, unanswered=len(unanswered))
+        if groups
+        else rehearsed(release, len(records), unanswered=len(unanswered))
+    )
+    lines = _folded(f"{_stop(stopped)}. So far: {answer}" if stopped else answer)
+    lines += _paragraphs(groups, faulty)
+    lines += ["", *_folded(SYNTHETIC)] if records[0].tier == "quickstart" else []
     lines += ["", *_failures(failed, groups.get("traps", []))] if failed else []
     lines += ["", *_silent(unanswered)] if unanswered else []
-    lines += _unlimited(records, verdicts)
-    if whole:
-        lines += ["", text_table(verdicts, width=terminal_width())]
+    lines += _unlimited(records, verdicts) if groups else []
+    lines += ["", text_table(verdicts, width=terminal_width())] if whole else []
     return [*lines, "", *_files(folder, log)]
+
+
+def is_rehearsed(record: Record) -> bool:
+    """True where a CPU stood in for a GPU: a record of so few steps shows only that it ran."""
+    return TIERS[record.tier].rehearsal
+
+
+def _paragraphs(groups: Mapping[str, list[Record]], faulty: Collection[str]) -> Iterator[str]:
+    """Write what each question gave, after an empty line."""
+    if groups:
+        yield ""
+    for name, own in groups.items():
+        yield from _paragraph(name, "FAILS" if name in faulty else "holds", QUESTIONS[name](own))
 
 
 def nothing(release: str, unanswered: Iterable[str], *, stopped: str = "") -> list[str]:
@@ -155,6 +166,19 @@ def headline(
         return f"{release} is not fully judged: {holding}{silent}."
     whole = holding if checks == 1 else f"all {holding}"
     return f"{release} does as expected: {whole}."
+
+
+def rehearsed(release: str, cases: int, *, unanswered: int) -> str:
+    """Say in a sentence or two what ran in a rehearsal, and that it judges nothing."""
+    ran = "1 case" if cases == 1 else f"{cases} cases"
+    tests = f"{unanswered} test{'' if unanswered == 1 else 's'}"
+    first = (
+        f"{release} is NOT wholly rehearsed: {ran} ran on the CPU, and {tests} "
+        "gave NO ANSWER, see below."
+        if unanswered
+        else f"{release} is rehearsed: {ran} ran on the CPU."
+    )
+    return f"{first} Nothing is judged: so few steps show that each line runs, not what it gives."
 
 
 def grouped(records: Iterable[Record]) -> dict[str, list[Record]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,28 @@ def test_a_case_of_which_nothing_was_judged_is_said_to_be_recorded_alone(
     assert not any(
         "RECORDED" in line for line in first_screen(stored, verdicts_on(stored), folder=FOLDER)
     )
+
+
+@pytest.mark.parametrize(
+    ("unanswered", "first"),
+    [
+        ([], "tf-2.21 is rehearsed: 36 cases ran on the CPU."),
+        (
+            ["test_x: Killed"],
+            "tf-2.21 is NOT wholly rehearsed: 36 cases ran on the CPU, and 1 "
+            "test gave NO ANSWER, see below.",
+        ),
+    ],
+)
+def test_a_rehearsal_says_what_ran_and_judges_nothing(
+    stored: list[Record], unanswered: list[str], first: str
+) -> None:
+    records = [replace(record, tier="full-rehearsal") for record in stored]
+    told = words(first_screen(records, [], folder=FOLDER, unanswered=unanswered))
+    assert told.startswith(f"{first} Nothing is judged: ")
+    for word in ("holds", "stalls", "mend", "RECORDED ALONE"):
+        assert word not in told
+    assert all(text in told for text in unanswered)
 
 
 def test_a_price_in_accuracy_is_told_in_points(stored: list[Record]) -> None:
