@@ -206,7 +206,9 @@ def test_the_rows_with_a_baseline_are_what_it_says(
 def without_age(page: Path) -> list[str]:
     """Read a page but for the lines on how old its records are: each change makes them so."""
     return [
-        line for line in text_of(page).splitlines() if "of another state of the suite" not in line
+        line
+        for line in text_of(page).splitlines()
+        if line and "of another state of the suite" not in line
     ]
 
 
