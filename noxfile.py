@@ -346,7 +346,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Plant faults and tell which layer finds each (an hour; GTSRB): -- [NAME ...] [OPTIONS]."""
+    """Plant faults and tell which layer finds each (hours; GTSRB): -- [NAME ...] [OPTIONS]."""
     install(session, DEFAULT["name"], "tools")
     run(session, "python", "-m", "tests.faults", *session.posargs, env=ENVIRONMENT)
 
