@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import random
 import signal
 import subprocess
@@ -15,7 +17,9 @@ import pytest
 
 from suite.cases import Case
 from suite.measure import training
-from suite.measure.checkpoint import Checkpoint, generators, set_generators
+from suite.measure.checkpoint import Checkpoint, State, generators, set_generators
+from suite.measure.questions import stall
+from suite.measure.weights import build
 from suite.stacks import loading
 from tests.measure.conftest import NORMALISED, SMALL, run_small
 
@@ -101,6 +105,30 @@ def test_a_study_of_a_fix_goes_on_with_both_of_its_models_and_the_draws_of_its_a
     assert all_but_times(resumed) == all_but_times(run_small(stack, STUDIED))
 
 
+def test_the_seconds_of_every_process_that_was_killed_are_added_up(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = Checkpoint(tmp_path / "training", "key", 0)
+    monkeypatch.setattr(stall, "clock_s", itertools.count().__next__)  # a second between two looks
+    for _ in range(2):
+        with pytest.MonkeyPatch.context() as patch:
+            kill_after(4, patch, kill)
+            with pytest.raises(KilledError):
+                run_small(stack, replace(LENET, epochs=3), checkpoint=checkpoint)
+    resumed = run_small(stack, replace(LENET, epochs=3), checkpoint=checkpoint)
+    assert resumed.timing["earlier_s"] == 2
+
+
+def test_the_state_of_another_model_is_refused(stack: Stack) -> None:
+    states = []
+    for case in (LENET, replace(LENET, size_px=64)):
+        model = build(stack, case)
+        step = stack.train_step(model, phases=None, epsilon=0.0)
+        states.append(State(stack, [model], step))
+    with pytest.raises(ValueError, match=r"^arrays must have the shapes .* Received: "):
+        states[0].set(states[1].arrays())
+
+
 @pytest.mark.parametrize("change", [{"key": "other"}, {"seed": 1}])
 def test_the_checkpoint_of_another_case_environment_or_seed_is_not_used(
     stack: Stack, begun: Checkpoint, change: dict[str, Any], capfd: pytest.CaptureFixture[str]
@@ -138,6 +166,17 @@ def test_a_damaged_checkpoint_is_not_used_and_that_is_said(
         capfd.readouterr().err
     )
     assert "earlier_s" not in record.timing
+
+
+def test_a_checkpoint_takes_the_place_of_the_one_before_and_is_not_written_over_it(
+    stack: Stack, begun: Checkpoint
+) -> None:
+    before = begun.path.with_name("before")
+    os.link(begun.path, before)
+    whole = before.read_bytes()
+    run_small(stack, LENET, checkpoint=begun)
+    assert begun.path.read_bytes() != whole
+    assert before.read_bytes() == whole
 
 
 def test_a_training_of_one_epoch_keeps_nothing(stack: Stack, tmp_path: Path) -> None:

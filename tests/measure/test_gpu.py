@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from suite import machine
 from suite.errors import SuiteError
 from suite.measure import gpu
 from suite.measure.environment import decisive_variables
@@ -25,7 +26,7 @@ import sys; sys.path.insert(0, {root!r})
 from pathlib import Path
 from suite.measure import gpu
 gpu.uuids = lambda: {known!r}
-print(gpu.lease(Path({folder!r})), flush=True)
+print(gpu.lease(Path({folder!r}) if {folder!r} else None), flush=True)
 sys.stdin.read()
 """
 
@@ -48,6 +49,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         ("2,0", ["GPU-cc33", "GPU-aa11"]),
         ("0,-1,1", ["GPU-aa11"]),
         ("0,7,1", ["GPU-aa11"]),
+        ("0,3,1", ["GPU-aa11"]),
         ("GPU-cc33, GPU-ab", ["GPU-cc33", "GPU-ab22"]),
         ("GPU-a", []),  # two begin so
         ("NoDevFiles", []),
@@ -75,7 +77,7 @@ def test_without_a_gpu_nothing_is_taken(gpus: Any, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def holding(folder: Path, **variables: str) -> subprocess.Popen[str]:
+def holding(folder: Path | str, **variables: str) -> subprocess.Popen[str]:
     """Start a process that takes a GPU and keeps it until its input ends."""
     code = HOLDING.format(root=str(ROOT), known=tuple(KNOWN), folder=str(folder))
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
@@ -122,6 +124,19 @@ def test_a_run_waits_for_the_gpu_that_it_was_given_though_others_are_free(tmp_pa
         end(runs)
 
 
+def test_runs_that_are_given_no_folder_share_one(tmp_path: Path) -> None:
+    runs = [holding("", TMPDIR=str(tmp_path)) for _ in range(2)]
+    try:
+        assert sorted(run.stdout.readline().strip() for run in runs) == KNOWN[:2]
+    finally:
+        end(runs)
+
+
+def test_a_line_of_the_driver_that_names_no_gpu_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cards", lambda _: [KNOWN[0], "No devices were found"])
+    assert gpu.uuids.__wrapped__() == (KNOWN[0],)
+
+
 def test_a_folder_that_cannot_be_made_is_told(gpus: Any, tmp_path: Path) -> None:
     gpus(*KNOWN)
     (tmp_path / "file").write_text("")
@@ -161,7 +176,7 @@ def nvml(gpus: Any, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_the_use_of_the_gpu_is_sampled_while_a_case_runs(
     nvml: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(gpu.VISIBLE, "1")
+    monkeypatch.setenv(gpu.VISIBLE, "1,0")  # the first is the one that a framework takes
     with sampled(every_s=0.01) as used:
         assert used == {}
         while nvml.told < 50:
@@ -194,6 +209,16 @@ def test_what_a_gpu_does_not_tell_is_left_out(nvml: Any) -> None:
     with sampled() as used:
         pass
     assert {name.rpartition("_")[0] for name in used} == {"gpu_utilisation", "gpu_memory_bytes"}
+
+
+def test_a_block_shorter_than_a_sample_is_sampled_at_both_its_ends_and_idleness_counts(
+    nvml: Any,
+) -> None:
+    used_by_then = iter((0, 40))
+    nvml.nvmlDeviceGetUtilizationRates = lambda _: SimpleNamespace(gpu=next(used_by_then))
+    with sampled(every_s=60) as used:
+        pass
+    assert (used["gpu_utilisation_mean"], used["gpu_utilisation_peak"]) == (0.2, 0.4)
 
 
 def test_nothing_is_told_without_a_package_a_driver_or_a_gpu(
