@@ -161,7 +161,8 @@ def _measured(job: Job, order: Order, place: Place, given: Mapping[str, bytes]) 
 def own_folder(root: Path) -> Iterator[Path]:
     """Give a job a folder below `root`, and remove it in the end; first those of killed jobs."""
     root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root.with_name(f"{root.name}.lock")):  # a new folder is not held yet
+    alone = FileLock(root.with_name(f"{root.name}.lock"))
+    with alone:  # a new folder is not held yet
         for left in root.glob("suite-job-*"):
             with suppress(Timeout), FileLock(left / HELD, timeout=0):
                 shutil.rmtree(left)
@@ -171,7 +172,8 @@ def own_folder(root: Path) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            shutil.rmtree(folder)
+            with alone:  # half removed it is not held any more, and another job would remove it too
+                shutil.rmtree(folder)
 
 
 def files_in(folder: Path) -> Files:

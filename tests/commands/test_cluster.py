@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -564,6 +566,28 @@ def test_folders_of_killed_jobs_are_removed_and_no_others(tmp_path: Path) -> Non
         with own_folder(tmp_path) as other:
             assert one.exists()
             assert other.exists()
+    assert not [*tmp_path.glob("suite-job-*")]
+
+
+def test_a_folder_that_is_being_removed_is_left_to_its_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin() -> None:
+        with own_folder(tmp_path):
+            pass
+
+    other, remove = threading.Thread(target=begin), shutil.rmtree
+
+    def slowly(folder: Path) -> None:
+        if not other.ident:
+            (folder / ".held").unlink()  # as a removal may begin
+            other.start()
+            other.join(0.5)
+        remove(folder)
+
+    monkeypatch.setattr("suite.commands.cluster_node.shutil.rmtree", slowly)
+    begin()
+    other.join()
     assert not [*tmp_path.glob("suite-job-*")]
 
 
