@@ -89,7 +89,7 @@ def run_slice(arguments: Sequence[str], bundle: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     with usage_noted(run.logs / USAGE):
         measure(run, workers=1, alone=True)
-        if not any(run.records.glob("*.json")):
+        if not own_records(run):
             raise SuiteError(f"nothing can be measured here: {_last_line(run)}")
         measure(run, workers=options.jobs, alone=False)
     return tell(run)
@@ -182,20 +182,44 @@ def pack(run: Slice) -> None:
 
 
 def _pack_records(run: Slice) -> None:
-    """Write the records into archives, none of which is too large.
+    """Write the records into archives, none of which is too large; one more of before is removed.
 
     Raises:
         SuiteError: If there are too many of them.
     """
-    waiting, first = sorted(run.records.glob("*.json")), True
+    waiting = own_records(run)
     made_with = [run.home / CONTENT, run.work / "env" / INSTALLED]
     for number in range(1, RECORD_FILES + 1):
-        if waiting or first:
-            path, first = run.logs / f"records-{number}.zip", False
+        path = run.logs / f"records-{number}.zip"
+        if waiting or number == 1:
             waiting = _archived(path, made_with, waiting)
             shutil.move(path, run.out / path.name)  # whole
+        else:
+            (run.out / path.name).unlink(missing_ok=True)
     if waiting:
         raise SuiteError(f"{len(waiting)} records fit in no file; they stay in {run.records}.")
+
+
+def own_records(run: Slice) -> list[Path]:
+    """List the records of what is asked for, made by this code, with these packages and images.
+
+    A bundle brings others along where it is made anew for other seeds or images, or runs on another
+    machine: what is asked for of them is made again, and `gpu-collect` would take none of them.
+    """
+    names = {f"{case}-seed{seed}.json" for case, seed in run.asked["jobs"]}
+    lock = hashlib.sha256((run.work / "env" / INSTALLED).read_bytes()).hexdigest()
+    expected = {"code_digest": [run.asked["code_digest"]], "lock_digest": [f"sha256:{lock}"]}
+    expected["data_digest"] = run.asked["data_digests"]
+    return [
+        path for path in sorted(run.records.glob("*.json"))
+        if path.name in names and _made_with(path, expected)
+    ]  # fmt: skip
+
+
+def _made_with(path: Path, expected: Mapping[str, Sequence[str]]) -> bool:
+    """True where each digest in a record's environment is one of those that are expected."""
+    environment = json.loads(path.read_text(encoding="utf-8"))["environment"]
+    return all(environment[name] in digests for name, digests in expected.items())
 
 
 def _archived(path: Path, whole: Sequence[Path], waiting: Sequence[Path]) -> list[Path]:
@@ -224,7 +248,8 @@ def _last_line(run: Slice) -> str:
 def tell(run: Slice) -> int:
     """Say what there is and what is left; give the status."""
     names = [f"{case}-seed{seed}" for case, seed in run.asked["jobs"]]
-    left = [name for name in names if not (run.records / f"{name}.json").exists()]
+    made = {path.stem for path in own_records(run)}
+    left = [name for name in names if name not in made]
     print(f"{len(names) - len(left)} of {len(names)} records, in {run.out}")
     if left:
         print(f"the same command goes on with {', '.join(left[:3])}; why it ended: {run.out / LOG}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -26,7 +28,14 @@ JOBS = [["step-time-a", 0], ["net-a", 0], ["net-a", 1], ["net-b", 0]]
 ASKED: dict[str, Any] = {
     "release": "row", "tier": "sample", "python": "3.11", "beside": [], "jobs": JOBS,
     "env": {"STATED": "yes"}, "passed": ["PATH", "WHAT"],
+    "code_digest": "sha256:code", "data_digests": ["sha256:32", "sha256:64"],
 }  # fmt: skip
+LOCK = b"torch==2\n"
+MADE_WITH = {
+    "code_digest": "sha256:code", "data_digest": "sha256:64",
+    "lock_digest": f"sha256:{hashlib.sha256(LOCK).hexdigest()}",
+}  # fmt: skip
+RECORD = json.dumps({"environment": MADE_WITH})
 WORKER = """\
 #!/bin/sh
 # python -m suite gpu-work --slice NAME --records DIR --workers N [--alone]
@@ -35,7 +44,7 @@ names="net-a-seed0 net-a-seed1 net-b-seed0"
 case "$*" in *--alone*) names=step-time-a-seed0;; esac
 for name in $names; do [ -e "$7/row/sample/$name.json" ] || { WHAT; }; done
 """
-MAKES = 'echo "{}" > "$7/row/sample/$name.json"'
+MAKES = f"echo '{RECORD}' > $7/row/sample/$name.json"
 
 
 def a_slice(tmp_path: Path, what: str, *, seconds: float = 30.0) -> Slice:
@@ -47,7 +56,7 @@ def a_slice(tmp_path: Path, what: str, *, seconds: float = 30.0) -> Slice:
     home.mkdir(parents=True, exist_ok=True)
     (home / "bundle.json").write_text(json.dumps(ASKED))
     (tmp_path / "work" / "env").mkdir(exist_ok=True)
-    (tmp_path / "work" / "env" / INSTALLED).write_text("torch==2\n")
+    (tmp_path / "work" / "env" / INSTALLED).write_bytes(LOCK)
     deadline_s = time.monotonic() + seconds
     run = Slice("s1", tmp_path / "work", tmp_path / "out", home, ASKED, python, deadline_s)
     for folder in (run.out, run.records, run.logs):
@@ -102,22 +111,58 @@ def test_files_are_few_and_small_however_many_records_there_are(
 ) -> None:
     limit = 20_000
     monkeypatch.setattr(gpu_run, "FILE_BYTES", limit)
-    run, random_bytes = a_slice(tmp_path, MAKES), np.random.default_rng(0).bytes
-    made = {f"net-{number}-seed0.json": random_bytes(4_000) for number in range(22)}
-    for name, content in made.items():
-        (run.records / name).write_bytes(content)
+    run, drawn = a_slice(tmp_path, MAKES), np.random.default_rng(0).bytes
+    run = run._replace(asked={**ASKED, "jobs": [[f"net-{number}", 0] for number in range(40)]})
+
+    def write(number: int) -> tuple[str, bytes]:
+        path = run.records / f"net-{number}-seed0.json"
+        curve = base64.b85encode(drawn(3_200)).decode()  # which hardly becomes smaller
+        path.write_text(json.dumps({"environment": MADE_WITH, "curve": curve}))
+        return f"records/{path.name}", path.read_bytes()
+
+    made = dict(write(number) for number in range(22))
     (run.logs / "a.log").write_bytes(b"x" * 50_000)
     pack(run)
-    assert {f"records/{name}": content for name, content in made.items()}.items() <= packed(
-        run.out
-    ).items()
+    assert made.items() <= packed(run.out).items()
     files = [*run.out.iterdir()]
     assert len(files) <= 8
     assert max(path.stat().st_size for path in files) <= limit
-    for number in range(10):
-        (run.records / f"more-{number}-seed0.json").write_bytes(random_bytes(4_000))
+    for number in range(22, 40):
+        write(number)
     with pytest.raises(SuiteError, match=r"records fit in no file; they stay in .*/row/sample"):
         pack(run)
+
+
+def test_an_archive_of_an_earlier_bundle_does_not_stay_beside_those_of_this_one(
+    tmp_path: Path,
+) -> None:
+    run = a_slice(tmp_path, MAKES)
+    for name in ("records-1.zip", "records-2.zip"):
+        (run.out / name).write_text("of more records")
+    pack(run)
+    assert [path.name for path in run.out.glob("records-*.zip")] == ["records-1.zip"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("net-a-seed5", {}),  # the bundle was made anew for other seeds
+        ("net-a-seed0", {"code_digest": "sha256:older"}),
+        ("net-a-seed0", {"data_digest": "sha256:of fewer images"}),
+        ("net-a-seed0", {"lock_digest": "sha256:of another machine"}),
+    ],
+)
+def test_a_record_that_was_brought_along_counts_where_this_bundle_could_have_made_it(
+    tmp_path: Path, name: str, changes: dict[str, str], capsys: Output
+) -> None:
+    run = a_slice(tmp_path, MAKES)
+    (run.records / "net-b-seed0.json").write_text(RECORD)
+    other = {"environment": {**MADE_WITH, **changes}}
+    (run.records / f"{name}.json").write_text(json.dumps(other))
+    pack(run)
+    assert {name for name in packed(run.out) if "/" in name} == {"records/net-b-seed0.json"}
+    assert tell(run) == 1
+    assert "1 of 4 records" in capsys.readouterr().out
 
 
 def bundle_of(tmp_path: Path, **more: str) -> Path:
