@@ -81,12 +81,12 @@ def answer(jobs: Sequence[TimedJob], costs: Costs) -> str:
     longest = max(jobs, key=lambda job: sum(run.seconds for run in job.runs))
     apart = enough(split(jobs), costs)
     return (
-        f"**It stops scaling at about {found.nodes} nodes, because "
+        f"**It stops scaling at about {found.nodes:,} nodes, because "
         f"{because(found, longest)}** The plan: {runs:,} runs, "
         f"{len(rows)} rows and {len(longest.runs)} seeds, {hours(measured_s(jobs))} of cases. "
-        f"{found.nodes} nodes take {hours(found.seconds)}, one takes "
+        f"{found.nodes:,} nodes take {hours(found.seconds)}, one takes "
         f"{hours(simulated(jobs, 1, costs).seconds)}. With a job for each seed it would stop at "
-        f"about {apart.nodes} nodes and {hours(apart.seconds)}, where {part_of(apart)}."
+        f"about {apart.nodes:,} nodes and {hours(apart.seconds)}, where {part_of(apart)}."
     )
 
 
