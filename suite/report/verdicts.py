@@ -213,8 +213,11 @@ def notes(report: Report) -> Iterator[str]:
     """
     for note in report.notes:
         yield printable(note)
-    for reason, count in report.waived.most_common():
+    waived, more = report.waived.most_common(NAMED), len(report.waived) - NAMED
+    for reason, count in waived:
         yield printable(f"  not comparable, which is no fault: {count} ({reason})")
+    if more > 0:
+        yield f"  not comparable, which is no fault: and {more:,} more"
     seeds = set().union(*report.cases.values())
     fewer = [case for case, own in report.cases.items() if own != seeds]
     known = {**report.waiting, **({"judged with fewer seeds than others": fewer} if fewer else {})}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -201,6 +202,14 @@ def test_notes_count_what_needs_no_verdict_and_name_what_has_fewer_seeds() -> No
         "  not yet: vgg19",
         f"  judged with fewer seeds than others: {LONG}",
     ]
+
+
+def test_of_many_numbers_that_need_no_verdict_some_are_told_and_the_others_counted() -> None:
+    many = [replace(OTHER, reason=f"times of b: {number} s") for number in range(9)]
+    told = [line for line in notes(report(GOOD, *many)) if "no fault" in line]
+    assert told[0] == "  not comparable, which is no fault: 1 (times of b: 0 s)"
+    assert told[-1] == "  not comparable, which is no fault: and 6 more"
+    assert len(told) == 4
 
 
 def test_text_of_a_record_makes_no_line_of_its_own() -> None:
