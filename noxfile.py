@@ -34,7 +34,11 @@ for entry in (*SETTINGS["releases"], *SETTINGS["gpu-releases"]):
         if field not in entry:
             sys.exit(f"pyproject.toml: {entry.get('name', 'a release')} has no {field}. Add it.")
 RELEASES = [nox.param(row, row["python"], id=row["name"]) for row in SETTINGS["releases"]]
-GPU_RELEASES = [nox.param(row, row["python"], id=row["name"]) for row in SETTINGS["gpu-releases"]]
+GPU_RELEASES = [
+    nox.param(row, row["python"], id=row["name"])
+    for row in SETTINGS["gpu-releases"]
+    if not row.get("unpinned")  # which gpu-bundle alone can install
+]
 ROWS = {row["name"]: row for row in SETTINGS["releases"]}
 DEFAULT = ROWS[SETTINGS["default"]]
 GIVEN = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
@@ -65,6 +69,8 @@ STACK_TESTS = [
     "tests/measure/test_statistics.py",
     "tests/measure/test_phases_seen.py",
     "tests/diagnose/test_loading.py",
+    "tests/diagnose/test_sources.py",
+    "tests/diagnose/test_turns.py",
     "tests/diagnose/healthy",
     "tests/diagnose/reports",
 ]

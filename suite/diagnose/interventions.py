@@ -177,7 +177,7 @@ def rescale(
 
 
 def outliers(weights: Sequence[Weights]) -> dict[str, float]:
-    """Find the layers whose weights stand out: by how many times the median kernel's."""
-    kernels = [entry.ratio for entry in weights if entry.kernel]
+    """Find the layers whose weights stand out: by how many times the median kernel's beyond 0."""
+    kernels = [entry.ratio for entry in weights if entry.kernel and entry.ratio > 0]
     usual = float(np.median(kernels)) if kernels else 1.0
     return {entry.layer: entry.ratio / usual for entry in weights if entry.ratio > OUTLIER * usual}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.stats import binom
@@ -11,7 +11,7 @@ from scipy.stats import binom
 from suite.diagnose.found import Unit
 from suite.diagnose.inputs import Images, mapped, parts_of
 from suite.diagnose.sample import Sample
-from suite.diagnose.trials import CAFFE, FEATURES, PIXELS, TRUNK, InputScale, Probe
+from suite.diagnose.trials import CAFFE, FEATURES, INVERTED, PIXELS, TRUNK, InputScale, Probe
 from suite.networks.preprocessing import IMAGENET_DEVIATION, IMAGENET_MEAN, IMAGENET_MEAN_BGR
 
 if TYPE_CHECKING:
@@ -45,6 +45,37 @@ SLACK = 0.1  # of a scale, that images which are in it need not fill at either e
 RGB = 3
 COMPARED = 16  # images that show whether two scales are the same
 PICTURE_RANK = 4  # (n, height, width, channels), or more
+
+
+class Turn(NamedTuple):
+    """A way to turn or mirror images ``(n, height, width, ...)``.
+
+    Attributes:
+        change: Does it.
+        code: Does it to `pixels`, as code to paste.
+        square: Whether only square images keep their shape.
+    """
+
+    change: Change
+    code: str
+    square: bool = False
+
+
+TURNS: Mapping[str, Turn] = {
+    "mirrored left to right": Turn(lambda some: some[:, :, ::-1], "pixels[:, :, ::-1]"),
+    "mirrored top to bottom": Turn(lambda some: some[:, ::-1], "pixels[:, ::-1]"),
+    "turned by 180 degrees": Turn(lambda some: some[:, ::-1, ::-1], "pixels[:, ::-1, ::-1]"),
+    "turned by 90 degrees to the left": Turn(
+        lambda some: np.rot90(some, 1, (1, 2)), "np.rot90(pixels, 1, (1, 2))", square=True
+    ),
+    "turned by 90 degrees to the right": Turn(
+        lambda some: np.rot90(some, 3, (1, 2)), "np.rot90(pixels, 3, (1, 2))", square=True
+    ),
+    "transposed (rows are columns)": Turn(
+        lambda some: np.swapaxes(some, 1, 2), "np.swapaxes(pixels, 1, 2)", square=True
+    ),
+}
+"""What mends turned images: EMNIST's letters are transposed, pictures of telephones lie."""
 
 
 def probes(
@@ -185,15 +216,37 @@ def _conventions(images: NDArray[np.float32]) -> dict[InputScale, Change]:
     """
     found: dict[InputScale, Change] = {}
     known = [images[:COMPARED]]
+    for scale, convert in (*_scales(images), *_turned(images)):
+        few = convert(images[:COMPARED])
+        if not any(_same(few, other) for other in known):
+            known.append(few)
+            found[scale] = convert
+    return found
+
+
+def _scales(images: NDArray[np.float32]) -> Iterator[tuple[InputScale, Change]]:
+    """Give what converts images to each scale, from each that they may be in."""
     for source, decode in _decoding(images).items():
         for target, encode in _encoding(decode(images)).items():
             for swapped in (False, True) if _coloured(images) else (False,):
-                convert = _chained(decode, encode, swapped=swapped)
-                few = convert(images[:COMPARED])
-                if not any(_same(few, other) for other in known):
-                    known.append(few)
-                    found[InputScale(source, target, swapped)] = convert
-    return found
+                yield (
+                    InputScale(source, target, swapped),
+                    _chained(decode, encode, swapped=swapped),
+                )
+
+
+def _turned(images: NDArray[np.float32]) -> Iterator[tuple[InputScale, Change]]:
+    """Give what turns and mirrors images as they are, and what inverts them, for each scale."""
+    (source, decode), *_ = _decoding(images).items()
+    for target, encode in _encoding(decode(images)).items():
+        if target in (source, UNIT, BYTES, SYMMETRIC):
+            inverted = _chained(lambda some: 1 - decode(some), encode, swapped=False)
+            yield InputScale(source, target, False, INVERTED), inverted
+    height, width = (*images.shape[1:3], 0)[:2]
+    if images.ndim == PICTURE_RANK or (images.ndim == PICTURE_RANK - 1 and height == width):
+        for name, turn in TURNS.items():
+            if height == width or not turn.square:
+                yield InputScale(source, source, False, name), turn.change
 
 
 def _chained(decode: Change, encode: Change, *, swapped: bool) -> Change:

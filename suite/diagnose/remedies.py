@@ -17,6 +17,7 @@ from suite.diagnose.causes.head import (
 from suite.diagnose.causes.head import (
     TWICE as TAKEN_TWICE,
 )
+from suite.diagnose.causes.scale import CAUSES as SCALES
 from suite.diagnose.causes.unsteady import CAUSES as UNSTEADY
 from suite.diagnose.causes.unsteady import CHANGED
 from suite.diagnose.found import BY_HEART as LEARNED_BY_HEART
@@ -56,6 +57,7 @@ from suite.diagnose.probes import (
     STANDARDISED,
     SYMMETRIC,
     TORCH,
+    TURNS,
     TWICE,
     UNIT,
 )
@@ -67,6 +69,7 @@ from suite.diagnose.trials import (
     CENTRED,
     FLOAT32,
     INPUT_SCALE,
+    INVERTED,
     PRECISE_BN,
     RENAMED,
     RESCALED,
@@ -240,8 +243,8 @@ def _chosen(found: Diagnosis) -> Remedy:
     if found.fix.startswith("bn-momentum-"):
         return _momentum(found)
     scale = next((attempt.scale for attempt in found.attempts if attempt.scale), None)
-    if found.cause == "wrong input scale" and scale and found.fix not in BY_FIX:
-        words = "Scale the images as in the training of these weights."
+    if found.cause in SCALES and scale and found.fix not in BY_FIX:
+        words = "Feed the images as in the training of these weights."
         return Remedy(words, rescaling(scale), (INPUT_SCALE,))
     steadied = found.cause == CHANGED or any(each.kind == STEADY for each in found.attempts)
     if found.cause in UNSTEADY and not steadied:
@@ -311,14 +314,18 @@ def rescaling(scale: InputScale) -> str:
     if decoded is None:
         low, high = scale.source.strip("[]").split(", ")
         decoded = f"(images - ({low})) / ({high} - ({low}))"
-    swapped = "\nscaled = scaled[..., ::-1]" if scale.swapped else ""
-    measured = MEASURED.get(scale.target, "")
+    after = "\nscaled = scaled[..., ::-1]" if scale.swapped else ""
+    measured = "\npixels = 1 - pixels" if scale.turn == INVERTED else ""
+    measured += MEASURED.get(scale.target, "")
+    encoded = ENCODED.get(scale.target, "pixels")
+    if scale.turn in TURNS:
+        decoded, encoded = "images", TURNS[scale.turn].code
     return f"""\
 import numpy as np
 
 images = np.asarray(images, np.float32)
 pixels = {decoded}{measured}
-scaled = {ENCODED[scale.target]}{swapped}
+scaled = {encoded}{after}
 print(np.mean(model.predict(scaled).argmax(-1) == labels))  # the accuracy
 """
 

@@ -68,7 +68,9 @@ def scale_inputs(
     """Evaluate the network with the images in the input scale that suits it best.
 
     With BatchNorm the statistics choose among the scales that give about the best predictions and
-    those that would explain the variance of the first layer's statistics.
+    those that would explain the variance of the first layer's statistics. Images are turned or
+    inverted only where that alone gives clearly better predictions: a stalled network's are about
+    the same for all.
     """
     tries = input_conventions(sample.images)
     if not tries:
@@ -76,19 +78,20 @@ def scale_inputs(
     network.begin(SCALES)
     count, long = screened(sample.images), network.works_long(sample.images)
     few, more = sample.images[:count], sample.images[: count if long else 2 * count]
+    as_fed = float(judge.scores(network.run(few, training=False)).mean())
     worth = _worth(network, judge, {scale: convert(few) for scale, convert in tries.items()})
+    worth = _unturned(worth, as_fed)
     best, fit = _usual(worth), None
     if recomputed:
         first = _First.of(recomputed)
-        tried = {scale: convert(more) for scale, convert in tries.items()}
+        tried = {scale: tries[scale](more) for scale in worth}
         chosen = {*_alike(worth), *_explaining(tried, more, first.ratio)}
         fits = {
             scale: _fit(network, tried[scale], first, batch_size=batch_size)
-            for scale in sorted(chosen, key=list(tries).index)
+            for scale in sorted(chosen, key=list(worth).index)
         }
         best = _best(fits, worth)
         fit = fits[best]
-    as_fed = float(judge.scores(network.run(few, training=False)).mean())
     if long and worth[best] < as_fed + TIED and not (fit and _explained(fit)):
         return Scaled()
     heard = network.hear(tries[best](sample.images))
@@ -115,6 +118,13 @@ class _First(NamedTuple):
         """Median over the channels of the log of the variances' ratio; nan where one is below 0."""
         with np.errstate(invalid="ignore"):
             return float(np.median(np.log((self.moving[1] + TINY) / (self.batch[1] + TINY))))
+
+
+def _unturned(worth: Mapping[InputScale, float], as_fed: float) -> dict[InputScale, float]:
+    """Leave out turned and inverted images, unless they are clearly better than all others."""
+    others = [value for scale, value in worth.items() if not scale.turn]
+    least = max([as_fed, *others]) + LIKE
+    return {scale: value for scale, value in worth.items() if not scale.turn or value > least}
 
 
 def _usual(worth: Mapping[InputScale, float]) -> InputScale:

@@ -49,6 +49,9 @@ PIXELS, FEATURES, TRUNK = "pixels", "features", "trunk"
 """What a probe reads: the images, the input of the last layer with a kernel, and the mean over
 the positions of the last activation that has any."""
 
+INVERTED = "light and dark exchanged"
+"""A change that `InputScale.turn` names, beside those of `suite.diagnose.probes.TURNS`."""
+
 CAFFE = "BGR, mean subtracted (caffe)"
 """The input scale of ResNet's and VGG's ImageNet weights."""
 
@@ -76,14 +79,20 @@ class InputScale(NamedTuple):
         source: The scale they are taken to be in.
         target: The scale they were converted to; `CAFFE` is one.
         swapped: Whether the channels were reversed besides.
+        turn: How they were turned, mirrored or inverted besides; "" for not at all.
     """
 
     source: str
     target: str
     swapped: bool
+    turn: str = ""
 
     def __str__(self) -> str:
-        return f"{self.source} -> {self.target}{', channels reversed' if self.swapped else ''}"
+        if self.turn and self.source == self.target:
+            return self.turn
+        turn = f", {self.turn}" if self.turn else ""
+        reversed_ = ", channels reversed" if self.swapped else ""
+        return f"{self.source} -> {self.target}{reversed_}{turn}"
 
 
 class Trial(NamedTuple):

@@ -49,7 +49,7 @@ def first_screen(
     log: Path | None = None,
     whole: bool = False,
 ) -> list[str]:
-    """Write the answer of one run as lines: what holds, each question in numbers, every failure in full.
+    """Write the lines that answer a run: what holds, each question in numbers, all failures.
 
     Args:
         records: The records that were measured or found, of one release and tier; at least one.

@@ -94,6 +94,12 @@ def test_the_scales_of_batch_norm_do_not_say_what_is_usual_of_kernels() -> None:
     assert outliers([]) == {}
 
 
+def test_kernels_that_are_0_do_not_say_what_is_usual() -> None:
+    zeros = [Weights(name, True, 0.0) for name in "abc"]
+    assert outliers(zeros) == {}
+    assert outliers([*zeros, Weights("bn", False, 1.0), Weights("conv", True, 1.0)]) == {}
+
+
 def test_a_scale_of_batch_norm_that_stands_out_is_divided_but_never_its_statistics(
     keras: Keras, make: Make, data: Data
 ) -> None:

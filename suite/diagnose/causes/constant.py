@@ -23,7 +23,7 @@ from suite.diagnose.causes.worth import (
     worth_of,
 )
 from suite.diagnose.found import CONSTANT, OTHER, Finding
-from suite.diagnose.trials import CENTRED, RENAMED
+from suite.diagnose.trials import CENTRED, INPUT_SCALE, RENAMED
 from suite.networks.phases import INFERENCE
 
 if TYPE_CHECKING:
@@ -71,6 +71,9 @@ def permuted_labels(found: Examination) -> Finding | None:
     """Say that the classes are in another order, if renaming them mends the predictions."""
     told, trial = accuracy(found, INFERENCE), found.tried(RENAMED)
     if trial is None or not improves(found.inference, trial):
+        return None
+    fed = found.tried(INPUT_SCALE)
+    if fed and improves(trial, fed):  # such as turned shapes, of which some are like others
         return None
     renamed, few = trial.evaluation.accuracy, 2 * min(found.majority, (1 + found.majority) / 4)
     if renamed < few or (renamed - told) * found.images < PERMUTED_IMAGES:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from suite.diagnose.attempts import in_words, listed
 from suite.diagnose.causes.constant import renamings
 from suite.diagnose.causes.head import head_notes, label_question, tells_nats
+from suite.diagnose.causes.scale import cause_of
 from suite.diagnose.causes.why import (
     HIGHEST_MOMENTUM,
     LOWEST_MOMENTUM,
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
 HELPED: Mapping[str, str] = {
     TRAINING: "phases disagree",
     RESCALED: "weights that stand out",
-    INPUT_SCALE: "wrong input scale",
     RENAMED: "label shuffle (classes permuted)",
     CENTRED: "biased head",
 }
@@ -157,7 +157,8 @@ def improved(found: Examination) -> Finding | None:
             TRAINING_IMAGES, told, doubt, *renamed, *_leaning(found), *_sure(found), *smaller
         )
     certain = f"Chance does so in fewer than one of {1 / SIGNIFICANT:,.0f} networks (McNemar)."
-    cause = HELPED.get(best.kind, "statistics that do not fit")
+    fed = cause_of(best.scale) if best.scale else "statistics that do not fit"
+    cause = HELPED.get(best.kind, fed)
     return Finding(OTHER, cause, best.layer, "", (told, certain))
 
 

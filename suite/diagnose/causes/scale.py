@@ -25,12 +25,12 @@ from suite.diagnose.causes.worth import (
 from suite.diagnose.found import OTHER, Finding
 from suite.diagnose.probes import BYTES, TWICE, UNIT
 from suite.diagnose.scales import CLOSER
-from suite.diagnose.trials import CAFFE, INPUT_SCALE, PRECISE_BN
+from suite.diagnose.trials import CAFFE, INPUT_SCALE, INVERTED, PRECISE_BN
 from suite.networks.phases import INFERENCE
 
 if TYPE_CHECKING:
     from suite.diagnose.found import Examination, ScaleFit
-    from suite.diagnose.trials import Trial
+    from suite.diagnose.trials import InputScale, Trial
 
 FITTED_KL = 1.0
 """Distance that no layer may keep where the input scale is the cause."""
@@ -47,6 +47,13 @@ UNDONE: Mapping[tuple[str, str], str] = {
 """What was done to images of the first scale that were to be in the second."""
 
 LISTED = 8  # images that are named
+
+WRONG_SCALE, TURNED_IMAGES, INVERTED_IMAGES = CAUSES = (
+    "wrong input scale",
+    "images turned or mirrored",
+    "images inverted",
+)
+"""What is called a cause here of all images; the remedy of each is to feed them as in training."""
 
 
 def wrong_input_scale(found: Examination) -> Finding | None:
@@ -127,20 +134,36 @@ def _head(found: Examination) -> list[str]:
 def _scale_finding(found: Examination, fed: Trial, *why: str) -> Finding:
     """Say in which scale the images are to be fed."""
     told, scale = fed.evaluation, fed.scale
-    undone = UNDONE.get((scale.source, scale.target)) if scale else None
+    first, advice = _told(scale)
     words = [
-        "The images are not in the input scale that the network was trained with: fed as "
-        f"{scale}, it is right in {told.accuracy:.1%} instead of "
+        f"{first}: fed as {scale}, it is right in {told.accuracy:.1%} instead of "
         f"{accuracy(found, INFERENCE):.1%} and gives {told.information_gain:.2f} nats instead of "
         f"{found.inference.evaluation.information_gain:.2f}.",
-        *([undone] if undone else []),
-        "Scale the images as in the training of these weights.",
+        *advice,
         *why,
     ]
     fix = "imagenet-inputs" if scale and scale.target == CAFFE else ""
     if fix:
         words.append(f'Or put that scale inside the network: the fix {fix}, with inputs="caffe".')
-    return Finding(OTHER, "wrong input scale", "", fix, tuple(words))
+    return Finding(OTHER, cause_of(scale), "", fix, tuple(words))
+
+
+def cause_of(scale: InputScale | None) -> str:
+    """Name what is wrong with images that do better when they are converted so."""
+    if scale is None or not scale.turn:
+        return WRONG_SCALE
+    return INVERTED_IMAGES if scale.turn == INVERTED else TURNED_IMAGES
+
+
+def _told(scale: InputScale | None) -> tuple[str, list[str]]:
+    """Say what is wrong with the images, and what to do."""
+    if cause_of(scale) != WRONG_SCALE:
+        training = "The images are not as those that the network was trained with"
+        return training, ["Feed them so, and see how those of the training were read."]
+    undone = UNDONE.get((scale.source, scale.target)) if scale else None
+    advice = ["Scale the images as in the training of these weights."]
+    training = "The images are not in the input scale that the network was trained with"
+    return training, [undone, *advice] if undone else advice
 
 
 def unscaled_images(found: Examination) -> Finding | None:
