@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,17 +23,19 @@ from suite.__main__ import main
 from suite.commands import cluster, cluster_link, matrix
 from suite.commands.cluster import measurable
 from suite.commands.cluster_jobs import Cluster, Result, lost, outcomes_of
-from suite.commands.cluster_link import address, official_files, packed, places, reach, started
+from suite.commands.cluster_link import (
+    address,
+    connected,
+    official_files,
+    packed,
+    places,
+    reach,
+    started,
+)
 from suite.commands.cluster_node import (
     Job,
-    Order,
-    Place,
-    ended,
-    measured,
-    options_of,
-    own_folder,
 )
-from suite.commands.cluster_parcel import digest_of, placed
+from suite.commands.cluster_parcel import NAME, cache, digest_of, placed
 from suite.commands.plan import Plan, collected
 from suite.commands.rounds import Rounds
 from suite.data.download import TEST_ARCHIVE, TRAINING_ARCHIVE, TRUTH_ARCHIVE
@@ -67,6 +66,7 @@ class RayError(Exception):
 def ray_of(answer: Answers) -> Any:
     """Stand in for Ray: each job is answered when its result is asked for."""
     asked: dict[int, Any] = {}
+    options: list[dict[str, Any]] = []
 
     def remote(job: Any, *sent: Any) -> int:
         asked[len(asked)] = (Job(*job), sent[-1])
@@ -76,7 +76,7 @@ def ray_of(answer: Answers) -> Any:
         return answer(*asked[reference])
 
     task = SimpleNamespace(remote=remote)
-    task.options = lambda **_: task
+    task.options = lambda **given: options.append(given) or task
     return SimpleNamespace(
         remote=lambda _: task,
         get=get,
@@ -84,6 +84,7 @@ def ray_of(answer: Answers) -> Any:
         cancel=lambda reference, **_: asked.pop(reference),
         exceptions=SimpleNamespace(RayError=RayError),
         asked=asked,
+        options=options,
     )
 
 
@@ -124,6 +125,24 @@ def test_what_comes_back_is_stored_whole_and_beside_it_the_log(nodes: Any) -> No
     assert Path("records", ROW, "cluster", f"{PLAIN_CASE}.log").read_bytes() == b"said"
 
 
+@pytest.mark.usefixtures("fill")
+@pytest.mark.parametrize(("tier", "gpus"), [("small", 0), ("full", 1)])
+def test_ray_is_told_what_a_job_takes_and_how_often_it_is_tried_again(tier: str, gpus: int) -> None:
+    ray = ray_of(lambda *_: returned({}))
+    plan = plan_of(0)._replace(tier=tier, rows=read_releases(table="gpu-releases"))
+    assert len([*Cluster(ray, 3, ("p", [0]), ("", [])).run(plan)]) == 1
+    name = f"{ROW} {PLAIN_CASE} seed 0"
+    assert ray.options == [{"num_cpus": 3, "num_gpus": gpus, "max_retries": 5, "name": name}]
+
+
+def test_rows_take_turns_so_that_their_environments_are_made_at_once(fill: Fill) -> None:
+    fill("records", [0.5], case=TRACE, release="tf-2.15")
+    plan = plan_of(0, rows=f"{ROW},tf-2.15", cases=(PLAIN_CASE, TRACE))
+    assert [(job.row, job.case) for job in plan.lacking()] == [
+        (ROW, PLAIN_CASE), ("tf-2.15", PLAIN_CASE), (ROW, TRACE)
+    ]  # fmt: skip
+
+
 def test_what_has_a_record_that_holds_is_not_run_again(fill: Fill) -> None:
     fill("records", [0.5, 0.6])
     fill("records", [0.5], case=TRACE, environment={"code_digest": "sha256:other"})
@@ -143,6 +162,16 @@ def test_half_a_record_is_none(nodes: Any, kept: int) -> None:
     assert "Restore it" in result.reason or "truncated" in result.reason
 
 
+def test_a_whole_record_is_kept_where_another_of_its_job_is_damaged(nodes: Any) -> None:
+    def answer(job: Job, _: Any) -> Any:
+        made = dict(nodes(job, seed) for seed in job.seeds)
+        return returned({**made, f"{job.case}-seed0.json": b""})
+
+    (result,) = results(answer, plan_of(0, 1))
+    assert result.missing == (0,)
+    assert [record.seed for record in read_records(Path("records", ROW, "small"))] == [1]
+
+
 def test_a_record_that_comes_twice_is_stored_once(nodes: Any, fill: Fill) -> None:
     def answer(job: Job, _: Any) -> Any:
         fill("records", [0.9])  # another try came through while this one was on its way
@@ -160,6 +189,7 @@ def test_a_record_that_comes_twice_is_stored_once(nodes: Any, fill: Fill) -> Non
         ({"environment": {"lock_digest": "sha256:other"}}, "the lock"),
         ({"environment": {"code_digest": "sha256:other"}}, "the code"),
         ({"case": TRACE}, "expected the job"),
+        ({"seed": 1}, "expected the job"),
         ({"release": "tf-2.15"}, "belongs to"),
     ],
 )
@@ -167,9 +197,9 @@ def test_what_a_job_was_not_to_make_is_not_taken(
     nodes: Any, changes: dict[str, Any], said: str
 ) -> None:
     def answer(job: Job, _: Any) -> Any:
-        asked = job._replace(row=changes.get("release", job.row))
-        other = {name: value for name, value in changes.items() if name != "release"}
-        return returned(dict([nodes(asked, 0, **other)]))
+        other = dict(changes)
+        asked = job._replace(row=other.pop("release", job.row))
+        return returned(dict([nodes(asked, other.pop("seed", 0), **other)]))
 
     (result,) = results(answer, plan_of(0))
     assert result.missing == (0,)
@@ -201,6 +231,22 @@ def test_a_failed_check_is_told_and_its_record_kept(nodes: Any) -> None:
     assert (result.missing, result.reason) == ((), "test_it: too good (on node-1)")
 
 
+def test_a_whole_session_that_skips_is_no_pass(fill: Fill) -> None:
+    fill("records", [0.5])
+    skipped = replace(BAD, reason="skipped: test_it: no TensorFlow")
+    (result,) = results(lambda _, given: returned(given, skipped), plan_of(0), judged=True)
+    assert result.reason == "skipped: test_it: no TensorFlow (on node-1)"
+
+
+def test_a_case_that_failed_is_what_became_of_its_row_whatever_follows(nodes: Any) -> None:
+    def answer(job: Job, _: Any) -> Any:
+        return returned(dict([nodes(job, 0)]), BAD if job.case == PLAIN_CASE else GOOD)
+
+    stood = Cluster(ray_of(answer), 1, ("p", [0]), ("", []))
+    ((_, outcome),) = outcomes_of(stood, plan_of(0, cases=(PLAIN_CASE, TRACE)))
+    assert (outcome.passed, outcome.reason) == (False, "test_it: too good (on node-1)")
+
+
 def test_a_test_for_another_job_is_no_fault(nodes: Any) -> None:
     skipped = replace(BAD, reason="skipped: test_it: net is measured by a job of its own")
     (result,) = results(lambda job, _: returned(dict([nodes(job, 0)]), skipped), plan_of(0))
@@ -210,7 +256,8 @@ def test_a_test_for_another_job_is_no_fault(nodes: Any) -> None:
 
 
 def test_the_session_that_judges_comes_last_and_has_all_records(nodes: Any, fill: Fill) -> None:
-    fill("records", [0.5])
+    fill("records", [0.4], environment={"code_digest": "sha256:other"})
+    fill("records", [0.5])  # it takes the place of that
     seen = []
 
     def answer(job: Job, given: Mapping[str, bytes]) -> Any:
@@ -220,12 +267,13 @@ def test_the_session_that_judges_comes_last_and_has_all_records(nodes: Any, fill
         beside = {"checks.txt": b"all hold", "timing/step-times.json": b"{}", "../out": b"no"}
         return returned({**given, **beside}, BAD, tests=b"<testsuites/>")
 
-    plan = plan_of(0, cases=(PLAIN_CASE, TRACE))
+    plan = plan_of(0, cases=(PLAIN_CASE, TRACE, "traps"))
     stood = Cluster(ray_of(answer), 1, ("p", [0]), ("", []))
     ((row, outcome),) = outcomes_of(stood, plan, judged=True)
     assert seen == [
         (TRACE, []),
-        ("", [f"{PLAIN_CASE}-seed0.json", f"{TRACE}-seed0.json"]),
+        ("traps", []),
+        ("", [f"{case}-seed0.json" for case in plan.cases]),
     ]
     assert (row.name, outcome.passed, outcome.reason) == (
         ROW,
@@ -237,7 +285,7 @@ def test_the_session_that_judges_comes_last_and_has_all_records(nodes: Any, fill
     assert (folder / "small" / "checks.txt").read_bytes() == b"all hold"
     assert (folder / "small" / "timing" / "step-times.json").exists()
     assert not [*Path().rglob("out")]
-    assert len(read_records(folder / "small")) == 2
+    assert len(read_records(folder / "small")) == 3
 
 
 def test_a_row_is_judged_where_nothing_is_to_be_measured(fill: Fill) -> None:
@@ -247,10 +295,11 @@ def test_a_row_is_judged_where_nothing_is_to_be_measured(fill: Fill) -> None:
 
 
 @pytest.mark.usefixtures("fill")
-def test_rows_without_a_fresh_lock_are_refused() -> None:
+@pytest.mark.parametrize("judged", [False, True])
+def test_rows_without_a_fresh_lock_are_refused(judged: bool) -> None:
     Path("locks", "tf-2.15.txt").write_text("edited")
     plan = plan_of(0, rows="tf-2.15,tf-nightly")
-    done = results(lambda *_: pytest.fail("it was run"), plan)
+    done = results(lambda *_: pytest.fail("it was run"), plan, judged=judged)
     said = {result.job.row: result.reason for result in done}
     assert "edited by hand" in said["tf-2.15"] or "no header" in said["tf-2.15"]
     assert "nox -s matrix -- --rows tf-nightly" in said["tf-nightly"]
@@ -306,6 +355,22 @@ def test_what_is_missing_is_told_with_its_log(nodes: Any, on: Any, capsys: Outpu
     assert first.startswith("1 of 2 records are there, 1 measured now")
     log = Path("records", ROW, "cluster", f"{PLAIN_CASE}.log")
     assert second == f"MISSING {ROW} {PLAIN_CASE} seed 1: no space (on node-1); log: {log}"
+
+
+def test_without_rows_all_that_have_a_lock_are_measured(
+    nodes: Any, on: Any, capsys: Output
+) -> None:
+    on(lambda job, _: returned(dict([nodes(job, 0)])))
+    assert main([*ASKED[:3], *ASKED[-2:]]) == 0
+    assert capsys.readouterr().out.startswith("4 of 4 records are there, 4 measured now")
+
+
+@pytest.mark.usefixtures("fill")
+def test_why_a_row_was_refused_is_told_of_each_of_its_cases(on: Any, capsys: Output) -> None:
+    on(lambda *_: pytest.fail("it was run"))
+    assert main([*ASKED, "--rows", "tf-nightly"]) == 2
+    found = capsys.readouterr().out.splitlines()
+    assert found[1].startswith(f"MISSING tf-nightly {PLAIN_CASE} seeds 0,1: it has no lock")
 
 
 def test_a_failed_check_is_status_1(nodes: Any, on: Any, capsys: Output) -> None:
@@ -418,6 +483,37 @@ def test_an_address_where_nothing_listens_is_told_at_once() -> None:
         assert time.monotonic() - started_s < 2 * cluster_link.ANSWER_S
 
 
+@pytest.mark.parametrize(("case", "sent"), [("synthetic", False), ("gtsrb", True)])
+def test_data_are_sent_where_one_case_needs_them_and_the_cluster_is_left_whatever_happens(
+    case: str, sent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def known(_: str) -> dict[str, Any]:
+        return {name: SimpleNamespace(data=name) for name in ("synthetic", "gtsrb")}
+
+    left: list[str] = []
+    ray = SimpleNamespace(
+        cloudpickle=SimpleNamespace(register_pickle_by_value=lambda _: None),
+        nodes=lambda: [node(4)], put=lambda files: files, shutdown=lambda: left.append("left"),
+    )  # fmt: skip
+    monkeypatch.setattr(cluster_link, "asked", known)
+    monkeypatch.setattr(cluster_link, "official_files", lambda _: {"train.zip": b"images"})
+    monkeypatch.setattr(cluster_link, "packed", lambda _: {"noxfile.py": b""})
+    monkeypatch.setattr(cluster_link, "started", lambda _: ray)
+    plan = Plan((), ("synthetic", case), (0,), Path("records"))
+    seen = []
+
+    def interrupted() -> None:
+        with connected("auto", plan) as stood:
+            seen.append(stood.data)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    files = {"train.zip": b"images"} if sent else {}
+    assert seen == [(digest_of(files), [files])]
+    assert left == ["left"]
+
+
 def test_without_ray_it_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.setattr(os, "environ", dict(os.environ))
@@ -433,6 +529,7 @@ def test_a_job_takes_a_node_of_the_smallest_size(capsys: Output) -> None:
     assert places([node(0), node(8), node(4), node(1, alive=False)], cpus=None, gpu=False) == 4
     assert "nodes: 2, processors: 12; a job takes 4, jobs at once: 3" in capsys.readouterr().out
     assert places([node(8, 1), node(2)], cpus=None, gpu=True) == 8
+    assert places([node(2, 4)], cpus=None, gpu=True) == 1
     assert places([node(16, 4), node(16, 2)], cpus=None, gpu=True) == 4
     assert "a job takes 4 and a GPU, jobs at once: 6" in capsys.readouterr().out
     assert places([node(8)], cpus=2, gpu=False) == 2
@@ -514,84 +611,14 @@ def test_files_are_placed_once_and_as_a_whole(
     found = {p.relative_to(home).as_posix(): p.read_bytes() for p in home.rglob("*") if p.is_file()}
     assert found == files
     assert digest_of({}) == ""
-    assert digest_of({"a": b"b"}) != digest_of({"b": b"a"})
-
-
-def order(tmp_path: Path, *session: str) -> tuple[Order, Place]:
-    return Order("small", session, "sha256:0123456789abcdef01", ("-k", "x")), Place(
-        tmp_path, None, 0
+    different = (
+        {"a": b"b"},
+        {"b": b"a"},
+        {"b": b"b"},
+        {"a": b"", "b": b"a"},
+        {"a": b"a", "b": b""},
     )
-
-
-def test_a_case_is_measured_alone_and_a_session_as_it_is_given() -> None:
-    assert options_of(Job(ROW, "net", (0, 2)), ("-k", "x")) == [
-        "-k", "[net-seed", "--seeds", "0,2", "--alone", "--partial"
-    ]  # fmt: skip
-    assert options_of(Job(ROW, "", (0, 2)), ("-k", "x")) == ["-k", "x"]
-
-
-def test_a_node_without_nox_is_told_with_its_mend(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    found = measured(Job(ROW, "net", (0,)), *order(tmp_path, "x"), {})
-    assert found.outcome.installs is False
-    assert f"`{sys.executable} -m pip install 'nox[uv]'`" in found.outcome.reason
-
-
-def test_a_run_ends_with_its_worker_even_if_that_is_killed(tmp_path: Path) -> None:
-    worker = (
-        "from pathlib import Path; from suite.commands.cluster_node import ended; "
-        f"ended(['sleep', '987.25'], Path({str(tmp_path / 'log')!r}))"
-    )
-    process = subprocess.Popen([sys.executable, "-c", worker], cwd=ROOT)
-    runs = ["pgrep", "-f", "^sleep 987.25"]
-    deadline_s = time.monotonic() + 60
-    while subprocess.run(runs, capture_output=True, check=False).returncode:
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
-    while not subprocess.run(runs, capture_output=True, check=False).returncode:
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
-
-
-def test_folders_of_killed_jobs_are_removed_and_no_others(tmp_path: Path) -> None:
-    left = tmp_path / "suite-job-killed"
-    left.mkdir()
-    (left / "job.log").write_text("half")
-    with own_folder(tmp_path) as one:
-        assert not left.exists()
-        with own_folder(tmp_path) as other:
-            assert one.exists()
-            assert other.exists()
-    assert not [*tmp_path.glob("suite-job-*")]
-
-
-def test_a_folder_that_is_being_removed_is_left_to_its_job(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def begin() -> None:
-        with own_folder(tmp_path):
-            pass
-
-    other, remove = threading.Thread(target=begin), shutil.rmtree
-
-    def slowly(folder: Path) -> None:
-        if not other.ident:
-            (folder / ".held").unlink()  # as a removal may begin
-            other.start()
-            other.join(0.5)
-        remove(folder)
-
-    monkeypatch.setattr("suite.commands.cluster_node.shutil.rmtree", slowly)
-    begin()
-    other.join()
-    assert not [*tmp_path.glob("suite-job-*")]
-
-
-def test_a_run_gives_its_status_and_what_it_printed(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    assert ended(["sh", "-c", 'echo "$GTSRB_ROOT"; exit 3'], log, GTSRB_ROOT="here") == 3
-    assert log.read_text() == "here\n"
+    assert len({digest_of(one) for one in different}) == 5
+    monkeypatch.delenv("SUITE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache() == tmp_path / NAME / "cluster"

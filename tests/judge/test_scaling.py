@@ -73,6 +73,7 @@ def test_a_node_pretrains_a_surrogate_once() -> None:
     run = Run(10.0, "resnet50 0", 25.0)
     some = [TimedJob("row", case, (run,)) for case in "ab"]
     assert simulated(some, 1, FREE).spent[SURROGATES] == 25
+    assert simulated(some, 1, FREE).efficiency == 20 / 45  # no case is measured meanwhile
     assert simulated(some, 2, FREE).spent[SURROGATES] == 50
     others = [TimedJob(row, "a", (run,)) for row in ("row", "other")]
     assert simulated(others, 1, FREE).spent[SURROGATES] == 50
@@ -83,7 +84,8 @@ def test_the_driver_hands_out_and_stores_one_after_another() -> None:
     assert found.seconds == 51
     assert found.queued_s == 50
     assert simulated(jobs(*[1.0] * 100), 100, FREE._replace(task=0.1)).seconds == pytest.approx(11)
-    assert simulated(jobs(10, 1), 2, FREE._replace(filed=1)).seconds == 11  # as they come
+    found = simulated(jobs(10, 1), 2, FREE._replace(filed=1))
+    assert (found.seconds, found.queued_s) == (11, 1)  # as they come
 
 
 def test_all_time_of_the_nodes_is_told() -> None:
@@ -93,7 +95,8 @@ def test_all_time_of_the_nodes_is_told() -> None:
 
 
 def test_a_slow_node_ends_the_plan_late() -> None:
-    assert simulated(jobs(10, 1, 1), 3, FREE, slow=[0], pace=2).seconds == 20
+    found = simulated(jobs(10, 1, 1), 3, FREE, slow=[0], pace=2)
+    assert (found.seconds, found.spent[CASES], found.spent[IDLE]) == (20, 22, 38)
     assert simulated(jobs(1, 1, 10), 3, FREE, slow=[0], pace=2).seconds == 10
 
 
@@ -102,11 +105,15 @@ def test_enough_nodes_are_the_fewest_from_which_on_more_gain_nothing() -> None:
     assert found.nodes == 5  # the long one beside four nodes with ten each
     assert found.seconds == 100
     assert simulated(jobs(100, *[10.0] * 40), 4, FREE).seconds > 105
+    found = enough(jobs(100, *[1.0] * 309), FREE)
+    assert (found.nodes, found.seconds) == (4, 103)  # a fifth would save 3 %
 
 
 def test_jobs_are_split_by_seed_and_ordered_by_length() -> None:
     whole = [TimedJob("row", "case", (Run(1.0), Run(3.0))), TimedJob("row", "other", (Run(2.0),))]
     assert [job.runs for job in split(whole)] == [(Run(1.0),), (Run(3.0),), (Run(2.0),)]
+    assert [job.case for job in longest_first(reversed(whole))] == ["case", "other"]
+    whole[1] = whole[1]._replace(runs=(Run(3.5),))  # longer than each seed of the first
     assert [job.case for job in longest_first(reversed(whole))] == ["case", "other"]
 
 
@@ -119,8 +126,12 @@ def stored(make_record: MakeRecord) -> Callable[..., Record]:
             case,
             release=row,
             seed=seed,
-            settings={"architecture": "resnet50", "pretraining_steps": 600, "loss": loss},
-            timing={"step_s": 0.02},
+            settings={
+                "architecture": more.get("network", "resnet50"),
+                "pretraining_steps": 600,
+                "loss": loss,
+            },
+            timing={"step_s": more.get("step_s", 0.02)},
         )
         values = {
             **record.__dict__,
@@ -134,16 +145,20 @@ def stored(make_record: MakeRecord) -> Callable[..., Record]:
 
 def test_the_first_case_of_a_seed_has_made_its_surrogate(stored: Callable[..., Record]) -> None:
     records = [
-        stored("later", 20.0, at="11", surrogate=True, loss="intended"),
+        stored("later", 20.0, at="11", surrogate=True, loss="intended", step_s=0.1),
         stored("first", 30.0, surrogate=True),
         stored("another-seed", 31.0, seed=1, surrogate=True),
         stored("from-random-weights", 5.0),
+        stored("beside-other-runs", 5.0, step_s=9.0),
+        stored("of-another-network", 5.0, network="lenet5", step_s=0.001),
+        stored("faster-than-thought", 3.0, seed=2, surrogate=True),
     ]
     found = {record.case: run for record, run in timed(records)}
     assert found["first"] == Run(30 - 600 * 0.02, "resnet50", 600 * 0.02)
     assert found["another-seed"].seconds == 31 - 600 * 0.02
     assert found["later"].seconds == 20
     assert found["from-random-weights"] == Run(5.0)
+    assert found["faster-than-thought"].seconds == 0
 
 
 def test_rows_and_seeds_without_records_take_the_nearest(stored: Callable[..., Record]) -> None:
@@ -155,10 +170,16 @@ def test_rows_and_seeds_without_records_take_the_nearest(stored: Callable[..., R
     found = {(job.row, job.case): job.runs for job in planned(records, rows, ("b", "a", "c"), 3)}
     assert [run.seconds for run in found["tf-2.20", "a"]] == [1.0, 2.0, 1.0]
     assert [run.seconds for run in found["tf-2.15", "a"]] == [9.0, 9.0, 9.0]
+    assert {run.surrogate for runs in found.values() for run in runs} == {""}
     assert list(found) == [
         ("tf-2.15", "b"), ("tf-1.14", "b"),
         ("tf-2.21", "a"), ("tf-2.20", "a"), ("tf-2.15", "a"), ("tf-1.14", "a"),
     ]  # fmt: skip
+
+
+def test_each_seed_has_a_surrogate_of_its_own(stored: Callable[..., Record]) -> None:
+    (job,) = planned([stored("a", 30.0, surrogate=True)], ("tf-2.21",), ("a",), 2)
+    assert [run.surrogate for run in job.runs] == ["resnet50 0", "resnet50 1"]
 
 
 def measurement(**changed: Any) -> dict[str, Any]:

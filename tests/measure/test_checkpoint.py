@@ -17,7 +17,7 @@ import pytest
 
 from suite.cases import Case
 from suite.measure import training
-from suite.measure.checkpoint import Checkpoint, State, generators, set_generators
+from suite.measure.checkpoint import Checkpoint, Progress, State, generators, set_generators
 from suite.measure.questions import stall
 from suite.measure.weights import build
 from suite.stacks import loading
@@ -183,6 +183,19 @@ def test_a_training_of_one_epoch_keeps_nothing(stack: Stack, tmp_path: Path) -> 
     checkpoint = Checkpoint(tmp_path / "training", "key", 0)
     run_small(stack, replace(LENET, epochs=1), checkpoint=checkpoint)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_training_that_goes_on_draws_what_it_would_have_drawn(
+    stack: Stack, tmp_path: Path
+) -> None:
+    checkpoint, model = Checkpoint(tmp_path / "training", "key", 0), build(stack, LENET)
+    state = State(stack, [model], stack.train_step(model, phases=None, epsilon=0.0))
+    checkpoint.save(Progress([], [], []), state)
+    stood = generators()
+    stack.seed(7)
+    assert generators() != stood
+    checkpoint.resume(state)
+    assert generators() == stood
 
 
 def test_the_generators_of_python_and_numpy_go_on_where_they_were() -> None:

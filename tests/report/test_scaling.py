@@ -47,6 +47,37 @@ def test_each_way_has_a_table_of_all_numbers_of_nodes() -> None:
     assert "(404 jobs)" in text
 
 
+HOUR_S = 3600.0
+FREE = Costs(node=0, data=0, environment=0, start=0, task=0, filed=0)
+
+
+def test_every_number_of_a_small_plan_is_as_computed_by_hand() -> None:
+    run = Run(HOUR_S)
+    two = [TimedJob("row", f"case{n}", (run, run)) for n in range(2)]
+    text = scaling_markdown(two, measured(FREE._replace(data=1800, environment=5400)))
+    first, _, *tables = text.split("\n\n")
+    assert first.startswith("**It stops scaling at about 2 nodes, because one job cannot be shared")
+    assert "4.0 h of cases. 2 nodes take 4.0 h, one takes 6.0 h" in first
+    assert "With a job for each seed it would stop at about 4 nodes and 3.0 h" in first
+    assert "measure for 33% of their time (environments 50%, data 17%)." in first
+    whole, ready, apart, apart_ready = tables[:7:2]
+    assert "\n| 1 | 6.0 h | 67% | 6.0 | environments 25%, data 8% |\n" in whole
+    assert "\n| 2 | 4.0 h | 50% | 8.0 | environments 38%, data 12% |\n" in whole
+    assert "\n| 2 | 2.0 h | 100% | 4.0 | - |\n" in ready
+    assert "\n| 8 | 3.0 h | 17% | 24.0 | idle 50%, environments 25%, data 8% |\n" in apart
+    assert "\n| 8 | 60 min | 50% | 8.0 | idle 50% |\n" in apart_ready
+
+
+def test_what_another_order_and_a_slow_node_would_change_is_told_of_the_most_nodes() -> None:
+    some = [TimedJob("row", f"short{n}", (Run(HOUR_S),)) for n in range(150)]
+    text = scaling_markdown([*some, TimedJob("row", "long", (Run(10 * HOUR_S),))], measured(FREE))
+    for count, now in (("100", "11.0 h"), ("1,000", "10.0 h")):
+        assert (
+            f"On {count} nodes the longest jobs first would take 10.0 h instead of {now}; were the "
+            "node of the longest job 2 times as slow (assumed, not measured), 20.0 h."
+        ) in text
+
+
 def test_the_measured_numbers_and_the_check_are_told() -> None:
     text = scaling_markdown(jobs(), measured())
     assert "two cores; ray 2.60.0" in text
