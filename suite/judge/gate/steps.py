@@ -51,8 +51,12 @@ def _finding(key: tuple[str, int], before: Record | None, after: Record | None) 
 def _parting(parted: Sequence[Comparison], states: int) -> str:
     """Say where the steps part first, by how much, and what it looks like."""
     place = next((_place(each, each.first) for each in parted if each.first), "")
-    causes = list(dict.fromkeys(cause for each in parted for cause in each.causes))
-    looks = f" It looks like: {'; '.join(causes)}." if causes else " No cause the suite knows."
+    causes: dict[str, str] = {}
+    for cause in (cause for each in parted for cause in each.causes):
+        causes.setdefault(_kind(cause), cause)  # once, however many states show it
+    looks = " No cause the suite knows."
+    if causes:
+        looks = f" It looks like: {'; '.join(causes.values())}."
     return f"Steps from {len(parted)} of {states} states differ{place}.{looks}"
 
 
@@ -75,6 +79,6 @@ def _agreement(found: Sequence[Comparison]) -> str:
     return f"Steps from {len(found)} states agree{but}; nearest to its tolerance: {place}."
 
 
-def _kind(known: str) -> str:
-    """Name a known difference in its first words."""
-    return known.partition(":")[0]
+def _kind(difference: str) -> str:
+    """Name a difference in its first words."""
+    return difference.partition(":")[0]

@@ -68,6 +68,15 @@ def test_a_fault_from_one_state_alone_is_found_and_named(
     assert told in found.words
 
 
+def test_a_cause_that_several_states_show_in_other_numbers_is_told_once(make: Make) -> None:
+    before = mapped(make("tf-2.21"), **{"0": {}, "20": {}})
+    honest = {"correction": 0}
+    after = {"0": {**honest, "epsilon": 0.011}, "20": {**honest, "epsilon": 0.012}}
+    [found] = step_findings([before], [mapped(make("tf-2.15", KERAS_3), **after)])
+    assert found.words.count("FGSM epsilon, the largest change of a pixel: 0.011 here") == 1
+    assert "0.012 here" not in found.words
+
+
 def test_the_state_is_named_where_the_steps_part(make: Make) -> None:
     found = judged(make, versions=KERAS_3, forward=0.01)
     assert "first at the state after 20, step 0, batch mean of second_bn" in found.words
