@@ -145,12 +145,11 @@ def stored(make_record: MakeRecord) -> Callable[..., Record]:
 
 def test_the_first_case_of_a_seed_has_made_its_surrogate(stored: Callable[..., Record]) -> None:
     records = [
-        stored("later", 20.0, at="11", surrogate=True, loss="intended", step_s=0.1),
+        stored("later", 20.0, at="11", surrogate=True, loss="intended"),
         stored("first", 30.0, surrogate=True),
         stored("another-seed", 31.0, seed=1, surrogate=True),
         stored("from-random-weights", 5.0),
         stored("beside-other-runs", 5.0, step_s=9.0),
-        stored("of-another-network", 5.0, network="lenet5", step_s=0.001),
         stored("faster-than-thought", 3.0, seed=2, surrogate=True),
     ]
     found = {record.case: run for record, run in timed(records)}
@@ -159,6 +158,16 @@ def test_the_first_case_of_a_seed_has_made_its_surrogate(stored: Callable[..., R
     assert found["later"].seconds == 20
     assert found["from-random-weights"] == Run(5.0)
     assert found["faster-than-thought"].seconds == 0
+
+
+def test_a_surrogate_takes_the_plain_steps_of_its_own_network(
+    stored: Callable[..., Record],
+) -> None:
+    others = ({"loss": "intended", "step_s": 0.1}, {"network": "lenet5", "step_s": 0.001})
+    records = [stored("a", 30.0, surrogate=True)]
+    records += [stored(f"b{n}", 1.0, **more) for more in others for n in range(2)]
+    (_, run), *_ = timed(records)
+    assert run == Run(30 - 600 * 0.02, "resnet50", 600 * 0.02)
 
 
 def test_rows_and_seeds_without_records_take_the_nearest(stored: Callable[..., Record]) -> None:
