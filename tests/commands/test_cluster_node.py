@@ -193,6 +193,28 @@ def test_a_run_ends_with_its_worker_even_if_that_is_killed(tmp_path: Path) -> No
         time.sleep(0.05)
 
 
+def test_a_run_ends_with_a_job_that_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, wait = ["pgrep", "-f", "^sleep 986.25"], subprocess.Popen.wait
+
+    def cancelled(process: Any, *arguments: Any, **options: Any) -> int:
+        if process.args[-1].endswith("wait $nox") and not told:
+            while subprocess.run(runs, capture_output=True, check=False).returncode:
+                assert time.monotonic() < deadline_s
+                time.sleep(0.05)
+            told.append("cancelled")
+            raise KeyboardInterrupt
+        return wait(process, *arguments, **options)
+
+    told, deadline_s = list[str](), time.monotonic() + 60
+    monkeypatch.setattr(subprocess.Popen, "wait", cancelled)
+    with pytest.raises(KeyboardInterrupt):
+        ended(["sleep", "986.25"], tmp_path / "log")
+    assert told
+    assert subprocess.run(runs, capture_output=True, check=False).returncode
+
+
 def test_folders_of_killed_jobs_are_removed_and_no_others(tmp_path: Path) -> None:
     left = tmp_path / "suite-job-killed"
     left.mkdir()
