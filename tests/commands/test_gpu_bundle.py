@@ -152,6 +152,7 @@ def test_a_bundle_holds_what_measures_and_what_is_asked_for_and_starts(
     assert "site/.lock" not in names
     assert content["beside"] == ["numpy", "torch"]
     assert content["env"]["KERAS_BACKEND"] == "torch"
+    assert content["env"]["PYTHONNOUSERSITE"] == "1"
     assert {seed for _, seed in content["jobs"]} == {0, 7}
     assert content["data_digests"] == ["64"]
     with zipfile.ZipFile(tmp_path / "sample.zip") as archive:

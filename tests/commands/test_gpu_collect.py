@@ -41,16 +41,16 @@ def leave(tmp_path: Path, make_record: MakeRecord) -> Leave:
         }  # fmt: skip
         out = tmp_path / "out"
         out.mkdir()
-        with zipfile.ZipFile(out / "records-1.zip", "w") as archive:
-            archive.writestr("bundle.json", json.dumps(content))
-            archive.writestr("installed.txt", LOCK)
-            for case, seed in JOBS[1:]:
-                own = asked(tier)[case]
-                given = {"settings": own.settings(), "question": own.question, **changes}
-                record = make_record(
-                    case=case, seed=seed, release="row", tier=tier, environment=environment, **given
-                )
-                write_record(record, tmp_path / f"{record}.json")
+        for number, (case, seed) in enumerate(JOBS[1:], start=1):
+            own = asked(tier)[case]
+            given = {"settings": own.settings(), "question": own.question, **changes}
+            record = make_record(
+                case=case, seed=seed, release="row", tier=tier, environment=environment, **given
+            )
+            write_record(record, tmp_path / f"{record}.json")
+            with zipfile.ZipFile(out / f"records-{number}.zip", "w") as archive:
+                archive.writestr("bundle.json", json.dumps(content))
+                archive.writestr("installed.txt", LOCK)
                 archive.write(tmp_path / f"{record}.json", f"records/{record}.json")
         return [f"{out}", "--records", f"{tmp_path / 'records'}"]
 
@@ -88,6 +88,7 @@ def test_a_bundle_that_is_finished_ends_with_0(leave: Leave) -> None:
         ({"environment": {"code_digest": "sha256:1"}}, "other code made it"),
         ({"environment": {"lock_digest": "sha256:1"}}, "not made with what installed.txt lists"),
         ({"environment": {"versions": {"torch": "2.2.0"}}}, r"its versions .* are not those"),
+        ({"environment": {"versions": {"jax": "0.9.2"}}}, r"its versions .* are not those"),
         ({"environment": {"machine": {"fingerprint": "f", "gpus": []}}}, "no GPU made it"),
         ({"settings": {"architecture": "lenet5"}}, "its settings are not those of its case"),
     ],
@@ -125,24 +126,33 @@ def test_files_that_no_bundle_leaves_are_refused(
 ) -> None:
     given = leave()
     out = tmp_path / "out"
+    (out / "records-2.zip").unlink()
     whole = (out / "records-1.zip").read_bytes()
+    with zipfile.ZipFile(out / "records-1.zip") as archive:
+        content = archive.read("bundle.json")
+    with zipfile.ZipFile(tmp_path / "part.zip", "w") as archive:
+        archive.writestr("bundle.json", content)
     for content, message in (
         (whole[:-40], "records-1.zip is damaged"),
         (b"PK\x05\x06" + bytes(18), "lacks bundle.json or installed.txt"),
+        ((tmp_path / "part.zip").read_bytes(), "lacks bundle.json or installed.txt"),
     ):
         (out / "records-1.zip").write_bytes(content)
         with pytest.raises(RecordError, match=message):
             main(given)
     (out / "records-1.zip").write_bytes(whole)
-    monkeypatch.setattr(gpu_collect, "RECORD_BYTES", 100)
-    with pytest.raises(RecordError, match=r"damaged: bundle\.json: .* bytes"):
+    with zipfile.ZipFile(out / "records-1.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bundle.json", bytes(100_000))  # a few bytes there
+    monkeypatch.setattr(gpu_collect, "RECORD_BYTES", 10_000)
+    with pytest.raises(RecordError, match=r"damaged: bundle\.json: 100,000 bytes"):
         main(given)
+    with monkeypatch.context() as patch:
+        patch.setattr(gpu_collect, "FILE_BYTES", 100)
+        with pytest.raises(RecordError, match=r"too large: records-1\.zip\. Expected at most"):
+            main(given)
     for number in range(9):
         (out / f"{number}.txt").touch()
     with pytest.raises(RecordError, match=r"holds 10 files, too large: none\. Expected at most 8"):
-        main(given)
-    monkeypatch.setattr(gpu_collect, "FILE_BYTES", 100)
-    with pytest.raises(RecordError, match=r"too large: records-1\.zip\. Expected at most"):
         main(given)
     with pytest.raises(RecordError, match=r"holds no records-\*\.zip"):
         main([f"{tmp_path / 'nothing'}"])

@@ -50,11 +50,14 @@ def install(tmp_path: Path) -> Install:
 def present(install: Install, monkeypatch: pytest.MonkeyPatch) -> dict[str, Distribution]:
     """Install a framework, what it asks for, and what nobody asks for."""
     nested = {"frame/vendor/other-1.dist-info/RECORD": "", "frame/a,b.txt": "comma"}
-    wants = "Requires-Dist: maths>=1\nRequires-Dist: absent\nRequires-Dist: unasked; extra == 'x'"
+    wants = "\n".join(
+        f"Requires-Dist: {name}" for name in ("maths>=1", "own", "absent", "unasked; extra == 'x'")
+    )
+    shared = {"nvidia/__init__.py": ""}
     found = {
         "frame-work": install("Frame_Work", {"frame/__init__.py": "", **nested}, wants=wants),
-        "maths": install("maths", {"maths.py": "one = 1\n"}),
-        "nvidia-x": install("nvidia-x", {"nvidia/x/lib.so": "binary"}),
+        "maths": install("maths", {"maths.py": "one = 1\n", **shared}),
+        "nvidia-x": install("nvidia-x", {"nvidia/x/lib.so": "binary", **shared}),
         "unasked": install("unasked", {"unasked.py": ""}),
         "own": install("own", {"own.py": "older"}),
     }
@@ -137,4 +140,12 @@ def test_a_missing_package_another_python_and_a_package_without_record_are_named
 def test_what_is_needed_leaves_out_extras_and_what_is_absent(
     present: dict[str, Distribution],
 ) -> None:
-    assert {*needed(["frame-work"], present)} == {"frame-work", "maths", "nvidia-x"}
+    assert {*needed(["frame-work"], present)} == {"frame-work", "maths", "nvidia-x", "own"}
+
+
+def test_of_two_packages_of_a_name_the_one_is_taken_that_python_imports(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [install("Maths", {}, folder=folder) for folder in ("first", "second")]
+    monkeypatch.setattr(gpu_environment, "distributions", lambda: iter(both))
+    assert gpu_environment._present() == {"maths": both[0]}

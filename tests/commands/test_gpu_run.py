@@ -19,7 +19,16 @@ import pytest
 from suite.commands import gpu_run
 from suite.commands.gpu_bundle import MAIN
 from suite.commands.gpu_environment import INSTALLED
-from suite.commands.gpu_run import Slice, measure, pack, run_slice, started, tell, unpacked
+from suite.commands.gpu_run import (
+    Slice,
+    measure,
+    pack,
+    run_slice,
+    started,
+    tell,
+    unpacked,
+    usage_noted,
+)
 from suite.errors import SuiteError
 from suite.files import SUITE
 from tests.commands.conftest import Output
@@ -104,6 +113,52 @@ def test_a_worker_that_fell_is_replaced_but_not_for_ever(tmp_path: Path) -> None
     measure(run, workers=2, alone=False)
     assert len((tmp_path / "python.calls").read_text().splitlines()) == 4
     assert (run.out / "log.txt").read_text().count("fell") == 4
+
+
+def test_files_are_left_while_workers_still_measure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packs: list[Slice] = []
+    monkeypatch.setattr(gpu_run, "pack", packs.append)
+    monkeypatch.setattr(gpu_run, "PACK_S", 0.1)
+    measure(a_slice(tmp_path, "exec sleep 60", seconds=2), workers=1, alone=False)
+    assert len(packs) > 1
+
+
+def test_a_worker_sees_what_is_passed_and_what_is_stated_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"WHAT": "passed", "STATED": "no", "OTHER": "kept back", "SUITE_CACHE": "elsewhere"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    run = a_slice(tmp_path, MAKES)
+    seen = gpu_run._variables(run._replace(asked={**ASKED, "passed": ["WHA*", "STATED", "SUITE*"]}))
+    assert (seen["WHAT"], seen["STATED"]) == ("passed", "yes")
+    assert "OTHER" not in seen
+    assert seen["SUITE_CACHE"] == str(run.work / "cache")
+
+
+def test_what_the_gpu_does_is_noted_until_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, noted = tmp_path / "nvidia-smi", tmp_path / "gpu.csv"
+    asked.write_text('#!/bin/sh\necho "$@"\nexec sleep 60\n')
+    asked.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    begun_s = time.monotonic()
+    with usage_noted(noted):
+        while not (noted.exists() and noted.read_text()) and time.monotonic() - begun_s < 30:
+            time.sleep(0.01)
+    assert "--query-gpu=timestamp,name,utilization.gpu" in noted.read_text()
+    assert time.monotonic() - begun_s < 50
+
+
+def test_of_a_long_log_the_end_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_run, "LOG_BYTES", 100)
+    run = a_slice(tmp_path, MAKES)
+    (run.logs / "a.log").write_text("x" * 200 + "the end")
+    pack(run)
+    assert (run.out / "log.txt").read_text().endswith("xthe end")
 
 
 def test_files_are_few_and_small_however_many_records_there_are(

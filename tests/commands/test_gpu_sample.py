@@ -54,6 +54,8 @@ def test_images_of_a_sample_are_those_of_the_archives_at_every_size(
     ]
     assert set(found.test.tracks) == {-1}
     assert (found.name, found.digest) != (full.name, full.digest)
+    larger = load_sample(path, size_px=2 * size_px)
+    assert larger.train.images.shape[1:] == (2 * size_px, 2 * size_px, 3)
 
 
 def test_the_same_archives_give_the_same_sample(root: Path, tmp_path: Path) -> None:

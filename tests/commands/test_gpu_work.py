@@ -75,4 +75,5 @@ def test_a_worker_measures_what_is_asked_for_on_the_bundles_images(
         assert main(given) == 0
     assert measured == expected, "each once"
     assert opened["lock"] == Path("locks", "row-gpu.txt")
+    assert opened["shares_gpu"], "else each worker would wait for the GPU of the others"
     assert f"{expected[0][0]}-seed0: 2 s, clean_accuracy 0.800" in capsys.readouterr().out
