@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from suite.networks import resnet50, vgg19
+from suite.networks import mixed, resnet50, vgg19
 from suite.networks.architectures import ARCHITECTURES, PRETRAINED
 from suite.networks.types import Model
 from suite.stacks.protocol import Stack
@@ -222,10 +222,28 @@ def test_mixed_precision_changes_the_precision_alone_and_no_network_after_it(
     plain, _, precision = name.partition("-")
     options = {"blocks": (1, 1, 1, 1)} if "blocks" in ARCHITECTURES[name].options else {}
     mixed = built(stack, name, width=0.25, **options)
+    assert stack.keras.mixed_precision.global_policy().name == "float32"
     after = built(stack, plain, width=0.25, **options)
     assert plan(mixed) == plan(after)
+    assert mixed.name == after.name
     assert {layer.compute_dtype for layer in mixed.layers[:-1]} <= {precision, "float32"}
     computing = [layer for layer in mixed.layers if type(layer).__name__ in ("Conv2D", "Dense")]
     assert {layer.compute_dtype for layer in computing} == {precision}
     assert {layer.compute_dtype for layer in after.layers} == {"float32"}
     assert mixed.layers[-1].compute_dtype == "float32"
+
+
+def test_the_policy_is_as_it_was_where_a_network_in_mixed_precision_cannot_be_built(
+    stack: Stack,
+) -> None:
+    def fails(keras: Any) -> Any:
+        raise RuntimeError(keras.mixed_precision.global_policy().name)
+
+    precision = stack.keras.mixed_precision
+    precision.set_global_policy("mixed_bfloat16")
+    try:
+        with pytest.raises(RuntimeError, match="mixed_float16"):
+            mixed.build(fails, "mixed_float16", stack.keras)
+        assert precision.global_policy().name == "mixed_bfloat16"
+    finally:
+        precision.set_global_policy("float32")
