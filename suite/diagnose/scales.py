@@ -12,7 +12,7 @@ from suite.diagnose.hearing import Recomputed
 from suite.diagnose.inputs import Images, joined, parts_of, positions
 from suite.diagnose.network import Network
 from suite.diagnose.parts import SCALES
-from suite.diagnose.predictions import Judge
+from suite.diagnose.predictions import Judge, predicted_classes
 from suite.diagnose.probes import input_conventions, probes
 from suite.diagnose.sample import Sample
 from suite.diagnose.statistics import (
@@ -68,9 +68,8 @@ def scale_inputs(
     """Evaluate the network with the images in the input scale that suits it best.
 
     With BatchNorm the statistics choose among the scales that give about the best predictions and
-    those that would explain the variance of the first layer's statistics. Images are turned or
-    inverted only where that alone gives clearly better predictions: a stalled network's are about
-    the same for all.
+    those that would explain the variance of the first layer's statistics. Turned and inverted
+    images are among them where they alone give clearly better predictions.
     """
     tries = input_conventions(sample.images)
     if not tries:
@@ -78,9 +77,11 @@ def scale_inputs(
     network.begin(SCALES)
     count, long = screened(sample.images), network.works_long(sample.images)
     few, more = sample.images[:count], sample.images[: count if long else 2 * count]
-    as_fed = float(judge.scores(network.run(few, training=False)).mean())
-    worth = _worth(network, judge, {scale: convert(few) for scale, convert in tries.items()})
-    worth = _unturned(worth, as_fed)
+    given = network.run(few, training=False)
+    as_fed = float(judge.scores(given).mean())
+    made = {scale: convert(few) for scale, convert in tries.items()}
+    turns = not long or len(np.unique(predicted_classes(given, judge.reader))) > 1
+    worth = _worths(network, judge, made, as_fed=as_fed, turns=turns)
     best, fit = _usual(worth), None
     if recomputed:
         first = _First.of(recomputed)
@@ -120,11 +121,23 @@ class _First(NamedTuple):
             return float(np.median(np.log((self.moving[1] + TINY) / (self.batch[1] + TINY))))
 
 
-def _unturned(worth: Mapping[InputScale, float], as_fed: float) -> dict[InputScale, float]:
-    """Leave out turned and inverted images, unless they are clearly better than all others."""
-    others = [value for scale, value in worth.items() if not scale.turn]
-    least = max([as_fed, *others]) + LIKE
-    return {scale: value for scale, value in worth.items() if not scale.turn or value > least}
+def _worths(
+    network: Network,
+    judge: Judge,
+    tries: Mapping[InputScale, Images],
+    *,
+    as_fed: float,
+    turns: bool,
+) -> dict[InputScale, float]:
+    """Score images in every scale and, if asked for, those `turns` that beat all of them clearly.
+
+    Of a network that stalls all are alike.
+    """
+    worth = _worth(network, judge, {scale: tries[scale] for scale in tries if not scale.turn})
+    turned = {scale: tries[scale] for scale in tries if scale.turn and turns}
+    least = max(as_fed, *worth.values()) + LIKE
+    found = _worth(network, judge, turned) if turned else {}
+    return {**worth, **{scale: value for scale, value in found.items() if value > least}}
 
 
 def _usual(worth: Mapping[InputScale, float]) -> InputScale:
