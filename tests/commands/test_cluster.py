@@ -496,6 +496,7 @@ def test_data_are_sent_where_one_case_needs_them_and_the_cluster_is_left_whateve
         nodes=lambda: [node(4)], put=lambda files: files, shutdown=lambda: left.append("left"),
     )  # fmt: skip
     monkeypatch.setattr(cluster_link, "asked", known)
+    monkeypatch.setattr(cluster_link, "gtsrb_root", lambda: Path("downloaded"))
     monkeypatch.setattr(cluster_link, "official_files", lambda _: {"train.zip": b"images"})
     monkeypatch.setattr(cluster_link, "packed", lambda _: {"noxfile.py": b""})
     monkeypatch.setattr(cluster_link, "started", lambda _: ray)
