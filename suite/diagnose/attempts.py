@@ -43,7 +43,7 @@ CHANGES: Mapping[str, str] = {
     STEADY: "layers that train during inference, {layer} first, put in the inference phase",
     STEADY_PRECISE: "the same, and all moving statistics recomputed on these images",
     FLOAT32: "all layers computing in float32",
-    INPUT_SCALE: "images fed in another scale: {scale}",
+    INPUT_SCALE: "images fed otherwise: {scale}",
     RENAMED: "the classes renamed as fits the other half of the images best",
     CENTRED: "the mean output of each class subtracted: no bias",
 }
@@ -88,6 +88,6 @@ def _trial(trial: Trial) -> Attempt:
 def _probe(probe: Probe) -> Attempt:
     """Say what a linear head was fitted to, and what it tells of images that it was not."""
     after = ", all moving statistics recomputed" if probe.precise else ""
-    after += f", images fed in another scale: {probe.scale}" if probe.scale else ""
+    after += f", images fed otherwise: {probe.scale}" if probe.scale else ""
     what = f"a linear head fitted to {READ[probe.source]}{after} (by chance {probe.chance:.1%})"
     return Attempt(what, probe.accuracy, float("nan"), None)

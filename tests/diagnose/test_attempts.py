@@ -22,7 +22,7 @@ def test_all_trials_are_listed_with_what_they_gave(make: Make, data: Data) -> No
     assert mended.accuracy > tried["only the moving variances recomputed"].accuracy
     scales = [attempt for attempt in diagnosis.attempts if attempt.scale]
     assert [attempt.what for attempt in scales] == [
-        f"images fed in another scale: {scales[0].scale}"
+        f"images fed otherwise: {scales[0].scale}"
     ]
 
 
