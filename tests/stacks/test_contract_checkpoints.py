@@ -102,7 +102,8 @@ def test_mixed_precision_trains_with_variables_and_logits_of_32_bits(
 ) -> None:
     if not hasattr(stack.keras, "mixed_precision") or stack.GRAPH:
         pytest.skip("this Keras has no policies of precision: they came with TensorFlow 2.4")
-    case = Case(name, width=0.125, size_px=32, blocks=(1, 1, 1, 1))
+    # PyTorch 2.13 on the CPU has no gradient of a float16 convolution of one channel
+    case = Case(name, width=0.25, size_px=32, blocks=(1, 1, 1, 1))
     stack.seed(0)
     model = build(stack, case)
     step = stack.train_step(model, phases=case.phases, epsilon=case.epsilon)
