@@ -21,9 +21,7 @@ def test_all_trials_are_listed_with_what_they_gave(make: Make, data: Data) -> No
     mended = tried["only the moving statistics of bn1 recomputed"]
     assert mended.accuracy > tried["only the moving variances recomputed"].accuracy
     scales = [attempt for attempt in diagnosis.attempts if attempt.scale]
-    assert [attempt.what for attempt in scales] == [
-        f"images fed otherwise: {scales[0].scale}"
-    ]
+    assert [attempt.what for attempt in scales] == [f"images fed otherwise: {scales[0].scale}"]
 
 
 def test_heads_fitted_anew_and_renamed_classes_are_tried_too(make: Make, data: Data) -> None:
