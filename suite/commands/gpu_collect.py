@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import statistics
 import tempfile
 import zipfile
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.commands.gpu_environment import INSTALLED
-from suite.commands.gpu_run import CONTENT, FILE_BYTES, FILES
+from suite.commands.gpu_run import CONTENT, FILE_BYTES, FILES, differences, names_of
 from suite.commands.options import REGRESSION_STATUS
 from suite.data.archives import FAULTS, opened_archive
 from suite.errors import RecordError
@@ -47,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     write_atomically(place / INSTALLED, members[INSTALLED])
     for line in told(records):
         print(printable(line))
-    names = {f"{case}-seed{seed}" for case, seed in content["jobs"]}
+    names = {*names_of(content)}
     left = sorted(names - {record.name for record in records})
     print(f"{len(records)} of {len(names)} records are in {place}")
     if left:
@@ -132,16 +131,9 @@ def _faults(record: Record, content: Mapping[str, Any], lock: bytes) -> Iterator
     versions = environment["versions"]
     if case is None or record.settings != case.settings():
         yield "its settings are not those of its case"
-    if [record.case, record.seed] not in content["jobs"]:
-        yield "it was not asked for"
-    if environment["code_digest"] != content["code_digest"]:
-        yield "other code made it"
-    if environment["lock_digest"] != f"sha256:{hashlib.sha256(lock).hexdigest()}":
-        yield f"it was not made with what {INSTALLED} lists"
+    yield from differences(record.name, environment, content, lock)
     if any(pins.get(name) != found for name, found in versions.items() if name != "python"):
         yield f"its versions {versions} are not those that {INSTALLED} lists"
-    if environment["data_digest"] not in content["data_digests"]:
-        yield "it saw other images"
     if not (environment["machine"].get("gpus") or TIERS[record.tier].rehearsal):
         yield "no GPU made it"
 

@@ -206,20 +206,39 @@ def own_records(run: Slice) -> list[Path]:
     A bundle brings others along where it is made anew for other seeds or images, or runs on another
     machine: what is asked for of them is made again, and `gpu-collect` would take none of them.
     """
-    names = {f"{case}-seed{seed}.json" for case, seed in run.asked["jobs"]}
-    lock = hashlib.sha256((run.work / "env" / INSTALLED).read_bytes()).hexdigest()
-    expected = {"code_digest": [run.asked["code_digest"]], "lock_digest": [f"sha256:{lock}"]}
-    expected["data_digest"] = run.asked["data_digests"]
-    return [
-        path for path in sorted(run.records.glob("*.json"))
-        if path.name in names and _made_with(path, expected)
-    ]  # fmt: skip
+    lock = (run.work / "env" / INSTALLED).read_bytes()
+
+    def is_own(path: Path) -> bool:
+        environment = json.loads(path.read_text(encoding="utf-8"))["environment"]
+        return not any(differences(path.stem, environment, run.asked, lock))
+
+    return [path for path in sorted(run.records.glob("*.json")) if is_own(path)]
 
 
-def _made_with(path: Path, expected: Mapping[str, Sequence[str]]) -> bool:
-    """True where each digest in a record's environment is one of those that are expected."""
-    environment = json.loads(path.read_text(encoding="utf-8"))["environment"]
-    return all(environment[name] in digests for name, digests in expected.items())
+def names_of(asked: Mapping[str, Any]) -> list[str]:
+    """Name the records that a bundle asks for."""
+    return [f"{case}-seed{seed}" for case, seed in asked["jobs"]]
+
+
+def differences(
+    name: str, environment: Mapping[str, Any], asked: Mapping[str, Any], lock: bytes
+) -> Iterator[str]:
+    """Say in what a record is not one that a bundle asks for, made with what it brings.
+
+    Args:
+        name: Of the record.
+        environment: Of the record.
+        asked: What the bundle asks for.
+        lock: What the bundle's environment held.
+    """
+    if name not in names_of(asked):
+        yield "it was not asked for"
+    if environment["code_digest"] != asked["code_digest"]:
+        yield "other code made it"
+    if environment["lock_digest"] != f"sha256:{hashlib.sha256(lock).hexdigest()}":
+        yield f"it was not made with what {INSTALLED} lists"
+    if environment["data_digest"] not in asked["data_digests"]:
+        yield "it saw other images"
 
 
 def _archived(path: Path, whole: Sequence[Path], waiting: Sequence[Path]) -> list[Path]:
@@ -247,7 +266,7 @@ def _last_line(run: Slice) -> str:
 
 def tell(run: Slice) -> int:
     """Say what there is and what is left; give the status."""
-    names = [f"{case}-seed{seed}" for case, seed in run.asked["jobs"]]
+    names = names_of(run.asked)
     made = {path.stem for path in own_records(run)}
     left = [name for name in names if name not in made]
     print(f"{len(names) - len(left)} of {len(names)} records, in {run.out}")

@@ -25,6 +25,9 @@ Conversion: TypeAlias = "Callable[[Images], Images]"
 Change: TypeAlias = "Callable[[NDArray[np.float32]], NDArray[np.float32]]"
 """Converts one array of it."""
 
+Ways: TypeAlias = "Mapping[str, tuple[Change, Mapping[str, Change]]]"
+"""From each scale that images may be in: to [0, 1], and from there to each convention."""
+
 FOLDS = 4
 RIDGE = 0.3
 """Of a kernel whose diagonal is 1 on average."""
@@ -216,7 +219,10 @@ def _conventions(images: NDArray[np.float32]) -> dict[InputScale, Change]:
     """
     found: dict[InputScale, Change] = {}
     known = [images[:COMPARED]]
-    for scale, convert in (*_scales(images), *_turned(images)):
+    ways = {
+        source: (decode, _encoding(decode(images))) for source, decode in _decoding(images).items()
+    }
+    for scale, convert in (*_scales(images, ways), *_turned(images, ways)):
         few = convert(images[:COMPARED])
         if not any(_same(few, other) for other in known):
             known.append(few)
@@ -224,10 +230,10 @@ def _conventions(images: NDArray[np.float32]) -> dict[InputScale, Change]:
     return found
 
 
-def _scales(images: NDArray[np.float32]) -> Iterator[tuple[InputScale, Change]]:
+def _scales(images: NDArray[np.float32], ways: Ways) -> Iterator[tuple[InputScale, Change]]:
     """Give what converts images to each scale, from each that they may be in."""
-    for source, decode in _decoding(images).items():
-        for target, encode in _encoding(decode(images)).items():
+    for source, (decode, encoding) in ways.items():
+        for target, encode in encoding.items():
             for swapped in (False, True) if _coloured(images) else (False,):
                 yield (
                     InputScale(source, target, swapped),
@@ -235,17 +241,17 @@ def _scales(images: NDArray[np.float32]) -> Iterator[tuple[InputScale, Change]]:
                 )
 
 
-def _turned(images: NDArray[np.float32]) -> Iterator[tuple[InputScale, Change]]:
+def _turned(images: NDArray[np.float32], ways: Ways) -> Iterator[tuple[InputScale, Change]]:
     """Give what turns and mirrors images as they are, and what inverts them, for each scale."""
-    (source, decode), *_ = _decoding(images).items()
-    for target, encode in _encoding(decode(images)).items():
+    source, (decode, encoding) = next(iter(ways.items()))
+    for target, encode in encoding.items():
         if target in (source, UNIT, BYTES, SYMMETRIC):
             inverted = _chained(lambda some: 1 - decode(some), encode, swapped=False)
             yield InputScale(source, target, False, INVERTED), inverted
-    height, width = (*images.shape[1:3], 0)[:2]
-    if images.ndim == PICTURE_RANK or (images.ndim == PICTURE_RANK - 1 and height == width):
+    square = images.shape[1:2] == images.shape[2:3]
+    if images.ndim == PICTURE_RANK or (images.ndim == PICTURE_RANK - 1 and square):
         for name, turn in TURNS.items():
-            if height == width or not turn.square:
+            if square or not turn.square:
                 yield InputScale(source, source, False, name), turn.change
 
 

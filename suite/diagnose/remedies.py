@@ -308,24 +308,28 @@ MEASURED: Mapping[str, str] = {
 """What is measured of the pixels before."""
 
 
+def _decoded(source: str) -> str:
+    """Write the conversion from a scale to [0, 1]."""
+    if source in DECODED:
+        return DECODED[source]
+    low, high = source.strip("[]").split(", ")
+    return f"(images - ({low})) / ({high} - ({low}))"
+
+
 def rescaling(scale: InputScale) -> str:
     """Write the conversion of images in NumPy, as code to paste."""
-    decoded = DECODED.get(scale.source)
-    if decoded is None:
-        low, high = scale.source.strip("[]").split(", ")
-        decoded = f"(images - ({low})) / ({high} - ({low}))"
-    after = "\nscaled = scaled[..., ::-1]" if scale.swapped else ""
-    measured = "\npixels = 1 - pixels" if scale.turn == INVERTED else ""
-    measured += MEASURED.get(scale.target, "")
-    encoded = ENCODED.get(scale.target, "pixels")
-    if scale.turn in TURNS:
-        decoded, encoded = "images", TURNS[scale.turn].code
+    turn = TURNS.get(scale.turn)
+    decoded = "images" if turn else _decoded(scale.source)
+    encoded = turn.code if turn else ENCODED[scale.target]
+    measured = "" if turn else MEASURED.get(scale.target, "")
+    inverted = "\npixels = 1 - pixels" if scale.turn == INVERTED else ""
+    swapped = "\nscaled = scaled[..., ::-1]" if scale.swapped else ""
     return f"""\
 import numpy as np
 
 images = np.asarray(images, np.float32)
-pixels = {decoded}{measured}
-scaled = {encoded}{after}
+pixels = {decoded}{inverted}{measured}
+scaled = {encoded}{swapped}
 print(np.mean(model.predict(scaled).argmax(-1) == labels))  # the accuracy
 """
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from suite.judge.gate.finding import NO_WORSE, OUTCOME, UNDECIDED, WORSE, Answer, Finding
 from suite.judge.metrics import METRICS
+from suite.report.text import counted
 
 WORDS = {NO_WORSE: "Yes", WORSE: "No", UNDECIDED: "Undecided"}
 QUOTED = 220  # characters of the first thing that is missing, in the first sentence
@@ -82,7 +83,7 @@ def _lacking(missing: Sequence[str]) -> str:
     """Count the cases and files whose evidence is missing, and quote the first reason."""
     count = len({text.partition(": ")[0] for text in missing})
     first = textwrap.shorten(missing[0].rstrip("."), QUOTED)
-    where = counted(count, "place", "places")
+    where = counted(count, "place")
     return f"evidence is missing, or does not count, in {where}, such as {first}"
 
 
@@ -165,8 +166,3 @@ def _more(count: int, named: int | None) -> str:
 def sized(value: float, unit: str) -> str:
     """Write a size with its unit."""
     return f"{value:.3g} {unit}".strip()
-
-
-def counted(count: int, one: str, many: str) -> str:
-    """Write a number with its noun."""
-    return f"{count} {one if count == 1 else many}"

@@ -16,9 +16,9 @@ from suite.judge.gate.finding import (
     Finding,
 )
 from suite.judge.staleness import shown
-from suite.report.answer import counted, grouped, headline, judged, ranked, sized
+from suite.report.answer import grouped, headline, judged, ranked, sized
 from suite.report.grid import markdown_grid, text_grid
-from suite.report.text import markdown, printable
+from suite.report.text import counted, markdown, printable
 
 COLUMNS = (
     "case", "metric", "difference", "interval", "margin", "smallest found", "seeds", "decision",
@@ -142,7 +142,7 @@ def _decides(finding: Finding, seconds: Mapping[str, float]) -> str:
 def _minutes(seconds: float) -> str:
     """Write a duration in minutes, at least one."""
     count = max(1, round(seconds / MINUTE_S))
-    return counted(count, "minute", "minutes")
+    return counted(count, "minute")
 
 
 def layers(answer: Answer) -> Iterator[str]:
@@ -155,8 +155,8 @@ def layers(answer: Answer) -> Iterator[str]:
             counts[finding.decision] += 1
         ends = ", ".join(f"{counts[d]} {d}" for d in (WORSE, UNDECIDED, NO_WORSE) if counts[d])
         cases = len({finding.case for finding in own})
-        told = f"{ends} of {len(own)} findings on {counted(cases, 'case', 'cases')}"
-        aside = f"; {counted(more, 'diagnostic', 'diagnostics')} beside it" if more else ""
+        told = f"{ends} of {len(own)} findings on {counted(cases, 'case')}"
+        aside = f"; {counted(more, 'diagnostic')} beside it" if more else ""
         yield f"{layer}: {told if own else 'nothing was judged'}{aside}"
 
 
@@ -216,7 +216,7 @@ def _expected(side: Scope) -> str:
     libraries = shown(side.libraries) if side.libraries else f"not checked ({side.unchecked})"
     return (
         f"judged of {side.name}: {stored}{side.records} records of "
-        f"{counted(len(side.cases), 'expected case', 'expected cases')}, "
+        f"{counted(len(side.cases), 'expected case')}, "
         f"seeds {ranges(side.seeds) or 'none'}, in {side.folder}; expected: at least "
         f"{side.fewest} seeds of each trained case, lock "
         f"{shown(side.lock) or 'none'}, code {shown(side.code)}, libraries {libraries}"

@@ -16,8 +16,8 @@ from suite.judge.verdicts import Verdict, judge
 from suite.measure.training import is_live
 from suite.records import Record
 from suite.report.progress import case_line, in_brief
-from suite.report.summary import is_rehearsed
 from suite.store import read_record
+from suite.tables import TIERS
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -117,7 +117,7 @@ class Screen:
         words = reason_of(faulty[0]) if faulty else in_brief(self.records[name]) if names else ""
         place = f"{self._done}/{self._all}" if self._all else f"{self._done}"
         seconds = sum(phase.duration for phase in phases)
-        ran = not faulty and name in self.records and is_rehearsed(self.records[name])
+        ran = not faulty and names and TIERS[self.records[name].tier].rehearsal
         outcome = "ran" if ran else outcome_of(faulty)
         with redirect_stdout(sys.__stdout__):  # whose width counts
             line = case_line(outcome, name, words, place=place, seconds=seconds)
@@ -156,7 +156,7 @@ def verdicts_on(record: Record, values: Mapping[str, float]) -> list[Verdict]:
         judge(record.case, metric, value, bands[metric], seed=seed)
         for metric, value in values.items()
     ]
-    return [] if is_rehearsed(record) else verdicts
+    return [] if TIERS[record.tier].rehearsal else verdicts
 
 
 def told_by(report: Phase) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from suite.judge.verdicts import Verdict
 from suite.networks.architectures import ARCHITECTURES
 from suite.records import Record
 from suite.report.grid import terminal_width
-from suite.report.text import printable
+from suite.report.text import counted, printable
 from suite.report.verdicts import text_table
 from suite.tables import TIERS
 
@@ -60,7 +60,7 @@ def first_screen(
         log: The file with what the framework printed; None if there is none.
         whole: True to print the table of all checks too.
     """
-    groups = {} if is_rehearsed(records[0]) else grouped(records)
+    groups = {} if TIERS[records[0].tier].rehearsal else grouped(records)
     failed = [verdict for verdict in verdicts if verdict.failed]
     faulty = [name for name, own in groups.items() if _concerns(failed, own)]
     release, checks = records[0].release, len(verdicts)
@@ -77,11 +77,6 @@ def first_screen(
     lines += _unlimited(records, verdicts) if groups else []
     lines += ["", text_table(verdicts, width=terminal_width())] if whole else []
     return [*lines, "", *_files(folder, log)]
-
-
-def is_rehearsed(record: Record) -> bool:
-    """True where a CPU stood in for a GPU: a record of so few steps shows only that it ran."""
-    return TIERS[record.tier].rehearsal
 
 
 def _paragraphs(groups: Mapping[str, list[Record]], faulty: Collection[str]) -> Iterator[str]:
@@ -154,7 +149,7 @@ def headline(
     release: str, checks: int, failed: int, *, faulty: Sequence[str], unanswered: int
 ) -> str:
     """Say in one sentence what holds, what does not, and what was not answered."""
-    tests = f"{unanswered} test{'' if unanswered == 1 else 's'}"
+    tests = counted(unanswered, "test")
     silent = f"; {tests} gave NO ANSWER, see below" if unanswered else ""
     if failed:
         return (
@@ -170,14 +165,11 @@ def headline(
 
 def rehearsed(release: str, cases: int, *, unanswered: int) -> str:
     """Say in a sentence or two what ran in a rehearsal, and that it judges nothing."""
-    ran = "1 case" if cases == 1 else f"{cases} cases"
-    tests = f"{unanswered} test{'' if unanswered == 1 else 's'}"
-    first = (
-        f"{release} is NOT wholly rehearsed: {ran} ran on the CPU, and {tests} "
-        "gave NO ANSWER, see below."
-        if unanswered
-        else f"{release} is rehearsed: {ran} ran on the CPU."
-    )
+    ran = f"{counted(cases, 'case')} ran on the CPU"
+    first = f"{release} is rehearsed: {ran}."
+    if unanswered:
+        tests = counted(unanswered, "test")
+        first = f"{release} is NOT wholly rehearsed: {ran}, and {tests} gave NO ANSWER, see below."
     return f"{first} Nothing is judged: so few steps show that each line runs, not what it gives."
 
 

@@ -59,3 +59,8 @@ def _escaped(text: str) -> str:
         plain = character.isprintable() and marks <= MARKS and not _BLANKS.match(character)
         parts.append(character if plain else character.encode("unicode_escape").decode("ascii"))
     return "".join(parts)
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Write a number with its noun, whose plural ends in s unless it is given."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"

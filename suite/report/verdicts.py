@@ -11,7 +11,7 @@ from rich.text import Text
 
 from suite.judge.verdicts import NEW, PASS, REGRESSION, VANISHED, Verdict, shown
 from suite.report.grid import markdown_grid, text_grid
-from suite.report.text import markdown, printable
+from suite.report.text import counted, markdown, printable
 
 REFUSE, LEAVE_OUT, ACCEPT = "refuse", "leave-out", "accept"
 """What becomes of stale records: nothing can be told, they count as if not there, or are judged."""
@@ -119,11 +119,11 @@ def unanswered(reports: Sequence[Report], allowed: Leniency) -> list[str]:
     missing = sum(len(names) for report in reports for names in report.missing.values())
     found = []
     if stale and allowed.stale == REFUSE:
-        found.append(_counted(stale, "stale record"))
+        found.append(counted(stale, "stale record"))
     if apart:
-        found.append(f"{_counted(apart, 'record')} that cannot be compared")
+        found.append(f"{counted(apart, 'record')} that cannot be compared")
     if missing and not allowed.partial:
-        found.append(_counted(missing, "missing case or number", "missing cases or numbers"))
+        found.append(counted(missing, "missing case or number", "missing cases or numbers"))
     return found if any(report.judged for report in reports) else [*found, "nothing was judged"]
 
 
@@ -132,7 +132,7 @@ def answer(reports: Sequence[Report], allowed: Leniency) -> str:
     failed, reasons = regressions(reports), unanswered(reports, allowed)
     scope = f" in {_scope(reports)}" if any(report.judged for report in reports) else ""
     if failed:
-        said = f"{_counted(failed, 'REGRESSION', 'REGRESSIONS')}{scope}"
+        said = f"{counted(failed, 'REGRESSION', 'REGRESSIONS')}{scope}"
         said += f"; of the rest it cannot be told: {', '.join(reasons)}" if reasons else ""
     elif reasons:
         said = f"COULD NOT TELL: {', '.join(reasons)}"
@@ -159,9 +159,9 @@ def _scope(reports: Sequence[Report]) -> str:
     named = {seed for report in judged for seeds in report.cases.values() for seed in seeds}
     seeds = sorted(int(seed.rpartition(" ")[2]) for seed in named)
     return (
-        f"{_counted(sum(report.judged for report in judged), 'number')} of "
-        f"{_counted(sum(len(report.cases) for report in judged), 'case')} of "
-        f"{judged[0].home if len(judged) == 1 else _counted(len(releases), 'release')} "
+        f"{counted(sum(report.judged for report in judged), 'number')} of "
+        f"{counted(sum(len(report.cases) for report in judged), 'case')} of "
+        f"{judged[0].home if len(judged) == 1 else counted(len(releases), 'release')} "
         f"(seed{'s' if len(seeds) > 1 else ''} {_ranges(seeds)})"
     )
 
@@ -180,9 +180,9 @@ def _allowances(reports: Sequence[Report], allowed: Leniency) -> str:
     if missing and allowed.partial:
         parts.append(f"PARTIAL, missing: {_examples(missing)}")
     if stale and allowed.stale in TREATED:
-        parts.append(f"{_counted(stale, 'stale record')} {TREATED[allowed.stale]}")
+        parts.append(f"{counted(stale, 'stale record')} {TREATED[allowed.stale]}")
     if waiting:
-        parts.append(f"no baseline yet of {_counted(waiting, 'case')}")
+        parts.append(f"no baseline yet of {counted(waiting, 'case')}")
     return "".join(f"; {part}" for part in parts)
 
 
@@ -251,11 +251,6 @@ def _examples(names: Sequence[str]) -> str:
     """List some names, and count the others."""
     more = len(names) - NAMED
     return ", ".join([*names[:NAMED], *([f"and {more} more"] if more > 0 else [])])
-
-
-def _counted(count: int, word: str, words: str = "") -> str:
-    """Write a number with its noun."""
-    return f"{count:,} {word if count == 1 else words or f'{word}s'}"
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -55,7 +55,8 @@ HELPED: Mapping[str, str] = {
     RENAMED: "label shuffle (classes permuted)",
     CENTRED: "biased head",
 }
-"""Causes by the kind of trial that helps, where no rule says more; else it is the statistics."""
+"""Causes by the kind of trial that helps, where no rule says more; else it is the input, where it
+was fed otherwise, or the statistics."""
 
 LISTED = 4  # layers that are named
 LEANING = 0.5
@@ -157,8 +158,8 @@ def improved(found: Examination) -> Finding | None:
             TRAINING_IMAGES, told, doubt, *renamed, *_leaning(found), *_sure(found), *smaller
         )
     certain = f"Chance does so in fewer than one of {1 / SIGNIFICANT:,.0f} networks (McNemar)."
-    fed = cause_of(best.scale) if best.scale else "statistics that do not fit"
-    cause = HELPED.get(best.kind, fed)
+    other = cause_of(best.scale) if best.scale else "statistics that do not fit"
+    cause = HELPED.get(best.kind, other)
     return Finding(OTHER, cause, best.layer, "", (told, certain))
 
 
