@@ -112,7 +112,6 @@ def open_session(
             f"the {tier} tier needs a CUDA GPU, and the framework sees none: it would take weeks. "
             'Check the driver with `nvidia-smi`, or run `nox -s "benchmarks(tf-2.21)"` on the CPU.'
         )
-
     environment, data = describe(stack, lock, variables=variables), datasets(gtsrb_root)
     return Session(release, tier, records, stack, environment, data, Kept(), files)
 
@@ -161,13 +160,11 @@ def measure_once(
     found = look_up()  # unclaimed: what is finished can be read in a folder that cannot be written
     if found is not None:
         return found
-    checkpoint = None
-    if TIERS[session.tier].gpu:  # a training of hours
-        checkpoint = Checkpoint(session.folder / f".{case}-seed{seed}.checkpoint", key, seed)
     with claimed(session.folder / f".{case}-seed{seed}.lock"):
         found = look_up()  # another run may have made it while this one waited
         if found is not None:
             return found
+        checkpoint = _checkpoint(session, case, seed, key)
         made = run_case(
             case, seed=seed, **where, stack=session.stack, dataset=data,
             environment=environment, pedantic=timer() if timer else None,
@@ -178,6 +175,13 @@ def measure_once(
         if checkpoint:
             checkpoint.remove()
         return made
+
+
+def _checkpoint(session: Session, case: Case, seed: int, key: str) -> Checkpoint | None:
+    """Name the checkpoint of a case that trains for hours; None where it takes minutes."""
+    if not TIERS[session.tier].gpu:
+        return None
+    return Checkpoint(session.folder / f".{case}-seed{seed}.checkpoint", key, seed)
 
 
 def weights_digest(case: Case, file: Path | None) -> dict[str, str]:
