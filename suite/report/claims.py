@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from suite.judge.claims import FEW, RULES, Claim, judge_claims
 from suite.judge.study import NOT_MEASURED
@@ -20,14 +20,27 @@ def claims_markdown(records: Iterable[Record]) -> str:
     claims = judge_claims(records)
     if not claims:
         return f"The claims: {NOT_MEASURED}."
-    grid = markdown_grid(*_verdicts(claims))
-    lines = "\n".join(
+    measured = [claim for claim in claims if claim.verdict != NOT_MEASURED]
+    grid = markdown_grid(*_verdicts(measured)) if measured else f"The claims: {NOT_MEASURED}."
+    numbers = [
         f"- {markdown(f'{claim.place}, {claim.phases}: {claim.text}')}: **{claim.verdict}**. "
         f"{markdown(claim.numbers)}."
-        for claim in claims
-    )
+        for claim in measured
+    ]
     summary = "<details><summary>The numbers behind the verdicts</summary>"
+    lines = "\n".join([*numbers, *_not_measured(claims)])
     return "\n\n".join([grid, RULES, summary, lines, "</details>"])
+
+
+def _not_measured(claims: Iterable[Claim]) -> Iterator[str]:
+    """Write a line for each release and policy with claims that lack records, and which."""
+    lacking: dict[tuple[str, str], list[str]] = {}
+    for claim in claims:
+        if claim.verdict == NOT_MEASURED:
+            told = lacking.setdefault((claim.place, claim.phases), [])
+            told.append(f"{claim.text} ({claim.numbers})")
+    for where, texts in lacking.items():
+        yield f"- {markdown(', '.join(where))}: {NOT_MEASURED}: {markdown('; '.join(texts))}."
 
 
 def claims_text(records: Iterable[Record], *, width: int | None = None) -> str:
@@ -48,11 +61,10 @@ def _verdicts(claims: Sequence[Claim]) -> tuple[list[str], list[list[str]]]:
     """Lay out the table of verdicts: its columns (one a release and policy) and its rows."""
     found = {(claim.text, f"{claim.place} {claim.phases}"): _cell(claim) for claim in claims}
     texts, columns = (list(dict.fromkeys(key[index] for key in found)) for index in (0, 1))
-    rows = [[text, *(found[text, column] for column in columns)] for text in texts]
+    rows = [[text, *(found.get((text, column), "-") for column in columns)] for text in texts]
     return ["claim", *columns], rows
 
 
 def _cell(claim: Claim) -> str:
     """Write a verdict, marked where it rests on few seeds."""
-    few = FEW in claim.numbers and claim.verdict != NOT_MEASURED
-    return f"{claim.verdict} {FEW}" if few else claim.verdict
+    return f"{claim.verdict} {FEW}" if FEW in claim.numbers else claim.verdict
