@@ -96,7 +96,8 @@ def _sides(options: argparse.Namespace, plan: Plan) -> tuple[Side, Side]:
     nothing.
 
     Raises:
-        SuiteError: If a name is no row of the release table.
+        SuiteError: If a name is no row of the release table, or one without the stored baseline
+            that is asked for.
     """
     candidate = _row(options.candidate)
     word, _, named = options.baseline.partition(":")
@@ -110,12 +111,28 @@ def _sides(options: argparse.Namespace, plan: Plan) -> tuple[Side, Side]:
     steps = (seeds or [])[:1]
     root, name = options.records / (ITSELF if same else ""), baseline.name
     if stored:
+        _require_stored(options.baselines, name)
         root, name, own = options.baselines, f"the stored baseline of {name}", (None, own[1])
         steps = _traced(root / baseline.name / TIER) or steps
     return (
         _side(name, baseline, root, _counted(own[0], steps), stored=stored),
         _side(candidate.name, candidate, options.records, _counted(own[1], steps)),
     )
+
+
+def _require_stored(root: Path, name: str) -> None:
+    """Refuse a row that has no stored baseline, before anything is measured.
+
+    Raises:
+        SuiteError: If it has none; the error names the rows that have one.
+    """
+    having = [row.name for row in read_releases() if (root / row.name / TIER).is_dir()]
+    if name not in having:
+        raise SuiteError(
+            f"{name} has no stored baseline. Found in {root}: {', '.join(having) or 'none'}. "
+            "Compare with one of these (--baseline stored:ROW), or measure a row beside it "
+            "(--baseline ROW), or make one: `nox -s rebaseline` after its benchmarks."
+        )
 
 
 def _traced(folder: Path) -> list[int]:
