@@ -27,7 +27,7 @@ BUILDS = {"tensorflow": ("tensorflow-cpu", "tensorflow")}
 WATCHED = Path(".github", "watched", "requirements.txt")
 """The newest versions that the table has, for an update bot to raise."""
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _PYTHON = re.compile(r"3\.\d+")
 _FIELDS = {
     "name": str,
@@ -68,7 +68,7 @@ class Release:
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        if not _NAME.fullmatch(self.name):
+        if not NAME.fullmatch(self.name):
             raise ValueError(f"name must be lowercase, digits, . and -. Received: {self.name}")
         if not _PYTHON.fullmatch(self.python):
             raise ValueError(f"python must be such as 3.11. Received: {self.python}")
@@ -184,7 +184,7 @@ def chosen(rows: tuple[Release, ...], names: str | None) -> tuple[Release, ...]:
     if names is None:
         return tuple(sorted(rows, key=lambda row: row.unpinned))
     by_name = {row.name: row for row in rows}
-    wanted = list(dict.fromkeys(filter(None, names.split(","))))
+    wanted = list(dict.fromkeys(filter(None, map(str.strip, names.split(",")))))
     unknown = [name for name in wanted if name not in by_name]
     if unknown or not wanted:
         raise ReleaseError(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,9 @@ MAIN = """\
 import sys
 from pathlib import Path
 
+if sys.version_info < (3, 9):
+    print("error: Python 3.9 or newer is needed, this is", sys.version, file=sys.stderr)
+    sys.exit(2)
 from suite.commands.gpu_run import started
 
 sys.exit(started(Path(__file__).parent))
@@ -195,11 +199,16 @@ def write(home: Path, output: Path, records: Path) -> None:
         archive.writestr("__main__.py", MAIN)
         for path, name in _members(home, records):
             archive.write(path, name)
+        parts = Counter[str]()
+        for member in archive.infolist():
+            parts["/".join(member.filename.split("/")[:2])] += member.compress_size
     size = made.stat().st_size
     if size > LIMIT_BYTES:
+        largest = ", ".join(f"{name} {taken:,}" for name, taken in parts.most_common(3))
         raise SuiteError(
-            f"the bundle has {size:,} bytes, expected at most {LIMIT_BYTES:,}; its sample has "
-            f"{(home / SAMPLE).stat().st_size:,}. Give fewer images: --images {IMAGES // 2}"
+            f"the bundle has {size:,} bytes, expected at most {LIMIT_BYTES:,}; its largest parts: "
+            f"{largest}. Give fewer images (--images N) where {SAMPLE} is among them; a package "
+            f"(site/...) is packed where --installed does not name it."
         )
     write_atomically(output, made.read_bytes())
 

@@ -14,11 +14,12 @@ from typing import Any
 from suite.commands.gpu_environment import INSTALLED
 from suite.commands.gpu_run import CONTENT, FILE_BYTES, FILES, differences, names_of
 from suite.commands.options import REGRESSION_STATUS
-from suite.data.archives import FAULTS, opened_archive
+from suite.data.archives import FAULTS, METHODS, opened_archive
 from suite.errors import RecordError
 from suite.files import MEASURING, RECORD_BYTES, SUITE, code_digest, parse_json, write_atomically
 from suite.libraries import PIN
 from suite.records import Record
+from suite.releases import NAME
 from suite.report.text import printable
 from suite.store import read_resident, store
 from suite.tables import TIERS, asked
@@ -82,9 +83,10 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with opened_archive(path) as archive:
             for member in archive.infolist():
-                if member.file_size > RECORD_BYTES:
+                if member.file_size > RECORD_BYTES or member.compress_type not in METHODS:
                     raise zipfile.BadZipFile(f"{member.filename}: {member.file_size:,} bytes")
-                yield member.filename, archive.read(member)
+                with archive.open(member) as file:  # it may hold more than it states
+                    yield member.filename, file.read(RECORD_BYTES)
     except FAULTS as error:
         raise RecordError(
             f"{path} is damaged: {error}. Copy it once more from where the bundle left it."
@@ -95,14 +97,40 @@ def _content(members: Mapping[str, bytes], folder: Path) -> dict[str, Any]:
     """Read what the bundle asked for, which must be of this suite.
 
     Raises:
-        RecordError: If it is missing or of another state of the suite.
+        RecordError: If it is missing, damaged or of another state of the suite.
     """
     if not {CONTENT, INSTALLED} <= {*members}:
         raise RecordError(f"{folder} lacks {CONTENT} or {INSTALLED}, expected both in an archive.")
-    content: dict[str, Any] = parse_json(members[CONTENT])
-    if content["tier"] not in TIERS or content["code_digest"] != code_digest(SUITE, MEASURING):
+    try:
+        content: dict[str, Any] = parse_json(members[CONTENT])
+        members[INSTALLED].decode()
+        code = _stated(content)
+    except (LookupError, TypeError, ValueError) as error:
+        raise RecordError(
+            f"{CONTENT} or {INSTALLED} in {folder} is not as a bundle leaves it: {error}. Copy the "
+            "folder once more from where the bundle left it."
+        ) from error
+    if code != code_digest(SUITE, MEASURING):
         raise RecordError(f"{folder} is of another state of what measures. {OTHER_CODE}")
     return content
+
+
+def _stated(content: Mapping[str, Any]) -> str:
+    """Read every field once, and give the digest of the code.
+
+    Raises:
+        LookupError: If a field is missing.
+        TypeError: If one is of another type.
+        ValueError: If one has a value that no bundle has, such as a release that is a path.
+    """
+    release, tier, code, *lists = (
+        content["release"], content["tier"], content["code_digest"],
+        {*content["data_digests"]}, {*names_of(content)},
+    )  # fmt: skip
+    if not NAME.fullmatch(release) or tier not in TIERS:
+        raise ValueError(f"its release and tier are {release!r:.60} and {tier!r:.60}")
+    del lists
+    return str(code)
 
 
 def checked(members: Mapping[str, bytes], content: Mapping[str, Any]) -> Iterator[Record]:

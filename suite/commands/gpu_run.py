@@ -106,9 +106,26 @@ def unpacked(bundle: Path, work: Path) -> Path:
             archive.extractall(home)
         (home / "locks").mkdir()
         if (home / "records").is_dir():  # of earlier slices, on whatever machine
-            shutil.copytree(home / "records", work / "records", dirs_exist_ok=True)
+            _bring(home / "records", work / "records")
         done.write_text(stamp)
     return home
+
+
+def _bring(source: Path, target: Path) -> None:
+    """Copy the records that a bundle brings, but none over one that was made later."""
+    for path in sorted(source.rglob("*.json")):
+        place = target / path.relative_to(source)
+        if not place.exists() or _started_at(path) > _started_at(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, place)
+
+
+def _started_at(path: Path) -> str:
+    """Read when a record was begun, ISO 8601; empty where the file does not tell."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["started_at"])
+    except (LookupError, TypeError, ValueError):
+        return ""
 
 
 def measure(run: Slice, *, workers: int, alone: bool) -> None:
@@ -209,8 +226,11 @@ def own_records(run: Slice) -> list[Path]:
     lock = (run.work / "env" / INSTALLED).read_bytes()
 
     def is_own(path: Path) -> bool:
-        environment = json.loads(path.read_text(encoding="utf-8"))["environment"]
-        return not any(differences(path.stem, environment, run.asked, lock))
+        try:
+            environment = json.loads(path.read_text(encoding="utf-8"))["environment"]
+            return not any(differences(path.stem, environment, run.asked, lock))
+        except (LookupError, TypeError, ValueError):  # damaged: it is made again
+            return False
 
     return [path for path in sorted(run.records.glob("*.json")) if is_own(path)]
 
@@ -294,6 +314,6 @@ def started(bundle: Path) -> int:
     """Run a bundle by its command line; what the user can mend is told in one line."""
     try:
         return run_slice(sys.argv[1:], bundle)
-    except SuiteError as error:
+    except (SuiteError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -41,10 +41,15 @@ def pack_sample(root: Path | None, path: Path, *, train_images: int, test_images
         test_images: How many test images it gets; none of them leaked.
 
     Raises:
-        DataError: If the archives are not the official ones, or an image would change on its way.
-        ValueError: If there are not so many images.
+        DataError: If the archives are not the official ones, there are not so many images, or one
+            would change on its way.
     """
     whole = load_gtsrb(root, size_px=PROVEN_PX)  # which checks the archives
+    if train_images > len(whole.train.labels):
+        raise DataError(
+            f"the sample cannot have {train_images:,} training images: GTSRB has "
+            f"{len(whole.train.labels):,}. Give fewer: --images N"
+        )
     training, test, _ = locate(root or downloaded())
     chosen = (
         ("train", whole.train, train_images, training, TRAINING_FOLDER),

@@ -84,6 +84,16 @@ def test_a_bundle_that_is_finished_ends_with_0(leave: Leave) -> None:
         ({"content": {"code_digest": "sha256:1"}}, "of another state of what measures. Collect"),
         ({"content": {"jobs": JOBS[:2]}}, "resnet50-literal-none-seed0 is no record .* asked for"),
         ({"content": {"data_digests": []}}, "it saw other images"),
+        (
+            {"content": {"release": "/row"}},
+            "is not as a bundle leaves it: its release and tier are",
+        ),
+        ({"content": {"release": "../row"}}, "its release and tier are '../row' and 'sample'"),
+        ({"content": {"release": None}}, "bundle.json .* is not as a bundle leaves it"),
+        ({"content": {"tier": "small "}}, "its release and tier are 'row' and 'small '"),
+        ({"content": {"jobs": None}}, "bundle.json .* is not as a bundle leaves it"),
+        ({"content": {"jobs": [["lenet5-plain"]]}}, "bundle.json .* is not as a bundle leaves it"),
+        ({"content": {"data_digests": 7}}, "bundle.json .* is not as a bundle leaves it"),
         ({"content": {"release": "keras3-torch"}}, "belongs to row/sample, expected keras3-torch"),
         ({"environment": {"code_digest": "sha256:1"}}, "other code made it"),
         ({"environment": {"lock_digest": "sha256:1"}}, "not made with what installed.txt lists"),
@@ -98,7 +108,39 @@ def test_what_is_not_of_the_bundle_is_named_and_nothing_is_filed(
 ) -> None:
     with pytest.raises(RecordError, match=message):
         main(leave(**changes))
-    assert not (tmp_path / "records").exists()
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"out"}
+
+
+def test_what_is_no_json_or_no_text_is_named(leave: Leave, tmp_path: Path) -> None:
+    given = leave()
+    for name, content in (
+        ("bundle.json", b"[]"),
+        ("bundle.json", b"{"),
+        ("installed.txt", b"\xff"),
+    ):
+        parts = {"bundle.json": b"{}", "installed.txt": LOCK, name: content}
+        with zipfile.ZipFile(tmp_path / "out" / "records-9.zip", "w") as archive:
+            for part, text in parts.items():
+                archive.writestr(part, text)
+        with pytest.raises(RecordError, match="is not as a bundle leaves it"):
+            main(given)
+
+
+def test_a_member_that_holds_more_than_it_states_is_read_no_further(
+    leave: Leave, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, path = leave(), tmp_path / "out" / "records-3.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("records/large.json", bytes(1_000_000))
+    stated = (1_000_000).to_bytes(4, "little")
+    path.write_bytes(path.read_bytes().replace(stated, (10).to_bytes(4, "little")))
+    monkeypatch.setattr(gpu_collect, "RECORD_BYTES", 100_000)
+    with pytest.raises(RecordError, match="is damaged: Bad CRC-32"):
+        main(given)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("records/large.json", b"small")
+    with pytest.raises(RecordError, match=r"is damaged: records/large\.json: 5 bytes"):
+        main(given)
 
 
 def test_a_rehearsal_needs_no_gpu(leave: Leave) -> None:

@@ -218,6 +218,8 @@ def test_a_record_that_was_brought_along_counts_where_this_bundle_could_have_mad
     assert {name for name in packed(run.out) if "/" in name} == {"records/net-b-seed0.json"}
     assert tell(run) == 1
     assert "1 of 4 records" in capsys.readouterr().out
+    (run.records / f"{name}.json").write_text("[")  # damaged: it is made again
+    assert tell(run) == 1
 
 
 def bundle_of(tmp_path: Path, **more: str) -> Path:
@@ -245,6 +247,23 @@ def test_a_bundle_is_unpacked_once_and_brings_records_of_earlier_slices(tmp_path
     assert not (home / "marked").exists()
     assert not (tmp_path / "work" / "env").exists(), "it holds another bundle's packages"
     assert (tmp_path / "work" / "records" / place).exists()
+
+
+def test_a_bundle_made_anew_brings_no_record_over_one_that_was_made_later(tmp_path: Path) -> None:
+    place = "row/sample/net-a-seed0.json"
+    here = tmp_path / "work" / "records" / place
+    here.parent.mkdir(parents=True)
+    for own, brought, kept in (
+        ("2026-11-02T10:00", "2026-11-01T10:00", "2026-11-02T10:00"),
+        ("2026-11-01T10:00", "2026-11-02T10:00", "2026-11-02T10:00"),
+    ):
+        here.write_text(json.dumps({"started_at": own}))
+        record = json.dumps({"started_at": brought})
+        unpacked(bundle_of(tmp_path, **{f"records/{place}": record}), tmp_path / "work")
+        assert json.loads(here.read_text()) == {"started_at": kept}
+    here.write_text("{")  # cut off
+    unpacked(bundle_of(tmp_path, **{f"records/{place}": record, "new": ""}), tmp_path / "work")
+    assert here.read_text() == record
 
 
 def test_a_run_makes_the_environment_and_all_records(
@@ -288,3 +307,15 @@ def test_what_the_user_can_mend_is_told_in_one_line(
     monkeypatch.setattr(gpu_run.json, "loads", lambda _: {**ASKED, "python": "2.7"})
     assert started(bundle) == 2
     assert capsys.readouterr().err.startswith("error: this is Python 3.")
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "argv", ["x", "--work", f"{tmp_path / 'file'}"])
+    assert started(bundle) == 2
+    assert capsys.readouterr().err.startswith("error: [Errno 20] Not a directory")
+
+
+def test_an_old_python_is_told_before_anything_is_imported(tmp_path: Path) -> None:
+    code = f"import sys; sys.version_info = (3, 6); exec({MAIN!r})"
+    command = [sys.executable, "-I", "-S", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: Python 3.9 or newer is needed, this is 3.")
