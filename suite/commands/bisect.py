@@ -83,10 +83,12 @@ def main(arguments: Sequence[str]) -> int:
     result = Result(options.baseline, options.candidate)
     with redirect_stdout(sys.stderr):  # what is tried meanwhile: the answer comes first
         _search(options, more, result)
-    if options.json:
-        write_atomically(options.json, f"{json.dumps(as_json(result), indent=1)}\n".encode())
-    for line in lines(result, width=terminal_width()):
-        print(line)
+    try:
+        if options.json:
+            write_atomically(options.json, f"{json.dumps(as_json(result), indent=1)}\n".encode())
+    finally:  # the answer of hours is told even where a file cannot be written
+        for line in lines(result, width=terminal_width()):
+            print(line)
     return STATUSES.get(result.end, ERROR_STATUS)
 
 

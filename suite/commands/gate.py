@@ -27,9 +27,12 @@ from suite.commands.processes import stopped_together
 from suite.commands.rounds import Rounds, clock_s
 from suite.errors import SuiteError
 from suite.files import write_atomically
+from suite.judge.gate.cost import MARGINS as COSTS
 from suite.judge.gate.decide import further
 from suite.judge.gate.evidence import ASKED, TRAINING, Side
 from suite.judge.gate.finding import NO_WORSE, WORSE
+from suite.judge.gate.outcome import MARGINS
+from suite.judge.metrics import METRICS
 from suite.releases import chosen, read_releases
 from suite.report.gate import Told, lines, page
 from suite.report.gate_json import verdict
@@ -49,16 +52,19 @@ def main(arguments: Sequence[str]) -> int:
         SuiteError: If a row, a seed or a file cannot be used.
     """
     options, more = _parser().parse_known_args(arguments)
-    if options.address and more:
-        raise SuiteError(f"a cluster takes no options of pytest. Leave out: {' '.join(more)}")
+    if more and (options.address or options.no_run):
+        who = "a cluster takes" if options.address else "what is not run takes"
+        raise SuiteError(f"{who} no options of pytest. Leave out: {' '.join(more)}")
     gate, notes = opened(options), list[str]()
     if not options.no_run:
         with redirect_stdout(sys.stderr):  # what is measured meanwhile: the answer comes first
             notes = _measure(gate, more)
     found = told(gate, notes)
-    _write(found, options)
-    for line in lines(found, width=terminal_width(), verbose=options.verbose):
-        print(line)
+    try:
+        _write(found, options)
+    finally:  # the answer of hours is told even where a file cannot be written
+        for line in lines(found, width=terminal_width(), verbose=options.verbose):
+            print(line)
     return STATUSES.get(found.answer.decision, ERROR_STATUS)
 
 
@@ -196,5 +202,11 @@ def margins(text: str) -> dict[str, float]:
             raise argparse.ArgumentTypeError(
                 f"must be such as accuracy=0.02,nats=0.1. Received: {text:.80}"
             )
-        found["fraction" if name == ACCURACY else name] = float(value)
+        name = "fraction" if name == ACCURACY else name
+        if name not in {*MARGINS, *COSTS, *METRICS}:
+            units = ", ".join((ACCURACY, *MARGINS, *COSTS))
+            raise argparse.ArgumentTypeError(
+                f"must name a unit ({units}) or a metric. Received: {name:.80}"
+            )
+        found[name] = float(value)
     return found

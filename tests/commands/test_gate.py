@@ -204,14 +204,38 @@ def re_row(text: str) -> bool:
     [
         ["--budget", "soon"], ["--budget", "30"], ["--budget", "5d"], ["--margin", "accuracy"],
         ["--margin", "accuracy=-1"], ["--margin", "=1"], ["--margin", "accuracy=nan"],
-        ["--seeds", "a"], ["--seeds", "0,,1"], ["--jobs", "0"],
+        ["--seeds", "a"], ["--seeds", "0,,1"], ["--jobs", "0"], ["--margin", "acuracy=0.02"],
     ],
 )  # fmt: skip
 def test_an_option_that_cannot_be_read_is_an_error(options: list[str], capsys: Output) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*BOTH, *options])
     assert ended.value.code == 2
-    assert "must be" in capsys.readouterr().err
+    assert re.search(r"must (be|name)", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--cases", "nonsense"], "--cases nonsense names no case, expected of lenet5-plain, len"),
+        (["--no-run", "--bogus"], "what is not run takes no options of pytest. Leave out: --bogus"),
+    ],
+)
+def test_what_would_judge_nothing_or_be_passed_over_is_an_error(
+    options: list[str], message: str, capsys: Output
+) -> None:
+    assert main([*BOTH, *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not Path("calls").exists()
+
+
+@pytest.mark.usefixtures("good")
+def test_an_answer_is_told_even_if_a_file_cannot_be_written(capsys: Output) -> None:
+    Path("file").touch()
+    assert main([*JUDGE, "--json", "file/gate.json"]) == 2
+    said = capsys.readouterr()
+    assert said.out.startswith("May you upgrade")
+    assert "file/gate.json" in said.err
 
 
 def test_a_margin_decides_how_much_worse_is_no_worse(fill: Fill) -> None:
