@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 def _asked(options: argparse.Namespace) -> tuple[tuple[Release, ...], list[str]]:
     """Pick the rows that the options ask for, and the raised versions that have no row yet."""
     rows = read_releases()
-    if options.rows:
+    if options.rows is not None:  # an empty text names no row, rather than all
         return chosen(rows, options.rows), []
     own = tuple(row for row in rows if row.unpinned == options.unpinned)
     if not options.changed_from:

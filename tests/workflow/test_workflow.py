@@ -153,7 +153,7 @@ def test_others_actions_are_pinned_by_commit_and_each_has_one_version() -> None:
 
 
 def test_every_job_has_a_time_limit_and_no_script_an_expression() -> None:
-    assert all(job["timeout-minutes"] <= 120 for job in JOBS.values())
+    assert all(job["timeout-minutes"] <= 360 for job in JOBS.values())
     assert not [step["name"] for step in STEPS if "${{" in step.get("run", "")]
     checkouts = [step for step in STEPS if step.get("uses", "").startswith("actions/checkout@")]
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
@@ -316,7 +316,12 @@ def test_a_job_uses_the_action_several_times(make: Any, checkout: Path, tmp_path
     place = Path(shutil.copytree(checkout, tmp_path / "actions"))
     uses = [
         {"candidate": "tensorflow==9.9", "baseline": "tf-2.15"},
-        {"candidate": "tensorflow==9.9", "baseline": "tf-2.21", "cases": "*lenet5*,*vgg19*"},
+        {
+            "candidate": "tensorflow==9.9",
+            "baseline": "tf-2.21",
+            "cases": "*lenet5*,*vgg19*",
+            "name": "lenet",
+        },
         {"candidate": "tf-2.20"},
     ]
     folders = [Path(runner.action(place, given)["report"]) for given in uses]
@@ -329,9 +334,27 @@ def test_a_job_uses_the_action_several_times(make: Any, checkout: Path, tmp_path
     ]
     assert candidates == ["tf-9.9", "tf-9.9", "tf-2.20"]
     kept = sorted(path.name for path in (runner.folder / "artefacts").iterdir())
-    assert kept == ["upgrade-tf-2.20-3", "upgrade-tf-9.9", "upgrade-tf-9.9-2"]
+    assert kept == [
+        "upgrade-tensorflow==9.9", "upgrade-tensorflow==9.9-lenet-2", "upgrade-tf-2.20-3",
+    ]  # fmt: skip
+    baselines = [call.partition("--baseline ")[2].split()[0] for call in asked if " gate " in call]
+    assert baselines == ["tf-2.15", "tf-2.21", "stored:tf-2.21"], "tf-2.20 has none of its own"
     records = [key for key in runner.keys if key.startswith("upgrade-records-")]
     assert len(set(records)) == len(uses)
+
+
+@pytest.mark.parametrize("candidate", ["", "tf-2.15,tf-2.12", "tf-2.15 ", "a==b==c", "$(id)"])
+def test_a_candidate_that_is_no_single_one_is_refused(make: Any, candidate: str) -> None:
+    with pytest.raises(StepError, match="Look up the rows: 2"):
+        make().action(ROOT, {"candidate": candidate})
+
+
+def test_the_comment_finds_the_answer_of_a_version_without_a_row(make: Any, tmp_path: Path) -> None:
+    runner = make("pull_request", event=OWN)
+    entry = {"row": "tensorflow==9.9", "baseline": "stored:tf-2.21"}
+    gated(runner, entry)
+    runner.job("report", needs=asked("tensorflow==9.9"))
+    assert "its job ended without an answer" not in (tmp_path / "comment.md").read_text()
 
 
 def test_an_input_that_the_action_does_not_have_is_refused(make: Any) -> None:
