@@ -6,6 +6,7 @@
 #SBATCH --nodes=8
 #SBATCH --ntasks-per-node=1
 #SBATCH --exclusive
+#SBATCH --mem=0
 #SBATCH --time=06:00:00
 set -euo pipefail
 
@@ -18,6 +19,7 @@ mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 # One task a node: Ray starts on each, on the first as its head, which alone runs what follows `--`.
 # The same script again goes on with what has no record in $RECORDS yet.
 head="${nodes[0]}:6379" status="$PWD/slurm-$SLURM_JOB_ID.status"
+rm -f "$status" # of the same job, requeued
 # shellcheck disable=SC2016 # the inner shell expands them
 srun ray symmetric-run --address "$head" --min-nodes "$SLURM_JOB_NUM_NODES" -- \
   sh -c '"$@"; echo $? > "$0"' "$status" \

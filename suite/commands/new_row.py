@@ -262,7 +262,11 @@ def _row(wanted: Wanted, found: Found, reason: str, base: Mapping[str, Any]) -> 
 
 
 def _refresh(wanted: Wanted) -> None:
-    """Bring what else names the rows up to date: the watched versions, and pages."""
+    """Bring what else names the rows up to date: the watched versions, and pages.
+
+    Raises:
+        ReleaseError: If a page cannot be renewed; the row is there all the same.
+    """
     if WATCHED.exists():
         text = WATCHED.read_text(encoding="utf-8")
         former = re.search(rf"(?m)^{re.escape(wanted.package)}==(\S+)$", text)
@@ -272,7 +276,12 @@ def _refresh(wanted: Wanted) -> None:
     pages = [part for name, page in PAGES.items() if page.exists() for part in (name, str(page))]
     if pages:
         command = [sys.executable, "-m", "suite", "results", *pages]
-        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+        if done.returncode:  # it has said why
+            raise ReleaseError(
+                f"{wanted.name} is added, its lock too; the pages that name the rows are not. "
+                f"Mend what is said above, then: nox -s results -- {' '.join(pages)}"
+            )
 
 
 def _gate_options(name: str) -> list[str]:

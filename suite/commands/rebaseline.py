@@ -19,6 +19,7 @@ from suite.judge.history import (
     HISTORY,
     Entry,
     check_fits,
+    check_whole,
     entry_of,
     history_text,
     read_history,
@@ -198,6 +199,7 @@ def _index(target: Path, options: argparse.Namespace) -> int:
             former=last.digest if last else "",
             removed=sorted({*last.cases} - {*own}) if last else (),
         )
+        check_whole([*entries, entry], target)
         write_atomically(target / HISTORY, history_text([*entries, entry]))
     print(f"{target / HISTORY}: {len(entries) + 1} entries; no record has changed.")
     return 0

@@ -230,11 +230,12 @@ def _plain(entry: Entry) -> Any:
 
 
 def check_fits(entries: Sequence[Entry], records: Iterable[Record], folder: Path) -> None:
-    """Refuse an index that does not end with the records beside it.
+    """Refuse an index that is not whole, or does not end with the records beside it.
 
     Raises:
-        RecordError: If there is no entry, or the last one tells of other records.
+        RecordError: If there is no entry, one is missing, or the last one tells of other records.
     """
+    check_whole(entries, folder)
     found = records_digest(records)
     last = entries[-1] if entries else None
     if last is None or last.digest != found:
@@ -245,6 +246,21 @@ def check_fits(entries: Sequence[Entry], records: Iterable[Record], folder: Path
             f" (git checkout -- {folder}), or, if the records are right, enter them as they are: "
             "nox -s rebaseline -- --release R --tier T --index --reason WHY"
         )
+
+
+def check_whole(entries: Sequence[Entry], folder: Path) -> None:
+    """Refuse an index of which an entry does not follow the one before it.
+
+    Raises:
+        RecordError: If one names other records before it than those, or an earlier day.
+    """
+    for before, after in zip(entries, entries[1:]):
+        if after.former != before.digest or after.date < before.date:
+            raise RecordError(
+                f"{folder / HISTORY}: the entry of {after.date} does not follow that of "
+                f"{before.date}: an entry is missing, or a day is wrong. {RESTORE}: "
+                f"git checkout -- {folder}"
+            )
 
 
 def _entry(content: Any) -> Entry:

@@ -17,6 +17,7 @@ from suite.judge.history import (
     HISTORY,
     Entry,
     check_fits,
+    check_whole,
     entry_of,
     history_text,
     numbers,
@@ -75,6 +76,20 @@ def test_an_index_is_read_as_it_was_written(seeds: MakeRuns, tmp_path: Path) -> 
     assert repr(read_history(tmp_path)) == repr(entries)
     assert math.isnan(read_history(tmp_path)[0].cases["net-plain"]["last_loss"].mean)
     assert read_history(tmp_path)[0].cases["b"]["last_loss"].mean == math.inf
+
+
+def test_an_index_of_which_an_entry_is_missing_or_a_day_is_wrong_is_refused(
+    seeds: MakeRuns, tmp_path: Path
+) -> None:
+    first = entry(seeds("clean_accuracy", VALUES))
+    second = entry(seeds("clean_accuracy", VALUES[::-1]), former=first.digest)
+    third = entry(seeds("last_loss", VALUES), former=second.digest)
+    check_whole([first, second, third], tmp_path)
+    for broken in (
+        [first, third], [second, first], [first._replace(date="2099-01-01"), second, third],
+    ):  # fmt: skip
+        with pytest.raises(RecordError, match=r"does not follow that of .*git checkout"):
+            check_whole(broken, tmp_path)
 
 
 def test_of_a_single_seed_no_deviation_is_told(make_record: MakeRecord) -> None:
