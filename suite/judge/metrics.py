@@ -107,6 +107,7 @@ RANDOM = (
     "dropout_rate_error",  # standard deviations
     "dropout_scale_error",
     "dropout_inference_change",
+    "dropout_gradient_error",  # a share of units
     "plain_step_spread",  # nats, as the two below
     "clean_step_spread",
     "adversarial_step_spread",

@@ -32,7 +32,15 @@ FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "constant": (*PLACE, "value"),
         "not finite": PLACE,
         "layers": ("layers", "pairs", "correlations"),
-        "dropout": ("layer", "draws", "share", "scale", "scale_error", "inference_change"),
+        "dropout": (
+            "layer",
+            "draws",
+            "share",
+            "scale",
+            "scale_error",
+            "inference_change",
+            "gradient_error",
+        ),
         "dropout layers": ("layers", "correlations"),
         "dropout steps": ("seeds", "repeats"),
     }
@@ -167,7 +175,7 @@ def pool(group: Sequence[Entry]) -> Entry:
     for name in ("draws", "counts"):
         if name in found:
             found[name] = np.sum([entry[name] for entry in group], axis=0).tolist()
-    for name in ("largest", "scale_error", "inference_change", "value"):
+    for name in ("largest", "scale_error", "inference_change", "gradient_error", "value"):
         if name in found:
             found[name] = max((entry[name] for entry in group), key=abs)
     weights = [entry.get("draws", 1) for entry in group]

@@ -8,6 +8,7 @@ import numpy as np
 
 from suite.judge.parity.distances import (
     LOOSE,
+    TOLERANCES,
     absolute_difference,
     distance,
     flipped,
@@ -18,8 +19,10 @@ from suite.judge.parity.distances import (
     tolerance_name,
 )
 from suite.judge.parity.implied import (
+    CARRIED,
     Descent,
     Place,
+    Replay,
     Trace,
     descent,
     fgsm_epsilon,
@@ -38,9 +41,19 @@ from suite.judge.parity.known import CORRECTION, keras_2
 from suite.judge.verdicts import listed
 from suite.records import Record
 
+CONSTANTS: Mapping[str, str] = {
+    "momentum": "momentum, as set",
+    "observed_momentum": "momentum, as observed",
+    "epsilon": "epsilon, as set",
+    "observed_epsilon": "epsilon, as observed",
+    "observed_training_epsilon": "epsilon, as observed in training",
+}
+"""Those of a BatchNorm, by the names that a trace has for them."""
+
 EQUAL = 2e-4  # relative; constants read off two honest traces differ by less than 2e-5
 REPLAYED = 5e-5  # nats; a step and the suite's own passes differ by less than 1e-5
 FITTED = 0.02  # share of the update; SGD with momentum leaves less than 2e-3 of it unexplained
+NOISE = 2e-4  # of the update; honest fits leave less than 1e-4, in float32
 FLIPPED = 0.01  # share of the pixels; where the gradient is about 0 rounding decides its sign
 WEIGHTS = 0.01  # difference of the weights of the two cross-entropies, each of which is about 0.5
 GRADIENT = 2e-3  # distance of a gradient at step 0, relative to the largest of its layer
@@ -50,6 +63,7 @@ OPTIMIZER: Mapping[str, float] = {
     "rate": 2e-3,
     "momentum": 2e-3,
     "decay": 1e-4,
+    "carried": CARRIED,
     "unexplained": 0.01,
 }
 """Tolerances of the fit of the last update; honest releases differ by 8.5e-5, 6.8e-4, 1.5e-5 and
@@ -59,6 +73,7 @@ UNORDERED: Mapping[str, float] = {
     "rate": 0.03,
     "momentum": 0.01,
     "decay": 1e-3,
+    "carried": 0.05,
     "unexplained": 0.1,
 }
 """The same where the graph of TensorFlow 1 leaves open whether the adversarial pass reads the
@@ -151,17 +166,15 @@ def schedule_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
 def batch_norm_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
     """List the constants of BatchNorm, as set and as observed, that are not the same."""
     here, there = layers_of(mine), layers_of(theirs)
-    for name in ("momentum", "epsilon"):
-        for prefix, how in (("", "set"), ("observed_", "observed")):
-            key = prefix + name
-            odd = _by_text(
-                (f"{entry[key]:.5g} here, {there[layer][key]:.5g} there", layer)
-                for layer, entry in here.items()
-                if not _same(entry[key], there[layer][key])
-            )
-            for text, layers in odd.items():
-                which = f"all {len(here)} layers" if len(layers) == len(here) else listed(layers)
-                yield f"BatchNorm {name}, as {how}: {text} ({which})"
+    for key, name in CONSTANTS.items():
+        odd = _by_text(
+            (f"{entry[key]:.5g} here, {there[layer][key]:.5g} there", layer)
+            for layer, entry in here.items()
+            if not _same(entry[key], there[layer][key])
+        )
+        for text, layers in odd.items():
+            which = f"all {len(here)} layers" if len(layers) == len(here) else listed(layers)
+            yield f"BatchNorm {name}: {text} ({which})"
 
 
 def statistics_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
@@ -194,15 +207,23 @@ def attack_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
     if not _same(here, there):
         yield f"FGSM epsilon, the largest change of a pixel: {here:.5g} here, {there:.5g} there"
     share = flipped(mine[place]["signs"], theirs[place]["signs"])
-    if share > FLIPPED and not any(initial_weights(mine, theirs)):
+    forward = any(initial_weights(mine, theirs)) or _logits_differ(mine, theirs)
+    if share > FLIPPED and not forward:  # else the gradient is another for that reason
         yield (
             f"The attack goes elsewhere: {share:.1%} of step 0's pixels move to the other side. It "
             "follows another gradient: other labels, another loss, another norm or another phase"
         )
 
 
+def _logits_differ(mine: Trace, theirs: Trace) -> bool:
+    """True where the same images give other logits before the first step."""
+    place = Place(0, "inference logits")
+    apart = distance(place, mine[place], theirs[place], reference_of(theirs))
+    return not apart <= TOLERANCES[place.quantity].first
+
+
 def step_differs(mine: Trace, theirs: Trace, *, share: float = 0.0) -> Iterator[str]:
-    """Say which pass of step 0 is not the one that the suite makes from the same weights.
+    """Say which pass of a step is not the one that the suite makes from the same weights.
 
     Args:
         mine: The trace that is compared.
@@ -210,22 +231,40 @@ def step_differs(mine: Trace, theirs: Trace, *, share: float = 0.0) -> Iterator[
         share: How far the adversarial pass may differ, as a share of its cross-entropy; rounding
             is always allowed.
     """
-    here, there = replay(mine), replay(theirs)
-    if here is None or there is None:
-        return
-    if not absolute_difference(here.clean, there.clean) <= REPLAYED:
+    for step in steps_of(theirs):
+        here, there = replay(mine, step), replay(theirs, step)
+        if here is None or there is None or (step and not _finite(here, there)):
+            return  # what is not finite at a later step follows from the weights
+        allowed = max(REPLAYED, share * theirs[Place(step, "adversarial_ce")]["value"])
+        found = [*_passes_differ(here, there, allowed=allowed)]
+        if found:  # the first step tells; what follows starts from other weights
+            yield from (f"{words} (step {step})" if step else words for words in found)
+            return
+
+
+def _finite(*replays: Replay) -> bool:
+    """True where every cross-entropy of a step and of its replay is a number."""
+    return bool(np.isfinite([(each.clean, each.adversarial) for each in replays]).all())
+
+
+def _passes_differ(here: Replay, there: Replay, *, allowed: float) -> Iterator[str]:
+    """Say which pass of one step is another; the adversarial one may differ by what is allowed."""
+    clean = absolute_difference(here.clean, there.clean) <= REPLAYED
+    if not clean:
         yield (
             "The step's clean pass is not the one it was told: its cross-entropy is the replayed "
             f"one {here.clean:+.2g} nats here, {there.clean:+.2g} there. Another phase or loss"
         )
-    allowed = max(REPLAYED, share * theirs[Place(0, "adversarial_ce")]["value"])
     if not absolute_difference(here.adversarial, there.adversarial) <= allowed:
+        rises = (
+            f", other labels, or another epsilon inside the step: it rises {here.reach:.4g} times "
+            "as far as the attack of the suite's passes makes it rise, "
+            f"{there.reach:.4g} times there"
+        )
         yield (
             "The step's adversarial pass is not the one it was told: its cross-entropy is the "
             f"replayed one {here.adversarial:+.2g} nats here, {there.adversarial:+.2g} there. "
-            f"Another phase or loss, other labels, or another epsilon inside the step: it rises "
-            f"{here.reach:.4g} times as far as the attack of the suite's passes makes it rise, "
-            f"{there.reach:.4g} times there"
+            f"Another phase or loss{rises if clean else ''}"
         )
 
 
@@ -248,7 +287,7 @@ def gradients_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
             here, there = projected(mine, place), projected(theirs, place)
             factor = ratio(here, there)
             left = np.linalg.norm(here - factor * there) / (np.linalg.norm(there) or 1.0)
-            if left < abs(factor - 1) / 10:
+            if left < abs(factor - 1) / 100:  # else a multiple by chance
                 yield f"The gradient of {place.layer}/{place.weight} is {factor:.5g} times there's"
 
 
@@ -262,7 +301,8 @@ def optimizer_differs(
         return
     same = here is None or there is None or _same_descent(here, there, allowed)
     if here and there and not same:
-        yield f"Optimizer: {_described(here)} here, {_described(there)} there"
+        noise = _noise(here, there)
+        yield f"Optimizer: {_described(here)} here, {_described(there)} there{noise}"
     rates, reference = first_rates(theirs), reference_of(theirs)
     odd = [
         layer
@@ -293,6 +333,17 @@ def _other_updates(mine: Trace, theirs: Trace) -> Iterator[str]:
 def _update(layer: str) -> Place:
     """Make the place of the first change of a layer's weights."""
     return Place(0, "change", layer)
+
+
+def _noise(here: Descent, there: Descent) -> str:
+    """Say that what no setting explains is more on one side, so that the settings may be noise."""
+    shares = sorted((here.unexplained, there.unexplained))
+    if not shares[1] > max(10 * shares[0], NOISE):
+        return ""
+    return (
+        f". The settings leave {here.unexplained:.2%} of the updates unexplained here, "
+        f"{there.unexplained:.2%} there: rounded more coarsely, rather than set otherwise"
+    )
 
 
 def _same_descent(here: Descent, there: Descent, allowed: Mapping[str, float]) -> bool:

@@ -246,7 +246,7 @@ def distance(
         apart = norm_of_difference(mine, theirs) if norm is None else norm
         value = _relative(apart, _scale(place, reference))
         if tolerance_name(place) == "change of weights":
-            return value - min(value, rounding(place, reference))
+            return max(0.0, value - rounding(place, reference)) if value < np.inf else value
         return value
     if "value" in theirs:
         return _relative(

@@ -19,6 +19,7 @@ U = TypeVar("U")
 STATE = "state"  # the name in an entry of the state that its steps start from
 LAGS = 3  # the fit separates the shares of the last three gradients in an update
 NO_MOMENTUM = 1e-3  # of the newest gradient's share; a smaller one of the second means no momentum
+CARRIED = 0.01  # from all of the momentum, which the fit finds to 1e-3
 NO_DECAY = 5e-5  # of the learning rate; without decay the fit finds less than 2e-5
 
 
@@ -54,6 +55,9 @@ class Descent(NamedTuple):
         momentum: Share of the last step that the next one keeps.
         nesterov: True where the momentum is Nesterov's.
         decay: Share of each weight that an update takes away, in units of the learning rate.
+        carried: How much of the momentum is kept where the learning rate changes, beside its own
+            share: 1 if each gradient keeps the rate of its step; less where the rate multiplies
+            the momentum later.
         unexplained: Size of the part of the update that the settings do not explain, over its
             whole size.
     """
@@ -62,17 +66,21 @@ class Descent(NamedTuple):
     momentum: float
     nesterov: bool
     decay: float
+    carried: float
     unexplained: float
 
     def __str__(self) -> str:
         kind = "Nesterov's momentum" if self.nesterov else "momentum"
         decays = abs(self.decay) > NO_DECAY
         decay = f", weights shrinking by {self.decay:.2g} of it" if decays else ""
-        return f"SGD at {self.rate:.4g} of the learning rate, {kind} {self.momentum:.3g}{decay}"
+        kept = abs(self.carried - 1) > CARRIED
+        carried = f", {self.carried:.3g} of it kept where the rate falls" if kept else ""
+        momentum = f"{kind} {self.momentum:.3g}{carried}"
+        return f"SGD at {self.rate:.4g} of the learning rate, {momentum}{decay}"
 
 
 class Replay(NamedTuple):
-    """How step 0 differs from the suite's own passes, repeated from the same weights, in nats.
+    """How a step differs from the suite's own passes, repeated from the same weights, in nats.
 
     Attributes:
         clean: Cross-entropy of the clean images: that of the step less that of the suite.
@@ -192,12 +200,12 @@ def fgsm_epsilon(trace: Trace) -> float | None:
     return max(found) if found else None
 
 
-def replay(trace: Trace) -> Replay | None:
-    """Compare step 0 with the suite's own passes; None under the plain loss, which has none."""
-    own = trace.get(Place(0, "replay"))
+def replay(trace: Trace, step: int) -> Replay | None:
+    """Compare a step with the suite's own passes; None under the plain loss, which has none."""
+    own = trace.get(Place(step, "replay"))
     if own is None:
         return None
-    clean, adversarial = (trace[Place(0, f"{n}_ce")]["value"] for n in ("clean", "adversarial"))
+    clean, adversarial = (trace[Place(step, f"{n}_ce")]["value"] for n in ("clean", "adversarial"))
     rise = own["adversarial_ce"] - own["unperturbed_ce"]
     reach = (adversarial - own["unperturbed_ce"]) / rise if rise else float("nan")
     return Replay(clean - own["clean_ce"], adversarial - own["adversarial_ce"], reach)
@@ -226,8 +234,8 @@ def descent(trace: Trace) -> Descent | None:
     """Fit the settings of SGD to the last update, from the gradients up to it.
 
     An update is a sum of the gradients so far, and of the weights where these decay. With momentum
-    m the last gradients are in the ratio 1 : m : m^2, with Nesterov's 1 + m : m^2 : m^3. The fit
-    needs three steps of finite numbers; None where there are fewer.
+    m the last gradients, each times its rate, are in the ratio 1 : m : m^2, with Nesterov's
+    1 + m : m^2 : m^3. The fit needs three steps of finite numbers; None where there are fewer.
     """
     last = _finite_steps(trace) - 1
     if last < LAGS - 1:
@@ -235,7 +243,11 @@ def descent(trace: Trace) -> Descent | None:
     weights = [p for p in trace if p.step == last and p.quantity == "gradient"]
     rate = trace[Place(last, "batch")]["learning_rate"]
     update = _joined(trace, weights, last, "change") / -rate
-    terms = [_joined(trace, weights, step, "gradient") for step in (last, last - 1, last - 2)]
+    rates = [trace[Place(step, "batch")]["learning_rate"] / rate for step in range(last + 1)]
+    terms = [
+        rates[step] * _joined(trace, weights, step, "gradient")
+        for step in (last, last - 1, last - 2)
+    ]
     present = _joined(trace, weights, 0, "initial weight") + sum(
         _joined(trace, weights, step, "change") for step in range(last)
     )
@@ -296,11 +308,13 @@ def _fitted(
     unexplained = np.linalg.norm(columns @ shares - update) / np.linalg.norm(update)
     newest, second, third, decay = shares[:4]
     if abs(second) < NO_MOMENTUM * abs(newest):
-        return Descent(float(newest), 0.0, False, float(decay), float(unexplained))
+        return Descent(float(newest), 0.0, False, float(decay), 1.0, float(unexplained))
     momentum = third / second
     plain, nesterov = momentum, momentum**2 / (1 + momentum)
     is_nesterov = abs(second / newest - nesterov) < abs(second / newest - plain)
     rate = newest / (1 + momentum) if is_nesterov else newest
+    carried = second / newest / (nesterov if is_nesterov else plain)
     return Descent(
-        float(rate), float(momentum), bool(is_nesterov), float(decay), float(unexplained)
-    )
+        float(rate), float(momentum), bool(is_nesterov),
+        float(decay), float(carried), float(unexplained),
+    )  # fmt: skip

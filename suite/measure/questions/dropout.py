@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PASSES = 12  # of the same batch in the training phase, for each seed
 STEPS = 4  # of the same batch at a learning rate of zero
+UNITS = 4000  # whose forward and backward masks are compared
+CLASSES = 10  # of the few-layer network that does so
 
 Masks: TypeAlias = "NDArray[np.float64]"
 
@@ -69,7 +71,10 @@ def dropout(run: Run, seeds: Sequence[int]) -> Found:
     if not first:
         return Found({}, [])
     entries = [
-        described(f"Dropout {place}", *rows)
+        {
+            **described(f"Dropout {place}", *rows),
+            "gradient_error": gradient_error(run, rows[0].rate),
+        }
         for place, rows in enumerate(zip(first, other), start=1)
     ]
     again = dropped(run, seeds[0], images, passes=1)
@@ -80,6 +85,7 @@ def dropout(run: Run, seeds: Sequence[int]) -> Found:
         "dropout_rate_error": max(map(rate_error, entries)),
         "dropout_scale_error": max(entry["scale_error"] for entry in entries),
         "dropout_inference_change": max(entry["inference_change"] for entry in entries),
+        "dropout_gradient_error": max(entry["gradient_error"] for entry in entries),
         **spreads,
     }
     steps = {
@@ -204,6 +210,27 @@ def rate_error(entry: Entry) -> float:
     rate = entry["rate"]
     deviation = np.sqrt(rate * (1 - rate) / entry["draws"])
     return float(abs(entry["share"] - rate) / deviation)
+
+
+def gradient_error(run: Run, rate: float) -> float:
+    """Measure the share of units of which only the value or only the gradient is dropped.
+
+    It is seen in one step of a network of an image of one pixel, whose units are all 1 before
+    dropout: where a unit is dropped, its weights behind get no gradient; where its gradient is
+    dropped, the weight before it gets none.
+    """
+    keras, stack = run.stack.keras, run.stack
+    stack.seed(run.seed)
+    inputs = keras.Input((1, 1, 1))
+    units = keras.layers.Dense(UNITS, use_bias=False)(keras.layers.Flatten()(inputs))
+    dropped = keras.layers.Dropout(rate)(units)
+    model = keras.Model(inputs, keras.layers.Dense(CLASSES, use_bias=False)(dropped))
+    behind = np.random.default_rng(0).normal(0, 0.01, (UNITS, CLASSES)).astype(np.float32)
+    model.set_weights([np.ones((1, UNITS), np.float32), behind])
+    batch = np.ones((1, 1, 1, 1), np.float32), np.zeros(1, np.int64)
+    slopes = stack.gradients(model, phases=None, epsilon=run.case.epsilon)(*batch)
+    value, slope = np.abs(slopes[1]).max(axis=1) > 0, np.abs(slopes[0][0]) > 0
+    return float(np.mean(value != slope))
 
 
 def step_spreads(run: Run, seed: int) -> dict[str, float]:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from suite.measure.summaries import Entry
 
 STEPS = 3  # from each state; the third tells Nesterov's momentum from the plain one
+FALL = 0.5  # of the rate at the last of them: whether it is in the momentum, or multiplies it later
+NARROW = 0.001  # of the values that tell a BatchNorm's epsilon in the training phase
 EPOCHS = 2  # whose order of batches is told: each epoch must have its own
 MOVING = ("moving_mean", "moving_variance")  # the weights that are statistics
 
@@ -166,6 +168,7 @@ def traced_steps(tracer: Tracer, source: Iterable[Batch], *, base_rate: float) -
     yield from ({"step": 0, **entry} for entry in start)
     for batch in source:
         rate = learning_rate(base_rate, step=batch.step, epoch=batch.epoch)
+        rate *= FALL if batch.step == STEPS - 1 else 1.0
         images, labels = batch.images, batch.labels
         entries = [
             batch_entry(images, labels, rate),
@@ -257,25 +260,30 @@ def initial(model: Model) -> Iterator[Entry]:
 def batch_norm_constants(stack: Stack, layer: Model) -> dict[str, float]:
     """Observe the constants that a BatchNorm layer with the settings of `layer` computes with.
 
-    They are its momentum, its epsilon, and what it subtracts from the number of values to divide
-    the sum of squares for the moving variance: 0 or 1. They are seen in a copy with one channel,
-    on eight values: 0 and 2, four times each.
+    They are its momentum, its epsilon in each phase, and what it subtracts from the number of
+    values to divide the sum of squares for the moving variance: 0 or 1. They are seen in a copy
+    with one channel, on eight values: 0 and 4, four times each, so that their mean is 2, their
+    variance 4 and its root none of these.
     """
     inputs = stack.keras.Input((2, 2, 1))
     settings = {**layer.get_config(), "name": "probe", "trainable": True}
     probe = type(layer).from_config(settings)
     network = stack.network(stack.keras.Model(inputs, probe(inputs)))
-    values = np.repeat(np.array([0.0, 2.0], dtype=np.float32), 4).reshape(2, 2, 2, 1)
+    values = np.repeat(np.array([0.0, 4.0], dtype=np.float32), 4).reshape(2, 2, 2, 1)
     probe.set_weights([np.ones(1), np.zeros(1), np.zeros(1), np.zeros(1)])
-    outputs = network.logits(values, training=False)  # 2 / sqrt(epsilon)
+    outputs = network.logits(values, training=False)  # 4 / sqrt(epsilon)
+    narrow = network.logits(values * np.float32(NARROW), training=True)  # epsilon is seen there
     probe.set_weights([np.ones(1), np.zeros(1), np.zeros(1), np.ones(1)])
     network.logits(values, training=True)
     mean, variance = (float(array[0]) for array in probe.get_weights()[-2:])
-    share = mean  # of the batch in the moving statistics; its mean and variance are 1
-    corrected = (variance - (1 - share)) / share if share else float("nan")  # 8 / 8 or 8 / 7
+    share = mean / 2  # of the batch in the moving statistics
+    corrected = (variance - (1 - share)) / share / 4 if share else float("nan")  # 8 / 8 or 8 / 7
     return {
         "observed_momentum": rounded(1 - share),
-        "observed_epsilon": rounded((2 / float(outputs.max())) ** 2),
+        "observed_epsilon": rounded((4 / float(outputs.max())) ** 2),
+        "observed_training_epsilon": rounded(
+            (2 * NARROW) ** 2 * (1 / float(narrow.max()) ** 2 - 1)
+        ),
         "observed_correction": rounded(8 - 8 / corrected),
     }
 

@@ -53,6 +53,7 @@ def masks(rng: np.random.Generator, rate: float = 0.5, draws: int = 100_000) -> 
         "scale": 1 / (1 - rate),
         "scale_error": 0.0,
         "inference_change": 0.0,
+        "gradient_error": 0.0,
         "correlations": pairs,
     }
 
@@ -258,6 +259,11 @@ def test_a_scale_is_named_with_both_rules(drawn: Callable[..., Record]) -> None:
         ({"dropout": {"scale": 1.0}}, DROPOUT, "multiplies what it keeps by 1 instead of 2"),
         ({"dropout": {"scale_error": 0.1}}, DROPOUT, "does not multiply what it keeps by 1 / (1 -"),
         ({"dropout": {"inference_change": 1.0}}, DROPOUT, "changes its input in the inference"),
+        (
+            {"dropout": {"gradient_error": 0.5}},
+            DROPOUT,
+            "does not drop the gradient of 50 % of its",
+        ),
         ({"dropout steps": {"clean_step_spread": 0.0}}, DROPOUT, "not at work in the clean pass"),
         ({"dropout": {"layer": "Dropout 2"}}, DROPOUT, "Dropout 1 is missing; Dropout 2 is new"),
     ],

@@ -25,7 +25,8 @@ STEPS = 5
 LAYERS = ("first_bn", "second_bn")
 WEIGHTS = (("conv", "kernel"), ("conv", "bias"), ("first_bn", "gamma"), ("logits", "kernel"))
 SHAPES = {"kernel": (40, 6), "bias": (6,), "gamma": (6,)}
-IMAGES, POSITIONS, RATE = 16, 2, 0.1
+IMAGES, POSITIONS = 16, 2
+RATES = [0.1] * (STEPS - 1) + [0.05]
 KERAS_3 = {"keras": "3.15.1", "tensorflow": "2.21.0"}
 KERAS_2 = {"keras": "2.15.0", "tensorflow": "2.15.1"}
 GRAPH = {"keras": "2.2.4-tf", "tensorflow": "1.14.0"}
@@ -38,6 +39,7 @@ class Planted(NamedTuple):
         set_momentum: Momentum of BatchNorm, as it is set.
         momentum: Momentum of BatchNorm, as it is observed.
         bn_epsilon: Epsilon of BatchNorm.
+        narrow: Its factor in the training phase.
         updates: Updates of the moving statistics a step.
         correction: How often the variance is multiplied by n / (n - 1).
         epsilon: Largest change of a pixel by the attack.
@@ -45,9 +47,11 @@ class Planted(NamedTuple):
         rate: Factor of the learning rate.
         sgd: Momentum of SGD.
         nesterov: True for Nesterov's momentum.
+        late_rate: True where the rate multiplies the momentum, and is no part of it.
         decay: Share of the weights that each update takes away, in units of the learning rate.
         clean_share: Weight of the clean cross-entropy in the loss.
         wrong_pass: Nats by which the adversarial pass is off.
+        wrong_from: The first step at which it is.
         steeper: Factor of the gradient of one kernel.
         other_start: Deviation of the initial weights of the logits.
         order: Digests of the batches.
@@ -62,6 +66,7 @@ class Planted(NamedTuple):
     set_momentum: float = 0.99
     momentum: float = 0.99
     bn_epsilon: float = 1e-3
+    narrow: float = 1.0
     updates: int = 1
     correction: int = 0
     epsilon: float = 0.01
@@ -69,9 +74,11 @@ class Planted(NamedTuple):
     rate: float = 1.0
     sgd: float = 0.9
     nesterov: bool = True
+    late_rate: bool = False
     decay: float = 0.0
     clean_share: float = 0.5
     wrong_pass: float = 0.0
+    wrong_from: int = 0
     steeper: float = 1.0
     other_start: float = 0.0
     order: tuple[int, ...] = tuple(range(STEPS))
@@ -130,6 +137,7 @@ class Paper:
                 0, "batch norm", layer, dimensions=4, positions=POSITIONS,
                 momentum=planted.set_momentum, observed_momentum=planted.momentum,
                 epsilon=planted.bn_epsilon, observed_epsilon=planted.bn_epsilon,
+                observed_training_epsilon=planted.bn_epsilon * planted.narrow,
                 observed_correction=planted.correction * 1.00001,
             )  # fmt: skip
         for (layer, name), array in self.weights.items():
@@ -140,14 +148,15 @@ class Paper:
     def train(self, step: int) -> None:
         """Trace one step, cause before effect."""
         digest = str(self.planted.order[step])
-        self.number(step, "batch", digest=digest, images=IMAGES, learning_rate=RATE)
+        self.number(step, "batch", digest=digest, images=IMAGES, learning_rate=RATES[step])
         changes = [change for layer in LAYERS for change in self.normalise(step, layer)]
         self.attack(step)
         clean, adversarial = 3 + self.rng.random(), 4 + self.rng.random()
         self.number(step, "replay", clean_ce=clean, unperturbed_ce=3.5, adversarial_ce=adversarial)
         for layer, change, name in changes:
             self.add(step, "change", layer, change, name)
-        self.lose(step, clean, adversarial + self.planted.wrong_pass)
+        wrong = self.planted.wrong_pass if step >= self.planted.wrong_from else 0.0
+        self.lose(step, clean, adversarial + wrong)
         self.descend(step)
 
     def normalise(self, step: int, layer: str) -> list[tuple[str, np.ndarray, str]]:
@@ -191,9 +200,10 @@ class Paper:
             apart = planted.unordered * self.slopes[layer, name]
             self.add(step, "gradient", layer, slope + apart, name)
         self.slopes = slopes
+        fallen = RATES[step] / RATES[max(step - 1, 0)] if planted.late_rate else 1.0
         for place, slope in slopes.items():
-            pull = planted.rate * RATE * (slope + planted.decay * self.weights[place])
-            self.velocity[place] = planted.sgd * self.velocity[place] - pull
+            pull = planted.rate * RATES[step] * (slope + planted.decay * self.weights[place])
+            self.velocity[place] = fallen * planted.sgd * self.velocity[place] - pull
             ahead = planted.sgd * self.velocity[place] - pull
             change = ahead if planted.nesterov else self.velocity[place]
             self.weights[place] = self.weights[place] + change

@@ -26,6 +26,8 @@ from tests.judge.parity.conftest import KERAS_2, KERAS_3, Against, Make, with_en
         ({"updates": 2}, "change", "updates a step 2 and 1"),
         ({"epsilon": 0.011}, None, "largest change of a pixel: 0.011 here, 0.01 there"),
         ({"bn_epsilon": 1.01e-3}, None, "BatchNorm epsilon, as set: 0.00101 here, 0.001 there"),
+        ({"narrow": 2.0}, None, "BatchNorm epsilon, as observed in training: 0.002 here, 0.001"),
+        ({"late_rate": True}, "change", "momentum 0.9, 0.5 of it kept where the rate falls here"),
         (
             {"drop": 0.5},
             "schedule",
@@ -36,7 +38,7 @@ from tests.judge.parity.conftest import KERAS_2, KERAS_3, Against, Make, with_en
         ({"sgd": 0.8}, "", "SGD at 1 of the learning rate, Nesterov's momentum 0.8 here"),
         ({"nesterov": False}, "change", "SGD at 1 of the learning rate, momentum 0.9 here"),
         ({"sgd": 0.0}, "change", "SGD at 1 of the learning rate, momentum 0 here"),
-        ({"decay": 0.05}, "change", "weights shrinking by 0.2"),
+        ({"decay": 0.05}, "change", "weights shrinking by 0.3"),
         ({"decay": 5e-4}, None, "weights shrinking by 0.00"),
         ({"rate": 1.005}, None, "SGD at 1.005 of the learning rate"),
         ({"sgd": 0.905}, None, "Nesterov's momentum 0.905 here"),
@@ -49,6 +51,11 @@ from tests.judge.parity.conftest import KERAS_2, KERAS_3, Against, Make, with_en
             {"wrong_pass": 0.05},
             "adversarial_ce",
             "step's adversarial pass is not the one it was told",
+        ),
+        (
+            {"wrong_pass": 1e-3, "wrong_from": 1},
+            None,
+            "nats here, +0 there. Another phase or loss, other labels, or another epsilon inside",
         ),
         ({"steeper": 1.2}, "gradient", "The gradient of conv/kernel is 1.2 times there's"),
         ({"other_start": 1e-3}, "initial weight", "weights are not the same: logits/kernel"),
@@ -139,3 +146,44 @@ def test_long_lists_of_names_are_cut_and_counted() -> None:
     names = ["a", "b", "c", "d", "e", "f"]
     assert listed(names[:SHOWN]) == "a, b, c, d"
     assert listed(names) == "a, b, c, d and 2 more"
+
+
+def test_a_pass_that_is_wrong_from_a_later_step_on_is_told_with_that_step(against: Against) -> None:
+    [cause] = against(wrong_pass=1e-3, wrong_from=1).causes
+    assert "it was told: its cross-entropy is the replayed one +0.001 nats here" in cause
+    assert cause.endswith("(step 1)")
+
+
+def test_where_the_logits_differ_neither_attack_nor_epsilon_is_blamed(make: Make) -> None:
+    def moved(entry: Entry) -> None:
+        if entry["quantity"] == "inference logits":
+            entry["projections"] = [1.1 * number for number in entry["projections"]]
+
+    honest = make("tf-2.21")
+    found = compare_traces(with_entries(make(elsewhere=0.2), moved), honest)
+    assert not found.agrees
+    assert found.causes == []
+    assert compare_traces(make(elsewhere=0.2), honest).causes != []
+
+
+def test_updates_that_no_setting_explains_are_told_to_be_rounded(make: Make) -> None:
+    rng = np.random.default_rng(0)
+
+    def rounded(entry: Entry) -> None:
+        if entry["quantity"] == "change" and not entry["weight"].startswith("moving"):
+            entry["projections"] = [x * (1 + 1e-3 * rng.normal()) for x in entry["projections"]]
+
+    honest = make("tf-2.21")
+    [cause] = compare_traces(with_entries(make(sgd=0.905), rounded), honest).causes
+    assert "rounded more coarsely, rather than set otherwise" in cause
+    assert not any("coarsely" in cause for cause in compare_traces(make(sgd=0.8), honest).causes)
+
+
+def test_a_gradient_that_is_no_multiple_is_not_called_one(make: Make) -> None:
+    def turned(entry: Entry) -> None:
+        if (entry["quantity"], entry["layer"], entry["step"]) == ("gradient", "conv", 0):
+            first, *others = entry["projections"]
+            entry["projections"] = [1.3 * first, *(1.2 * number for number in others)]
+
+    found = compare_traces(with_entries(make(), turned), make("tf-2.21"))
+    assert not any("The gradient of" in cause for cause in found.causes)

@@ -113,9 +113,9 @@ def test_the_pixels_tell_epsilon(make: Make) -> None:
 
 
 def test_a_step_is_compared_with_the_suites_own_passes(make: Make) -> None:
-    found = replay(trace_of(make(wrong_pass=0.05)))
+    found = replay(trace_of(make(wrong_pass=0.05)), 0)
     assert found is not None
     assert (found.clean, found.adversarial) == pytest.approx((0.0, 0.05))
     assert found.reach > 1
     plain = {p: e for p, e in trace_of(make()).items() if p.quantity != "replay"}
-    assert replay(plain) is None
+    assert replay(plain, 0) is None

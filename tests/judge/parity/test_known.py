@@ -105,7 +105,7 @@ def test_the_graphs_adversarial_pass_is_held_loosely(make: Make) -> None:
 def test_a_graph_that_leaves_the_order_open_may_apply_other_gradients_than_traced(
     make: Make,
 ) -> None:
-    planted: dict[str, Any] = {"correction": 1, "unordered": 0.003}
+    planted: dict[str, Any] = {"correction": 1, "unordered": 0.012}
     assert compare_traces(make(versions=GRAPH, updates=2, **planted), make("tf-2.21")).agrees
     eager = compare_traces(make(versions=KERAS_2, **planted), make("tf-2.21"))
     assert any("Optimizer" in cause for cause in eager.causes), eager.causes

@@ -128,6 +128,19 @@ def test_dropout_in_the_inference_phase_is_named(stack: Stack, sound: Record, pl
     assert outside(faulty) == {"dropout_inference_change"}
 
 
+def test_a_gradient_that_is_not_dropped_is_named(stack: Stack, sound: Record, plant: Plant) -> None:
+    def unmasked(asked: Asked) -> Any:
+        masked = asked.real(asked.inputs, training=asked.training)
+        return asked.inputs + stack.keras.ops.stop_gradient(masked - asked.inputs)
+
+    plant(changed(stack, unmasked))
+    faulty = run_small(stack, CASE)
+    words = "does not drop the gradient of 20 % of its units as it drops their values (and 3"
+    assert words in found(sound, faulty)["dropout"]
+    assert outside(faulty) == {"dropout_gradient_error"}
+    assert sound.metrics["dropout_gradient_error"] == 0
+
+
 def test_one_mask_for_all_steps_is_named(stack: Stack, sound: Record, plant: Plant) -> None:
     def fixed(asked: Asked) -> Any:
         if not asked.training:
