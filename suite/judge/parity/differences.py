@@ -53,6 +53,7 @@ CONSTANTS: Mapping[str, str] = {
 EQUAL = 2e-4  # relative; constants read off two honest traces differ by less than 2e-5
 REPLAYED = 5e-5  # nats; a step and the suite's own passes differ by less than 1e-5
 FITTED = 0.02  # share of the update; SGD with momentum leaves less than 2e-3 of it unexplained
+FIT_ERRORS = 5  # standard errors of a fit; honest ones were 4.5 off where a shrinking step is small
 NOISE = 2e-4  # of the update; honest fits leave less than 1e-4, in float32
 FLIPPED = 0.01  # share of the pixels; where the gradient is about 0 rounding decides its sign
 WEIGHTS = 0.01  # difference of the weights of the two cross-entropies, each of which is about 0.5
@@ -347,9 +348,16 @@ def _noise(here: Descent, there: Descent) -> str:
 
 
 def _same_descent(here: Descent, there: Descent, allowed: Mapping[str, float]) -> bool:
-    """True where two descents are the same but for the precision of their fit."""
+    """True where two descents are the same but for the precision of their fit.
+
+    Where the reference's own fit is less precise than what is allowed, its precision counts: at the
+    end of a training steps are so small that the rounding of the weights is a part of them.
+    """
+    errors = dict.fromkeys(("rate", "momentum", "carried"), there.error)
+    errors["decay"] = there.decay_error
     near = (
-        abs(getattr(here, name) - getattr(there, name)) <= tolerance
+        abs(getattr(here, name) - getattr(there, name))
+        <= max(tolerance, FIT_ERRORS * errors.get(name, 0.0))
         for name, tolerance in allowed.items()
     )
     return here.nesterov == there.nesterov and all(near)

@@ -187,3 +187,21 @@ def test_a_gradient_that_is_no_multiple_is_not_called_one(make: Make) -> None:
 
     found = compare_traces(with_entries(make(), turned), make("tf-2.21"))
     assert not any("The gradient of" in cause for cause in found.causes)
+
+
+def test_a_fit_is_held_no_tighter_than_the_reference_itself_fits(make: Make) -> None:
+    rng = np.random.default_rng(0)
+
+    def rounded(entry: Entry) -> None:
+        if entry["quantity"] == "change" and not entry["weight"].startswith("moving"):
+            entry["projections"] = [x + 3e-4 * rng.normal() for x in entry["projections"]]
+
+    near, far = make(sgd=0.903), make(sgd=0.93)
+    coarse = with_entries(make("tf-2.21"), rounded)
+    assert descent(trace_of(coarse)).error > 1e-3
+    assert any("Optimizer" in cause for cause in compare_traces(near, make("tf-2.21")).causes)
+    assert not any("Optimizer" in cause for cause in compare_traces(near, coarse).causes)
+    assert any("Optimizer" in cause for cause in compare_traces(far, coarse).causes)
+    candidate = with_entries(near, rounded)
+    causes = compare_traces(candidate, make("tf-2.21")).causes
+    assert any("Optimizer" in cause for cause in causes), "its own noise is no excuse"
