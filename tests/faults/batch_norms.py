@@ -77,6 +77,35 @@ def updates(times: int) -> Plant:
     return wrapped(f"{LAYER}.call", change)
 
 
+def training_epsilon(real: Any) -> Any:
+    """Let the training phase alone compute with an epsilon of 1e-3."""
+
+    def call(self: Any, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        told, self.epsilon = self.epsilon, 1e-3 if training else self.epsilon
+        outputs = real(self, inputs, training=training, mask=mask)
+        self.epsilon = told
+        return outputs
+
+    return call
+
+
+def moved_by_deviation(real: Any) -> Any:
+    """Let the moving variance follow the root of the batch's variance."""
+
+    def call(self: Any, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        before = self.moving_variance.value.read_value()
+        outputs = real(self, inputs, training=training, mask=mask)
+        if training:
+            kept = self.momentum * before
+            share = 1 - self.momentum
+            batch = (self.moving_variance.value.read_value() - kept) / share
+            root = tensorflow().sqrt(tensorflow().maximum(batch, 0.0))
+            self.moving_variance.value.assign(kept + share * root)
+        return outputs
+
+    return call
+
+
 def frozen_follows(real: Any) -> Any:
     """Let a frozen layer normalise by its batch and go on updating, as before TensorFlow 2."""
 
@@ -198,4 +227,9 @@ BATCH_NORMS = [
           "of the replicas' variances.", moments(of_image), r"batch variance|of the way"),
     Fault("bn-gamma-frozen", GROUP, "Gamma is multiplied by, but is no variable to train.",
           wrapped(f"{LAYER}.build", fixed_gamma), r"gamma"),
+    Fault("bn-epsilon-in-training", GROUP, "The training phase alone has an epsilon of 1e-3, as of "
+          "a fused kernel with a default of its own.", wrapped(f"{LAYER}.call", training_epsilon),
+          r"epsilon, as observed in training"),
+    Fault("bn-moving-deviation", GROUP, "The moving variance gathers standard deviations.",
+          wrapped(f"{LAYER}.call", moved_by_deviation), r"moving variance"),
 ]  # fmt: skip

@@ -113,6 +113,18 @@ def drop(change: Callable[..., Any]) -> Any:
     return wrapped(f"{DROPOUT}.call", around)
 
 
+def unmasked_gradient(real: Any, layer: Any, inputs: Any) -> Any:
+    """Drop values, and let every gradient through."""
+    outputs = real(layer, inputs, training=True)
+    return inputs + tensorflow().stop_gradient(outputs - inputs)
+
+
+def redrawn_gradient(real: Any, layer: Any, inputs: Any) -> Any:
+    """Drop other gradients than values."""
+    outputs, other = (real(layer, inputs, training=True) for _ in range(2))
+    return other + tensorflow().stop_gradient(outputs - other)
+
+
 def unscaled(real: Any, layer: Any, inputs: Any) -> Any:
     """Leave what is kept as it is."""
     return real(layer, inputs, training=True) * (1 - layer.rate)
@@ -195,6 +207,11 @@ DROPOUTS = [
           "(PaddlePaddle/Paddle#7796).", drop(one_mask), r"steps|seeds"),
     Fault("dropout-mask-of-batch", "dropout", "All images of a batch share a mask.",
           drop(mask_of_image), r"images"),
+    Fault("dropout-gradient-kept", "dropout", "Values are dropped, gradients are not.",
+          drop(unmasked_gradient), r"does not drop the gradient"),
+    Fault("dropout-gradient-redrawn", "dropout", "The mask is drawn anew for the backward pass, as "
+          "by a rematerialisation without its seed.", drop(redrawn_gradient),
+          r"does not drop the gradient"),
     Fault("dropout-never", "dropout", "Nothing is dropped.",
           drop(lambda _, __, inputs: inputs), r"drops 0|not at work"),
 ]  # fmt: skip

@@ -26,6 +26,17 @@ def at_rate(factor: float) -> Any:
     return wrapped(f"{SGD}.update_step", change)
 
 
+def rate_after(_: Any) -> Any:
+    """Multiply the momentum's memory by the present rate, not each gradient by its own."""
+
+    def update(self: Any, gradient: Any, variable: Any, rate: Any) -> None:
+        memory = self.momentums[self._get_variable_index(variable)]
+        memory.assign(self.momentum * memory + gradient)
+        variable.assign_sub(rate * (gradient + self.momentum * memory))
+
+    return update
+
+
 def late_momentum(real: Callable[..., None]) -> Callable[..., None]:
     """Step along the momentum that was there before this gradient."""
 
@@ -101,6 +112,9 @@ OPTIMIZERS = [
           with_options(f"{SGD}.__init__", nesterov=False), r"rate, momentum 0\.9 here"),
     Fault("momentum-damped", GROUP, "The memory takes 0.9 of the gradient, the step all of it, as "
           "with a dampening of 0.1.", wrapped(f"{SGD}.update_step", late_momentum), r"Optimizer: "),
+    Fault("rate-after-momentum", GROUP, "The memory is one of gradients, and the present rate "
+          "multiplies it, as in PyTorch: seen where the rate falls alone.",
+          wrapped(f"{SGD}.update_step", rate_after), r"kept where the rate falls"),
     Fault("clip-norm-10", GROUP, "Gradients are clipped at a norm of 10, which few exceed.",
           with_options(f"{SGD}.__init__", clipnorm=10.0), r"another multiple|Optimizer"),
     Fault("clip-norm-1", GROUP, "Gradients are clipped at a norm of 1 for each variable "

@@ -353,11 +353,9 @@ def _same_descent(here: Descent, there: Descent, allowed: Mapping[str, float]) -
     Where the reference's own fit is less precise than what is allowed, its precision counts: at the
     end of a training steps are so small that the rounding of the weights is a part of them.
     """
-    errors = dict.fromkeys(("rate", "momentum", "carried"), there.error)
-    errors["decay"] = there.decay_error
+    own = dict.fromkeys(("rate", "momentum", "carried"), FIT_ERRORS * there.error)
     near = (
-        abs(getattr(here, name) - getattr(there, name))
-        <= max(tolerance, FIT_ERRORS * errors.get(name, 0.0))
+        abs(getattr(here, name) - getattr(there, name)) <= max(tolerance, own.get(name, 0.0))
         for name, tolerance in allowed.items()
     )
     return here.nesterov == there.nesterov and all(near)

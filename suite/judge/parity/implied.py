@@ -61,7 +61,6 @@ class Descent(NamedTuple):
         unexplained: Size of the part of the update that the settings do not explain, over its
             whole size.
         error: Standard error of the fit, relative to the share of a gradient.
-        decay_error: That of the decay.
     """
 
     rate: float
@@ -71,7 +70,6 @@ class Descent(NamedTuple):
     carried: float
     unexplained: float
     error: float
-    decay_error: float
 
     def __str__(self) -> str:
         kind = "Nesterov's momentum" if self.nesterov else "momentum"
@@ -312,9 +310,9 @@ def _fitted(
     residual = columns @ shares - update
     unexplained = np.linalg.norm(residual) / np.linalg.norm(update)
     newest, second, third, decay = shares[:4]
-    errors = _standard_errors(columns, residual, shares)
+    error = _standard_error(columns, residual, shares)
     if abs(second) < NO_MOMENTUM * abs(newest):
-        return Descent(float(newest), 0.0, False, float(decay), 1.0, float(unexplained), *errors)
+        return Descent(float(newest), 0.0, False, float(decay), 1.0, float(unexplained), error)
     momentum = third / second
     plain, nesterov = momentum, momentum**2 / (1 + momentum)
     is_nesterov = abs(second / newest - nesterov) < abs(second / newest - plain)
@@ -322,21 +320,18 @@ def _fitted(
     carried = second / newest / (nesterov if is_nesterov else plain)
     return Descent(
         float(rate), float(momentum), bool(is_nesterov),
-        float(decay), float(carried), float(unexplained), *errors,
+        float(decay), float(carried), float(unexplained), error,
     )  # fmt: skip
 
 
-def _standard_errors(
-    columns: np.ndarray, residual: np.ndarray, shares: np.ndarray
-) -> tuple[float, float]:
-    """Estimate the standard errors of the last three gradients' shares and of the decay.
+def _standard_error(columns: np.ndarray, residual: np.ndarray, shares: np.ndarray) -> float:
+    """Estimate the standard error of the last three gradients' shares, the largest of them.
 
-    The first is the largest of the three, relative to its share (least squares; such as Draper and
-    Smith, 1998): where steps are so small that the weights' own rounding counts, it grows.
+    It is relative to the share (least squares; such as Draper and Smith, 1998): where steps are so
+    small that the weights' own rounding counts, it grows.
     """
     left = len(residual) - columns.shape[1]
     if left <= 0:
-        return 0.0, 0.0
+        return 0.0
     variance = float(residual @ residual) / left * np.diag(np.linalg.pinv(columns.T @ columns))
-    errors = np.sqrt(np.maximum(variance, 0))
-    return float(np.max(errors[:LAGS] / np.abs(shares[:LAGS]))), float(errors[LAGS])
+    return float(np.max(np.sqrt(np.maximum(variance[:LAGS], 0)) / np.abs(shares[:LAGS])))
