@@ -123,13 +123,13 @@ def _stated(content: Mapping[str, Any]) -> str:
         TypeError: If one is of another type.
         ValueError: If one has a value that no bundle has, such as a release that is a path.
     """
-    release, tier, code, *lists = (
-        content["release"], content["tier"], content["code_digest"],
-        {*content["data_digests"]}, {*names_of(content)},
-    )  # fmt: skip
+    release, tier, code = (content[name] for name in ("release", "tier", "code_digest"))
+    names, digests = {*names_of(content)}, {*content["data_digests"]}
     if not NAME.fullmatch(release) or tier not in TIERS:
-        raise ValueError(f"its release and tier are {release!r:.60} and {tier!r:.60}")
-    del lists
+        raise ValueError(
+            f"it asks for {len(names)} records of {len(digests)} data sets, of the release "
+            f"{release!r:.60} and the tier {tier!r:.60}"
+        )
     return str(code)
 
 

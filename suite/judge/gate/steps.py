@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from suite.errors import RecordError
@@ -53,7 +54,8 @@ def _parting(parted: Sequence[Comparison], states: int) -> str:
     place = next((_place(each, each.first) for each in parted if each.first), "")
     causes: dict[str, str] = {}
     for cause in (cause for each in parted for cause in each.causes):
-        causes.setdefault(_kind(cause), cause)  # once, however many states show it
+        kind = re.sub(r"\d+\.[\d.e+-]*", "", _kind(cause))
+        causes.setdefault(kind, cause)  # once, however many states show it, with what numbers
     looks = " No cause the suite knows."
     if causes:
         looks = f" It looks like: {'; '.join(causes.values())}."

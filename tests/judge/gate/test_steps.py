@@ -75,6 +75,9 @@ def test_a_cause_that_several_states_show_in_other_numbers_is_told_once(make: Ma
     [found] = step_findings([before], [mapped(make("tf-2.15", KERAS_3), **after)])
     assert found.words.count("FGSM epsilon, the largest change of a pixel: 0.011 here") == 1
     assert "0.012 here" not in found.words
+    after = {"0": {**honest, "steeper": 1.2}, "20": {**honest, "steeper": 1.3}}
+    [found] = step_findings([before], [mapped(make("tf-2.15", KERAS_3), **after)])
+    assert found.words.count("The gradient of conv/kernel is 1.") == 1
 
 
 def test_the_state_is_named_where_the_steps_part(make: Make) -> None:
