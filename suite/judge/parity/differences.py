@@ -14,19 +14,13 @@ from suite.judge.parity.distances import (
     flipped,
     norm_of_difference,
     reference_of,
-    rounding,
-    silent,
-    tolerance_name,
+    same,
 )
 from suite.judge.parity.implied import (
-    CARRIED,
-    Descent,
     Place,
     Replay,
     Trace,
-    descent,
     fgsm_epsilon,
-    first_rates,
     layers_of,
     loss_weights,
     projected,
@@ -38,6 +32,7 @@ from suite.judge.parity.implied import (
     update_counts,
 )
 from suite.judge.parity.known import CORRECTION, keras_2
+from suite.judge.parity.updates import UNORDERED, optimizer_differs
 from suite.judge.verdicts import listed
 from suite.records import Record
 
@@ -50,39 +45,10 @@ CONSTANTS: Mapping[str, str] = {
 }
 """Those of a BatchNorm, by the names that a trace has for them."""
 
-EQUAL = 2e-4  # relative; constants read off two honest traces differ by less than 2e-5
 REPLAYED = 5e-5  # nats; a step and the suite's own passes differ by less than 1e-5
-FITTED = 0.02  # share of the update; SGD with momentum leaves less than 2e-3 of it unexplained
-FIT_ERRORS = 5  # standard errors of a fit; honest ones were 4.5 off where a shrinking step is small
-NOISE = 2e-4  # of the update; honest fits leave less than 1e-4, in float32
 FLIPPED = 0.01  # share of the pixels; where the gradient is about 0 rounding decides its sign
 WEIGHTS = 0.01  # difference of the weights of the two cross-entropies, each of which is about 0.5
 GRADIENT = 2e-3  # distance of a gradient at step 0, relative to the largest of its layer
-UPDATED = 5e-3  # of the size of the updates by another optimizer than SGD
-FIRST_RATE = 0.01  # difference of the learning rates of a layer's first update
-OPTIMIZER: Mapping[str, float] = {
-    "rate": 2e-3,
-    "momentum": 2e-3,
-    "decay": 1e-4,
-    "carried": CARRIED,
-    "unexplained": 0.01,
-}
-"""Tolerances of the fit of the last update; honest releases differ by 8.5e-5, 6.8e-4, 1.5e-5 and
-3.5e-4."""
-
-UNORDERED: Mapping[str, float] = {
-    "rate": 0.03,
-    "momentum": 0.01,
-    "decay": 1e-3,
-    "carried": 0.05,
-    "unexplained": 0.1,
-}
-"""The same where the graph of TensorFlow 1 leaves open whether the adversarial pass reads the
-statistics before or after the clean pass has moved them: the gradient in the trace is that of the
-unmoved ones. Where all of them are moved, the fit is off by 0.003, 0.003, 0 and 0.025 (computed on
-tf-2.21, which moves them first, from the gradients of the unmoved ones); where some are, by 0.018,
-0.003, 5e-4 and 0.025 (tf-1.14, once in four states)."""
-
 SHARE = 1e-4  # difference of the shares of its way that a moving statistic goes in a step
 
 
@@ -171,7 +137,7 @@ def batch_norm_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
         odd = _by_text(
             (f"{entry[key]:.5g} here, {there[layer][key]:.5g} there", layer)
             for layer, entry in here.items()
-            if not _same(entry[key], there[layer][key])
+            if not same(entry[key], there[layer][key])
         )
         for text, layers in odd.items():
             which = f"all {len(here)} layers" if len(layers) == len(here) else listed(layers)
@@ -193,7 +159,7 @@ def statistics_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
             f"{layer}/moving_{kind}",
         )
         for (layer, kind), (a, b) in shares.items()
-        if not _same(a, b, floor=SHARE)
+        if not same(a, b, floor=SHARE)
     )
     for text, names in odd.items():
         yield f"Moving statistics of step 0 go {text} ({listed(names)})"
@@ -205,7 +171,7 @@ def attack_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
     if here is None or there is None:
         return
     place = Place(0, "perturbation")
-    if not _same(here, there):
+    if not same(here, there):
         yield f"FGSM epsilon, the largest change of a pixel: {here:.5g} here, {there:.5g} there"
     share = flipped(mine[place]["signs"], theirs[place]["signs"])
     forward = any(initial_weights(mine, theirs)) or _logits_differ(mine, theirs)
@@ -272,7 +238,7 @@ def _passes_differ(here: Replay, there: Replay, *, allowed: float) -> Iterator[s
 def loss_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
     """Say how the two cross-entropies are weighted in the loss, where that is not the same."""
     here, there = loss_weights(mine), loss_weights(theirs)
-    if here and there and not all(_same(*pair, floor=WEIGHTS) for pair in zip(here, there)):
+    if here and there and not all(same(*pair, floor=WEIGHTS) for pair in zip(here, there)):
         yield (
             f"Loss: {here[0]:.4g} CE(clean) + {here[1]:.4g} CE(adversarial) here, {there[0]:.4g} "
             f"and {there[1]:.4g} there"
@@ -290,87 +256,6 @@ def gradients_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
             left = np.linalg.norm(here - factor * there) / (np.linalg.norm(there) or 1.0)
             if left < abs(factor - 1) / 100:  # else a multiple by chance
                 yield f"The gradient of {place.layer}/{place.weight} is {factor:.5g} times there's"
-
-
-def optimizer_differs(
-    mine: Trace, theirs: Trace, *, allowed: Mapping[str, float] = OPTIMIZER
-) -> Iterator[str]:
-    """Say which settings of SGD the updates show, and which layers move at a rate of their own."""
-    here, there = descent(mine), descent(theirs)
-    if here and there and here.unexplained > FITTED < there.unexplained:
-        yield from _other_updates(mine, theirs)
-        return
-    same = here is None or there is None or _same_descent(here, there, allowed)
-    if here and there and not same:
-        noise = _noise(here, there)
-        yield f"Optimizer: {_described(here)} here, {_described(there)} there{noise}"
-    rates, reference = first_rates(theirs), reference_of(theirs)
-    odd = [
-        layer
-        for layer, rate in first_rates(mine).items()
-        if not _same(rate, rates[layer], floor=FIRST_RATE + 2 * rounding(_update(layer), reference))
-    ]
-    if odd and (same or len(odd) < len(rates)):
-        yield f"The updates of step 0 are another multiple of the gradient in {listed(odd)}"
-
-
-def _other_updates(mine: Trace, theirs: Trace) -> Iterator[str]:
-    """Say by which factor the updates of another optimizer than SGD are larger or smaller."""
-    reference = reference_of(theirs)
-    for step in steps_of(theirs):
-        moved = [
-            place
-            for place in theirs
-            if place.step == step
-            and tolerance_name(place) == "change of weights"
-            and not silent(place, reference)
-        ]
-        factor = ratio(*(np.concatenate([projected(t, p) for p in moved]) for t in (mine, theirs)))
-        if not abs(factor - 1) <= UPDATED:
-            yield f"Optimizer, not SGD: the updates of step {step} are {factor:.4g} times there's"
-            return
-
-
-def _update(layer: str) -> Place:
-    """Make the place of the first change of a layer's weights."""
-    return Place(0, "change", layer)
-
-
-def _noise(here: Descent, there: Descent) -> str:
-    """Say that what no setting explains is more on one side, so that the settings may be noise."""
-    shares = sorted((here.unexplained, there.unexplained))
-    if not shares[1] > max(10 * shares[0], NOISE):
-        return ""
-    return (
-        f". The settings leave {here.unexplained:.2%} of the updates unexplained here, "
-        f"{there.unexplained:.2%} there: rounded more coarsely, rather than set otherwise"
-    )
-
-
-def _same_descent(here: Descent, there: Descent, allowed: Mapping[str, float]) -> bool:
-    """True where two descents are the same but for the precision of their fit.
-
-    Where the reference's own fit is less precise than what is allowed, its precision counts: at the
-    end of a training steps are so small that the rounding of the weights is a part of them.
-    """
-    own = dict.fromkeys(("rate", "momentum", "carried"), FIT_ERRORS * there.error)
-    near = (
-        abs(getattr(here, name) - getattr(there, name)) <= max(tolerance, own.get(name, 0.0))
-        for name, tolerance in allowed.items()
-    )
-    return here.nesterov == there.nesterov and all(near)
-
-
-def _described(found: Descent) -> str:
-    """Write the settings in words, or that no SGD explains the updates."""
-    if found.unexplained > FITTED:
-        return f"no SGD ({found.unexplained:.1%} of the update is unexplained)"
-    return str(found)
-
-
-def _same(first: float, second: float, *, floor: float = 0.0) -> bool:
-    """True where two constants are the same but for rounding, or differ by at most `floor`."""
-    return abs(first - second) <= max(EQUAL * abs(second), floor)
 
 
 def correction_differs(measured: Record, reference: Record) -> Iterator[str]:

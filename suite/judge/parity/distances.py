@@ -71,6 +71,7 @@ stage across 0 for one of 32 images, the gradient of its layer changes by some h
 """
 
 ADAPTIVE = 0.5  # of a change of weights by Adam; seen: 0.077, at step 0 0.042
+EQUAL = 2e-4  # relative; constants read off two honest traces differ by less than 2e-5
 SILENT = 1e-3  # of the largest gradient in the layer: a smaller one is little but rounding
 
 
@@ -324,3 +325,8 @@ def flipped(mine: str, theirs: str) -> float:
     if len(first) != len(second):
         return 1.0
     return float(np.unpackbits(first ^ second).mean())
+
+
+def same(first: float, second: float, *, floor: float = 0.0) -> bool:
+    """True where two constants are the same but for rounding, or differ by at most `floor`."""
+    return abs(first - second) <= max(EQUAL * abs(second), floor)

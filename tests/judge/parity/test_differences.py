@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from suite.judge.parity.compare import compare_traces
-from suite.judge.parity.differences import OPTIMIZER, optimizer_differs
 from suite.judge.parity.implied import descent, trace_of
+from suite.judge.parity.updates import OPTIMIZER, optimizer_differs
 from suite.judge.verdicts import SHOWN, listed
 from suite.measure.summaries import PROJECTIONS, Entry
 from suite.records import Record

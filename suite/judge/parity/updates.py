@@ -1,0 +1,125 @@
+"""Updates: what two optimizers do otherwise, read off the steps of two traces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from suite.judge.parity.distances import reference_of, rounding, same, silent, tolerance_name
+from suite.judge.parity.implied import (
+    CARRIED,
+    Descent,
+    Place,
+    Trace,
+    descent,
+    first_rates,
+    projected,
+    ratio,
+    steps_of,
+)
+from suite.judge.verdicts import listed
+
+FITTED = 0.02  # share of the update; SGD with momentum leaves less than 2e-3 of it unexplained
+NOISE = 2e-4  # of the update; honest fits leave less than 1e-4, in float32
+FIT_ERRORS = 5  # standard errors of a fit; honest ones were 4.5 off where a shrinking step is small
+UPDATED = 5e-3  # of the size of the updates by another optimizer than SGD
+FIRST_RATE = 0.01  # difference of the learning rates of a layer's first update
+OPTIMIZER: Mapping[str, float] = {
+    "rate": 2e-3,
+    "momentum": 2e-3,
+    "decay": 1e-4,
+    "carried": CARRIED,
+    "unexplained": 0.01,
+}
+"""Tolerances of the fit of the last update; honest releases differ by 8.5e-5, 6.8e-4, 1.5e-5, 2e-3
+and 3.5e-4, and by more only where the fit itself is coarse (`FIT_ERRORS`)."""
+
+UNORDERED: Mapping[str, float] = {
+    "rate": 0.03,
+    "momentum": 0.01,
+    "decay": 1e-3,
+    "carried": 0.05,
+    "unexplained": 0.1,
+}
+"""The same where the graph of TensorFlow 1 leaves open whether the adversarial pass reads the
+statistics before or after the clean pass has moved them: the gradient in the trace is that of the
+unmoved ones. Where all of them are moved, the fit is off by 0.003, 0.003, 0 and 0.025 (computed on
+tf-2.21, which moves them first, from the gradients of the unmoved ones); where some are, by 0.018,
+0.003, 5e-4 and 0.025 (tf-1.14, once in four states)."""
+
+
+def optimizer_differs(
+    mine: Trace, theirs: Trace, *, allowed: Mapping[str, float] = OPTIMIZER
+) -> Iterator[str]:
+    """Say which settings of SGD the updates show, and which layers move at a rate of their own."""
+    here, there = descent(mine), descent(theirs)
+    if here and there and here.unexplained > FITTED < there.unexplained:
+        yield from _other_updates(mine, theirs)
+        return
+    alike = here is None or there is None or _same_descent(here, there, allowed)
+    if here and there and not alike:
+        noise = _noise(here, there)
+        yield f"Optimizer: {_described(here)} here, {_described(there)} there{noise}"
+    rates, reference = first_rates(theirs), reference_of(theirs)
+    odd = [
+        layer
+        for layer, rate in first_rates(mine).items()
+        if not same(rate, rates[layer], floor=FIRST_RATE + 2 * rounding(_update(layer), reference))
+    ]
+    if odd and (alike or len(odd) < len(rates)):
+        yield f"The updates of step 0 are another multiple of the gradient in {listed(odd)}"
+
+
+def _other_updates(mine: Trace, theirs: Trace) -> Iterator[str]:
+    """Say by which factor the updates of another optimizer than SGD are larger or smaller."""
+    reference = reference_of(theirs)
+    for step in steps_of(theirs):
+        moved = [
+            place
+            for place in theirs
+            if place.step == step
+            and tolerance_name(place) == "change of weights"
+            and not silent(place, reference)
+        ]
+        factor = ratio(*(np.concatenate([projected(t, p) for p in moved]) for t in (mine, theirs)))
+        if not abs(factor - 1) <= UPDATED:
+            yield f"Optimizer, not SGD: the updates of step {step} are {factor:.4g} times there's"
+            return
+
+
+def _update(layer: str) -> Place:
+    """Make the place of the first change of a layer's weights."""
+    return Place(0, "change", layer)
+
+
+def _noise(here: Descent, there: Descent) -> str:
+    """Say that what no setting explains is more on one side, so that the settings may be noise."""
+    shares = sorted((here.unexplained, there.unexplained))
+    if not shares[1] > max(10 * shares[0], NOISE):
+        return ""
+    return (
+        f". The settings leave {here.unexplained:.2%} of the updates unexplained here, "
+        f"{there.unexplained:.2%} there: rounded more coarsely, rather than set otherwise"
+    )
+
+
+def _same_descent(here: Descent, there: Descent, allowed: Mapping[str, float]) -> bool:
+    """True where two descents are the same but for the precision of their fit.
+
+    Where the reference's own fit is less precise than what is allowed, its precision counts: at the
+    end of a training steps are so small that the rounding of the weights is a part of them.
+    """
+    own = dict.fromkeys(("rate", "momentum", "carried"), FIT_ERRORS * there.error)
+    near = (
+        abs(getattr(here, name) - getattr(there, name)) <= max(tolerance, own.get(name, 0.0))
+        for name, tolerance in allowed.items()
+    )
+    return here.nesterov == there.nesterov and all(near)
+
+
+def _described(found: Descent) -> str:
+    """Write the settings in words, or that no SGD explains the updates."""
+    if found.unexplained > FITTED:
+        return f"no SGD ({found.unexplained:.1%} of the update is unexplained)"
+    return str(found)
