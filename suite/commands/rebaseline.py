@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -89,6 +89,7 @@ def _rebaseline(target: Path, options: argparse.Namespace) -> int:
     former, entries = read_records(target), read_history(target)
     if entries:
         check_fits(entries, former, target)
+    _check_named(options, {record.case for record in (*former, *fresh)})
     with reporting(f"{options.records} or {target}"):
         found = renewal(former, fresh)
         for line in lines(found, width=terminal_width(), verbose=options.verbose):
@@ -110,6 +111,20 @@ def _rebaseline(target: Path, options: argparse.Namespace) -> int:
     print(printable(f"{target}: {len(fresh)} records of {len(found.fresh)} cases"))
     print(COMMIT)
     return 0
+
+
+def _check_named(options: argparse.Namespace, cases: Collection[str]) -> None:
+    """Refuse an accepted or removed case that is none: another was meant.
+
+    Raises:
+        SuiteError: If there is one.
+    """
+    unknown = sorted({*options.worse, *options.removed} - {*cases})
+    if unknown:
+        raise SuiteError(
+            f"--worse or --removed names {printable(', '.join(unknown))}, expected cases of the "
+            f"baseline or the records: {', '.join(sorted(cases))}."
+        )
 
 
 def _refusal(target: Path, cases: Sequence[str]) -> str:

@@ -196,7 +196,7 @@ def test_a_dry_run_only_shows(fill: Fill, capsys: Output) -> None:
     assert not Path("baselines").exists()
 
 
-@pytest.mark.parametrize("more", [[], ["--dry-run"], ["--worse", "alexnet-plain"]])
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
 def test_what_the_gate_calls_worse_is_refused(fill: Fill, capsys: Output, more: list[str]) -> None:
     fill_lower(fill)
     before = content()
@@ -237,6 +237,15 @@ def test_the_baseline_itself_is_nothing_to_write(fill: Fill, capsys: Output) -> 
     before = content()
     assert main(SHOW) == 0
     assert "0 of 1 cases change, none gets worse.\n" in capsys.readouterr().out
+    assert content() == before
+
+
+@pytest.mark.parametrize("option", ["--worse", "--removed"])
+def test_a_case_that_is_none_is_an_error(fill: Fill, option: str, capsys: Output) -> None:
+    fill_lower(fill)
+    before = content()
+    assert main([*COMMAND, option, "nonsense"]) == 2
+    assert "--worse or --removed names nonsense, expected cases of" in capsys.readouterr().err
     assert content() == before
 
 
