@@ -211,11 +211,12 @@ def dropout_contrasts(name: str, before: Entry, after: Entry) -> list[Contrast]:
         found.append(certain("uneven", f"{name} does not multiply what it keeps by 1 / (1 - rate)"))
     if after["inference_change"] > EXACT >= before["inference_change"]:
         found.append(certain("inference", f"{name} changes its input in the inference phase"))
-    if after["gradient_error"] > EXACT >= before["gradient_error"]:
-        words = (
-            f"{name} does not drop the gradient of {100 * after['gradient_error']:.2g} % of its "
-        )
-        found.append(certain("gradient", f"{words}units as it drops their values"))
+    wrong, known = (
+        entry.get("gradient_error", 0.0) for entry in (after, before)
+    )  # not in old ones
+    if wrong > EXACT >= known:
+        words = f"{name} does not drop the gradient of {100 * wrong:.2g} % of its units"
+        found.append(certain("gradient", f"{words} as it drops their values"))
     shared = set(before["correlations"]) & set(after["correlations"]) - {"seeds"}
     return found + [correlated(f"masks of {name} over {x}", x, before, after) for x in shared]
 
