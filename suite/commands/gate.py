@@ -56,6 +56,9 @@ def main(arguments: Sequence[str]) -> int:
         who = "a cluster takes" if options.address else "what is not run takes"
         raise SuiteError(f"{who} no options of pytest. Leave out: {' '.join(more)}")
     gate, notes = opened(options), list[str]()
+    if options.cases and not (gate.wanted or gate.timed):
+        named = ",".join(options.cases)
+        raise SuiteError(f"--cases {named} names no case, expected of {', '.join(gate.cases)}.")
     if not options.no_run:
         with redirect_stdout(sys.stderr):  # what is measured meanwhile: the answer comes first
             notes = _measure(gate, more)

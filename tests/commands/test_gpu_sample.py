@@ -70,7 +70,7 @@ def test_more_images_than_there_are_and_a_damaged_sample_are_refused(
     root: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "sample.zip"
-    with pytest.raises(ValueError, match=r"count must be in \[1, 6\]. Received: 7"):
+    with pytest.raises(DataError, match=r"cannot have 7 training images: GTSRB has 6\. Give fewer"):
         pack_sample(root, path, train_images=7, test_images=1)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("labels.json", '{"train": {"00000/00000_00000": 0}, "test": {}}')
