@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     gate, notes = opened(options), list[str]()
     if options.cases and not (gate.wanted or gate.timed):
         named = ",".join(options.cases)
-        raise SuiteError(f"--cases {named} names no case, expected of {', '.join(gate.cases)}.")
+        raise SuiteError(f"--cases {named} names no case, expected of {', '.join(gate.every)}.")
     if not options.no_run:
         with redirect_stdout(sys.stderr):  # what is measured meanwhile: the answer comes first
             notes = _measure(gate, more)

@@ -84,6 +84,11 @@ class Gate(NamedTuple):
         return {} if self.stored else costs.costed(self.options.cases)
 
     @property
+    def every(self) -> list[str]:
+        """The names of all cases, those whose steps are timed too."""
+        return [*self.cases, *(() if self.stored else costs.costed(()))]
+
+    @property
     def stored(self) -> bool:
         """True where the baseline is a stored one: its steps were timed elsewhere, or long ago."""
         return any(side.stored for side in self.sides)
@@ -245,8 +250,7 @@ def _expected(gate: Gate, side: Side) -> Iterator[tuple[str, Sequence[int]]]:
 
 def _left_out(gate: Gate) -> Iterator[str]:
     """Yield what the user or an edit kept out of the answer."""
-    every = {*gate.cases, *(() if gate.stored else costs.costed(()))}
-    for case in sorted(every - {*gate.wanted, *gate.timed}):
+    for case in sorted({*gate.every} - {*gate.wanted, *gate.timed}):
         yield f"{case}: not asked, because of --cases"
     for side in {side.release: side for side in gate.sides}.values():
         folder = gate.options.baselines / side.release / TIER

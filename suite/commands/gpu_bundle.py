@@ -199,18 +199,23 @@ def write(home: Path, output: Path, records: Path) -> None:
         archive.writestr("__main__.py", MAIN)
         for path, name in _members(home, records):
             archive.write(path, name)
-        parts = Counter[str]()
-        for member in archive.infolist():
-            parts["/".join(member.filename.split("/")[:2])] += member.compress_size
     size = made.stat().st_size
     if size > LIMIT_BYTES:
-        largest = ", ".join(f"{name} {taken:,}" for name, taken in parts.most_common(3))
         raise SuiteError(
             f"the bundle has {size:,} bytes, expected at most {LIMIT_BYTES:,}; its largest parts: "
-            f"{largest}. Give fewer images (--images N) where {SAMPLE} is among them; a package "
-            f"(site/...) is packed where --installed does not name it."
+            f"{_largest(made)}. Give fewer images (--images N) where {SAMPLE} is among them; a "
+            "package (site/...) is packed where --installed does not name it."
         )
     write_atomically(output, made.read_bytes())
+
+
+def _largest(bundle: Path) -> str:
+    """Name the folders and files of a bundle that take the most room, with their bytes."""
+    parts = Counter[str]()
+    with zipfile.ZipFile(bundle) as archive:
+        for member in archive.infolist():
+            parts["/".join(member.filename.split("/")[:2])] += member.compress_size
+    return ", ".join(f"{name} {taken:,}" for name, taken in parts.most_common(3))
 
 
 def _members(home: Path, records: Path) -> Iterator[tuple[Path, str]]:

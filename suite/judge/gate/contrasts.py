@@ -211,9 +211,8 @@ def dropout_contrasts(name: str, before: Entry, after: Entry) -> list[Contrast]:
         found.append(certain("uneven", f"{name} does not multiply what it keeps by 1 / (1 - rate)"))
     if after["inference_change"] > EXACT >= before["inference_change"]:
         found.append(certain("inference", f"{name} changes its input in the inference phase"))
-    wrong, known = (
-        entry.get("gradient_error", 0.0) for entry in (after, before)
-    )  # not in old ones
+    # Records of before it was measured have none.
+    wrong, known = (entry.get("gradient_error", 0.0) for entry in (after, before))
     if wrong > EXACT >= known:
         words = f"{name} does not drop the gradient of {100 * wrong:.2g} % of its units"
         found.append(certain("gradient", f"{words} as it drops their values"))

@@ -243,11 +243,10 @@ def descent(trace: Trace) -> Descent | None:
     if last < LAGS - 1:
         return None
     weights = [p for p in trace if p.step == last and p.quantity == "gradient"]
-    rate = trace[Place(last, "batch")]["learning_rate"]
+    rate = _rate(trace, last)
     update = _joined(trace, weights, last, "change") / -rate
-    rates = [trace[Place(step, "batch")]["learning_rate"] / rate for step in range(last + 1)]
     terms = [
-        rates[step] * _joined(trace, weights, step, "gradient")
+        _rate(trace, step) / rate * _joined(trace, weights, step, "gradient")
         for step in (last, last - 1, last - 2)
     ]
     present = _joined(trace, weights, 0, "initial weight") + sum(
@@ -279,13 +278,18 @@ def first_rates(trace: Trace) -> dict[str, float]:
     Returns:
         The multiples in units of the learning rate, by the name of the layer.
     """
-    rate = trace[Place(0, "batch")]["learning_rate"]
+    rate = _rate(trace, 0)
     places = [p for p in trace if p.step == 0 and p.quantity == "gradient"]
     layers = {p.layer: [q for q in places if q.layer == p.layer] for p in places}
     return {
         layer: ratio(_joined(trace, own, 0, "change"), _joined(trace, own, 0, "gradient")) / -rate
         for layer, own in layers.items()
     }
+
+
+def _rate(trace: Trace, step: int) -> float:
+    """Read the learning rate that a step was given."""
+    return float(trace[Place(step, "batch")]["learning_rate"])
 
 
 def _joined(trace: Trace, weights: Sequence[Place], step: int, quantity: str) -> np.ndarray:
