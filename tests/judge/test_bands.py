@@ -257,6 +257,12 @@ def test_an_unbroken_outlier_keeps_its_limits(stored: list[Record]) -> None:
     assert outside(record) == set()
 
 
+def test_six_silent_filters_keep_their_limits(stored: list[Record]) -> None:
+    """LeNet-5's first layer may be drawn silent at most pixels: .452 of them move at seed 7."""
+    (record,) = changed([first(stored, "attack-lenet5")], "attack-lenet5", perturbed_fraction=0.452)
+    assert outside(record) == set()
+
+
 STALL, MEND = "resnet50-w0.25-literal-none", "resnet50-w0.25-intended-bn-momentum-0.5"
 FAULTS = [
     ("lenet5-plain", "phases_agree", 0.0),  # a default phase changed
@@ -276,6 +282,8 @@ FAULTS = [
     ("attack-lenet5", "perturbation_max", 0.02),  # another epsilon
     ("attack-lenet5", "loss_rise", -0.01),  # the other sign
     ("attack-lenet5", "raised_fraction", 0.5),  # half of the batch
+    ("attack-alexnet-w0.5", "perturbed_fraction", 0.45),  # likewise
+    ("attack-lenet5", "perturbed_fraction", 0.01),  # hardly any pixel
     ("attack-lenet5", "linear_label_gap", 0.0),  # true labels in place of the predicted ones
     ("attack-lenet5", "pixel_max", 1.01),  # not clipped
     ("attack-resnet50-w0.25", "state_change", 0.1),  # an attack in the training phase
