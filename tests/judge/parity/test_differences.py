@@ -59,7 +59,7 @@ from tests.judge.parity.conftest import KERAS_2, KERAS_3, Against, Make, with_en
             None,
             "nats here, +0 there. Another phase or loss, other labels, or another epsilon inside",
         ),
-        ({"steeper": 1.2}, "gradient", "The gradient of conv/kernel is 1.2 times there's"),
+        ({"steeper": 1.2}, "gradient", "The gradient of conv/kernel is 1.2 times the one there"),
         ({"other_start": 1e-3}, "initial weight", "weights are not the same: logits/kernel"),
         ({"test_images": 108}, "data", "Other test images: 108 of them here, 100 there"),
         ({"epochs": ("first", "third")}, "data", "The epochs come in another order"),
