@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from suite.files import write_atomically
-from suite.judge.history import Entry, Numbers
+from suite.judge.history import HISTORY, Entry, Numbers
 from suite.judge.metrics import METRICS
 from suite.report.grid import markdown_grid
 from suite.report.text import LITERAL, markdown
@@ -99,6 +99,7 @@ def _page(rows: Sequence[Row], releases: Sequence[str], figure: str) -> Iterator
             yield f"### {markdown(metric)}"
             yield markdown_grid(("case", *(row.release for row in own)), _cells(own, metric))
     yield "## Every change of a baseline"
+    yield f"What the gate said of the cases accepted as worse stands in `ROW/TIER/{HISTORY}`."
     yield markdown_grid(LOG, [line for row in rows for line in _log(row)])
 
 
@@ -149,7 +150,7 @@ def _log(row: Row) -> Iterator[tuple[str, ...]]:
             _changes(former, entry.cases),
             " to ".join(dict.fromkeys(entry.measured)),
             ", ".join(versions),
-            "; ".join(entry.worse) or ABSENT,
+            ", ".join(words.partition(":")[0] for words in entry.worse) or ABSENT,
         )
         former = entry.cases
 
