@@ -255,7 +255,8 @@ def gradients_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
             factor = ratio(here, there)
             left = np.linalg.norm(here - factor * there) / (np.linalg.norm(there) or 1.0)
             if left < abs(factor - 1) / 100:  # else a multiple by chance
-                yield f"The gradient of {place.layer}/{place.weight} is {factor:.5g} times the one there"
+                where = f"{place.layer}/{place.weight}"
+                yield f"The gradient of {where} is {factor:.5g} times the one there"
 
 
 def correction_differs(measured: Record, reference: Record) -> Iterator[str]:

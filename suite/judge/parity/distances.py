@@ -35,16 +35,19 @@ class Tolerance(NamedTuple):
         drifted: At step 0, behind moving statistics that are known to differ slightly.
         attacked: At step 0, behind an attack: where a gradient is about 0, rounding decides which
             way a pixel goes.
+        amplified: At later steps, behind an attack: as far as from nothing at all.
     """
 
     first: float
     later: float
     drifted: float = float("nan")
     attacked: float | None = None
+    amplified: float | None = None
 
 
 EXACT = Tolerance(0, 0)
 VALUES = Tolerance(2e-5, 0.02)  # seen: 3.2e-6; 6e-3
+SLOPES = Tolerance(5e-3, 0.5, 0.5, 0.1, 1.0)  # seen: 2.8e-3; 0.29; 0.13; 0.089; 0.505
 TOLERANCES: Mapping[str, Tolerance] = {
     "data": EXACT,
     "initial weight": EXACT,
@@ -60,14 +63,16 @@ TOLERANCES: Mapping[str, Tolerance] = {
     "clean_ce": VALUES,
     "adversarial_ce": Tolerance(1e-3, 0.01, 2e-3),  # seen: 2.8e-4; 1.4e-3; 4.2e-4
     "loss": Tolerance(5e-4, 0.01, 1e-3),  # seen: 1.4e-4; 1.2e-4; 2.3e-4
-    "gradient": Tolerance(5e-3, 0.5, 0.5, 0.1),  # seen: 2.8e-3; 0.29; 0.13; 0.036
-    "change of weights": Tolerance(5e-3, 0.5, 0.5, 0.1),  # seen: 2.8e-3; 0.24; 0.13; 0.036
+    "gradient": SLOPES,
+    "change of weights": SLOPES,
 }
 """Relative to the root mean square of the reference; for the perturbation a share of the pixels.
 
 The comments give the largest distances seen between tf-2.21 and tf-1.14, tf-2.15, keras3-jax,
 keras3-torch or one thread. Gradients are not continuous: where rounding moves one unit of the last
-stage across 0 for one of 32 images, the gradient of its layer changes by some hundredths.
+stage across 0 for one of 32 images, the gradient of its layer changes by some hundredths. Behind an
+attack pixels turn round as well: 5 of 98,304 of them turned VGG19's gradient by 0.058 at step 0, by
+0.35 at step 1 and by 0.505 at step 2 (seed 13, without AVX: a false alarm where 0.5 was allowed).
 """
 
 ADAPTIVE = 0.5  # of a change of weights by Adam; seen: 0.077, at step 0 0.042
@@ -195,8 +200,9 @@ def _allowed(place: Place, known: Circumstances, *, attacked: bool) -> float:
     if known.adaptive and name == "change of weights":
         return ADAPTIVE
     if not (known.twice or known.drifted) or not _has_seen(0, place):
-        first = allowed.attacked if attacked and allowed.attacked else allowed.first
-        return first if place.step == 0 else allowed.later
+        first = (attacked and allowed.attacked) or allowed.first
+        later = (attacked and allowed.amplified) or allowed.later
+        return first if place.step == 0 else later
     if not known.twice and place.step == 0:
         return allowed.drifted
     return (LOOSE if place.step == 0 else LATER) if name in LOSSES else FINITE

@@ -84,7 +84,8 @@ def _other_updates(mine: Trace, theirs: Trace) -> Iterator[str]:
         ]
         factor = ratio(*(np.concatenate([projected(t, p) for p in moved]) for t in (mine, theirs)))
         if not abs(factor - 1) <= UPDATED:
-            yield f"Optimizer, not SGD: the updates of step {step} are {factor:.4g} times those there"
+            told = f"are {factor:.4g} times those there"
+            yield f"Optimizer, not SGD: the updates of step {step} {told}"
             return
 
 
