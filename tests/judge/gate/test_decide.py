@@ -20,11 +20,11 @@ from suite.judge.gate.finding import (
     Answer,
     Finding,
 )
-from suite.judge.metrics import PRIMARY
 from suite.records import Record
 from suite.store import read_record
 from tests.conftest import MakeRecord
 from tests.judge.gate.conftest import AFTER, BEFORE, MakeSide
+from tests.judge.gate.whole import laws
 
 ROOT = Path(__file__).parents[3] / "baselines"
 GAIN = "adversarial_branch_gain"
@@ -33,8 +33,6 @@ FROZEN = (0.4805, 0.4160, 0.4514, 0.5028, 0.5731)
 TRAINED = (0.6011, 0.5914, 0.6328, 0.6428, 0.7006)
 """Gain of VGG19's adversarial branch on tf-2.21, seeds 0 to 4, while its pretraining left layers
 frozen, and on tf-2.15, where it trained them: both on one core, in the baselines of 2026-11-22."""
-
-MEASURED = (*PRIMARY, "clean_branch_gain", GAIN)
 
 
 @functools.lru_cache(maxsize=None)
@@ -48,17 +46,9 @@ def stored(release: str) -> tuple[Record, ...]:
 def redrawn(release: str, *, draw: int, seeds: int) -> Iterator[Record]:
     """Draw records of every trained case of tf-2.21, with its means and how its metrics vary."""
     rng = np.random.default_rng(draw)
-    for case in sorted({record.case for record in stored(AFTER)}):
-        runs = [record for record in stored(AFTER) if record.case == case]
-        names = [name for name in MEASURED if name in runs[0].metrics]
-        numbers = np.array([[run.metrics[name] for name in names] for run in runs])
-        mean = numbers.mean(axis=0)
-        for seed in range(seeds):
-            own = mean + rng.standard_normal(len(runs)) @ (numbers - mean) / np.sqrt(len(runs) - 1)
-            metrics = dict(zip(names, map(float, own)))
-            yield replace(
-                runs[0], release=release, seed=seed, metrics=metrics, wall_s=float(rng.random())
-            )
+    for law in laws():
+        for record in law.records(rng, first=0, plan=PLAN)[:seeds]:
+            yield replace(record, release=release, wall_s=float(rng.random()))
 
 
 def finding(decision: str, **changes: object) -> Finding:
@@ -87,8 +77,10 @@ def test_tf_2_21_is_no_longer_worse_than_tf_2_15() -> None:
 
 
 def test_tf_2_21_was_worse_than_tf_2_15_because_of_vgg19() -> None:
-    before = [former(record, TRAINED) for record in stored(BEFORE)]
-    after = [former(record, FROZEN) for record in stored(AFTER)]
+    before, after = (
+        [former(record, gains) for record in stored(release) if record.seed < len(gains)]
+        for release, gains in ((BEFORE, TRAINED), (AFTER, FROZEN))
+    )
     answer = decide("tf-2.15", "tf-2.21", before=before, after=after)
     worse = {(found.case, found.metric) for found in answer.findings if found.decision == WORSE}
     assert (VGG19, GAIN) in worse
@@ -114,8 +106,8 @@ def test_tf_2_21_is_not_worse_than_itself() -> None:
 def test_halves_of_one_release_are_not_worse_than_each_other() -> None:
     """Three seeds against two are too few to say anything."""
     halves = [
-        [record for record in stored(AFTER) if (record.seed < 3) is first]
-        for first in (True, False)
+        [record for record in stored(AFTER) if record.seed in seeds]
+        for seeds in ((0, 1, 2), (3, 4))
     ]
     answer = decide("first", "second", before=halves[0], after=halves[1])
     assert answer.decision == UNDECIDED

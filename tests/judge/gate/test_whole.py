@@ -11,7 +11,7 @@ GATES = 8
 
 
 def test_every_training_case_of_the_small_tier_is_drawn() -> None:
-    drawn = list(laws())
+    drawn = laws()
     assert len(drawn) == 13
     assert all(law.names and len(law.residuals) == 10 for law in drawn)
 

@@ -8,9 +8,10 @@ with the means and covariances of its stored seeds; no seed is on both sides.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,18 +57,23 @@ class Law(NamedTuple):
         ]
 
 
-def laws() -> Iterator[Law]:
+@functools.lru_cache(maxsize=None)
+def laws() -> tuple[Law, ...]:
     """Read those of the training cases of the stored baseline."""
     by_case: Mapping[str, list[Record]] = defaultdict(list)
     for path in sorted(BASELINE.glob("*-seed*.json")):
         record = read_record(path, bare=True)
         if record.question == "training":
             by_case[record.case].append(record)
-    for records in by_case.values():
-        names = [name for name in records[0].metrics if name in METRICS and METRICS[name].primary]
-        numbers = np.array([[record.metrics[name] for name in names] for record in records])
-        means = numbers.mean(axis=0)
-        yield Law(records[0], names, means, (numbers - means) / np.sqrt(len(records) - 1))
+    return tuple(map(_law, by_case.values()))
+
+
+def _law(records: list[Record]) -> Law:
+    """Sum up the primary metrics of a case's seeds."""
+    names = [name for name in records[0].metrics if name in METRICS and METRICS[name].primary]
+    numbers = np.array([[record.metrics[name] for name in names] for record in records])
+    means = numbers.mean(axis=0)
+    return Law(records[0], names, means, (numbers - means) / np.sqrt(len(records) - 1))
 
 
 def gate(drawn: list[tuple[list[Record], list[Record]]], plan: Plan, stored: int | None) -> str:
@@ -86,7 +92,7 @@ def gate(drawn: list[tuple[list[Record], list[Record]]], plan: Plan, stored: int
 
 def simulate(runs: int, stored: int | None, *, seed: int = 0) -> Counter[str]:
     """Count the answers of many gates between a release and itself."""
-    rng, plan, known = np.random.default_rng(seed), Plan(), list(laws())
+    rng, plan, known = np.random.default_rng(seed), Plan(), laws()
     ends: Counter[str] = Counter()
     for _ in range(runs):
         drawn = [
