@@ -107,7 +107,8 @@ def _stalls(expected: Mapping[str, Baseline]) -> bool:
 
 def _judge_stall(record: Record, metric: str, expected: Baseline) -> Verdict:
     """Judge a number of a network that stalls by the limits of its case, whatever its seeds."""
-    band = bands_of(record).get(metric, Band(0.0, math.inf))
+    highest = 1.0 if metric_row(metric).is_fraction else math.inf
+    band = bands_of(record).get(metric, Band(0.0, highest))
     verdict = judge(
         record.case,
         metric,

@@ -45,7 +45,13 @@ def test_a_shift_beyond_the_band_is_a_regression_on_either_side(
 
 @pytest.mark.parametrize(
     ("gain", "accuracy", "outcome"),
-    [(-0.05, 0.11, "pass"), (-0.05, math.nan, "regression"), (1.5, 0.11, "regression")],
+    [
+        (-0.05, 0.11, "pass"),
+        (-0.05, math.nan, "regression"),
+        (-0.05, 5.7, "regression"),
+        (-0.05, -0.1, "regression"),
+        (1.5, 0.11, "regression"),
+    ],
 )
 def test_what_a_network_that_stalls_ends_at_is_held_by_the_limits_of_its_case(
     seeds: MakeRuns, gain: float, accuracy: float, outcome: str
