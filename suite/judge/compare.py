@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from suite.judge.bands import STALLED, Band, bands_of
+from suite.judge.bands import Band, bands_of
 from suite.judge.baselines import REBASELINE, Baseline, by_case, summarise
 from suite.judge.metrics import LESS, metric_row
 from suite.judge.verdicts import (
@@ -26,9 +26,6 @@ NO_RECORD = "no record of the case"
 NO_BASELINE = "no baseline of the case"
 NEITHER = "neither a record nor a baseline of the case"
 NO_NUMBER = "no number in the record of the case"
-OF_A_STALL = ("clean_accuracy", "adversarial_accuracy", "classes_predicted")
-"""What a network that stalls holds by luck: it is constant, or just about to leave the stall. Ten
-seeds of ResNet-50 ended at .0565 +- .0054, and of five others three at .10 to .11."""
 ASK = "not judged, it depends on machine and hour: nox -s gate measures two releases side by side"
 
 
@@ -77,8 +74,6 @@ def _judge_record(
             verdicts.append(_vanished(record.case, _seed(record), metric, reason))
         elif metric_row(metric).per_machine:
             verdicts.append(_of_the_moment(record, metric, expected[metric]))
-        elif metric in OF_A_STALL and _stalls(expected):
-            verdicts.append(_judge_stall(record, metric, expected[metric]))
         else:
             verdicts.append(_judge_metric(record, metric, expected[metric]))
     return verdicts
@@ -97,28 +92,6 @@ def _judge_metric(record: Record, metric: str, expected: Baseline) -> Verdict:
         record.case, metric, value, band or absolute, seed=_seed(record), baseline=str(expected)
     )
     return replace(verdict, reason=f"{verdict.reason} (baseline {expected})")
-
-
-def _stalls(expected: Mapping[str, Baseline]) -> bool:
-    """True where every seed of the baseline stalls."""
-    gain = expected.get("information_gain")
-    return gain is not None and all(value < STALLED for value in gain.values)
-
-
-def _judge_stall(record: Record, metric: str, expected: Baseline) -> Verdict:
-    """Judge a number of a network that stalls by the limits of its case, whatever its seeds."""
-    highest = 1.0 if metric_row(metric).is_fraction else math.inf
-    band = bands_of(record).get(metric, Band(0.0, highest))
-    verdict = judge(
-        record.case,
-        metric,
-        record.metrics[metric],
-        band,
-        seed=_seed(record),
-        baseline=str(expected),
-    )
-    reason = f"{verdict.reason} (a stall, by its limits; baseline {expected})"
-    return replace(verdict, reason=reason)
 
 
 def _judge_not_finite(record: Record, metric: str, expected: Baseline) -> Verdict:

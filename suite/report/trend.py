@@ -99,7 +99,7 @@ def _page(rows: Sequence[Row], releases: Sequence[str], figure: str) -> Iterator
             yield f"### {markdown(metric)}"
             yield markdown_grid(("case", *(row.release for row in own)), _cells(own, metric))
     yield "## Every change of a baseline"
-    yield f"What the gate said of the cases accepted as worse stands in `ROW/TIER/{HISTORY}`."
+    yield f"What the gate said of those accepted as worse: `baselines/ROW/TIER/{HISTORY}`."
     yield markdown_grid(LOG, [line for row in rows for line in _log(row)])
 
 

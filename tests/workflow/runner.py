@@ -241,7 +241,7 @@ def copied(place: Path) -> None:
     new = git(ROOT, "ls-files", "--others", "--exclude-standard").splitlines()
     for name in (*changed, *new):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, place / name, follow_symlinks=False)  # of any environment
+        shutil.copy(ROOT / name, place / name, follow_symlinks=False)  # such as venv/lib64
     git(place, "add", "--all")
     git(place, "commit", "--quiet", "--allow-empty", "--message", "not committed yet")
 

@@ -35,7 +35,8 @@ class Tolerance(NamedTuple):
         drifted: At step 0, behind moving statistics that are known to differ slightly.
         attacked: At step 0, behind an attack: where a gradient is about 0, rounding decides which
             way a pixel goes.
-        amplified: At later steps, behind an attack: as far as from nothing at all.
+        amplified: At later steps, behind an attack, where training amplifies what rounding turned
+            round; 1 is as far apart as from nothing at all.
     """
 
     first: float
@@ -71,8 +72,8 @@ TOLERANCES: Mapping[str, Tolerance] = {
 The comments give the largest distances seen between tf-2.21 and tf-1.14, tf-2.15, keras3-jax,
 keras3-torch or one thread. Gradients are not continuous: where rounding moves one unit of the last
 stage across 0 for one of 32 images, the gradient of its layer changes by some hundredths. Behind an
-attack pixels turn round as well: 5 of 98,304 of them turned VGG19's gradient by 0.058 at step 0, by
-0.35 at step 1 and by 0.505 at step 2 (seed 13, without AVX: a false alarm where 0.5 was allowed).
+attack pixels turn round as well: where 5 of 98,304 did, VGG19's gradients lay 0.058 apart at step
+0, 0.35 at step 1 and 0.505 at step 2 (seed 13, without AVX: a false alarm where 0.5 was allowed).
 """
 
 ADAPTIVE = 0.5  # of a change of weights by Adam; seen: 0.077, at step 0 0.042

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,26 +19,16 @@ from suite.judge.gate.finding import (
     Finding,
 )
 from suite.records import Record
-from suite.store import read_record
 from tests.conftest import MakeRecord
 from tests.judge.gate.conftest import AFTER, BEFORE, MakeSide
-from tests.judge.gate.whole import laws
+from tests.judge.gate.whole import laws, trained
 
-ROOT = Path(__file__).parents[3] / "baselines"
 GAIN = "adversarial_branch_gain"
 VGG19 = "vgg19-w0.25-intended-none"
 FROZEN = (0.4805, 0.4160, 0.4514, 0.5028, 0.5731)
 TRAINED = (0.6011, 0.5914, 0.6328, 0.6428, 0.7006)
 """Gain of VGG19's adversarial branch on tf-2.21, seeds 0 to 4, while its pretraining left layers
 frozen, and on tf-2.15, where it trained them: both on one core, in the baselines of 2026-11-22."""
-
-
-@functools.lru_cache(maxsize=None)
-def stored(release: str) -> tuple[Record, ...]:
-    """Read the trained cases of a stored baseline, without their curves."""
-    paths = sorted((ROOT / release / "small").glob("*.json"))
-    found = [read_record(path, bare=True) for path in paths]
-    return tuple(record for record in found if record.question == "training")
 
 
 def redrawn(release: str, *, draw: int, seeds: int) -> Iterator[Record]:
@@ -72,13 +60,13 @@ def former(record: Record, gains: Sequence[float]) -> Record:
 
 
 def test_tf_2_21_is_no_longer_worse_than_tf_2_15() -> None:
-    answer = decide("tf-2.15", "tf-2.21", before=stored(BEFORE), after=stored(AFTER))
+    answer = decide("tf-2.15", "tf-2.21", before=trained(BEFORE), after=trained(AFTER))
     assert WORSE not in {found.decision for found in answer.findings}
 
 
 def test_tf_2_21_was_worse_than_tf_2_15_because_of_vgg19() -> None:
     before, after = (
-        [former(record, gains) for record in stored(release) if record.seed < len(gains)]
+        [former(record, gains) for record in trained(release) if record.seed < len(gains)]
         for release, gains in ((BEFORE, TRAINED), (AFTER, FROZEN))
     )
     answer = decide("tf-2.15", "tf-2.21", before=before, after=after)
@@ -106,7 +94,7 @@ def test_tf_2_21_is_not_worse_than_itself() -> None:
 def test_halves_of_one_release_are_not_worse_than_each_other() -> None:
     """Three seeds against two are too few to say anything."""
     halves = [
-        [record for record in stored(AFTER) if record.seed in seeds]
+        [record for record in trained(AFTER) if record.seed in seeds]
         for seeds in ((0, 1, 2), (3, 4))
     ]
     answer = decide("first", "second", before=halves[0], after=halves[1])

@@ -10,21 +10,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from suite.judge.baselines import by_case
 from suite.judge.gate.finding import NO_WORSE, UNDECIDED, WORSE
 from suite.judge.gate.outcome import outcome_findings
 from suite.judge.gate.sequential import Plan
 from suite.judge.metrics import METRICS
 from suite.records import Record
 from suite.store import read_record
+from tests.judge.gate.conftest import AFTER
 
-BASELINE = Path(__file__).parents[3] / "baselines" / "tf-2.21" / "small"
+ROOT = Path(__file__).parents[3] / "baselines"
 STORED = {"five stored": 5, "ten stored": 10, "both grow": None}
 
 
@@ -58,14 +59,17 @@ class Law(NamedTuple):
 
 
 @functools.lru_cache(maxsize=None)
+def trained(release: str) -> tuple[Record, ...]:
+    """Read the trained cases of a stored baseline, without their curves."""
+    paths = sorted((ROOT / release / "small").glob("*.json"))
+    found = [read_record(path, bare=True) for path in paths]
+    return tuple(record for record in found if record.question == "training")
+
+
+@functools.lru_cache(maxsize=None)
 def laws() -> tuple[Law, ...]:
-    """Read those of the training cases of the stored baseline."""
-    by_case: Mapping[str, list[Record]] = defaultdict(list)
-    for path in sorted(BASELINE.glob("*-seed*.json")):
-        record = read_record(path, bare=True)
-        if record.question == "training":
-            by_case[record.case].append(record)
-    return tuple(map(_law, by_case.values()))
+    """Sum up each trained case of the stored baseline."""
+    return tuple(map(_law, by_case(trained(AFTER)).values()))
 
 
 def _law(records: list[Record]) -> Law:
@@ -104,5 +108,5 @@ def simulate(runs: int, stored: int | None, *, seed: int = 0) -> Counter[str]:
 
 
 if __name__ == "__main__":
-    for title, stored in STORED.items():
-        print(title, dict(simulate(int(sys.argv[1]), stored)))  # noqa: T201 - a command prints
+    for title, seeds in STORED.items():
+        print(title, dict(simulate(int(sys.argv[1]), seeds)))  # noqa: T201 - a command prints
