@@ -10,7 +10,13 @@ import numpy as np
 
 from suite.errors import RecordError
 from suite.judge.parity.differences import causes, correction_differs
-from suite.judge.parity.distances import FINITE, Circumstances, Distance, distances
+from suite.judge.parity.distances import (
+    FINITE,
+    Circumstances,
+    Distance,
+    distances,
+    turned_tolerance,
+)
 from suite.judge.parity.implied import (
     STATE,
     Itself,
@@ -31,6 +37,7 @@ from suite.judge.verdicts import listed
 from suite.records import Record
 
 ADAM = "Adam"  # how the names of the states end that it steps from
+WITNESSES = 3  # states at least, of which all but one agree, where one is taken for rounding
 PAIRS = 16  # of records whose comparisons are remembered: those of one release
 GRADIENT = "gradient"  # the quantity that only variables that train have
 
@@ -112,6 +119,11 @@ def check_traces(
 def compare_states(measured: Record, reference: Record) -> list[Comparison]:
     """Compare the steps that two releases make from each state of one case and seed.
 
+    A slope is not continuous: where a unit is 0 but for rounding, or two are the largest of a pool
+    but for it, rounding decides which way the gradient goes. A fault of the gradient shows from
+    every state; what parts at step 0 from one state alone, without a cause and by little more than
+    rounding, is taken for that and listed as a known difference.
+
     The last answers are remembered: what is judged by them is shown afterwards.
 
     Raises:
@@ -134,7 +146,41 @@ def _compared_states(first: Itself, second: Itself) -> tuple[Comparison, ...]:
             f"{measured.name} of {measured.release} steps from {listed(list(mine))}, that of "
             f"{reference.release} from {listed(list(theirs))}. {_again(measured, reference)}"
         )
-    return tuple(compare_traces(mine[state], theirs[state]) for state in mine)
+    found = [compare_traces(mine[state], theirs[state]) for state in mine]
+    starts = {_start(each) for each in found}
+    parted = {_start(each) for each in found if not each.agrees}
+    alone = len(parted) == 1 and len(starts) >= WITNESSES
+    return tuple(_with_turned_units(each, len(starts) - 1) if alone else each for each in found)
+
+
+def _start(found: Comparison) -> str:
+    """Name the state without the optimizer that steps from it."""
+    return found.state.partition(",")[0]
+
+
+def _with_turned_units(found: Comparison, others: int) -> Comparison:
+    """List what parts at step 0 in slopes alone as known: units that rounding turned round.
+
+    Args:
+        found: Is left as it is where it agrees, has a cause or parts further than that.
+        others: How many states there are beside its own, the steps from all of which agree.
+    """
+    attacked = any(each.place.quantity == "perturbation" for each in found.distances)
+    limits = {each: turned_tolerance(each, attacked=attacked) for each in found.distances}
+    parted = [each for each in found.distances if each.diverges]
+    if not parted or found.causes or not all(each.value <= limits[each] for each in parted):
+        return found
+    largest = max(parted, key=lambda each: each.share)
+    told = (
+        f"Units turned round by rounding: the {largest.place.quantity} of step 0 in "
+        f"{len({each.place.layer for each in parted})} layers, at most by {largest.against} "
+        f"({largest.place}); up to {limits[largest]:.2g} is known. Verified: every pass of these "
+        f"steps agrees, and so do all steps from the {others} other states."
+    )
+    eased = [
+        each._replace(tolerance=limits[each]) if each.diverges else each for each in found.distances
+    ]
+    return found._replace(distances=eased, known=[*found.known, told])
 
 
 @remembered

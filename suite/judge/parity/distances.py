@@ -37,6 +37,8 @@ class Tolerance(NamedTuple):
             way a pixel goes.
         amplified: At later steps, behind an attack, where training amplifies what rounding turned
             round; 1 is as far apart as from nothing at all.
+        turned: At step 0 without and with an attack, where the steps from all other states agree
+            (`suite.judge.parity.compare.compare_states`); None where that excuses nothing.
     """
 
     first: float
@@ -44,11 +46,14 @@ class Tolerance(NamedTuple):
     drifted: float = float("nan")
     attacked: float | None = None
     amplified: float | None = None
+    turned: tuple[float, float] | None = None
 
 
 EXACT = Tolerance(0, 0)
 VALUES = Tolerance(2e-5, 0.02)  # seen: 3.2e-6; 6e-3
-SLOPES = Tolerance(5e-3, 0.5, 0.5, 0.1, 1.0)  # seen: 4.4e-3; 0.29; 0.13; 0.058; 0.505
+SLOPES = Tolerance(5e-3, 0.5, 0.5, 0.1, 1.0, (0.03, 0.2))
+"""Of gradients and changes of weights; seen: 4.4e-3; 0.29; 0.13; 0.058; 0.505; (9e-3, 0.13)."""
+
 TOLERANCES: Mapping[str, Tolerance] = {
     "data": EXACT,
     "initial weight": EXACT,
@@ -207,6 +212,12 @@ def _allowed(place: Place, known: Circumstances, *, attacked: bool) -> float:
     if not known.twice and place.step == 0:
         return allowed.drifted
     return (LOOSE if place.step == 0 else LATER) if name in LOSSES else FINITE
+
+
+def turned_tolerance(found: Distance, *, attacked: bool) -> float:
+    """Look up how far a slope of step 0 may part by units that rounding turns round; else 0."""
+    turned = TOLERANCES[tolerance_name(found.place)].turned
+    return turned[attacked] if turned and found.place.step == 0 else 0.0
 
 
 def silent(place: Place, reference: Reference) -> bool:

@@ -113,3 +113,47 @@ def test_traces_from_other_states_are_undecided(make: Make) -> None:
 
 def test_records_of_other_questions_are_passed_over(make: Make) -> None:
     assert step_findings([], [replace(make(), question="training", case="lenet5-plain")]) == []
+
+
+# One state alone
+
+TURNED = {"turned": 0.15}
+
+
+def among_four(make: Make, planted: dict[str, dict[str, Any]]) -> Finding:
+    """Judge a candidate whose steps from some of four states have faults."""
+    states = ("0", "20", "100", "200", "200, Adam")
+    before = mapped(make("tf-2.21"), **{key: {} for key in states})
+    after = mapped(make("tf-2.21"), **{state: planted.get(state, {}) for state in states})
+    [found] = step_findings([before], [after])
+    return found
+
+
+@pytest.mark.parametrize("states", [["20"], ["200", "200, Adam"]], ids=str)
+def test_a_slope_that_parts_from_one_state_alone_is_rounding_and_told(
+    make: Make, states: list[str]
+) -> None:
+    found = among_four(make, dict.fromkeys(states, TURNED))
+    assert found.decision == NO_WORSE
+    assert "but for known differences (Units turned round by rounding)" in found.words
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"20": {"turned": 0.3}},
+        {"20": TURNED, "100": TURNED},
+        {"20": {**TURNED, "forward": 1e-4}},
+        {"20": {**TURNED, "rate": 1.01}},
+        {"20": TURNED, "100": {"rate": 1.01}},
+    ],
+    ids=str,
+)
+def test_more_than_one_slope_from_one_state_is_a_fault(
+    make: Make, planted: dict[str, dict[str, Any]]
+) -> None:
+    assert among_four(make, planted).decision == WORSE
+
+
+def test_two_states_are_too_few_to_take_one_for_rounding(make: Make) -> None:
+    assert judged(make, versions=KERAS_3, **TURNED).decision == WORSE

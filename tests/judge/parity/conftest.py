@@ -61,6 +61,7 @@ class Planted(NamedTuple):
         drop: Factor of the learning rate after ten epochs.
         forward: Relative error of the second layer's batch.
         unordered: Share of the gradient before that is traced with each, and not applied.
+        turned: Size of what is added at random to the gradient of one kernel at step 0.
     """
 
     set_momentum: float = 0.99
@@ -88,6 +89,7 @@ class Planted(NamedTuple):
     drop: float = 0.1
     forward: float = 0.0
     unordered: float = 0.0
+    turned: float = 0.0
 
 
 def paper_trace(**planted: Any) -> list[Entry]:
@@ -196,6 +198,8 @@ class Paper:
         planted = self.planted
         slopes = {w: self.rng.normal(size=SHAPES[w[1]]) for w in WEIGHTS}
         slopes["conv", "kernel"] *= planted.steeper
+        if step == 0:
+            slopes["conv", "kernel"] += planted.turned * self.errors.normal(size=(40, 6))
         for (layer, name), slope in reversed(slopes.items()):
             apart = planted.unordered * self.slopes[layer, name]
             self.add(step, "gradient", layer, slope + apart, name)
