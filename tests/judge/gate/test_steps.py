@@ -157,3 +157,9 @@ def test_more_than_one_slope_from_one_state_is_a_fault(
 
 def test_two_states_are_too_few_to_take_one_for_rounding(make: Make) -> None:
     assert judged(make, versions=KERAS_3, **TURNED).decision == WORSE
+
+
+def test_the_place_where_a_cause_shows_stays_named(make: Make) -> None:
+    found = among_four(make, {"20": {**TURNED, "rate": 1.01}})
+    assert "first at the state after 20, step 0, gradient of conv/kernel" in found.words
+    assert "SGD at 1.01 of the learning rate" in found.words
