@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ from suite.judge.parity.implied import (
     updates_per_step,
 )
 from suite.judge.parity.known import (
+    UPDATED_TWICE,
     correction,
     excess_factors,
     poison_step,
@@ -33,11 +34,12 @@ from suite.judge.parity.known import (
     twice_updated,
     without_correction,
 )
+from suite.judge.parity.updates import of_optimizer
 from suite.judge.verdicts import listed
 from suite.records import Record
 
 ADAM = "Adam"  # how the names of the states end that it steps from
-WITNESSES = 3  # states at least, of which all but one agree, where one is taken for rounding
+WITNESSES = 2  # states at least from which all steps agree, where those from others are excused
 PAIRS = 16  # of records whose comparisons are remembered: those of one release
 GRADIENT = "gradient"  # the quantity that only variables that train have
 
@@ -122,7 +124,8 @@ def compare_states(measured: Record, reference: Record) -> list[Comparison]:
     A slope is not continuous: where a unit is 0 but for rounding, or two are the largest of a pool
     but for it, rounding decides which way the gradient goes. A fault of the gradient shows from
     every state; what parts at step 0 from one state alone, without a cause and by little more than
-    rounding, is taken for that and listed as a known difference.
+    rounding, is taken for that and listed as a known difference. So is an optimizer that the graph
+    of TensorFlow 1 seems to change from one or two states.
 
     The last answers are remembered: what is judged by them is shown afterwards.
 
@@ -147,10 +150,25 @@ def _compared_states(first: Itself, second: Itself) -> tuple[Comparison, ...]:
             f"{reference.release} from {listed(list(theirs))}. {_again(measured, reference)}"
         )
     found = [compare_traces(mine[state], theirs[state]) for state in mine]
-    starts = {_start(each) for each in found}
+    found = _excused(found, _unordered, most=2)
+    return tuple(_excused(found, _with_turned_units, most=1))
+
+
+def _excused(
+    found: Sequence[Comparison], known: Callable[[Comparison, str], Comparison], *, most: int
+) -> list[Comparison]:
+    """Let a known difference be one, where the steps from other states bear witness.
+
+    Args:
+        found: What was found from each state.
+        known: Makes what it excuses known, given the witnesses in words.
+        most: So many states at most may part; one counts once, whatever the optimizer.
+    """
     parted = {_start(each) for each in found if not each.agrees}
-    alone = len(parted) == 1 and len(starts) >= WITNESSES
-    return tuple(_with_turned_units(each, len(starts) - 1) if alone else each for each in found)
+    agreeing = {_start(each) for each in found} - parted
+    if len(parted) > most or len(agreeing) < WITNESSES:
+        return [*found]
+    return [known(each, f"all steps from {len(agreeing)} other states") for each in found]
 
 
 def _start(found: Comparison) -> str:
@@ -158,12 +176,12 @@ def _start(found: Comparison) -> str:
     return found.state.partition(",")[0]
 
 
-def _with_turned_units(found: Comparison, others: int) -> Comparison:
+def _with_turned_units(found: Comparison, witnesses: str) -> Comparison:
     """List what parts at step 0 in slopes alone as known: units that rounding turned round.
 
     Args:
         found: Is left as it is where it agrees, has a cause or parts further than that.
-        others: How many states there are beside its own, the steps from all of which agree.
+        witnesses: What agrees beside it, in words.
     """
     attacked = any(each.place.quantity == "perturbation" for each in found.distances)
     limits = {each: turned_tolerance(each, attacked=attacked) for each in found.distances}
@@ -175,12 +193,29 @@ def _with_turned_units(found: Comparison, others: int) -> Comparison:
         f"Units turned round by rounding: the {largest.place.quantity} of step 0 in "
         f"{len({each.place.layer for each in parted})} layers, at most by {largest.against} "
         f"({largest.place}); up to {limits[largest]:.2g} is known. Verified: every pass of these "
-        f"steps agrees, and so do all steps from the {others} other states."
+        f"steps agrees, and so do {witnesses}."
     )
     eased = [
         each._replace(tolerance=limits[each]) if each.diverges else each for each in found.distances
     ]
     return found._replace(distances=eased, known=[*found.known, told])
+
+
+def _unordered(found: Comparison, witnesses: str) -> Comparison:
+    """List an optimizer that seems another one as known, where a graph orders no statistics.
+
+    Its gradients are not always those of the trace, and its settings are read off these. They
+    are the same from every state: a fault shows in the steps from the others.
+    """
+    graph = any(line.startswith(UPDATED_TWICE) for line in found.known)
+    if not graph or found.first or not found.causes or not all(map(of_optimizer, found.causes)):
+        return found
+    told = (
+        "Gradients of a graph: the updates of these steps are not those of the gradients in the "
+        "trace, since TensorFlow 1 orders no reads and updates of the statistics. Verified: the "
+        f"optimizer is the reference's in {witnesses}."
+    )
+    return found._replace(causes=[], known=[*found.known, told])
 
 
 @remembered

@@ -20,6 +20,7 @@ from suite.judge.parity.implied import (
 )
 from suite.judge.verdicts import listed
 
+OTHER_MULTIPLE = "The updates of step 0 are another multiple"
 FITTED = 0.02  # share of the update; SGD with momentum leaves less than 2e-3 of it unexplained
 NOISE = 2e-4  # of the update; honest fits leave less than 1e-4, in float32
 FIT_ERRORS = 5  # standard errors of a fit; honest ones were 4.5 off where a shrinking step is small
@@ -68,7 +69,12 @@ def optimizer_differs(
         if not same(rate, rates[layer], floor=FIRST_RATE + 2 * rounding(_update(layer), reference))
     ]
     if odd and (alike or len(odd) < len(rates)):
-        yield f"The updates of step 0 are another multiple of the gradient in {listed(odd)}"
+        yield f"{OTHER_MULTIPLE} of the gradient in {listed(odd)}"
+
+
+def of_optimizer(cause: str) -> bool:
+    """True for the words of `optimizer_differs`."""
+    return cause.startswith(("Optimizer", OTHER_MULTIPLE))
 
 
 def _other_updates(mine: Trace, theirs: Trace) -> Iterator[str]:

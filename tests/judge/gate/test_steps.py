@@ -35,6 +35,7 @@ def judged(make: Make, *, versions: dict[str, str] = KERAS_2, **planted: Any) ->
     return found
 
 
+FOUR = ("0", "20", "100", "200")
 KERAS_3 = {"keras": "3.15.1", "tensorflow": "2.21.0"}
 
 
@@ -94,6 +95,27 @@ def test_a_graph_is_known_to_update_twice_from_every_state(make: Make) -> None:
     assert "BatchNorm's updates" in found.words
 
 
+@pytest.mark.parametrize(
+    ("states", "versions", "decision"),
+    [
+        (["20"], GRAPH, NO_WORSE),
+        (["0", "20"], GRAPH, NO_WORSE),
+        (["0", "20", "100"], GRAPH, WORSE),
+        (["20"], KERAS_2, WORSE),
+    ],
+    ids=str,
+)
+def test_an_optimizer_that_a_graph_seems_to_change_is_known_from_few_states(
+    make: Make, states: list[str], versions: dict[str, str], decision: str
+) -> None:
+    honest = {"correction": 1, "updates": 2 if versions is GRAPH else 1}
+    before = mapped(make("tf-2.21"), **{key: {} for key in FOUR})
+    planted = {key: {**honest, "unordered": 0.2} if key in states else honest for key in FOUR}
+    [found] = step_findings([before], [mapped(make("tf-1.14", versions), **planted)])
+    assert found.decision == decision
+    assert ("Gradients of a graph" in found.words) == (decision == NO_WORSE)
+
+
 def test_what_has_no_partner_is_undecided(make: Make) -> None:
     record = make("tf-2.21")
     [lost] = step_findings([record], [])
@@ -122,7 +144,7 @@ TURNED = {"turned": 0.15}
 
 def among_four(make: Make, planted: dict[str, dict[str, Any]]) -> Finding:
     """Judge a candidate whose steps from some of four states have faults."""
-    states = ("0", "20", "100", "200", "200, Adam")
+    states = (*FOUR, "200, Adam")
     before = mapped(make("tf-2.21"), **{key: {} for key in states})
     after = mapped(make("tf-2.21"), **{state: planted.get(state, {}) for state in states})
     [found] = step_findings([before], [after])
