@@ -116,6 +116,15 @@ def test_an_optimizer_that_a_graph_seems_to_change_is_known_from_few_states(
     assert ("Gradients of a graph" in found.words) == (decision == NO_WORSE)
 
 
+def test_a_graph_excuses_no_other_cause(make: Make) -> None:
+    graph = {"correction": 1, "updates": 2}
+    before = mapped(make("tf-2.21"), **{key: {} for key in FOUR})
+    planted = {**dict.fromkeys(FOUR, graph), "20": {**graph, "unordered": 0.2, "epsilon": 0.011}}
+    [found] = step_findings([before], [mapped(make("tf-1.14", GRAPH), **planted)])
+    assert found.decision == WORSE
+    assert "FGSM epsilon" in found.words
+
+
 def test_what_has_no_partner_is_undecided(make: Make) -> None:
     record = make("tf-2.21")
     [lost] = step_findings([record], [])
