@@ -166,7 +166,7 @@ def _excused(
     """
     parted = {_start(each) for each in found if not each.agrees}
     agreeing = {_start(each) for each in found} - parted
-    if len(parted) > most or len(agreeing) < WITNESSES:
+    if not 0 < len(parted) <= most or len(agreeing) < WITNESSES:
         return [*found]
     return [known(each, f"all steps from {len(agreeing)} other states") for each in found]
 
