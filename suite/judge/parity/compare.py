@@ -184,8 +184,8 @@ def _with_turned_units(found: Comparison, witnesses: str) -> Comparison:
         witnesses: What agrees beside it, in words.
     """
     attacked = any(each.place.quantity == "perturbation" for each in found.distances)
-    limits = {each: turned_tolerance(each, attacked=attacked) for each in found.distances}
     parted = [each for each in found.distances if each.diverges]
+    limits = {each: turned_tolerance(each, attacked=attacked) for each in parted}
     if not parted or found.causes or not all(each.value <= limits[each] for each in parted):
         return found
     largest = max(parted, key=lambda each: each.share)
@@ -195,9 +195,7 @@ def _with_turned_units(found: Comparison, witnesses: str) -> Comparison:
         f"({largest.place}); up to {limits[largest]:.2g} is known. Verified: every pass of these "
         f"steps agrees, and so do {witnesses}."
     )
-    eased = [
-        each._replace(tolerance=limits[each]) if each.diverges else each for each in found.distances
-    ]
+    eased = [each._replace(tolerance=limits.get(each, each.tolerance)) for each in found.distances]
     return found._replace(distances=eased, known=[*found.known, told])
 
 
