@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import log_softmax, softmax
 
-from suite.data import CLASSES, Split, label_entropy
+from suite.data import Split, label_entropy
 from suite.data.split import pixels
 from suite.networks.types import Images, Labels, Logits
 from suite.stacks.protocol import Network
@@ -40,6 +40,11 @@ def cross_entropy(logits: Logits, labels: Labels) -> float:
     return -float(log_likelihood(logits, labels).mean())
 
 
+def accuracy(logits: Logits, labels: Labels) -> float:
+    """Compute the fraction of the images whose largest logit is that of their label."""
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
 def evaluate(network: Network, split: Split, *, epsilon: float, training: bool) -> dict[str, float]:
     """Measure clean and FGSM accuracy, information gain and classes predicted, in one phase.
 
@@ -52,13 +57,12 @@ def evaluate(network: Network, split: Split, *, epsilon: float, training: bool) 
     perturbed = _attacked(network, split, epsilon=epsilon, training=training)
     if state is not None:
         network.model.set_weights(state)
-    predicted = clean.argmax(axis=1)
     return {
-        "clean_accuracy": float((predicted == labels).mean()),
-        "adversarial_accuracy": float((perturbed.argmax(axis=1) == labels).mean()),
+        "clean_accuracy": accuracy(clean, labels),
+        "adversarial_accuracy": accuracy(perturbed, labels),
         "information_gain": label_entropy(labels) - cross_entropy(clean, labels),
         "adversarial_information_gain": label_entropy(labels) - cross_entropy(perturbed, labels),
-        "classes_predicted": float(np.count_nonzero(np.bincount(predicted, minlength=CLASSES))),
+        "classes_predicted": float(len(np.unique(clean.argmax(axis=1)))),
     }
 
 

@@ -342,6 +342,6 @@ def _adversarial(model: Model, phases: Phases, epsilon: float, branch: Model | N
 
 def _measure(labels: Array, logits: Array) -> tuple[Array, Array]:
     """Compute the mean cross-entropy in nats and the accuracy of `logits`."""
-    own = labels[:, None] == jnp.arange(logits.shape[1])  # to gather them would take twice as long
+    own = labels[:, None] == jnp.arange(logits.shape[1])  # to gather them takes longer
     likelihood = jnp.where(own, jax.nn.log_softmax(logits), 0.0).sum(axis=1)
     return -likelihood.mean(), (logits.argmax(axis=1) == labels).mean()

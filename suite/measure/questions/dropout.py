@@ -70,11 +70,9 @@ def dropout(run: Run, seeds: Sequence[int]) -> Found:
     first, other = (dropped(run, seed, images, passes=PASSES) for seed in seeds)
     if not first:
         return Found({}, [])
+    errors = {rate: gradient_error(run, rate) for rate in {row.rate for row in first}}
     entries = [
-        {
-            **described(f"Dropout {place}", *rows),
-            "gradient_error": gradient_error(run, rows[0].rate),
-        }
+        {**described(f"Dropout {place}", *rows), "gradient_error": errors[rows[0].rate]}
         for place, rows in enumerate(zip(first, other), start=1)
     ]
     again = dropped(run, seeds[0], images, passes=1)

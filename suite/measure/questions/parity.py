@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from suite.measure.evaluation import cross_entropy
+from suite.measure import constants
+from suite.measure.evaluation import accuracy, cross_entropy
 from suite.measure.named import (
     State,
     layers_by_key,
@@ -25,7 +26,7 @@ from suite.measure.summaries import rounded, summarised
 from suite.measure.training import Batch, batches, learning_rate
 from suite.measure.weights import build, let_all_train, pretraining_rate
 from suite.networks.architectures import PRETRAINED
-from suite.networks.batch_norm import batch_norms, is_batch_norm, moving_moments, state_kept
+from suite.networks.batch_norm import batch_norms, moving_moments, state_kept
 from suite.networks.copying import without_dropout
 from suite.networks.phases import TRAINING, Phases
 from suite.networks.types import Images, Labels, Model
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 STEPS = 3  # from each state; the third tells Nesterov's momentum from the plain one
 FALL = 0.5  # of the rate at the last of them: whether it is in the momentum, or multiplies it later
-NARROW = 0.001  # of the values that tell a BatchNorm's epsilon in the training phase
 EPOCHS = 2  # whose order of batches is told: each epoch must have its own
 MOVING = ("moving_mean", "moving_variance")  # the weights that are statistics
 
@@ -108,7 +108,7 @@ class Tracer(NamedTuple):
         gradients: The gradients of that update's loss.
         phases: The phase of each pass of the adversarial loss; None takes the plain loss.
         epsilon: FGSM step in the max norm; pixels are in [0, 1].
-        constants: Those of the BatchNorm layers.
+        constants: Those of the optimizer and of the BatchNorm layers.
     """
 
     stack: Stack
@@ -134,7 +134,7 @@ def tracer_of(
         gradients=stack.gradients(model, phases=phases, epsilon=epsilon),
         phases=phases,
         epsilon=epsilon,
-        constants=list(constants(stack, model)),
+        constants=[constants.optimizer(stack, by), *constants.batch_norms(stack, model)],
     )
 
 
@@ -231,61 +231,10 @@ def traced_metrics(traced: Iterable[Entry]) -> dict[str, float]:
     }
 
 
-def constants(stack: Stack, model: Model) -> Iterator[Entry]:
-    """Yield the constants of every BatchNorm layer, as set and as observed."""
-    observed: dict[tuple[float, float], dict[str, float]] = {}
-    for key, layer in layers_by_key(model).items():
-        if is_batch_norm(layer):
-            constants = float(layer.momentum), float(layer.epsilon)
-            if constants not in observed:
-                observed[constants] = batch_norm_constants(stack, layer)
-            shape = list(layer.input.shape)
-            yield {
-                "quantity": "batch norm",
-                "layer": key,
-                "momentum": rounded(constants[0]),
-                "epsilon": rounded(constants[1]),
-                "dimensions": len(shape),
-                "positions": int(np.prod([int(side) for side in shape[1:-1]])),
-                **observed[constants],
-            }
-
-
 def initial(model: Model) -> Iterator[Entry]:
     """Yield every weight and statistic before the first step."""
     for (key, name), array in weights_by_key(model).items():
         yield summarised("initial weight", key, array, weight=name)
-
-
-def batch_norm_constants(stack: Stack, layer: Model) -> dict[str, float]:
-    """Observe the constants that a BatchNorm layer with the settings of `layer` computes with.
-
-    They are its momentum, its epsilon in each phase, and what it subtracts from the number of
-    values to divide the sum of squares for the moving variance: 0 or 1. They are seen in a copy
-    with one channel, on eight values: 0 and 4, four times each, so that their mean is 2, their
-    variance 4 and its root none of these.
-    """
-    inputs = stack.keras.Input((2, 2, 1))
-    settings = {**layer.get_config(), "name": "probe", "trainable": True}
-    probe = type(layer).from_config(settings)
-    network = stack.network(stack.keras.Model(inputs, probe(inputs)))
-    values = np.repeat(np.array([0.0, 4.0], dtype=np.float32), 4).reshape(2, 2, 2, 1)
-    probe.set_weights([np.ones(1), np.zeros(1), np.zeros(1), np.zeros(1)])
-    outputs = network.logits(values, training=False)  # 4 / sqrt(epsilon)
-    narrow = network.logits(values * np.float32(NARROW), training=True)  # epsilon is seen there
-    probe.set_weights([np.ones(1), np.zeros(1), np.zeros(1), np.ones(1)])
-    network.logits(values, training=True)
-    mean, variance = (float(array[0]) for array in probe.get_weights()[-2:])
-    share = mean / 2  # of the batch in the moving statistics
-    corrected = (variance - (1 - share)) / share / 4 if share else float("nan")  # 8 / 8 or 8 / 7
-    return {
-        "observed_momentum": rounded(1 - share),
-        "observed_epsilon": rounded((4 / float(outputs.max())) ** 2),
-        "observed_training_epsilon": rounded(
-            (2 * NARROW) ** 2 * (1 / float(narrow.max()) ** 2 - 1)
-        ),
-        "observed_correction": rounded(8 - 8 / corrected),
-    }
 
 
 def batch_entry(images: Images, labels: Labels, rate: float) -> Entry:
@@ -318,9 +267,9 @@ def moments(stack: Stack, network: Network, images: Images) -> Iterator[Entry]:
 def passes(tracer: Tracer, images: Images, labels: Labels, *, perturbed: bool) -> Iterator[Entry]:
     """Yield what the suite's own passes compute before the step, and put its state back.
 
-    The cross-entropies replay the step's passes one by one: if the step reports others, it does
-    not run as it was told. The pixels that are `perturbed` are told only on demand: they take the
-    most room.
+    The cross-entropies and accuracies replay the step's passes one by one: if the step reports
+    others, it does not run as it was told. The pixels that are `perturbed` are told only on
+    demand: they take the most room.
     """
     network, epsilon = tracer.network, tracer.epsilon
     yield summarised("inference logits", "", network.logits(images, training=False))
@@ -332,16 +281,18 @@ def passes(tracer: Tracer, images: Images, labels: Labels, *, perturbed: bool) -
             moved = network.craft(images, epsilon=epsilon, training=attack)
         yield perturbation(images, moved)
     with state_kept(network.model):
-        clean_ce = cross_entropy(network.logits(images, training=clean), labels)
+        own = network.logits(images, training=clean)
         moved = network.craft(images, epsilon=epsilon, training=attack)
-        unperturbed_ce = cross_entropy(network.logits(images, training=adversarial), labels)
-        adversarial_ce = cross_entropy(network.logits(moved, training=adversarial), labels)
+        unperturbed = network.logits(images, training=adversarial)
+        attacked = network.logits(moved, training=adversarial)
     yield {
         "quantity": "replay",
         "layer": "",
-        "clean_ce": rounded(clean_ce),
-        "unperturbed_ce": rounded(unperturbed_ce),
-        "adversarial_ce": rounded(adversarial_ce),
+        "clean_ce": rounded(cross_entropy(own, labels)),
+        "unperturbed_ce": rounded(cross_entropy(unperturbed, labels)),
+        "adversarial_ce": rounded(cross_entropy(attacked, labels)),
+        "clean_accuracy": accuracy(own, labels),
+        "adversarial_accuracy": accuracy(attacked, labels),
     }
 
 
@@ -370,8 +321,8 @@ def gradient_entries(model: Model, gradients: list[np.ndarray]) -> list[Entry]:
 
 
 def result_entries(result: StepResult) -> list[Entry]:
-    """List the losses that a step reports: those of its passes, then their sum."""
-    names = ("clean_ce", "adversarial_ce", "loss")
+    """List what a step reports: the losses of its passes, their sum, the accuracies."""
+    names = ("clean_ce", "adversarial_ce", "loss", "clean_accuracy", "adversarial_accuracy")
     values = {name: getattr(result, name) for name in names}
     return [
         {"quantity": name, "layer": "", "value": rounded(value)}
