@@ -66,6 +66,7 @@ NOT_HERE = (
 STACK_TESTS = [
     "tests/stacks",
     "tests/networks/test_fixes.py",
+    "tests/measure/test_constants.py",
     "tests/measure/test_statistics.py",
     "tests/measure/test_phases_seen.py",
     "tests/diagnose/test_loading.py",

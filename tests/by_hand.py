@@ -1,4 +1,4 @@
-"""FGSM, the linear model and the small BatchNorm network by hand, in NumPy: what stacks must do."""
+"""Attack, optimizers, a linear and a BatchNorm network by hand, in NumPy: what stacks must do."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from suite.networks.phases import ADVERSARIAL, CLEAN, MOVING, OWN, PHASES, TRAINING, Phases
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
     from suite.networks.types import Images, Labels, Model
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
 Arrays: TypeAlias = "list[np.ndarray]"
 """The moving mean and variance; or the weights that learn, in the order of the model."""
 
+Update: TypeAlias = "Callable[[np.ndarray, float], np.ndarray]"
+"""Makes the change of the weights of a gradient and a learning rate."""
+
 BN_EPSILON = 1e-3
 CLASSES = 5
+MOMENTUM = 0.9
 SIDE = 6  # of the 3x3 convolution's output on 8x8 images
 
 
@@ -253,6 +258,39 @@ def _updated(old: Arrays, updates: list[Arrays], momentum: float, *, at_once: bo
     for batch in updates:
         old = moved(old, batch, momentum)
     return old
+
+
+def sgd() -> Update:
+    """Make SGD with Nesterov's momentum (Sutskever et al. 2013), as Keras has it."""
+    velocity: Any = 0.0
+
+    def update(gradient: np.ndarray, rate: float) -> np.ndarray:
+        nonlocal velocity
+        velocity = MOMENTUM * velocity - rate * gradient
+        return np.asarray(MOMENTUM * velocity - rate * gradient)
+
+    return update
+
+
+def adam() -> Update:
+    """Make Adam (Kingma and Ba 2015), with Keras' place of epsilon."""
+    first: Any = 0.0
+    second: Any = 0.0
+    count = 0
+
+    def update(gradient: np.ndarray, rate: float) -> np.ndarray:
+        nonlocal first, second, count
+        count += 1
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        corrected = rate * np.sqrt(1 - 0.999**count) / (1 - 0.9**count)
+        return np.asarray(-corrected * first / (np.sqrt(second) + 1e-7))
+
+    return update
+
+
+OPTIMIZERS: Mapping[str, Callable[[], Update]] = {"sgd": sgd, "adam": adam}
+"""As those of `suite.stacks.shared.OPTIMIZERS`."""
 
 
 def linear(kernel: np.ndarray, flat: np.ndarray, labels: Labels) -> Pass:

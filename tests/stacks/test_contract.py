@@ -11,6 +11,7 @@ import pytest
 from suite.measure import statistics
 from suite.networks.phases import ADVERSARIAL, INFERENCE, PHASES, TRAINING, Phases
 from tests import by_hand
+from tests.by_hand import MOMENTUM
 from tests.stacks.conftest import ALL_TRAINING, EVERY_PHASE, GRID, Contract
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 CheckStep: TypeAlias = "Callable[[Phases | None], None]"
 
 EPSILON = 0.05
-MOMENTUM = 0.9  # the optimizer's, Nesterov's
 RATE = 0.1
 RATES = (0.1, 0.03, 0.2)
 
@@ -111,7 +111,7 @@ def test_three_steps_are_nesterovs_by_hand(
 ) -> None:
     step = stack.train_step(linear, phases=phases, epsilon=EPSILON)
     kernel = linear.get_weights()[0].astype(np.float64)
-    velocity = np.zeros_like(kernel)
+    update = by_hand.sgd()
     flat = images.reshape(len(images), -1).astype(np.float64)
     for rate in RATES:
         passes = [by_hand.linear(kernel, flat, labels)]
@@ -121,8 +121,7 @@ def test_three_steps_are_nesterovs_by_hand(
         rights = [(each.logits.argmax(axis=1) == labels).mean() for each in passes]
         expected = [value for each, right in zip(passes, rights) for value in (each.ce, right)]
         gradient = sum(each.to_weights[0] for each in passes) / len(passes)
-        velocity = MOMENTUM * velocity - rate * gradient
-        kernel = kernel + MOMENTUM * velocity - rate * gradient
+        kernel = kernel + update(gradient, rate)
         result = step(images, labels, rate)
         loss = np.mean([each.ce for each in passes])
         np.testing.assert_allclose(result[: 1 + len(expected)], [loss, *expected], rtol=1e-4)

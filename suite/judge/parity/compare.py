@@ -26,7 +26,6 @@ from suite.judge.parity.implied import (
     updates_per_step,
 )
 from suite.judge.parity.known import (
-    UPDATED_TWICE,
     correction,
     excess_factors,
     poison_step,
@@ -34,7 +33,7 @@ from suite.judge.parity.known import (
     twice_updated,
     without_correction,
 )
-from suite.judge.parity.updates import of_optimizer
+from suite.judge.parity.updates import OPTIMIZER, UNORDERED, optimizer_differs
 from suite.judge.verdicts import listed
 from suite.records import Record
 
@@ -57,6 +56,8 @@ class Comparison(NamedTuple):
         causes: What the other differences look like, with the value on both sides.
         state: The step of the stored training that the steps start after; empty for a trace of the
             first steps alone.
+        applied: Those of the causes that are read off how gradients are applied.
+        twice: True where one of the two is known to update the moving statistics twice a step.
     """
 
     case: str
@@ -67,6 +68,8 @@ class Comparison(NamedTuple):
     known: Sequence[str]
     causes: Sequence[str]
     state: str = ""
+    applied: Sequence[str] = ()
+    twice: bool = False
 
     @property
     def first(self) -> Distance | None:
@@ -205,8 +208,7 @@ def _unordered(found: Comparison, witnesses: str) -> Comparison:
     Its gradients are not always those of the trace, and its settings are read off these. They
     are the same from every state: a fault shows in the steps from the others.
     """
-    graph = any(line.startswith(UPDATED_TWICE) for line in found.known)
-    if not graph or found.first or not found.causes or not all(map(of_optimizer, found.causes)):
+    if not found.twice or found.first or not found.causes or found.causes != found.applied:
         return found
     told = (
         "Gradients of a graph: the updates of these steps are not those of the gradients in the "
@@ -261,31 +263,27 @@ def _compared(measured: Record, reference: Record) -> Comparison:
     broken = _first_poison(mine, theirs) if poison else None
     state = str(measured.statistics[0].get(STATE, ""))
     reads_moved = measured.settings["phases"] is not None and updates_per_step(theirs) > 0
+    known = Circumstances(
+        drifted=reads_moved and bool(corrected),
+        twice=bool(twice),
+        broken=broken,
+        adaptive=state.endswith(ADAM),
+    )
+    allowed = UNORDERED if twice else OPTIMIZER
+    applied = [] if broken == 0 else [*optimizer_differs(mine, theirs, allowed=allowed)]
+    found = causes(mine, theirs, twice=bool(twice), broken_at_once=broken == 0)
     return Comparison(
         case=measured.case,
         seed=measured.seed,
         release=measured.release,
         reference=reference.release,
-        state=state,
-        distances=list(
-            distances(
-                without_correction(mine, factors),
-                theirs,
-                Circumstances(
-                    drifted=reads_moved and bool(corrected),
-                    twice=bool(twice),
-                    broken=broken,
-                    adaptive=state.endswith(ADAM),
-                ),
-            )
-        ),
+        distances=list(distances(without_correction(mine, factors), theirs, known)),
         known=[*corrected, *twice, *poison],
-        causes=[
-            *untrained,
-            *correction_differs(measured, reference),
-            *causes(mine, theirs, twice=bool(twice), broken_at_once=broken == 0),
-        ],
-    )  # fmt: skip
+        causes=[*untrained, *correction_differs(measured, reference), *found, *applied],
+        state=state,
+        applied=applied,
+        twice=bool(twice),
+    )
 
 
 def _refuse_unlike(measured: Record, reference: Record) -> None:

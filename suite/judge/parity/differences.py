@@ -32,7 +32,6 @@ from suite.judge.parity.implied import (
     update_counts,
 )
 from suite.judge.parity.known import CORRECTION, keras_2
-from suite.judge.parity.updates import UNORDERED, optimizer_differs
 from suite.judge.verdicts import listed
 from suite.records import Record
 
@@ -48,12 +47,15 @@ CONSTANTS: Mapping[str, str] = {
 REPLAYED = 5e-5  # nats; a step and the suite's own passes differ by less than 1e-5
 FLIPPED = 0.01  # share of the pixels; where the gradient is about 0 rounding decides its sign
 WEIGHTS = 0.01  # difference of the weights of the two cross-entropies, each of which is about 0.5
+MISCOUNTED = 1.5  # images of a batch; two that are equally likely but for rounding may swap
 GRADIENT = 2e-3  # distance of a gradient at step 0, relative to the largest of its layer
 SHARE = 1e-4  # difference of the shares of its way that a moving statistic goes in a step
 
 
 def causes(mine: Trace, theirs: Trace, *, twice: bool, broken_at_once: bool) -> Iterator[str]:
     """Describe what the differences between two traces look like, but for the known ones.
+
+    What the updates show of the optimizer is `suite.judge.parity.updates.optimizer_differs`.
 
     Args:
         mine: The trace that is compared.
@@ -67,8 +69,6 @@ def causes(mine: Trace, theirs: Trace, *, twice: bool, broken_at_once: bool) -> 
     for find in CAUSES:
         if twice and find is step_differs:
             yield from step_differs(mine, theirs, share=LOOSE)
-        elif twice and find is optimizer_differs:
-            yield from optimizer_differs(mine, theirs, allowed=UNORDERED)
         elif not (twice and find is statistics_differ) and not (broken_at_once and find in AT_ONCE):
             yield from find(mine, theirs)
 
@@ -204,6 +204,7 @@ def step_differs(mine: Trace, theirs: Trace, *, share: float = 0.0) -> Iterator[
             return  # what is not finite at a later step follows from the weights
         allowed = max(REPLAYED, share * theirs[Place(step, "adversarial_ce")]["value"])
         found = [*_passes_differ(here, there, allowed=allowed)]
+        found = found or [*_accuracies_differ(here, there, graph=share > 0)]
         if found:  # the first step tells; what follows starts from other weights
             yield from (f"{words} (step {step})" if step else words for words in found)
             return
@@ -233,6 +234,20 @@ def _passes_differ(here: Replay, there: Replay, *, allowed: float) -> Iterator[s
             f"replayed one {here.adversarial:+.2g} nats here, {there.adversarial:+.2g} there. "
             f"Another phase or loss{rises if clean else ''}"
         )
+
+
+def _accuracies_differ(here: Replay, there: Replay, *, graph: bool) -> Iterator[str]:
+    """Say which pass of one step counts its images otherwise than the suite does.
+
+    A `graph` leaves open which statistics its adversarial pass reads.
+    """
+    names = ("clean", "adversarial")[: 1 if graph else 2]
+    for name, mine, theirs in zip(names, here.miscounted, there.miscounted):
+        if not abs(mine - theirs) <= MISCOUNTED:
+            yield (
+                f"The accuracy that the step reports of its {name} pass is not that of its logits: "
+                f"{mine:+.3g} images of the batch here, {theirs:+.3g} there"
+            )
 
 
 def loss_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
@@ -302,9 +317,8 @@ CAUSES: Sequence[Callable[[Trace, Trace], Iterator[str]]] = (
     step_differs,
     loss_differs,
     gradients_differ,
-    optimizer_differs,
 )
 """The possible causes of a difference, cause before effect."""
 
-AT_ONCE = (statistics_differ, step_differs, gradients_differ, optimizer_differs)
+AT_ONCE = (statistics_differ, step_differs, gradients_differ)
 """Causes that read what step 0 does after its clean pass has moved the statistics."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 U = TypeVar("U")
+ACCURACIES = ("clean_accuracy", "adversarial_accuracy")
 STATE = "state"  # the name in an entry of the state that its steps start from
 LAGS = 3  # the fit separates the shares of the last three gradients in an update
 NO_MOMENTUM = 1e-3  # of the newest gradient's share; a smaller one of the second means no momentum
@@ -88,11 +89,13 @@ class Replay(NamedTuple):
         clean: Cross-entropy of the clean images: that of the step less that of the suite.
         adversarial: The same of the perturbed images.
         reach: How far the cross-entropy rises under attack, in units of the suite's rise.
+        miscounted: How many images more the step calls recognised, clean and perturbed.
     """
 
     clean: float
     adversarial: float
     reach: float
+    miscounted: tuple[float, float]
 
 
 class Itself:
@@ -210,7 +213,10 @@ def replay(trace: Trace, step: int) -> Replay | None:
     clean, adversarial = (trace[Place(step, f"{n}_ce")]["value"] for n in ("clean", "adversarial"))
     rise = own["adversarial_ce"] - own["unperturbed_ce"]
     reach = (adversarial - own["unperturbed_ce"]) / rise if rise else float("nan")
-    return Replay(clean - own["clean_ce"], adversarial - own["adversarial_ce"], reach)
+    images = trace[Place(step, "batch")]["images"]
+    more = [trace[Place(step, n)]["value"] - own[n] for n in ACCURACIES]
+    miscounted = (images * more[0], images * more[1])
+    return Replay(clean - own["clean_ce"], adversarial - own["adversarial_ce"], reach, miscounted)
 
 
 @remembered

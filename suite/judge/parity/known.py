@@ -24,7 +24,6 @@ from suite.judge.parity.implied import (
 )
 from suite.records import Record
 
-UPDATED_TWICE = "BatchNorm's updates"  # how what is known of TensorFlow 1's graph begins
 CORRECTION = 0.01  # tolerance of a count that is 0 or 1
 UPDATES = 0.02  # tolerance of a count that is 1 or 2; two updates of one old value count as 2.01
 IMAGES = 4  # dimensions of a batch of images
@@ -143,7 +142,7 @@ def twice_updated(measured: Record, reference: Record) -> list[str]:
         return []
     here, there = (float(np.median(found)) for found in counts)
     return [
-        f"{UPDATED_TWICE}: {here:.4f} a step here, {there:.4f} there, by how far the "
+        f"BatchNorm's updates: {here:.4f} a step here, {there:.4f} there, by how far the "
         "moving means and variances of step 0 went, in every layer. TensorFlow 1's graph runs the "
         "updates of both calls of the model, as published, in no certain order (2.0101 where both "
         "start from the same value). From there on the statistics are elsewhere: what follows in "

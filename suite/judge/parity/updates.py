@@ -20,7 +20,8 @@ from suite.judge.parity.implied import (
 )
 from suite.judge.verdicts import listed
 
-OTHER_MULTIPLE = "The updates of step 0 are another multiple"
+PROBE = Place(0, "optimizer")
+MOVED_AT = ("at once", "at the next step", "at those between", "at the last")
 FITTED = 0.02  # share of the update; SGD with momentum leaves less than 2e-3 of it unexplained
 NOISE = 2e-4  # of the update; honest fits leave less than 1e-4, in float32
 FIT_ERRORS = 5  # standard errors of a fit; honest ones were 4.5 off where a shrinking step is small
@@ -53,6 +54,29 @@ tf-2.21, which moves them first, from the gradients of the unmoved ones); where 
 def optimizer_differs(
     mine: Trace, theirs: Trace, *, allowed: Mapping[str, float] = OPTIMIZER
 ) -> Iterator[str]:
+    """Say what the updates show of the optimizer; else what it does where it is tried alone."""
+    found = [*_updates_differ(mine, theirs, allowed)]
+    yield from found or _alone_differs(mine, theirs)
+    rates = [trace[PROBE]["rate"] for trace in (mine, theirs)]
+    if None not in rates and not same(*rates):
+        yield (
+            f"Keras' own setter of the learning rate: the optimizer holds {rates[0]:.5g} after it "
+            f"here, {rates[1]:.5g} there"
+        )
+
+
+def _alone_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
+    """Say where a weight is moved otherwise by a large gradient, or by small ones after it."""
+    for when, a, b in zip(MOVED_AT, mine[PROBE]["moved"], theirs[PROBE]["moved"]):
+        if not same(a, b):
+            yield (
+                "Optimizer, tried alone: one large gradient and small ones after it move a weight "
+                f"{when} by {a:.5g} here, {b:.5g} there: a clip, or another memory of gradients"
+            )
+            return
+
+
+def _updates_differ(mine: Trace, theirs: Trace, allowed: Mapping[str, float]) -> Iterator[str]:
     """Say which settings of SGD the updates show, and which layers move at a rate of their own."""
     here, there = descent(mine), descent(theirs)
     if here and there and here.unexplained > FITTED < there.unexplained:
@@ -69,12 +93,7 @@ def optimizer_differs(
         if not same(rate, rates[layer], floor=FIRST_RATE + 2 * rounding(_update(layer), reference))
     ]
     if odd and (alike or len(odd) < len(rates)):
-        yield f"{OTHER_MULTIPLE} of the gradient in {listed(odd)}"
-
-
-def of_optimizer(cause: str) -> bool:
-    """True for the words of `optimizer_differs`."""
-    return cause.startswith(("Optimizer", OTHER_MULTIPLE))
+        yield f"The updates of step 0 are another multiple of the gradient in {listed(odd)}"
 
 
 def _other_updates(mine: Trace, theirs: Trace) -> Iterator[str]:

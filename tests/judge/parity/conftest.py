@@ -62,6 +62,9 @@ class Planted(NamedTuple):
         forward: Relative error of the second layer's batch.
         unordered: Share of the gradient before that is traced with each, and not applied.
         turned: Size of what is added at random to the gradient of one kernel at step 0.
+        probed: How far the optimizer, tried alone, moves a weight.
+        set_rate: The learning rate that it holds after Keras' own setter; None in a graph.
+        miscounted: Images more that the adversarial pass calls recognised.
     """
 
     set_momentum: float = 0.99
@@ -90,6 +93,9 @@ class Planted(NamedTuple):
     forward: float = 0.0
     unordered: float = 0.0
     turned: float = 0.0
+    probed: tuple[float, ...] = (0.95, 0.4, 3.6, 8e-4)
+    set_rate: float | None = 0.25
+    miscounted: int = 0
 
 
 def paper_trace(**planted: Any) -> list[Entry]:
@@ -124,7 +130,7 @@ class Paper:
         self.entries.append({"step": step, "quantity": quantity, "layer": layer, **values})
 
     def start(self) -> None:
-        """Trace the data, the constants of BatchNorm and the initial weights."""
+        """Trace the data, the constants of optimizer and BatchNorm, and the initial weights."""
         planted = self.planted
         told = {
             "training_images": [64, "training"],
@@ -134,6 +140,7 @@ class Paper:
         self.number(0, "data", digest=str(told), **told)
         rates = [1.0, 1.0, planted.drop, planted.drop**2]
         self.number(0, "schedule", digest=str(rates), rates=rates)
+        self.number(0, "optimizer", moved=list(planted.probed), rate=planted.set_rate)
         for layer in LAYERS:
             self.number(
                 0, "batch norm", layer, dimensions=4, positions=POSITIONS,
@@ -154,7 +161,10 @@ class Paper:
         changes = [change for layer in LAYERS for change in self.normalise(step, layer)]
         self.attack(step)
         clean, adversarial = 3 + self.rng.random(), 4 + self.rng.random()
-        self.number(step, "replay", clean_ce=clean, unperturbed_ce=3.5, adversarial_ce=adversarial)
+        self.number(
+            step, "replay", clean_ce=clean, unperturbed_ce=3.5, adversarial_ce=adversarial,
+            clean_accuracy=0.25, adversarial_accuracy=0.125,
+        )  # fmt: skip
         for layer, change, name in changes:
             self.add(step, "change", layer, change, name)
         wrong = self.planted.wrong_pass if step >= self.planted.wrong_from else 0.0
@@ -187,11 +197,14 @@ class Paper:
         self.number(step, "perturbation", largest=self.planted.epsilon, signs=bits)
 
     def lose(self, step: int, clean: float, adversarial: float) -> None:
-        """Trace both cross-entropies and the loss."""
+        """Trace both cross-entropies, the loss and both accuracies."""
         share = self.planted.clean_share
         self.number(step, "clean_ce", value=clean)
         self.number(step, "adversarial_ce", value=adversarial)
         self.number(step, "loss", value=share * clean + (1 - share) * adversarial)
+        self.number(step, "clean_accuracy", value=0.25)
+        accuracy = 0.125 + self.planted.miscounted / IMAGES
+        self.number(step, "adversarial_accuracy", value=accuracy)
 
     def descend(self, step: int) -> None:
         """Trace the gradients and the updates that SGD makes of them."""

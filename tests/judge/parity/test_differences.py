@@ -59,6 +59,19 @@ from tests.judge.parity.conftest import KERAS_2, KERAS_3, Against, Make, with_en
             None,
             "nats here, +0 there. Another phase or loss, other labels, or another epsilon inside",
         ),
+        (
+            {"miscounted": 2},
+            None,
+            "adversarial pass is not that of its logits: +2 images of the batch here, +0 there",
+        ),
+        (
+            {"probed": (0.0134, 0.4, 3.6, 8e-4)},
+            None,
+            "Optimizer, tried alone: one large gradient and small ones after it move a weight at "
+            "once by 0.0134 here, 0.95 there",
+        ),
+        ({"probed": (0.95, 0.4, 3.6, 7.9e-4)}, None, "at the last by 0.00079 here, 0.0008 there"),
+        ({"set_rate": 0.0}, None, "the optimizer holds 0 after it here, 0.25 there"),
         ({"steeper": 1.2}, "gradient", "The gradient of conv/kernel is 1.2 times the one there"),
         ({"other_start": 1e-3}, "initial weight", "weights are not the same: logits/kernel"),
         ({"test_images": 108}, "data", "Other test images: 108 of them here, 100 there"),
@@ -82,6 +95,22 @@ def test_a_planted_difference_is_found_and_named(
     if quantity:
         assert found.first is not None
         assert found.first.place.quantity == quantity
+
+
+def test_an_image_that_rounding_decides_is_no_difference(against: Against) -> None:
+    assert against(miscounted=1).agrees
+
+
+def test_the_accuracy_of_another_pass_is_not_told_again(against: Against) -> None:
+    found = against(wrong_pass=0.05, miscounted=2)
+    assert len(found.causes) == 1
+    assert "adversarial pass is not the one it was told" in found.causes[0]
+
+
+def test_what_a_setting_explains_is_not_told_again_of_the_optimizer_alone(against: Against) -> None:
+    found = against(sgd=0.8, probed=(0.9, 0.4, 3.6, 8e-4))
+    assert len(found.causes) == 1
+    assert "momentum 0.8 here" in found.causes[0]
 
 
 def test_a_divergence_by_no_cause_the_suite_knows_fails_all_the_same(against: Against) -> None:

@@ -19,7 +19,7 @@ from suite.judge.parity.distances import (
     flipped,
     tolerance_name,
 )
-from suite.judge.parity.implied import Place, trace_of
+from suite.judge.parity.implied import ACCURACIES, Place, trace_of
 from tests.judge.parity.conftest import Against, Make, with_nan
 
 
@@ -54,7 +54,7 @@ def test_losses_that_are_not_a_number_in_both_do_not_differ(make: Make) -> None:
 def test_every_tolerance_is_of_a_quantity_that_is_traced(make: Make) -> None:
     names = {tolerance_name(place) for place in trace_of(make())}
     assert set(TOLERANCES) <= names
-    assert names - set(TOLERANCES) == {"batch norm", "replay"}
+    assert names - set(TOLERANCES) == {"batch norm", "optimizer", "replay", *ACCURACIES}
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,11 @@ def test_the_graphs_adversarial_pass_is_held_loosely(make: Make) -> None:
     assert "step's adversarial pass is not the one it was told" in found.causes[0]
 
 
+def test_a_graph_whose_adversarial_pass_counts_other_images_agrees(make: Make) -> None:
+    planted: dict[str, Any] = {"correction": 1, "updates": 2, "set_rate": None, "miscounted": 3}
+    assert compare_traces(make(versions=GRAPH, **planted), make("tf-2.21")).agrees
+
+
 def test_a_graph_that_leaves_the_order_open_may_apply_other_gradients_than_traced(
     make: Make,
 ) -> None:

@@ -34,7 +34,6 @@ from tests.measure.conftest import SMALL, coloured, run_small
 
 MakeRecord = Callable[..., Record]
 VERSIONS = {"keras": metadata.version("keras")}
-KERAS_2 = VERSIONS["keras"].startswith("2")
 EPSILON = 0.05
 RATE = 0.01
 
@@ -148,19 +147,6 @@ def test_a_summary_holds_the_size_of_an_array_and_of_its_differences() -> None:
     np.testing.assert_allclose(sums, difference["projections"], rtol=1e-6)
     many = [np.dot(signs(1200, index), (array - other).ravel()) ** 2 / 1200 for index in range(400)]
     assert np.mean(many) == pytest.approx(((array - other) ** 2).mean(), rel=0.2)
-
-
-@pytest.mark.parametrize("constants", [(0.99, 1e-3), (0.9, 1.001e-5)])
-def test_what_batch_norm_computes_with_is_asked_of_itself(
-    stack: Stack, constants: tuple[float, float]
-) -> None:
-    momentum, epsilon = constants
-    layer = stack.keras.layers.BatchNormalization(momentum=momentum, epsilon=epsilon)
-    found = parity.batch_norm_constants(stack, layer)
-    assert found["observed_momentum"] == pytest.approx(momentum, rel=1e-6)
-    assert found["observed_epsilon"] == pytest.approx(epsilon, rel=1e-5)
-    assert found["observed_training_epsilon"] == pytest.approx(epsilon, rel=1e-4)
-    assert found["observed_correction"] == pytest.approx(1 if KERAS_2 else 0, abs=1e-3)
 
 
 def test_a_trace_tells_causes_before_effects(honest: list[Entry]) -> None:
@@ -337,19 +323,6 @@ def test_another_order_of_the_batches_is_found(against: Against) -> None:
     assert str(found.first and found.first.place) == "step 1, batch"
 
 
-def test_every_class_of_batch_norm_gives_its_constants(stack: Stack) -> None:
-    class Renamed(stack.keras.layers.BatchNormalization):  # type: ignore[misc]  # an argument
-        pass
-
-    stack.seed(0)
-    layers, inputs = stack.keras.layers, stack.keras.Input((8, 8, 3))
-    x = layers.BatchNormalization(name="usual")(inputs)
-    model = stack.keras.Model(inputs, Renamed(name="other", momentum=0.8)(x))
-    found = list(parity.constants(stack, model))
-    assert [entry["layer"] for entry in found] == ["usual", "other"]
-    assert found[1]["observed_momentum"] == pytest.approx(0.8, rel=1e-5)
-
-
 def test_a_parity_case_records_the_trace_of_every_step(stack: Stack) -> None:
     record = run_small(stack, Case("lenet5", question="parity", **{**SMALL, "epochs": 1}))
     assert record.case == "parity-lenet5-w0.125-intended"
@@ -457,10 +430,3 @@ def test_states_that_are_missing_name_what_makes_them(stack: Stack, tmp_path: Pa
         patch.setattr(states, "FOLDER", tmp_path)
         with pytest.raises(WeightsError, match="nox -s states"):
             run_small(stack, case)
-
-
-def test_a_batch_norm_that_never_moves_has_constants_all_the_same(stack: Stack) -> None:
-    layer = stack.keras.layers.BatchNormalization(momentum=1.0)
-    found = parity.batch_norm_constants(stack, layer)
-    assert found["observed_momentum"] == 1
-    assert np.isnan(found["observed_correction"])

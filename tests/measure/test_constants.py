@@ -1,0 +1,87 @@
+"""Tests of what BatchNorm and the optimizers are seen to compute with where they stand alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from suite.measure import constants
+from suite.stacks.shared import OPTIMIZERS
+from tests import by_hand
+
+if TYPE_CHECKING:
+    from suite.stacks.protocol import Stack
+
+NEAR = 2e-5  # of a change; seen: 9e-6; AMSGrad's are up to 0.03 off
+
+
+def moved_by_hand(name: str) -> Iterator[float]:
+    """Yield how far each step of the probe moves its weight, by the optimizer's formula."""
+    kernel, update = np.zeros((1, 2)), by_hand.OPTIMIZERS[name]()
+    for value in (constants.LOUD, *[constants.CALM] * constants.CALM_STEPS):
+        found = by_hand.linear(kernel, np.full((1, 1), value), np.zeros(1, np.int64))
+        change = update(found.to_weights[0], constants.RATES[name])
+        kernel = kernel + change
+        yield float(change[0, 0])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_alone_follows_its_formula_and_obeys_its_setter(
+    stack: Stack, name: str
+) -> None:
+    stack.seed(0)
+    found, by_formula = constants.optimizer(stack, name), [*moved_by_hand(name)]
+    expected = [by_formula[0], by_formula[1], sum(by_formula[2:-1]), by_formula[-1]]
+    np.testing.assert_allclose(found["moved"], expected, rtol=NEAR)
+    assert found["rate"] == (None if stack.GRAPH else constants.SET)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("sgd", {"clipnorm": 10.0}), ("adam", {"amsgrad": True})]
+)
+def test_a_clip_above_all_gradients_and_another_memory_are_seen(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, name: str, settings: dict[str, Any]
+) -> None:
+    stack.seed(0)
+    honest = constants.optimizer(stack, name)["moved"]
+    made = {"sgd": {"momentum": 0.9, "nesterov": True}, "adam": {}}[name]
+    kind = getattr(stack.keras.optimizers, name.upper() if name == "sgd" else name.title())
+    monkeypatch.setitem(OPTIMIZERS, name, lambda _: kind(learning_rate=0.0, **made, **settings))
+    faulty = constants.optimizer(stack, name)["moved"]
+    assert max(abs(np.divide(faulty, honest) - 1)) > 0.02  # 100 times what is allowed
+
+
+@pytest.mark.parametrize("given", [(0.99, 1e-3), (0.9, 1.001e-5)])
+def test_what_batch_norm_computes_with_is_asked_of_itself(
+    stack: Stack, given: tuple[float, float]
+) -> None:
+    momentum, epsilon = given
+    layer = stack.keras.layers.BatchNormalization(momentum=momentum, epsilon=epsilon)
+    found = constants.batch_norm(stack, layer)
+    assert found["observed_momentum"] == pytest.approx(momentum, rel=1e-6)
+    assert found["observed_epsilon"] == pytest.approx(epsilon, rel=1e-5)
+    assert found["observed_training_epsilon"] == pytest.approx(epsilon, rel=1e-4)
+    assert found["observed_correction"] == pytest.approx(by_hand.ddof(stack), abs=1e-3)
+
+
+def test_every_class_of_batch_norm_gives_its_constants(stack: Stack) -> None:
+    class Renamed(stack.keras.layers.BatchNormalization):  # type: ignore[misc]  # an argument
+        pass
+
+    stack.seed(0)
+    layers, inputs = stack.keras.layers, stack.keras.Input((8, 8, 3))
+    x = layers.BatchNormalization(name="usual")(inputs)
+    model = stack.keras.Model(inputs, Renamed(name="other", momentum=0.8)(x))
+    found = list(constants.batch_norms(stack, model))
+    assert [entry["layer"] for entry in found] == ["usual", "other"]
+    assert found[1]["observed_momentum"] == pytest.approx(0.8, rel=1e-5)
+
+
+def test_a_batch_norm_that_never_moves_has_constants_all_the_same(stack: Stack) -> None:
+    layer = stack.keras.layers.BatchNormalization(momentum=1.0)
+    found = constants.batch_norm(stack, layer)
+    assert found["observed_momentum"] == 1
+    assert np.isnan(found["observed_correction"])
