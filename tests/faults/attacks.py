@@ -151,6 +151,17 @@ def of_probabilities(real: Any) -> Any:
     )
 
 
+def top_five(real: Any) -> Any:
+    """Count an image as recognised where its label is among the five likeliest classes."""
+
+    def measure(labels: Any, logits: Any) -> Any:
+        ce, accuracy = real(labels, logits)
+        right = tensorflow().math.in_top_k(labels, logits, 5)
+        return ce, tensorflow().reduce_mean(tensorflow().cast(right, accuracy.dtype))
+
+    return measure
+
+
 def summed(real: Any) -> Any:
     """Add up the losses of the images."""
 
@@ -216,4 +227,6 @@ LOSSES = [
                    wrapped(f"{EAGER}:_plain", penalised)), r"loss|Loss|shrink"),
     Fault("loss-without-first", "loss", "The first image of a batch is not trained on.",
           wrapped(f"{EAGER}:_measure", without_first), r"loss|Loss"),
+    Fault("accuracy-of-five", "loss", "The accuracy that a step reports is that of the five "
+          "likeliest classes.", wrapped(f"{EAGER}:_measure", top_five), r"accuracy that the step"),
 ]  # fmt: skip
