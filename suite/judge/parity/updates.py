@@ -71,7 +71,8 @@ def _alone_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
         if not same(a, b):
             yield (
                 "Optimizer, tried alone: one large gradient and small ones after it move a weight "
-                f"{when} by {a:.5g} here, {b:.5g} there: a clip, or another memory of gradients"
+                f"{when} by {a:.5g} here, {b:.5g} there: a clip, weights shrinking, or another "
+                "memory of gradients"
             )
             return
 
