@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from suite.stacks.protocol import Stack
 
 NEAR = 2e-5  # of a change; seen: 9e-6; AMSGrad's are up to 0.03 off
+ROUNDING = 2.4e-7  # of the weight that is moved, in float32
 
 
 def moved_by_hand(name: str) -> Iterator[float]:
@@ -35,7 +36,8 @@ def test_an_optimizer_alone_follows_its_formula_and_obeys_its_setter(
     stack.seed(0)
     found, by_formula = constants.optimizer(stack, name), [*moved_by_hand(name)]
     expected = [by_formula[0], by_formula[1], sum(by_formula[2:-1]), by_formula[-1]]
-    np.testing.assert_allclose(found["moved"], expected, rtol=NEAR)
+    rounding = ROUNDING * sum(expected)
+    np.testing.assert_allclose(found["moved"], expected, rtol=NEAR, atol=rounding)
     assert found["rate"] == (None if stack.GRAPH else constants.SET)
 
 

@@ -101,6 +101,11 @@ def test_an_image_that_rounding_decides_is_no_difference(against: Against) -> No
     assert against(miscounted=1).agrees
 
 
+def test_the_rounding_of_a_weight_is_no_other_optimizer(against: Against) -> None:
+    assert against(probed=(0.95, 0.4, 3.6, 8e-4 + 1e-6)).agrees
+    assert not against(probed=(0.95, 0.4, 3.6, 8e-4 + 2e-6)).agrees
+
+
 def test_the_accuracy_of_another_pass_is_not_told_again(against: Against) -> None:
     found = against(wrong_pass=0.05, miscounted=2)
     assert len(found.causes) == 1
