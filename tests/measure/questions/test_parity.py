@@ -154,7 +154,8 @@ def test_a_trace_tells_causes_before_effects(honest: list[Entry]) -> None:
     last = [entry for entry in honest if entry["step"] == 2]
     assert list(dict.fromkeys(entry["quantity"] for entry in last)) == [
         "batch", "batch mean", "mean distance", "batch variance", "variance distance",
-        "inference logits", "replay", "change", "clean_ce", "adversarial_ce", "loss", "gradient",
+        "inference logits", "replay", "change", "clean_ce", "adversarial_ce", "loss",
+        "clean_accuracy", "adversarial_accuracy", "gradient",
     ]  # fmt: skip
     assert [entry["step"] for entry in honest if entry["quantity"] == "perturbation"] == [0]
     gradients = [entry["layer"] for entry in last if entry["quantity"] == "gradient"]
