@@ -145,7 +145,10 @@ def checked(members: Mapping[str, bytes], content: Mapping[str, Any]) -> Iterato
         for name in sorted(name for name in members if name.startswith(FOLDER)):
             path = place / Path(name).name
             path.write_bytes(members[name])
-            record = read_resident(path)
+            try:
+                record = read_resident(path)
+            except RecordError as error:  # of a folder that is gone when it is told
+                raise RecordError(str(error).replace(str(path), f"{name} in an archive")) from error
             faults = [*_faults(record, content, members[INSTALLED])]
             if faults:
                 raise RecordError(f"{record.name} is no record of this bundle: {faults[0]}.")
