@@ -88,7 +88,7 @@ def _measure(gate: Gate, more: Sequence[str]) -> list[str]:
             rounds.cluster = stack.enter_context(connected(options.address, _all(gate, rounds)))
         stack.enter_context(stopped_together(rounds.running))
         for question in filter(lambda question: question != TRAINING, ASKED):
-            own = [name for name, case in gate.wanted.items() if case.question == question]
+            own = [name for name, case in gate.measured.items() if case.question == question]
             rounds.run(own, _seeds(sides, question, 1))
         if gate.timed and not rounds.over:
             _measure_costs(gate, rounds)
@@ -121,7 +121,7 @@ def _measure_costs(gate: Gate, rounds: Rounds) -> None:
 
 def _measure_outcome(gate: Gate, rounds: Rounds, sides: Sequence[Side]) -> None:
     """Measure the seeds of the first look, then more of the cases that are not decided."""
-    trained = [name for name, case in gate.wanted.items() if case.question == TRAINING]
+    trained = [name for name, case in gate.measured.items() if case.question == TRAINING]
     counts = dict.fromkeys(trained, gate.plan.first)
     most = max(len(side.seeds.get(TRAINING, ())) for side in sides)
     waiting, made = trained, -1

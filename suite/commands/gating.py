@@ -79,6 +79,12 @@ class Gate(NamedTuple):
         return {name: case for name, case in self.cases.items() if costs.matches(name, patterns)}
 
     @property
+    def measured(self) -> dict[str, Case]:
+        """The wanted cases that can be compared: a stored baseline may have no record of some."""
+        held = [stored_cases(side.folder) for side in self.sides if side.stored]
+        return {name: case for name, case in self.wanted.items() if all(name in h for h in held)}
+
+    @property
     def timed(self) -> dict[str, Case]:
         """The cases whose steps are timed on both sides; none against a stored baseline."""
         return {} if self.stored else costs.costed(self.options.cases)
@@ -243,7 +249,7 @@ def unjudged(gate: Gate, answer: Answer) -> Iterator[str]:
 
 def _expected(gate: Gate, side: Side) -> Iterator[tuple[str, Sequence[int]]]:
     """Yield each case with the seeds that must be there: a trained one needs the first look's."""
-    for name, case in gate.wanted.items():
+    for name, case in (gate.wanted if side.stored else gate.measured).items():
         count = gate.plan.first if case.question == TRAINING else 1
         yield name, side.seeds.get(case.question, ())[:count]
 

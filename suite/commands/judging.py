@@ -15,8 +15,8 @@ from suite.report.verdicts import ACCEPT, REFUSE, Report, markdown_rows
 from suite.store import Place, files_by_case, read_resident
 
 NO_BASELINES = (
-    "no baseline there. Restore it from version control, judge by another release's with "
-    f"--against RELEASE, or make one with `{REBASELINE}`"
+    "no baseline there (steps and draws alone are for `gate`). Restore it from version control, "
+    f"judge by another release's with --against RELEASE, or make one with `{REBASELINE}`"
 )
 
 

@@ -36,6 +36,7 @@ from suite.store import read_records, replace_records
 from suite.tables import TIERS
 
 UNKNOWN = "found without an index: neither its reason nor its day is known"
+BARE = "all cases; it holds steps and draws alone, for `gate`"
 PAGES = (
     "--page docs/results.md --readme README.md --trends docs/trends.md --cluster docs/cluster.md"
 )
@@ -138,11 +139,12 @@ def _refusal(target: Path, cases: Sequence[str]) -> str:
 
 def _beside(found: Renewal, now: Present) -> Iterator[str]:
     """Name the cases that are new, removed, or not in the baseline though the tier has them."""
-    absent = {*filter(has_baseline, now.cases)} - {*found.fresh}
+    judged = {*filter(has_baseline, now.cases)}
+    absent = sorted(judged - {*found.fresh}) if judged & {*found.fresh} else [BARE]
     lacking = (
         f"not in it, so that `compare` cannot judge them (measure them, or tell why in {GAPS})"
     )
-    kinds = (("new", found.new), ("removed", found.removed), (lacking, sorted(absent)))
+    kinds = (("new", found.new), ("removed", found.removed), (lacking, absent))
     for word, names in kinds:
         if names:
             yield f"{word}: {', '.join(names)}"

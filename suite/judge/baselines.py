@@ -262,7 +262,7 @@ def renewed(
     files = files_by_case(source)
     records = [read_resident(path) for case in filter(has_baseline, files) for path in files[case]]
     traced = [read_resident(files[case][0]) for case in files if case.startswith(TRACED)]
-    if not records:
+    if not (records or traced):
         raise RecordError(f"{source} holds no records. Make them with `{MEASURE}`.")
     _check_present([*records, *traced], source, now)
     summarise(records)

@@ -202,8 +202,8 @@ def planned(
 ) -> list[TimedJob]:
     """Plan all cases on all rows, with the times of stored records.
 
-    A row without records takes those of the nearest row in the table that has some, and a seed
-    without a record those of the seeds that have one, in turn.
+    A row without records of a case takes those of the nearest row in the table that has some, and
+    a seed without a record those of the seeds that have one, in turn.
 
     Args:
         records: Of one tier, of any rows.
@@ -213,16 +213,17 @@ def planned(
     """
     known: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for record, run in timed(records):
-        known[record.release][record.case].append(run)
-    places = [index for index, row in enumerate(rows) if row in known]
-    near = {
-        row: known[rows[min(places, key=lambda place: abs(place - index))]]
-        for index, row in enumerate(rows)
-    }
+        known[record.case][record.release].append(run)
     return [
-        TimedJob(row, case, tuple(_seeded(near[row][case], seeds)))
-        for case in cases for row in rows if near[row].get(case)
+        TimedJob(row, case, tuple(_seeded(known[case][_nearest(row, rows, known[case])], seeds)))
+        for case in cases if not known[case].keys().isdisjoint(rows) for row in rows
     ]  # fmt: skip
+
+
+def _nearest(row: str, rows: Sequence[str], there: Collection[str]) -> str:
+    """Find the row nearest to another in the table, of those that are `there`."""
+    place = rows.index(row)
+    return min((name for name in rows if name in there), key=lambda n: abs(rows.index(n) - place))
 
 
 def _seeded(runs: Sequence[Run], seeds: int) -> Iterator[Run]:

@@ -54,6 +54,11 @@ class Row(NamedTuple):
     tier: str
     entries: Sequence[Entry]
 
+    @property
+    def told(self) -> bool:
+        """True where it has numbers of any case; steps and draws have none."""
+        return any(entry.cases for entry in self.entries)
+
     def numbers(self, case: str, metric: str) -> list[Numbers]:
         """List the numbers of a metric, the oldest first, each that differs from the one before."""
         found = [entry.cases.get(case, {}).get(metric) for entry in self.entries]
@@ -90,7 +95,7 @@ def _page(rows: Sequence[Row], releases: Sequence[str], figure: str) -> Iterator
     if figure:
         yield f"![Accuracy of each case over the releases]({figure})"
     for tier in tiers:
-        own = [row for row in rows if row.tier == tier]
+        own = [row for row in rows if row.tier == tier and row.told]
         yield f"## The {markdown(tier)} tier"
         if sum(len(row.entries) for row in own) == 1:
             yield "One baseline, never changed: there is nothing to compare yet."
@@ -105,12 +110,15 @@ def _page(rows: Sequence[Row], releases: Sequence[str], figure: str) -> Iterator
 
 def _coverage(tier: str, rows: Sequence[Row], releases: Sequence[str]) -> str:
     """Say which rows of the release table have a baseline in a tier, and which have none."""
-    there = [row.release for row in rows if row.tier == tier]
-    without = [name for name in releases if name not in there]
+    own = [row for row in rows if row.tier == tier]
+    there, bare = ([row.release for row in own if row.told is told] for told in (True, False))
+    without = [name for name in releases if name not in (*there, *bare)]
     verb = "has" if len(there) == 1 else "have"
-    text = f"{tier} tier: {len(there)} of {len(there) + len(without)} rows {verb} a baseline"
+    every = len(there) + len(bare) + len(without)
+    text = f"{tier} tier: {len(there)} of {every} rows {verb} a baseline"
+    steps = f"; of steps and draws alone: {', '.join(bare)}" if bare else ""
     lacking = f"; without one: {', '.join(without)}" if without else ""
-    return markdown(f"{text} ({', '.join(there)}){lacking}.")
+    return markdown(f"{text} ({', '.join(there)}){steps}{lacking}.")
 
 
 def metrics(rows: Sequence[Row]) -> list[str]:
@@ -168,7 +176,8 @@ def _changes(
     parts = ((len({*now} - {*former}), "new"), (len(changed), "changed"))
     gone = len({*former} - {*now})
     told = [f"{count} {word}" for count, word in (*parts, (gone, "removed")) if count]
-    return f"{len(now)}: {', '.join(told) or 'none changed'}"
+    changes = ", ".join(told) or "none changed"
+    return f"{len(now)}: {changes}" if now or gone else "steps and draws alone"
 
 
 def _texts(own: Mapping[str, Numbers]) -> dict[str, str]:
@@ -232,7 +241,7 @@ def _figure(rows: Sequence[Row]) -> Figure:
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
     for axis, (tier, case) in zip(axes, panels):
-        _draw(axis, [row for row in rows if row.tier == tier], case)
+        _draw(axis, [row for row in rows if row.tier == tier and row.told], case)
     return figure
 
 

@@ -386,6 +386,19 @@ def test_a_stored_baseline_needs_no_second_environment(fill: Fill, capsys: Outpu
     assert f"May you upgrade from the stored baseline of {OLD} to {NEW}? Yes" in told(capsys)
 
 
+def test_what_a_stored_baseline_has_no_record_of_is_not_measured_and_no_pass(
+    fill: Fill, capsys: Output
+) -> None:
+    both(fill, "pool")
+    put(fill, "baselines", FINE, case=PLAIN_CASE)
+    commit()
+    assert main(STORED) == 2
+    assert {case for call in calls() for case in call[1]} == {PLAIN_CASE}
+    output = told(capsys)
+    assert f"MISSING {LOSS_CASE}: the baseline has no record of it" in output
+    assert "candidate has no record" not in output
+
+
 def test_steps_are_those_of_the_stored_baseline(
     fill: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,17 @@ def test_rebaseline_names_the_cases_that_the_tier_has_and_the_baseline_lacks(
     assert "why in gaps.csv): vgg19\n" in capsys.readouterr().out
 
 
+def test_rebaseline_of_steps_and_draws_alone_says_so(
+    fill: Fill, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = staleness.asked("small")
+    more = {"random-lenet5": asked[PLAIN_CASE]}
+    monkeypatch.setattr(staleness, "asked", lambda _: {**asked, **more})
+    fill("records", [0.8], case="random-lenet5", settings=asked[PLAIN_CASE].settings())
+    assert main(COMMAND) == 0
+    assert "(measure them, or tell why in gaps.csv): all cases; " in capsys.readouterr().out
+
+
 def test_rebaseline_of_too_few_seeds_is_an_error(fill: Fill, capsys: Output) -> None:
     fill("records", [0.8, 0.81])
     assert main(COMMAND) == 2

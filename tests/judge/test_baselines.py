@@ -137,7 +137,9 @@ def test_a_baseline_that_mixes_what_must_be_one_is_an_error(
 def test_the_stored_baselines_can_be_used() -> None:
     for folder in sorted((ROOT / "baselines").glob("*/*")):
         if folder.is_dir():
-            assert summarise([r for r in read_records(folder) if has_baseline(r.case)])
+            records = read_records(folder)
+            assert records
+            summarise([record for record in records if has_baseline(record.case)])
 
 
 @pytest.fixture
@@ -267,6 +269,18 @@ def test_a_baseline_holds_one_seed_of_what_the_gate_alone_judges(
         ("parity-net", 0),
         ("random-net", 0),
     }
+
+
+def test_steps_and_draws_alone_are_a_baseline_for_the_gate(
+    tmp_path: Path, make_record: MakeRecord
+) -> None:
+    roots = tmp_path / "records", tmp_path / "baselines"
+    store(make_record(case="parity-net", question="parity"), roots[0])
+    _rebaseline(roots)
+    assert [record.case for record in read_records(_folder(roots[1]))] == ["parity-net"]
+    (_folder(roots[0]) / "parity-net-seed0.json").unlink()
+    with pytest.raises(RecordError, match="holds no records"):
+        _rebaseline(roots)
 
 
 def test_a_damaged_record_never_becomes_a_baseline(roots: tuple[Path, Path]) -> None:

@@ -179,9 +179,10 @@ def test_rows_and_seeds_without_records_take_the_nearest(stored: Callable[..., R
     found = {(job.row, job.case): job.runs for job in planned(records, rows, ("b", "a", "c"), 3)}
     assert [run.seconds for run in found["tf-2.20", "a"]] == [1.0, 2.0, 1.0]
     assert [run.seconds for run in found["tf-2.15", "a"]] == [9.0, 9.0, 9.0]
+    assert [run.seconds for run in found["tf-2.21", "b"]] == [4.0, 4.0, 4.0]
     assert {run.surrogate for runs in found.values() for run in runs} == {""}
     assert list(found) == [
-        ("tf-2.15", "b"), ("tf-1.14", "b"),
+        ("tf-2.21", "b"), ("tf-2.20", "b"), ("tf-2.15", "b"), ("tf-1.14", "b"),
         ("tf-2.21", "a"), ("tf-2.20", "a"), ("tf-2.15", "a"), ("tf-1.14", "a"),
     ]  # fmt: skip
 

@@ -39,6 +39,15 @@ def test_the_page_says_which_rows_have_no_baseline() -> None:
     )
 
 
+def test_a_baseline_of_steps_and_draws_alone_has_no_numbers_to_tell() -> None:
+    bare = row("tf-1.14", entry(cases={}))
+    page = trends_markdown([bare, row("tf-2.15", entry()), row("tf-2.21", entry())], RELEASES)
+    first = "- small tier: 2 of 3 rows have a baseline (tf-2.15, tf-2.21)"
+    assert page.startswith(f"{first}; of steps and draws alone: tf-1.14.\n")
+    assert "| case | tf-2.15 | tf-2.21 |" in page
+    assert "| steps and draws alone |" in page
+
+
 def test_a_metric_stands_release_by_release_with_what_it_was_before() -> None:
     rows = [row("tf-2.15", entry()), row("tf-2.21", entry(clean=0.7), entry(clean=0.75))]
     page = trends_markdown(rows, RELEASES)
