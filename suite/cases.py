@@ -29,6 +29,12 @@ NAMES = {
 }
 """How the cases of each question are named."""
 
+TRACED = ("parity", "random")
+"""How the names of the cases begin that the gate alone judges, by one seed: its steps and draws."""
+
+UNCOMPARED = (*TRACED, "traps")
+"""How the names of the cases begin that `compare` holds against no baseline."""
+
 QUESTIONS = tuple(NAMES)
 """What is done with a case: train and evaluate its model; the same, and find out what its fix is
 worth; attack the untrained model; time its steps; trace them; describe what is drawn at random; or
@@ -159,6 +165,11 @@ def require_settings(settings: Mapping[str, Any], names: Iterable[str]) -> None:
         raise ValueError(f"settings must have {error}. Received: {', '.join(settings)}") from error
     except TypeError as error:
         raise ValueError(f"settings must be a case's. Received: {error}") from error
+
+
+def has_baseline(case: str) -> bool:
+    """True where the name of a case tells that `compare` judges it by a baseline."""
+    return not case.startswith(UNCOMPARED)
 
 
 def read_seeds(text: str) -> list[int]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from suite.judge.baselines import REBASELINE, folder_in, gaps, has_baseline
+from suite.cases import has_baseline
+from suite.judge.baselines import REBASELINE, folder_in, gaps
 from suite.judge.compare import NEITHER, NO_BASELINE, NO_RECORD, compare
 from suite.judge.lineage import Lineage, lineage_notes
 from suite.judge.staleness import LIBRARIES, Present, differences, must_share, present

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
+from suite.cases import has_baseline
 from suite.commands.cluster_jobs import outcomes_of
 from suite.commands.cluster_link import add_address, connected
 from suite.commands.options import INTERRUPTED_STATUS, REGRESSION_STATUS, positive
@@ -26,7 +27,6 @@ from suite.files import (
     read_within,
     write_atomically,
 )
-from suite.judge.baselines import has_baseline
 from suite.judge.compatibility import TIER, Evidence, Outcome
 from suite.locks import lock_digest
 from suite.records import Record

@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from suite.cases import has_baseline
 from suite.commands.options import REGRESSION_STATUS, reporting
 from suite.errors import RecordError, ReleaseError, SuiteError
 from suite.files import refuse_write, write_atomically
-from suite.judge.baselines import GAPS, by_case, folder_in, has_baseline, renewed
+from suite.judge.baselines import GAPS, by_case, folder_in, renewed
 from suite.judge.history import (
     FOUND,
     HISTORY,

@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from suite.cases import has_baseline
 from suite.commands.options import release_table
 from suite.errors import ReleaseError
 from suite.files import MEASURING, SUITE, code_digest, read_bytes
@@ -20,6 +21,7 @@ from suite.judge.compatibility import TIER
 from suite.judge.staleness import DATA
 from suite.locks import LOCKS, lock_of, one_line
 from suite.releases import WATCHED, Release, chosen, pinned, read_releases
+from suite.store import stored_cases
 
 STORED = "stored"
 SHORT = 16  # hexadecimal digits of a digest in the key of a cache
@@ -132,9 +134,10 @@ def _difference(commit: str, *options: str) -> str:
 def entry(row: Release, *, baselines: Path) -> dict[str, str]:
     """Say what a row is judged against, and by what its environment, data and records are cached.
 
-    A row without a stored baseline is judged by that of the default row.
+    A row whose stored baseline has steps and draws alone, or that has none, is judged by that of
+    the default row.
     """
-    own = (baselines / row.name / TIER).is_dir()
+    own = any(map(has_baseline, stored_cases(baselines / row.name / TIER)))
     return {
         "row": row.name,
         "baseline": STORED if own else f"{STORED}:{release_table()['default']}",

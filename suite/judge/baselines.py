@@ -16,6 +16,7 @@ from typing import Any
 
 from scipy.special import stdtrit
 
+from suite.cases import TRACED, has_baseline
 from suite.errors import RecordError
 from suite.files import read_bytes
 from suite.judge.bands import STALLED, Band, bands_of
@@ -28,12 +29,6 @@ from suite.store import files_by_case, read_resident
 REBASELINE = "nox -s rebaseline -- --release RELEASE --tier TIER"
 MEASURE = 'nox -s "benchmarks(RELEASE)" -- --seeds 0,1,2,3,4'
 MIN_SEEDS = 5
-TRACED = ("parity", "random")
-"""How the names of the cases begin that the gate alone judges, by one seed: its steps and draws."""
-
-UNCOMPARED = (*TRACED, "traps")
-"""How the names of the cases begin that `compare` holds against no baseline."""
-
 GAPS = "gaps.csv"
 GAP_COLUMNS = ["release", "tier", "case", "why"]
 """The cases that a stored baseline does not have yet: none can vanish from it unnoticed."""
@@ -352,11 +347,6 @@ def _drawn(record: Record) -> dict[str, Any]:
     }
     curves = {name: curve for name, curve in record.curves.items() if not name.endswith("_s")}
     return {"metrics": drawn or record.metrics, "curves": curves}
-
-
-def has_baseline(case: str) -> bool:
-    """True where the name of a case tells that it is judged by a baseline."""
-    return not case.startswith(UNCOMPARED)
 
 
 def gaps(root: Path, *, release: str, tier: str) -> dict[str, str]:

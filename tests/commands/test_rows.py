@@ -20,11 +20,16 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make a project with locks, of which one row has a stored baseline, committed."""
+    """Make a project with locks, of which one row has a stored baseline, committed.
+
+    Another row's has its draws alone.
+    """
     monkeypatch.chdir(tmp_path)
     write_project()
     write_locks()
-    Path("baselines", "tf-2.15", "small").mkdir(parents=True)
+    for row, case in (("tf-2.15", "lenet5-plain"), ("tf-2.16", "random-lenet5")):
+        Path("baselines", row, "small").mkdir(parents=True)
+        Path("baselines", row, "small", f"{case}-seed0.json").touch()
     git("init", "--quiet")
     git("add", ".")
     git("-c", "user.name=n", "-c", "user.email=e", "commit", "--quiet", "-m", "first")

@@ -13,13 +13,13 @@ import pytest
 from scipy.stats import t
 
 from suite import files
+from suite.cases import has_baseline
 from suite.errors import RecordError
 from suite.judge import baselines
 from suite.judge.baselines import (
     expected_band,
     folder_in,
     gaps,
-    has_baseline,
     renewed,
     summarise,
 )

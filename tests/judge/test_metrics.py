@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from suite.cases import has_baseline
 from suite.errors import RecordError
-from suite.judge.baselines import expected_band, has_baseline
+from suite.judge.baselines import expected_band
 from suite.judge.metrics import METRICS, metric_row
 
 ROOT = Path(__file__).parents[2]
