@@ -94,8 +94,7 @@ def optimizer(stack: Stack, name: str) -> Entry:
     inputs = stack.keras.Input((1, 1, 1))
     layer = stack.keras.layers.Dense(2, use_bias=False, kernel_initializer="zeros")
     model = stack.keras.Model(inputs, layer(stack.keras.layers.Flatten()(inputs)))
-    options = {} if name == "sgd" else {"optimizer": name}
-    step = stack.train_step(model, phases=None, epsilon=0.0, **options)
+    step = stack.train_step(model, phases=None, epsilon=0.0, optimizer=name)
     weights = [0.0]
     for value in (LOUD, *[CALM] * CALM_STEPS):
         step(np.full((1, 1, 1, 1), value, np.float32), np.zeros(1, np.int64), RATES[name])
@@ -112,4 +111,4 @@ def optimizer(stack: Stack, name: str) -> Entry:
 def _set_rate(optimizer: object) -> float:
     """Give an optimizer a learning rate by Keras' own setter; read what it holds then."""
     optimizer.learning_rate = SET  # type: ignore[attr-defined]
-    return float(np.asarray(optimizer.learning_rate))  # type: ignore[attr-defined]
+    return float(optimizer.learning_rate.numpy())  # type: ignore[attr-defined]

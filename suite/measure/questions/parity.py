@@ -125,12 +125,11 @@ def tracer_of(
     stack: Stack, model: Model, *, phases: Phases | None, epsilon: float, by: str = "sgd"
 ) -> Tracer:
     """Compile all that traces a step of `model` by an optimizer of the stack."""
-    options = {} if by == "sgd" else {"optimizer": by}
     return Tracer(
         stack=stack,
         network=stack.network(model),
         asked=stack.network(model),
-        step=stack.train_step(model, phases=phases, epsilon=epsilon, **options),
+        step=stack.train_step(model, phases=phases, epsilon=epsilon, optimizer=by),
         gradients=stack.gradients(model, phases=phases, epsilon=epsilon),
         phases=phases,
         epsilon=epsilon,

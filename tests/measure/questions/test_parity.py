@@ -297,8 +297,8 @@ def test_another_fgsm_epsilon_inside_the_step_alone_is_found(
 ) -> None:
     real = stack.train_step
 
-    def stronger(model: Model, *, phases: Phases, epsilon: float) -> TrainStep:
-        return real(model, phases=phases, epsilon=1.1 * epsilon)
+    def stronger(model: Model, *, epsilon: float, **given: Any) -> TrainStep:
+        return real(model, epsilon=1.1 * epsilon, **given)
 
     monkeypatch.setattr(stack, "train_step", stronger)
     found = against()
