@@ -338,7 +338,7 @@ def test_a_job_uses_the_action_several_times(make: Any, checkout: Path, tmp_path
         "upgrade-tensorflow==9.9", "upgrade-tensorflow==9.9-lenet-2", "upgrade-tf-2.20-3",
     ]  # fmt: skip
     baselines = [call.partition("--baseline ")[2].split()[0] for call in asked if " gate " in call]
-    assert baselines == ["tf-2.15", "tf-2.21", "stored:tf-2.21"], "tf-2.20 has none of its own"
+    assert baselines == ["tf-2.15", "tf-2.21", "stored:tf-2.21"], "tf-2.20 has no trainings"
     records = [key for key in runner.keys if key.startswith("upgrade-records-")]
     assert len(set(records)) == len(uses)
 
