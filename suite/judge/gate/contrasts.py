@@ -204,6 +204,9 @@ def together(before: Sequence[Entry], after: Sequence[Entry]) -> Contrast:
 def dropout_contrasts(name: str, before: Entry, after: Entry) -> list[Contrast]:
     """Compare one dropout layer: rate, scale, the inference phase, independence."""
     found = [rate(name, before, after)]
+    if after["units"] != before["units"]:
+        words = f"{name} has {after['units']} units instead of {before['units']}: it lies elsewhere"
+        found.append(certain("units", words))
     if abs(after["scale"] - before["scale"]) > EXACT * before["scale"]:
         words = f"{name} multiplies what it keeps by {after['scale']:.4g} instead of "
         found.append(certain("multiplier", f"{words}{before['scale']:.4g}"))

@@ -46,6 +46,7 @@ CONSTANTS: Mapping[str, str] = {
 
 REPLAYED = 5e-5  # nats; a step and the suite's own passes differ by less than 1e-5
 FLIPPED = 0.01  # share of the pixels; where the gradient is about 0 rounding decides its sign
+REVERSED = 2 / 3  # share of the pixels; another gradient turns half of them round
 WEIGHTS = 0.01  # difference of the weights of the two cross-entropies, each of which is about 0.5
 MISCOUNTED = 1.5  # images of a batch; two that are equally likely but for rounding may swap
 GRADIENT = 2e-3  # distance of a gradient at step 0, relative to the largest of its layer
@@ -172,13 +173,21 @@ def attack_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
         return
     place = Place(0, "perturbation")
     if not same(here, there):
-        yield f"FGSM epsilon, the largest change of a pixel: {here:.5g} here, {there:.5g} there"
+        yield (
+            f"FGSM epsilon, the largest change of a pixel: {here:.5g} here, {there:.5g} there. "
+            "Another norm shows so too"
+        )
     share = flipped(mine[place]["signs"], theirs[place]["signs"])
     forward = any(initial_weights(mine, theirs)) or _logits_differ(mine, theirs)
     if share > FLIPPED and not forward:  # else the gradient is another for that reason
+        reason = (
+            "It goes the other way: another sign, or towards labels instead of away from them"
+            if share > REVERSED
+            else "It follows another gradient: other labels, another loss, norm or phase"
+        )
         yield (
-            f"The attack goes elsewhere: {share:.1%} of step 0's pixels move to the other side. It "
-            "follows another gradient: other labels, another loss, another norm or another phase"
+            f"The attack goes elsewhere: {share:.1%} of step 0's pixels move to the other side. "
+            f"{reason}"
         )
 
 
@@ -278,7 +287,11 @@ def correction_differs(measured: Record, reference: Record) -> Iterator[str]:
     """Say where a release does not correct the moving variance as its own Keras does."""
     for where, record in (("here", measured), ("there", reference)):
         own, name = (1, "Keras 2") if keras_2(record) else (0, "Keras 3")
-        found = {x: e["observed_correction"] for x, e in layers_of(trace_of(record)).items()}
+        found = {
+            layer: entry["observed_correction"]
+            for layer, entry in layers_of(trace_of(record)).items()
+            if entry["observed_momentum"] != 1  # where nothing moves, there is nothing to divide
+        }
         odd = _by_text(
             (f"{_divisor(value)} {where}", layer)
             for layer, value in found.items()

@@ -119,7 +119,10 @@ def _other_updates(mine: Trace, theirs: Trace) -> Iterator[str]:
         factor = ratio(*(np.concatenate([projected(t, p) for p in moved]) for t in (mine, theirs)))
         if not abs(factor - 1) <= UPDATED:
             told = f"are {factor:.4g} times those there"
-            yield f"Optimizer, not SGD: the updates of step {step} {told}"
+            yield (
+                f"Optimizer, not SGD: the updates of step {step} {told}: another rate, beta or "
+                "epsilon"
+            )
             return
 
 

@@ -35,7 +35,8 @@ from tests.judge.parity.conftest import KERAS_2, KERAS_3, Against, Make, with_en
             "schedule",
             "Learning rate in epochs 0, 9, 10 and 20, of its first: 1, 1, 0.5",
         ),
-        ({"elsewhere": 0.1}, "perturbation", "The attack goes elsewhere"),
+        ({"elsewhere": 0.1}, "perturbation", "to the other side. It follows another gradient"),
+        ({"elsewhere": 0.8}, "perturbation", "to the other side. It goes the other way: another"),
         ({"rate": 1.1}, "change", "SGD at 1.1 of the learning rate, Nesterov's momentum 0.9 here"),
         ({"sgd": 0.8}, "", "SGD at 1 of the learning rate, Nesterov's momentum 0.8 here"),
         ({"nesterov": False}, "change", "SGD at 1 of the learning rate, momentum 0.9 here"),
@@ -150,6 +151,16 @@ def test_a_correction_that_is_not_a_number_is_told(make: Make) -> None:
 
     found = compare_traces(with_entries(make(), breaks), make("tf-2.21"))
     assert "divided by n - nan here; Keras 3 divides by n (first_bn)" in found.causes[0]
+
+
+def test_statistics_that_do_not_move_have_no_correction_to_tell(make: Make) -> None:
+    def breaks(entry: Entry) -> None:
+        if entry["quantity"] == "batch norm":
+            entry.update(observed_correction=float("nan"), observed_momentum=1.0)
+
+    found = compare_traces(with_entries(make(), breaks), make("tf-2.21"))
+    assert any("momentum, as observed: 1 here" in cause for cause in found.causes)
+    assert not any("divided by" in cause for cause in found.causes)
 
 
 @pytest.mark.parametrize("name", ["clean", "adversarial"])
