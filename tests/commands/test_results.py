@@ -35,12 +35,13 @@ def fill(
     for name in ("README.md", "results.md"):
         Path(name).write_text(PAGE, encoding="utf-8")
 
-    def fill(release: str, tier: str, root: str = "baselines") -> None:
+    def fill(release: str, tier: str, root: str = "baselines", seed: int = 0) -> None:
         store(
             make_record(
                 "lenet5-intended-none",
                 release=release,
                 tier=tier,
+                seed=seed,
                 settings=SETTINGS,
                 metrics=METRICS,
             ),
@@ -117,9 +118,9 @@ def test_a_page_without_markers_is_left_as_it_was(fill: Callable[..., None]) -> 
 
 
 def test_trends_are_written_from_the_indexes_with_their_figure(fill: Callable[..., None]) -> None:
-    fill("tf-2.21", "small")
-    fill("tf-2.15", "small")
     for release, reason in (("tf-2.21", "why so"), ("tf-2.15", "there was none")):
+        for seed in (0, 1):
+            fill(release, "small", seed=seed)
         folder = Path("baselines", release, "small")
         own = by_case(read_records(folder))
         entry = entry_of(own, day="2026-11-22", reason=reason)
