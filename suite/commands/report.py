@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from suite.cases import has_baseline
 from suite.commands import costs
 from suite.commands.gating import Gate, judged, told_of
 from suite.commands.options import named
@@ -124,7 +125,7 @@ def gathered(options: argparse.Namespace) -> Evidence:
     releases = _ordered(rows, found, told.values())
     known = {row: homes for row, homes in found.homes.items() if row in rows}
     _check_named(options, known, verdicts)
-    candidate, reference = _compared(options, releases, known, verdicts)
+    candidate, reference = _compared(options, releases, known, verdicts, _whole(found.runs))
     made = _beside(candidate, reference, found, told, options.baselines or BASELINES)
     if options.candidate and candidate not in made.judged:
         raise RecordError(_not_judged(candidate, reference, found.unread))
@@ -250,11 +251,12 @@ def _compared(
     releases: Sequence[str],
     homes: dict[str, list[Home]],
     verdicts: Sequence[Judged],
+    whole: Collection[str],
 ) -> tuple[str, str]:
     """Choose the row that the page answers for, and the one that all are compared with.
 
     As named; or those of the first verdict; or the newest row with records of its own (or with a
-    baseline), and the next older one.
+    baseline), and the next older one, if possible one of the `whole` ones.
     """
     if verdicts:
         first = verdicts[0]
@@ -262,15 +264,24 @@ def _compared(
     there = [row for row in releases if row in homes]
     measured = [row for row in there if any(not home.stored for home in homes[row])]
     for candidate in [options.candidate] if options.candidate else [*measured, *there]:
-        reference = options.baseline or _older(candidate, there, homes)
+        reference = options.baseline or _older(candidate, there, homes, whole)
         if reference:
             return candidate, reference
     return options.candidate or "", options.baseline or ""
 
 
-def _older(candidate: str, there: Sequence[str], homes: dict[str, list[Home]]) -> str:
+def _whole(runs: Iterable[Run]) -> set[str]:
+    """List the rows that have more than steps and draws, which never end with a yes."""
+    own = (run.record for run in runs)
+    return {record.release for record in own if record.tier == TIER and has_baseline(record.case)}
+
+
+def _older(
+    candidate: str, there: Sequence[str], homes: dict[str, list[Home]], whole: Collection[str]
+) -> str:
     """Name the next older row that has records, or the row itself if it has a baseline too."""
     behind = there[there.index(candidate) + 1 :] if candidate in there else []
+    behind = [row for row in behind if row in whole] or behind
     both = {home.stored for home in homes.get(candidate, ())} == {True, False}
     return behind[0] if behind else candidate if both else ""
 

@@ -55,6 +55,17 @@ def test_baselines_alone_are_compared_too(fill: Fill, capsys: Output) -> None:
     assert out.startswith("May you upgrade from the stored baseline of tf-2.15 to the stored ")
 
 
+def test_a_row_of_steps_and_draws_alone_is_passed_over_for_one_with_more(
+    fill: Fill, capsys: Output
+) -> None:
+    fill("records", started_at="2024-05-02T12:00:00+00:00")
+    fill("baselines", [0.8], release="tf-2.15", case="random-lenet5", question="random")
+    fill("baselines", release="tf-2.16")
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("May you upgrade from the stored baseline of tf-2.16 to tf-2.21? ")
+
+
 def test_one_row_is_compared_with_its_own_baseline(fill: Fill, capsys: Output) -> None:
     fill("baselines")
     fill("records", started_at="2024-05-02T12:00:00+00:00")
