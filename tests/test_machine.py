@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from suite import machine
+from tests.processes import alive
 
 
 def test_the_fingerprint_is_the_same_at_every_call() -> None:
@@ -104,26 +105,17 @@ child.wait()
 """
 
 
-def lives(pid: int) -> bool:
-    """True while a process is neither gone nor waiting for its parent to notice its end."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in "ZX"
-
-
 def test_a_process_ends_with_the_parent_that_it_was_told_of_even_if_that_is_killed() -> None:
     command = [sys.executable, "-c", PARENT]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        assert lives(child)
+        assert alive(child)
         parent.send_signal(signal.SIGKILL)
     deadline = time.monotonic() + 30
-    while lives(child) and time.monotonic() < deadline:
+    while alive(child) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not lives(child)
+    assert not alive(child)
 
 
 @pytest.mark.parametrize("told", [None, "", "no number"])

@@ -15,6 +15,7 @@ import pytest
 from suite.commands.apart import ask
 from suite.errors import SuiteError
 from tests.commands.conftest import Output
+from tests.processes import alive
 
 
 @pytest.fixture(autouse=True)
@@ -114,19 +115,13 @@ def test_half_an_answer_is_none(name: str, words: str) -> None:
         asked(name)
 
 
-def running(pid: int) -> bool:
-    """Tell whether a process is there, and is no zombie."""
-    path = Path(f"/proc/{pid}/stat")
-    return path.exists() and path.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
 def left(pids: list[int]) -> list[int]:
     """List the processes that are still there, after some time to end."""
     for _ in range(50):
-        if not any(map(running, pids)):
+        if not any(map(alive, pids)):
             break
         time.sleep(0.1)
-    return [pid for pid in pids if running(pid)]
+    return [pid for pid in pids if alive(pid)]
 
 
 @pytest.mark.usefixtures("place")

@@ -15,6 +15,7 @@ import pytest
 from suite.commands import processes
 from suite.commands.outcomes import files_of
 from suite.releases import Release
+from tests.processes import alive
 
 ROOT = Path(__file__).parents[2]
 HANGING = """
@@ -171,14 +172,6 @@ def started_pids(path: Path, count: int) -> list[int]:
 
     wait_until(lambda: len(found()) == count)
     return found()
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
 
 
 def wait_until(true: Callable[[], bool], limit_s: float = 30) -> None:
