@@ -399,6 +399,18 @@ def test_what_a_stored_baseline_has_no_record_of_is_not_measured_and_no_pass(
     assert "candidate has no record" not in output
 
 
+def test_steps_that_a_stored_baseline_lacks_are_not_measured_either(
+    fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced = Case("lenet5", loss=PLAIN, question="parity")
+    monkeypatch.setattr(tables, "TABLES", {**CASES, "parity": (traced,)})
+    both(fill, "pool")
+    put(fill, "baselines", FINE, case=PLAIN_CASE)
+    commit()
+    assert main(STORED) == 2
+    assert {case for call in calls() for case in call[1]} == {PLAIN_CASE}
+
+
 def test_steps_are_those_of_the_stored_baseline(
     fill: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:

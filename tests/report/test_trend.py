@@ -48,6 +48,13 @@ def test_a_baseline_of_steps_and_draws_alone_has_no_numbers_to_tell() -> None:
     assert "| steps and draws alone |" in page
 
 
+def test_a_baseline_of_steps_and_draws_alone_has_no_place_in_the_figure(tmp_path: Path) -> None:
+    rows = [row("tf-1.14", entry(cases={})), row("tf-2.15", entry()), row("tf-2.21", entry())]
+    trends_figure(rows, tmp_path / "trends.svg")
+    content = (tmp_path / "trends.svg").read_text(encoding="utf-8")
+    assert [name for name in RELEASES if f">{name}<" in content] == ["tf-2.21", "tf-2.15"]
+
+
 def test_a_metric_stands_release_by_release_with_what_it_was_before() -> None:
     rows = [row("tf-2.15", entry()), row("tf-2.21", entry(clean=0.7), entry(clean=0.75))]
     page = trends_markdown(rows, RELEASES)
