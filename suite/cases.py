@@ -32,8 +32,9 @@ NAMES = {
 TRACED = ("parity", "random")
 """How the names of the cases begin that the gate alone judges, by one seed: its steps and draws."""
 
-UNCOMPARED = (*TRACED, "traps")
-"""How the names of the cases begin that `compare` holds against no baseline."""
+PROBED = (*TRACED, "traps")
+"""The questions that `suite.files.PROBING` answers. The names of their cases begin so too, and
+`compare` holds them against no baseline."""
 
 QUESTIONS = tuple(NAMES)
 """What is done with a case: train and evaluate its model; the same, and find out what its fix is
@@ -169,7 +170,7 @@ def require_settings(settings: Mapping[str, Any], names: Iterable[str]) -> None:
 
 def has_baseline(case: str) -> bool:
     """True where the name of a case tells that `compare` judges it by a baseline."""
-    return not case.startswith(UNCOMPARED)
+    return not case.startswith(PROBED)
 
 
 def read_seeds(text: str) -> list[int]:

@@ -14,7 +14,7 @@ import re
 import stat
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -22,12 +22,29 @@ from suite.errors import RecordError, WriteError
 
 MEND = "Restore it from version control, or move it away and run the case again."
 SUITE = Path(__file__).parent
-MEASURING = ("data", "files.py", "libraries.py", "machine.py", "measure", "networks", "stacks")
-"""The files and folders of the suite that decide a number: a record's code digest covers them.
+MEASURING = ("data", "measure", "networks", "stacks")
+"""The folders of the suite that decide a number: a record's code digest covers them.
 
 A change of a report, a band or the diagnosis makes no case run anew. The case itself is part of
 the key by its settings.
 """
+
+STATING = ("measure/environment.py", "measure/once.py")
+"""Files in them that decide none: what they state is held against the present itself."""
+
+PROBING = (
+    "measure/constants.py",
+    "measure/states.py",
+    *(
+        f"measure/questions/{name}.py"
+        for name in (
+            "draws", "dropout", "parity", "trap_calls", "trap_defaults", "trap_saves", "traps",
+        )
+    ),
+)  # fmt: skip
+"""Files in them that decide no training's number, nor an attack's, nor a step's time: their own
+digest is in the records of steps, draws and traps alone, so that a new probe makes no training
+stale."""
 
 RECORD_BYTES = 16_000_000
 """What a record may hold at most: 80 times the largest that is stored, and twice what the longest
@@ -58,18 +75,37 @@ def file_digest(path: Path) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def code_digest(root: Path, names: Iterable[str] = ("",)) -> str:
+def measuring_digest() -> str:
+    """Compute the digest of the code that decides every number (`MEASURING`).
+
+    Raises:
+        RecordError: If a source cannot be read.
+    """
+    return code_digest(SUITE, MEASURING, but=(*STATING, *PROBING))
+
+
+def probing_digest() -> str:
+    """Compute the digest of the code that steps, draws and traps are probed with (`PROBING`).
+
+    Raises:
+        RecordError: If a source cannot be read.
+    """
+    return code_digest(SUITE, PROBING)
+
+
+def code_digest(root: Path, names: Iterable[str] = ("",), *, but: Collection[str] = ()) -> str:
     """Compute ``"sha256:..."`` of the paths and contents of the Python sources below `root`.
 
     Args:
         root: A folder.
         names: The files and folders below it that count; the whole folder unless given.
+        but: Files in them that do not.
 
     Raises:
         RecordError: If a file cannot be read, or a name is neither a file nor a folder.
     """
     digest = hashlib.sha256()
-    for name in sorted(path for part in names for path in _sources(root, part)):
+    for name in sorted({path for part in names for path in _sources(root, part)} - {*but}):
         digest.update(f"{name} {file_digest(root / name)}\n".encode())
     return f"sha256:{digest.hexdigest()}"
 

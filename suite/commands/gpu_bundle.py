@@ -22,7 +22,7 @@ from suite.commands.gpu_sample import load_sample, pack_sample
 from suite.commands.gpu_work import SAMPLE, TIMED
 from suite.commands.options import positive
 from suite.errors import ReleaseError, SuiteError
-from suite.files import MEASURING, SUITE, code_digest, read_bytes, write_atomically
+from suite.files import SUITE, measuring_digest, probing_digest, read_bytes, write_atomically
 from suite.libraries import recorded
 from suite.locks import OPTIONS, PLATFORM, compiled, one_line
 from suite.releases import PROJECT, Release, read_releases, read_table
@@ -156,7 +156,8 @@ def _content(
         "env": {**STATED, **own.get("env", {})},
         "passed": settings["variables"]["passed"],
         "jobs": [[str(case), seed] for case, seed in jobs(options.tier, options.seeds)],
-        "code_digest": code_digest(SUITE, MEASURING),
+        "code_digest": measuring_digest(),
+        "probe_digest": probing_digest(),
         "data_digests": [load_sample(sample, size_px=size).digest for size in sorted(sizes)],
     }
 

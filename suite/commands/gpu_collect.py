@@ -16,7 +16,13 @@ from suite.commands.gpu_run import CONTENT, FILE_BYTES, FILES, differences, name
 from suite.commands.options import REGRESSION_STATUS
 from suite.data.archives import FAULTS, METHODS, opened_archive
 from suite.errors import RecordError
-from suite.files import MEASURING, RECORD_BYTES, SUITE, code_digest, parse_json, write_atomically
+from suite.files import (
+    RECORD_BYTES,
+    measuring_digest,
+    parse_json,
+    probing_digest,
+    write_atomically,
+)
 from suite.libraries import PIN
 from suite.records import Record
 from suite.releases import NAME
@@ -110,27 +116,28 @@ def _content(members: Mapping[str, bytes], folder: Path) -> dict[str, Any]:
             f"{CONTENT} or {INSTALLED} in {folder} is not as a bundle leaves it: {error}. Copy the "
             "folder once more from where the bundle left it."
         ) from error
-    if code != code_digest(SUITE, MEASURING):
+    if code != (measuring_digest(), probing_digest()):
         raise RecordError(f"{folder} is of another state of what measures. {OTHER_CODE}")
     return content
 
 
-def _stated(content: Mapping[str, Any]) -> str:
-    """Read every field once, and give the digest of the code.
+def _stated(content: Mapping[str, Any]) -> tuple[str, str]:
+    """Read every field once, and give the digests of the code that measures and that probes.
 
     Raises:
         LookupError: If a field is missing.
         TypeError: If one is of another type.
         ValueError: If one has a value that no bundle has, such as a release that is a path.
     """
-    release, tier, code = (content[name] for name in ("release", "tier", "code_digest"))
+    release, tier = content["release"], content["tier"]
+    code = str(content["code_digest"]), str(content["probe_digest"])
     names, digests = {*names_of(content)}, {*content["data_digests"]}
     if not NAME.fullmatch(release) or tier not in TIERS:
         raise ValueError(
             f"it asks for {len(names)} records of {len(digests)} data sets, of the release "
             f"{release!r:.60} and the tier {tier!r:.60}"
         )
-    return str(code)
+    return code
 
 
 def checked(members: Mapping[str, bytes], content: Mapping[str, Any]) -> Iterator[Record]:

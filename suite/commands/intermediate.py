@@ -20,10 +20,9 @@ from suite.commands.processes import POLL_S, STOPS, Run, start, stopped_together
 from suite.commands.rounds import clock_s
 from suite.errors import BudgetError, ReleaseError, SuiteError
 from suite.files import (
-    MEASURING,
     SUITE,
-    code_digest,
     file_digest,
+    measuring_digest,
     read_within,
     write_atomically,
 )
@@ -263,7 +262,7 @@ def now_of(point: Point, project: Path) -> Present:
         fault="",
         pins=read_pins(file),
         python=point.release.python,
-        code=code_digest(SUITE, MEASURING),
+        code=measuring_digest(),
     )
     with suppress(SuiteError):  # it is made only where something is to be measured
         digest = library_digest(site_packages(environment_of(point, project)))

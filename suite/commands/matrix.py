@@ -20,9 +20,7 @@ from suite.commands.processes import Run, stopped_together
 from suite.commands.turns import in_turn
 from suite.errors import RecordError
 from suite.files import (
-    MEASURING,
-    SUITE,
-    code_digest,
+    measuring_digest,
     parse_json,
     read_within,
     write_atomically,
@@ -122,7 +120,7 @@ def evidence(release: Release, records: Path) -> Evidence:
         for path in files[case]
     )
     outcome = read_outcome(release, records)
-    code = code_digest(SUITE, MEASURING)
+    code = measuring_digest()
     return Evidence(release.name, lock_digest(release), stored, outcome, code)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from suite.cases import has_baseline
 from suite.commands.options import release_table
 from suite.errors import ReleaseError
-from suite.files import MEASURING, SUITE, code_digest, read_bytes
+from suite.files import measuring_digest, probing_digest, read_bytes
 from suite.judge.compatibility import TIER
 from suite.judge.staleness import DATA
 from suite.locks import LOCKS, lock_of, one_line
@@ -143,7 +143,7 @@ def entry(row: Release, *, baselines: Path) -> dict[str, str]:
         "baseline": STORED if own else f"{STORED}:{release_table()['default']}",
         "environment": "" if row.unpinned else _digest(read_bytes(lock_of(row).path)),
         "data": _digest(DATA["gtsrb", "32"].encode()),
-        "code": _digest(code_digest(SUITE, MEASURING).encode()),
+        "code": _digest(f"{measuring_digest()} {probing_digest()}".encode()),
     }
 
 

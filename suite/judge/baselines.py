@@ -158,6 +158,7 @@ def _must_agree(record: Record) -> dict[str, Any]:
         "metrics": sorted(record.metrics),
         "data digests": environment["data_digest"],
         "code digests": environment["code_digest"],
+        "probe digests": environment.get("probe_digest"),
         "lock digests": environment["lock_digest"],
         "versions": environment["versions"],
         "machines": machine_of(record),

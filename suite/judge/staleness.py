@@ -9,9 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from suite.cases import Case
+from suite.cases import PROBED, Case
 from suite.errors import SuiteError
-from suite.files import MEASURING, SUITE, code_digest
+from suite.files import measuring_digest, probing_digest
 from suite.libraries import PIN, installed, library_digest, site_packages
 from suite.locks import lock_digest, lock_of, pins_of, staleness
 from suite.records import Record, record_key
@@ -91,7 +91,7 @@ def present(release: str, tier: str, *, environments: Path = Path(".nox")) -> Pr
     """
     name = "gpu-releases" if TIERS[tier].gpu else "releases"
     row = next((row for row in read_releases(table=name) if row.name == release), None)
-    code = code_digest(SUITE, MEASURING)
+    code = measuring_digest()
     if row is None:
         return Present(asked(tier), "", f"{release} is no row of the release table", {}, "", code)
     lock, digest = lock_of(row), lock_digest(row)
@@ -172,8 +172,10 @@ def _fits(package: str, version: str, now: Present) -> bool:
 def _of_digests(record: Record, now: Present) -> Iterator[Difference]:
     """Yield in what code, data or libraries are not those of now, or the record was edited."""
     environment = record.environment
+    probes = probing_digest() if record.question in PROBED else None
     for what, name, expected in (
         ("the code that measures", "code_digest", now.code),
+        ("the code that probes", "probe_digest", probes),
         ("the data", "data_digest", _known_data(record)),
         (LIBRARIES, "library_digest", now.libraries),
     ):

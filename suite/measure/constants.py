@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 NARROW = 0.001  # of the values that tell a BatchNorm's epsilon in the training phase
 LOUD, CALM = 1000.0, 1.0  # the inputs of the optimizer's probe
 CALM_STEPS = 60  # after which Adam has forgotten 6 % of the loud gradient's square
+LATE = 99_999  # steps made before a late one: it is the hundredth of a hundred, and of a thousand
 RATES = {"sgd": 1e-3, "adam": 0.01}
 SET = 0.25  # the rate that Keras' own setter is given; a binary fraction, so nothing rounds it
 
@@ -88,22 +89,34 @@ def optimizer(stack: Stack, name: str) -> Entry:
 
     Returns:
         ``moved``: how far a weight is moved by the loud step, by the next, by all others but the
-        last, and by the last. ``rate``: what the optimizer holds after Keras' own setter was given
-        `SET`, which training loops and callbacks use; None on TensorFlow 1, where every step does.
+        last, and by the last. ``late``: where it stands after a calm step from zero, if the
+        optimizer has counted `LATE` steps: a rate that decays by them shows, and what is done once
+        in a hundred; None on TensorFlow 1, whose steps count their own. ``rate``: what the
+        optimizer holds after Keras' own setter was given `SET`, which training loops and callbacks
+        use; None on TensorFlow 1, where every step does.
     """
     inputs = stack.keras.Input((1, 1, 1))
     layer = stack.keras.layers.Dense(2, use_bias=False, kernel_initializer="zeros")
     model = stack.keras.Model(inputs, layer(stack.keras.layers.Flatten()(inputs)))
     step = stack.train_step(model, phases=None, epsilon=0.0, optimizer=name)
-    weights = [0.0]
-    for value in (LOUD, *[CALM] * CALM_STEPS):
+
+    def stepped(value: float) -> float:
+        """Make a step of one pixel; read a weight."""
         step(np.full((1, 1, 1, 1), value, np.float32), np.zeros(1, np.int64), RATES[name])
-        weights.append(float(layer.get_weights()[0][0, 0]))
+        return float(layer.get_weights()[0][0, 0])
+
+    weights = [0.0, *(stepped(value) for value in (LOUD, *[CALM] * CALM_STEPS))]
     moved = np.diff([weights[at] for at in (0, 1, 2, -2, -1)])
+    late = None
+    if not stack.GRAPH:
+        step.optimizer.iterations.assign(LATE)
+        layer.set_weights([np.zeros((1, 2), np.float32)])
+        late = rounded(stepped(CALM))
     return {
         "quantity": "optimizer",
         "layer": "",
         "moved": [rounded(change) for change in moved],
+        "late": late,
         "rate": None if stack.GRAPH else _set_rate(step.optimizer),
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from suite import machine
 from suite.errors import SuiteError
-from suite.files import MEASURING, SUITE, code_digest, file_digest
+from suite.files import SUITE, file_digest, measuring_digest
 from suite.libraries import check_files, check_versions, library_digest, recorded
 from suite.releases import read_releases
 from suite.stacks.loading import settings
@@ -183,7 +183,7 @@ def describe(stack: Stack, lock: Path, *, variables: Mapping[str, str]) -> dict[
         "instructions": machine.instructions(),
         "versions": stack.versions(),
         "lock_digest": file_digest(lock),
-        "code_digest": code_digest(SUITE, MEASURING),
+        "code_digest": measuring_digest(),
         "library_digest": library_digest(libraries_here()),
         "started_with": started_with(),
         "machine": machine.describe(stack.gpus()),

@@ -62,7 +62,7 @@ def options_of(given: list[str]) -> dict[str, str]:
 def pretend(row: str, case: str, seed: int, records: Path, *, tier: str, lock: str) -> None:
     """Store a record that holds, after a while, if the data are there."""
     from suite.data.download import TEST_ARCHIVE, TRAINING_ARCHIVE, TRUTH_ARCHIVE
-    from suite.files import MEASURING, SUITE, code_digest, file_digest
+    from suite.files import file_digest, measuring_digest
     from suite.judge.staleness import DATA
     from suite.records import SCHEMA_VERSION, Record, record_key
     from suite.store import store
@@ -80,7 +80,7 @@ def pretend(row: str, case: str, seed: int, records: Path, *, tier: str, lock: s
         "variables": {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "unset")},
         "lock_digest": file_digest(Path("locks", f"{lock}.txt")),
         "data_digest": DATA["gtsrb", "32"],
-        "code_digest": code_digest(SUITE, MEASURING),
+        "code_digest": measuring_digest(),
         "machine": {"fingerprint": "pretended"},
     }
     record = Record(

@@ -11,7 +11,7 @@ import pytest
 
 from suite import tables
 from suite.cases import PLAIN, Case
-from suite.files import MEASURING, SUITE, code_digest, file_digest
+from suite.files import file_digest, measuring_digest
 from suite.judge.staleness import DATA
 from suite.locks import inputs, lock_of
 from suite.records import Record
@@ -74,7 +74,7 @@ def fill(tmp_path: Path, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(tables, "TABLES", CASES)
     write_project()
     write_locks()
-    code = code_digest(SUITE, MEASURING)
+    code = measuring_digest()
 
     def fill(root: str, values: list[float] = VALUES, **changes: Any) -> None:
         fields = {"case": PLAIN_CASE, "release": "tf-2.21", "tier": "small", **changes}

@@ -124,8 +124,8 @@ def plan(fill: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.setattr(intermediate, "PROJECT", tmp_path)
     monkeypatch.setattr(intermediate, "COPIED", ("fake.py",))
     monkeypatch.setattr(intermediate, "POLL_S", 0.01)
-    monkeypatch.setattr(staleness, "code_digest", lambda *_: CODE)
-    monkeypatch.setattr(intermediate, "code_digest", lambda *_: CODE)
+    monkeypatch.setattr(staleness, "measuring_digest", lambda *_: CODE)
+    monkeypatch.setattr(intermediate, "measuring_digest", lambda *_: CODE)
     monkeypatch.setattr(staleness, "_with_libraries", lambda now, _: now._replace(unchecked=""))
     monkeypatch.setattr(intermediate, "compiled", resolver({}))
     write(row(BAD_ROW, "a==2.0", "b==2.0"), row(MIDDLE, "a==1.0", "b==1.0"),

@@ -245,7 +245,7 @@ def test_after_a_change_of_the_code_that_measures_the_records_are_stale(
 ) -> None:
     fill("baselines")
     fill("records")
-    monkeypatch.setattr(staleness, "code_digest", lambda *_: "sha256:0123")
+    monkeypatch.setattr(staleness, "measuring_digest", lambda *_: "sha256:0123")
     assert main(["compare"]) == 2
     assert "STALE tf-2.21 small: the code that measures: sha256:" in told(capsys)[1]
 

@@ -100,7 +100,7 @@ def project(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("fake.py").write_text(FAKE)
     monkeypatch.setattr(processes, "NOX", (sys.executable, "-I", "-S", "fake.py"))
     monkeypatch.setattr(turns, "POLL_S", 0.01)
-    monkeypatch.setattr(staleness, "code_digest", lambda *_: CODE)
+    monkeypatch.setattr(staleness, "measuring_digest", lambda *_: CODE)
     monkeypatch.setattr(staleness, "_with_libraries", lambda now, _: now._replace(unchecked=""))
     monkeypatch.setattr(gating, "PLAN", Plan(looks=(5, 10)))
 

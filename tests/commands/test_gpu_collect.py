@@ -14,14 +14,14 @@ import pytest
 from suite.commands import gpu_collect
 from suite.commands.gpu_collect import main
 from suite.errors import RecordError
-from suite.files import MEASURING, SUITE, code_digest
+from suite.files import measuring_digest
 from suite.store import read_records, write_record
 from suite.tables import asked
 from tests.commands.conftest import MakeRecord, Output
 
 LOCK = b"numpy==2.0.0\ntorch==2.1.0\n"
 JOBS = [["lenet5-plain", 0], ["lenet5-plain", 1], ["resnet50-literal-none", 0]]
-CODE = code_digest(SUITE, MEASURING)
+CODE = measuring_digest()
 Leave = Callable[..., list[str]]
 
 

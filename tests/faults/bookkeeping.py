@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from suite.files import MEASURING, SUITE, code_digest
+from suite.files import measuring_digest
 from suite.judge.gate.decide import decide
 from suite.judge.gate.evidence import Side, dropped, gathered
 from suite.judge.gate.finding import NO_WORSE
@@ -64,7 +64,7 @@ METRICS = {
 @functools.lru_cache(maxsize=None)
 def code() -> str:
     """Compute the digest of the code that measures, once."""
-    return code_digest(SUITE, MEASURING)
+    return measuring_digest()
 
 
 def made_up(folder: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from suite.data import Split
 from tests.faults.fault import Fault, constant, together, with_options, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 SCALING = "keras.src.initializers.random_initializers:VarianceScaling.__init__"
 DENSE = "keras.src.layers.core.dense:Dense.__init__"
@@ -24,6 +26,7 @@ FED = ("parity", "stall", "step_time")  # questions that feed batches
 SLOWER = 0.15
 BALLAST = 32 * 2**20  # bytes; a third of what LeNet-5's steps take
 HELD: list[np.ndarray] = []
+NEXT_SEEDS: list[Iterator[int]] = []
 
 
 def pixels(change: Callable[[Any], Any]) -> Any:
@@ -73,6 +76,16 @@ def shuffled_once(real: Any, split: Split, **named: Any) -> Iterator[Any]:
             yield batch._replace(step=epoch * len(first) + index, epoch=epoch)
 
 
+def shuffled_twice(real: Any, split: Split, **named: Any) -> Iterator[Any]:
+    """Repeat the second epoch's order in each one after it."""
+    second: list[Any] = []
+    for batch in real(split, **named):
+        if batch.epoch == 1:
+            second.append(batch)
+        place = batch.step % max(len(second), 1)
+        yield second[place]._replace(step=batch.step, epoch=batch.epoch) if second else batch
+
+
 def subsets(change: Callable[[Split, Split], tuple[Split, Split]]) -> Any:
     """Change the images that a case trains and evaluates on."""
     return wrapped(
@@ -108,6 +121,12 @@ def unattacked(real: Any) -> Any:
     )
 
 
+def top_five(logits: Any, labels: Any) -> float:
+    """Count an image as recognised whose class is among the five likeliest."""
+    best = np.argsort(-logits, axis=1)[:, :5]
+    return float((best == labels[:, None]).any(axis=1).mean())
+
+
 def hundredths(shape: Any, dtype: Any = None) -> Any:
     """Begin at 0.01."""
     return np.full(shape, 0.01, dtype or np.float32)
@@ -116,6 +135,16 @@ def hundredths(shape: Any, dtype: Any = None) -> Any:
 def without_drawing() -> int:
     """Give the seed that the generator would start from, and leave it where it is."""
     return int(random.getstate()[1][0]) % 10**9
+
+
+def plus_place(real: Any) -> Any:
+    """Seed each layer by the seed and its place: the next seed's draws are those of the next."""
+
+    def seed(number: int) -> None:
+        real(number)
+        NEXT_SEEDS[:] = [itertools.count(number)]
+
+    return seed
 
 
 def unrepeatable(real: Any) -> Any:
@@ -187,6 +216,10 @@ DRAWS = [
           r"1\.02 of the baseline's (standard deviation|scale)"),
     Fault("init-same-draw", "initialisers", "All layers draw the same numbers (keras#15586, "
           "keras-hub#352).", constant(DEFAULT_SEED, without_drawing), r"alike|correlate"),
+    Fault("init-seed-plus-place", "initialisers", "Each layer is seeded by the seed and its place, "
+          "so that it draws what its neighbour drew at the seed before.",
+          together(wrapped(SEED, plus_place),
+                   constant(DEFAULT_SEED, lambda: next(NEXT_SEEDS[0]))), r"alike|correlate"),
     Fault("init-bias", "initialisers", "Biases of dense layers begin at 0.01.",
           with_options(DENSE, bias_initializer=hundredths), r"bias of .* begins at 0\.01"),
     Fault("seed-ignored", "seeds", "Every seed gives the same (deepxde#2086 is of that kind).",
@@ -210,7 +243,9 @@ DATA = [
     Fault("data-order", "data", "Images come in the order of their classes.",
           fed(unshuffled), r"batches"),
     Fault("data-shuffled-once", "data", "Each epoch repeats the order of the first.",
-          fed(shuffled_once), r"each repeats the first"),
+          fed(shuffled_once), r"each repeats another"),
+    Fault("data-shuffled-twice", "data", "Each epoch repeats the order of the second.",
+          fed(shuffled_twice), r"one repeats another"),
     Fault("data-class-missing", "data", "One class of 43 is missing in training.",
           subsets(without_class), r"[Oo]ther batches"),
     Fault("data-test-in-training", "data", "Training images are mixed with test images.",
@@ -236,6 +271,12 @@ EVALUATIONS = [
           subsets(mislabelled), r"Other test images"),
     Fault("evaluation-unattacked", "evaluation", "What is called attacked is clean.",
           wrapped("suite.measure.evaluation:_attacked", unattacked), r"adversarial"),
+    Fault("evaluation-scale", "evaluation", "Bytes are divided by 256 where they are evaluated.",
+          wrapped("suite.measure.evaluation:pixels",
+                  lambda real: lambda x: real(x) * np.float32(255 / 256)), r"evaluation is"),
+    Fault("evaluation-top-5", "evaluation", "An image counts as recognised if its class is among "
+          "the five likeliest.", constant("suite.measure.evaluation:accuracy", top_five),
+          r"evaluation is another"),
 ]  # fmt: skip
 
 COSTS = [

@@ -142,6 +142,14 @@ def other_rate(difference: float) -> Callable[..., Any]:
     return change
 
 
+def unscaled_gradient(real: Any, layer: Any, inputs: Any) -> Any:
+    """Drop the gradient as the value, and do not divide it by the share that is kept."""
+    tf = tensorflow()
+    dropped = real(layer, inputs, training=True)
+    kept = inputs * tf.cast(tf.not_equal(dropped, 0), inputs.dtype)
+    return kept + tf.stop_gradient(dropped - kept)
+
+
 def one_mask(_: Any, layer: Any, inputs: Any) -> Any:
     """Draw the same mask at each step."""
     tf = tensorflow()
@@ -208,10 +216,12 @@ DROPOUTS = [
     Fault("dropout-mask-of-batch", "dropout", "All images of a batch share a mask.",
           drop(mask_of_image), r"images"),
     Fault("dropout-gradient-kept", "dropout", "Values are dropped, gradients are not.",
-          drop(unmasked_gradient), r"does not drop the gradient"),
+          drop(unmasked_gradient), r"does not drop or scale the gradient"),
+    Fault("dropout-gradient-unscaled", "dropout", "Gradients are dropped and not scaled.",
+          drop(unscaled_gradient), r"does not drop or scale the gradient"),
     Fault("dropout-gradient-redrawn", "dropout", "The mask is drawn anew for the backward pass, as "
           "by a rematerialisation without its seed.", drop(redrawn_gradient),
-          r"does not drop the gradient"),
+          r"does not drop or scale the gradient"),
     Fault("dropout-never", "dropout", "Nothing is dropped.",
           drop(lambda _, __, inputs: inputs), r"drops 0|not at work"),
 ]  # fmt: skip

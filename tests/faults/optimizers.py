@@ -74,6 +74,16 @@ def inner_epsilon(real: Callable[..., None]) -> Callable[..., None]:
     return update
 
 
+def slowing(real: Callable[..., None]) -> Callable[..., None]:
+    """Let the rate fall by 1e-6 of itself a step, Keras' old `decay`."""
+
+    def update(self: Any, gradient: Any, variable: Any, rate: Any) -> None:
+        made = tensorflow().cast(self.iterations, "float32")
+        real(self, gradient, variable, rate / (1 + 1e-6 * made))
+
+    return update
+
+
 def decayed_biases(real: Callable[..., None]) -> Callable[..., None]:
     """Let the vectors shrink too, and the statistics of none."""
 
@@ -132,6 +142,10 @@ OPTIMIZERS = [
           "(apache/mxnet#1949 asks for that).", wrapped(f"{SGD}.update_step", decayed_biases)),
     Fault("vectors-never-train", GROUP, "No bias, gamma or beta is updated.",
           wrapped(f"{SGD}.update_step", frozen_vectors), r"another multiple|Optimizer"),
+    Fault("rate-decays-1e-6", GROUP, "The rate decays by 1e-6 a step on top of its schedule.",
+          wrapped(f"{SGD}.update_step", slowing), r"100,000th step"),
+    Fault("weights-averaged", GROUP, "Weights become their moving average at each hundredth step.",
+          with_options(f"{SGD}.__init__", use_ema=True), r"100,000th step"),
     Fault("adam-epsilon-1e-3", GROUP, "Adam's epsilon is 1e-3 instead of 1e-7.",
           with_options(f"{ADAM}.__init__", epsilon=1e-3), r"Adam", first=PRETRAINED),
     Fault("adam-epsilon-1e-8", GROUP, "Adam's epsilon is 1e-8, PyTorch's, instead of 1e-7.",

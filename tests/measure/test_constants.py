@@ -19,10 +19,19 @@ NEAR = 2e-5  # of a change; seen: 9e-6; AMSGrad's are up to 0.03 off
 ROUNDING = 2.4e-7  # of the weight that is moved, in float32
 
 
+UNCORRECTED = {"sgd": 1.0, "adam": (1 - 0.9**62) / np.sqrt(1 - 0.999**62)}
+"""How many times as far a step goes whose optimizer has counted a hundred thousand, not 61."""
+
+
 def moved_by_hand(name: str) -> Iterator[float]:
-    """Yield how far each step of the probe moves its weight, by the optimizer's formula."""
+    """Yield how far each step of the probe moves its weight, by the optimizer's formula.
+
+    The late step is the last one.
+    """
     kernel, update = np.zeros((1, 2)), by_hand.OPTIMIZERS[name]()
-    for value in (constants.LOUD, *[constants.CALM] * constants.CALM_STEPS):
+    calm = [constants.CALM] * constants.CALM_STEPS
+    for place, value in enumerate((constants.LOUD, *calm, constants.CALM)):
+        kernel *= place <= len(calm)
         found = by_hand.linear(kernel, np.full((1, 1), value), np.zeros(1, np.int64))
         change = update(found.to_weights[0], constants.RATES[name])
         kernel = kernel + change
@@ -34,9 +43,11 @@ def test_an_optimizer_alone_follows_its_formula_and_obeys_its_setter(
     stack: Stack, name: str
 ) -> None:
     stack.seed(0)
-    found, by_formula = constants.optimizer(stack, name), [*moved_by_hand(name)]
+    found, (*by_formula, late) = constants.optimizer(stack, name), moved_by_hand(name)
     expected = [by_formula[0], by_formula[1], sum(by_formula[2:-1]), by_formula[-1]]
     rounding = ROUNDING * sum(expected)
+    if not stack.GRAPH:
+        assert found["late"] == pytest.approx(late * UNCORRECTED[name], rel=1e-3)
     np.testing.assert_allclose(found["moved"], expected, rtol=NEAR, atol=rounding)
     assert found["rate"] == (None if stack.GRAPH else constants.SET)
 
@@ -54,6 +65,29 @@ def test_a_clip_above_all_gradients_and_another_memory_are_seen(
     monkeypatch.setitem(OPTIMIZERS, name, lambda _: kind(learning_rate=0.0, **made, **settings))
     faulty = constants.optimizer(stack, name)["moved"]
     assert max(abs(np.divide(faulty, honest) - 1)) > 0.02  # 100 times what is allowed
+
+
+def test_a_rate_that_decays_with_the_steps_is_seen_late(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if stack.GRAPH:
+        pytest.skip("nobody tells an optimizer of TensorFlow 1 how many steps it made")
+    stack.seed(0)
+    honest = constants.optimizer(stack, "sgd")
+    real = stack.train_step
+
+    def decaying(*arguments: Any, **named: Any) -> Any:
+        step = real(*arguments, **named)
+
+        def slower(images: Any, labels: Any, rate: float) -> Any:
+            return step(images, labels, rate / (1 + 1e-6 * int(step.optimizer.iterations)))
+
+        return step._replace(update=slower)
+
+    monkeypatch.setattr(stack, "train_step", decaying)
+    faulty = constants.optimizer(stack, "sgd")
+    np.testing.assert_allclose(faulty["moved"], honest["moved"], rtol=1e-4)
+    assert abs(faulty["late"] / honest["late"] - 1) > 0.02
 
 
 @pytest.mark.parametrize("given", [(0.99, 1e-3), (0.9, 1.001e-5)])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from suite.errors import SuiteError
-from suite.files import MEASURING, SUITE, code_digest, file_digest
+from suite.files import file_digest, measuring_digest
 from suite.libraries import library_digest
 from suite.measure import environment
 from suite.measure.environment import (
@@ -180,7 +180,7 @@ def test_an_environment_is_described_by_all_that_decides_a_number(stack: Stack) 
         "instructions": environment.machine.instructions(),
         "versions": stack.versions(),
         "lock_digest": file_digest(LOCK),
-        "code_digest": code_digest(SUITE, MEASURING),
+        "code_digest": measuring_digest(),
         "library_digest": library_digest(libraries_here()),
         "started_with": {},
     }

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from suite import files
 from suite.cases import Case
 from suite.data import Dataset
 from suite.errors import RecordError, SuiteError
-from suite.files import MEASURING, SUITE, code_digest, file_digest
+from suite.files import SUITE, file_digest
 from suite.measure import once
 from suite.measure.environment import describe
 from suite.measure.once import Session, claimed, measure_once, open_session
@@ -355,54 +356,90 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("path", "measures"),
+    ("path", "digests"),
     [
-        ("stacks/eager.py", True),
-        ("measure/questions/traps.py", True),
-        ("networks/fixes.py", True),
-        ("data/split.py", True),
-        ("machine.py", True),
-        ("files.py", True),
-        ("libraries.py", True),
-        ("measure/new.py", True),
-        ("judge/bands.csv", False),
-        ("judge/traps.csv", False),
-        ("judge/traps.py", False),
-        ("diagnose/examine.py", False),
-        ("report/study.py", False),
-        ("commands/compare.py", False),
-        ("records.py", False),
-        ("tables.py", False),
-        ("measure/notes.txt", False),
+        ("stacks/eager.py", {"measures"}),
+        ("measure/questions/stall.py", {"measures"}),
+        ("networks/fixes.py", {"measures"}),
+        ("data/split.py", {"measures"}),
+        ("measure/new.py", {"measures"}),
+        ("measure/questions/new.py", {"measures"}),
+        ("measure/questions/traps.py", {"probes"}),
+        ("measure/questions/parity.py", {"probes"}),
+        ("measure/constants.py", {"probes"}),
+        ("measure/once.py", set()),
+        ("machine.py", set()),
+        ("files.py", set()),
+        ("libraries.py", set()),
+        ("judge/bands.csv", set()),
+        ("judge/traps.csv", set()),
+        ("judge/traps.py", set()),
+        ("diagnose/examine.py", set()),
+        ("report/study.py", set()),
+        ("commands/compare.py", set()),
+        ("records.py", set()),
+        ("tables.py", set()),
+        ("measure/notes.txt", set()),
     ],
 )
-def test_an_edit_changes_the_code_digest_where_a_number_may_change(
-    tree: Path, path: str, measures: bool
+def test_an_edit_changes_the_digest_of_the_code_whose_numbers_may_change(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, path: str, digests: set[str]
 ) -> None:
-    before = code_digest(tree, MEASURING)
+    monkeypatch.setattr(files, "SUITE", tree)
+    before = files.measuring_digest(), files.probing_digest()
     with (tree / path).open("a") as file:
         file.write("\n# an edit\n")
-    assert (code_digest(tree, MEASURING) != before) == measures
+    after = files.measuring_digest(), files.probing_digest()
+    changed = zip(("measures", "probes"), before, after, strict=True)
+    assert {name for name, old, new in changed if old != new} == digests
+
+
+BESIDE = {
+    "cases", "errors", "files", "libraries", "machine", "records", "releases", "store", "tables",
+}  # fmt: skip
+"""Settings; what reads, writes and states; and what is stored: they decide no number."""
+
+
+def sources() -> Iterator[Path]:
+    """List the sources of what measures."""
+    for name in files.MEASURING:
+        yield from (SUITE / name).rglob("*.py")
 
 
 def test_what_measures_imports_nothing_else_of_the_suite_that_decides_a_number() -> None:
-    beside = {
-        "cases",
-        "errors",
-        "records",
-        "releases",
-        "store",
-        "tables",
-    }  # settings, and what is stored
-    covered = {name.partition(".")[0] for name in MEASURING}
-    sources = [
-        path
-        for name in MEASURING
-        for path in ([SUITE / name] if name.endswith(".py") else (SUITE / name).rglob("*.py"))
-    ]
-    assert len(sources) > 40
-    for source in sources:
-        assert imported(source) <= covered | beside, source
+    assert len([*sources()]) > 40
+    for source in sources():
+        assert imported(source) <= {*files.MEASURING} | BESIDE, source
+
+
+def test_what_trains_attacks_and_times_imports_nothing_of_what_probes() -> None:
+    probes = {f"suite/{name}" for name in files.PROBING}
+    whole = {*files.PROBING, *files.STATING, "measure/questions/__init__.py"}  # it chooses
+    own = [path for path in sources() if path.relative_to(SUITE).as_posix() not in whole]
+    assert len(own) > 35
+    for source in own:
+        assert not probes & {*imports(source)}, source
+
+
+def test_every_file_that_is_named_apart_is_there() -> None:
+    assert all((SUITE / name).is_file() for name in (*files.PROBING, *files.STATING))
+
+
+def test_the_record_of_a_probe_states_the_digest_of_what_probes(
+    session: Session, runs: list[dict[str, Any]]
+) -> None:
+    probed = replace(CASE, question="traps")
+    found = [measure_once(case, 0, session=session).environment for case in (CASE, probed)]
+    assert [each.get("probe_digest") for each in found] == [None, files.probing_digest()]
+    assert len(runs) == 2
+
+
+def imports(source: Path) -> Iterator[str]:
+    """List the files of the suite that a source imports, or imports a name from."""
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                yield f"{name.replace('.', '/')}.py"
 
 
 def imported(source: Path) -> set[str]:

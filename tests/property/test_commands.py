@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suite.__main__ import main
-from suite.files import MEASURING, SUITE, code_digest, file_digest
+from suite.files import file_digest, measuring_digest
 from suite.judge.traps import TRAPS
 from suite.records import encoded, json_digest
 from tests.bounds import within
@@ -24,7 +24,7 @@ from tests.property.hostile import changed
 
 HOME, LOCK = Path("tf-2.21", "small"), Path("locks", "tf-2.21.txt")
 OLD = json.loads(Path("baselines", HOME, "resnet50-w0.25-intended-none-seed0.json").read_text())
-NOW = {"code_digest": code_digest(SUITE, MEASURING), "lock_digest": file_digest(LOCK)}
+NOW = {"code_digest": measuring_digest(), "lock_digest": file_digest(LOCK)}
 STORED = {**OLD, "environment": {**OLD["environment"], **NOW}}
 
 

@@ -204,9 +204,9 @@ def together(before: Sequence[Entry], after: Sequence[Entry]) -> Contrast:
 def dropout_contrasts(name: str, before: Entry, after: Entry) -> list[Contrast]:
     """Compare one dropout layer: rate, scale, the inference phase, independence."""
     found = [rate(name, before, after)]
-    if after["units"] != before["units"]:
-        words = f"{name} has {after['units']} units instead of {before['units']}: it lies elsewhere"
-        found.append(certain("units", words))
+    here, there = (f"{entry['units']} units behind {entry['behind']}" for entry in (after, before))
+    if here != there:
+        found.append(certain("units", f"{name} has {here} instead of {there}: it lies elsewhere"))
     if abs(after["scale"] - before["scale"]) > EXACT * before["scale"]:
         words = f"{name} multiplies what it keeps by {after['scale']:.4g} instead of "
         found.append(certain("multiplier", f"{words}{before['scale']:.4g}"))
@@ -214,11 +214,10 @@ def dropout_contrasts(name: str, before: Entry, after: Entry) -> list[Contrast]:
         found.append(certain("uneven", f"{name} does not multiply what it keeps by 1 / (1 - rate)"))
     if after["inference_change"] > EXACT >= before["inference_change"]:
         found.append(certain("inference", f"{name} changes its input in the inference phase"))
-    # Records of before it was measured have none.
-    wrong, known = (entry.get("gradient_error", 0.0) for entry in (after, before))
-    if wrong > EXACT >= known:
-        words = f"{name} does not drop the gradient of {100 * wrong:.2g} % of its units"
-        found.append(certain("gradient", f"{words} as it drops their values"))
+    wrong = after["gradient_error"]
+    if wrong > EXACT >= before["gradient_error"]:
+        words = f"{name} does not drop or scale the gradient of {100 * wrong:.3g} % of its units"
+        found.append(certain("gradient", f"{words} as it does their values"))
     shared = set(before["correlations"]) & set(after["correlations"]) - {"seeds"}
     return found + [correlated(f"masks of {name} over {x}", x, before, after) for x in shared]
 

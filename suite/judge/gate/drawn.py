@@ -32,7 +32,17 @@ FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "constant": (*PLACE, "value"),
         "not finite": PLACE,
         "layers": ("layers", "pairs", "correlations"),
-        "dropout": ("layer", "draws", "share", "scale", "scale_error", "inference_change"),
+        "dropout": (
+            "layer",
+            "units",
+            "behind",
+            "draws",
+            "share",
+            "scale",
+            "scale_error",
+            "inference_change",
+            "gradient_error",
+        ),
         "dropout layers": ("layers", "correlations"),
         "dropout steps": ("seeds", "repeats"),
     }

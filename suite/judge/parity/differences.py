@@ -48,6 +48,14 @@ REPLAYED = 5e-5  # nats; a step and the suite's own passes differ by less than 1
 FLIPPED = 0.01  # share of the pixels; where the gradient is about 0 rounding decides its sign
 REVERSED = 2 / 3  # share of the pixels; another gradient turns half of them round
 WEIGHTS = 0.01  # difference of the weights of the two cross-entropies, each of which is about 0.5
+EVALUATED: Mapping[str, float] = {
+    "information_gain": 2e-4,
+    "adversarial_information_gain": 5e-3,
+    "clean_accuracy": 1.5,
+    "adversarial_accuracy": 3.5,
+}
+"""Nats, or images, by which the evaluations of two honest releases may differ."""
+
 MISCOUNTED = 1.5  # images of a batch; two that are equally likely but for rounding may swap
 GRADIENT = 2e-3  # distance of a gradient at step 0, relative to the largest of its layer
 SHARE = 1e-4  # difference of the shares of its way that a moving statistic goes in a step
@@ -98,14 +106,12 @@ def data_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
             yield f"Other {name.replace('_', ' ')}: {here[0]} of them here, {there[0]} there"
     here, there = (trace[place]["epochs"] for trace in (mine, theirs))
     if here != there:
-        repeated = [where for where, own in (("here", here), ("there", there)) if repeats(own)]
-        told = f": each repeats the first {' and '.join(repeated)}" if repeated else ""
-        yield f"The epochs come in another order{told}"
-
-
-def repeats(epochs: Sequence[str]) -> bool:
-    """True where all epochs have one order."""
-    return len(set(epochs)) < len(epochs)
+        told = [
+            f": {'each' if len(set(own)) == 1 else 'one'} repeats another {where}"
+            for where, own in (("here", here), ("there", there))
+            if len(set(own)) < len(own)
+        ]
+        yield f"The epochs come in another order{''.join(told)}"
 
 
 def batches_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
@@ -119,6 +125,21 @@ def batches_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
         same = sorted(fed[0]) == sorted(fed[1])
         what = "The same batches in another order" if same else "Other batches"
         yield f"{what}, from step {first} on"
+
+
+def evaluation_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
+    """Say which numbers the evaluation finds otherwise from the same weights and images."""
+    place = Place(0, "evaluation")
+    if place not in theirs or any(data_differ(mine, theirs)) or not _same_forward(mine, theirs):
+        return  # the evaluation is another for that reason
+    for name, allowed in EVALUATED.items():
+        here, there = mine[place][name], theirs[place][name]
+        images = theirs[place]["images"] if name.endswith("accuracy") else 1
+        if not absolute_difference(here, there) <= allowed / images:
+            yield (
+                f"The evaluation is another: from the same weights, {name.replace('_', ' ')} of "
+                f"{here:.5g} here, {there:.5g} there"
+            )
 
 
 def schedule_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
@@ -178,8 +199,9 @@ def attack_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
             "Another norm shows so too"
         )
     share = flipped(mine[place]["signs"], theirs[place]["signs"])
-    forward = any(initial_weights(mine, theirs)) or _logits_differ(mine, theirs)
-    if share > FLIPPED and not forward:  # else the gradient is another for that reason
+    if share > FLIPPED and _same_forward(
+        mine, theirs
+    ):  # else the gradient is another for that reason
         reason = (
             "It goes the other way: another sign, or towards labels instead of away from them"
             if share > REVERSED
@@ -191,11 +213,12 @@ def attack_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
         )
 
 
-def _logits_differ(mine: Trace, theirs: Trace) -> bool:
-    """True where the same images give other logits before the first step."""
+def _same_forward(mine: Trace, theirs: Trace) -> bool:
+    """True where the same weights give the same logits of the same images before the first step."""
     place = Place(0, "inference logits")
     apart = distance(place, mine[place], theirs[place], reference_of(theirs))
-    return not apart <= TOLERANCES[place.quantity].first
+    near = apart <= TOLERANCES[place.quantity].first
+    return near and not any(initial_weights(mine, theirs))
 
 
 def step_differs(mine: Trace, theirs: Trace, *, share: float = 0.0) -> Iterator[str]:
@@ -327,6 +350,7 @@ CAUSES: Sequence[Callable[[Trace, Trace], Iterator[str]]] = (
     batch_norm_differs,
     statistics_differ,
     attack_differs,
+    evaluation_differs,
     step_differs,
     loss_differs,
     gradients_differ,

@@ -64,6 +64,12 @@ def optimizer_differs(
     """Say what the updates show of the optimizer; else what it does where it is tried alone."""
     found = [*_updates_differ(mine, theirs, allowed)]
     yield from found or _alone_differs(mine, theirs)
+    late = [trace[PROBE]["late"] for trace in (mine, theirs)]
+    if not found and None not in late and not same(*late):
+        yield (
+            f"Optimizer, tried alone: its 100,000th step moves a weight by {late[0]:.5g} here, "
+            f"{late[1]:.5g} there: a rate that decays with the steps, or what is done once in many"
+        )
     rates = [trace[PROBE]["rate"] for trace in (mine, theirs)]
     if None not in rates and not same(*rates):
         yield (

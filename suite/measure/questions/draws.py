@@ -156,7 +156,9 @@ def between_layers(drawn: Stacked) -> Iterator[Entry]:
     """Yield the strongest correlation of two drawn weights of one build, element by element.
 
     Weights of different shapes are compared as far as the smaller one reaches: some generators
-    draw the same numbers first whatever the shape.
+    draw the same numbers first whatever the shape. Each is compared with the other of the same
+    seed, of the seed before and of the one after it: a generator may add up the seed and the
+    number of the layer.
     """
     flat = {
         place: values.reshape(len(values), -1)[:, :PREFIX].astype(np.float64)
@@ -166,14 +168,25 @@ def between_layers(drawn: Stacked) -> Iterator[Entry]:
     pairs = list(itertools.combinations(flat, 2))
     if not pairs:
         return
-    found = [(pair, correlation(*overlap(flat[pair[0]], flat[pair[1]]))) for pair in pairs]
+    found = [
+        (pair, correlation(*overlap(*shifted)))
+        for pair in pairs
+        for shifted in neighbours(*(flat[place] for place in pair))
+    ]
     (one, other), strongest = max(found, key=lambda row: deviations(row[1]))
     yield {
         "quantity": "layers",
         "layers": ["/".join(one), "/".join(other)],
-        "pairs": len(pairs),
+        "pairs": len(found),
         "correlations": {"layers": strongest},
     }
+
+
+def neighbours(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pair two arrays ``(builds, elements)`` build by build, then each with the other's next."""
+    yield first, second
+    yield first[1:], second[:-1]
+    yield first[:-1], second[1:]
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -25,6 +25,7 @@ PASSES = 12  # of the same batch in the training phase, for each seed
 STEPS = 4  # of the same batch at a learning rate of zero
 UNITS = 4000  # whose forward and backward masks are compared
 CLASSES = 10  # of the few-layer network that does so
+SCALED = 1e-3  # of the root mean square of gradients that agree but for rounding
 
 Masks: TypeAlias = "NDArray[np.float64]"
 
@@ -38,6 +39,7 @@ class Dropped(NamedTuple):
         change: Largest difference of output and input in the inference phase.
         channels: Units at one place of the image.
         rate: The share to drop that the layer was told.
+        behind: The kind of the layer that it follows, such as "MaxPooling2D".
     """
 
     inputs: NDArray[np.float32]
@@ -45,6 +47,7 @@ class Dropped(NamedTuple):
     change: float
     channels: int
     rate: float
+    behind: str
 
 
 class Found(NamedTuple):
@@ -115,6 +118,7 @@ def dropped(run: Run, seed: int, images: Images, *, passes: int) -> list[Dropped
             float(np.max(np.abs(calm[2 * place + 1] - calm[2 * place]))),
             int(layer.output.shape[-1]),
             float(layer.rate),
+            type(model.layers[model.layers.index(layer) - 1]).__name__,
         )
         for place, layer in enumerate(layers)
     ]
@@ -144,6 +148,7 @@ def described(name: str, first: Dropped, other: Dropped) -> Entry:
         "quantity": "dropout",
         "layer": name,
         "rate": first.rate,
+        "behind": first.behind,
         "units": int(first.inputs.shape[2]),
         "draws": int(sum(mask.sum() for mask in given)),
         "share": rounded(share),
@@ -211,11 +216,12 @@ def rate_error(entry: Entry) -> float:
 
 
 def gradient_error(run: Run, rate: float) -> float:
-    """Measure the share of units of which only the value or only the gradient is dropped.
+    """Measure the share of units whose gradient is not dropped, or scaled, as their value is.
 
     It is seen in one step of a network of an image of one pixel, whose units are all 1 before
     dropout: where a unit is dropped, its weights behind get no gradient; where its gradient is
-    dropped, the weight before it gets none.
+    dropped, the weight before it gets none. Where it is kept, the gradient of the weight before it
+    is what its weights behind and their gradients make of it, if it is scaled as the value is.
     """
     keras, stack = run.stack.keras, run.stack
     stack.seed(run.seed)
@@ -227,8 +233,10 @@ def gradient_error(run: Run, rate: float) -> float:
     model.set_weights([np.ones((1, UNITS), np.float32), behind])
     batch = np.ones((1, 1, 1, 1), np.float32), np.zeros(1, np.int64)
     slopes = stack.gradients(model, phases=None, epsilon=run.case.epsilon)(*batch)
-    value, slope = np.abs(slopes[1]).max(axis=1) > 0, np.abs(slopes[0][0]) > 0
-    return float(np.mean(value != slope))
+    before, after = slopes[0][0], np.sum(behind * slopes[1], axis=1)
+    value, slope = np.abs(slopes[1]).max(axis=1) > 0, np.abs(before) > 0
+    scaled = np.abs(before - after) <= SCALED * np.sqrt(np.mean(after**2))
+    return float(np.mean((value != slope) | ~scaled))
 
 
 def step_spreads(run: Run, seed: int) -> dict[str, float]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from suite.data import Split
 from suite.measure import constants
-from suite.measure.evaluation import accuracy, cross_entropy
+from suite.measure.evaluation import accuracy, cross_entropy, evaluate
 from suite.measure.named import (
     State,
     layers_by_key,
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
 
 STEPS = 3  # from each state; the third tells Nesterov's momentum from the plain one
 FALL = 0.5  # of the rate at the last of them: whether it is in the momentum, or multiplies it later
-EPOCHS = 2  # whose order of batches is told: each epoch must have its own
+EPOCHS = 20  # whose order of batches is told: each epoch must have its own
+EVALUATED = 50  # test images that each state is evaluated on; the second batch is not full
 MOVING = ("moving_mean", "moving_variance")  # the weights that are statistics
 
 
@@ -58,11 +60,12 @@ def parity(run: Run) -> Measured:
     source = batches(run.train, batch_size=case.batch_size, epochs=case.epochs, seed=run.seed)
     if not states:
         plant(model, seed=run.seed)
+        told = [data(run), evaluation(run, stack.network(model))]
         traced = trace_steps(
             stack, model, source,
             phases=case.phases, epsilon=case.epsilon, base_rate=case.learning_rate,
         )  # fmt: skip
-        traced = [data(run), *traced]
+        traced = [*told, *traced]
     else:
         traced = [{"state": "0", **data(run)}, *_step_map(run, model, states, list(source))]
     parameters = float(model.count_params())
@@ -90,6 +93,8 @@ def _step_map(
         for index, (name, state) in enumerate(starts.items()):
             set_weights_by_key(model, state)
             tracer.step.forget()
+            if optimizer == "sgd":
+                yield {"state": name, **evaluation(run, tracer.network)}
             following = source[index * STEPS : (index + 1) * STEPS]
             own = [batch._replace(step=step) for step, batch in enumerate(following)]
             label = name if optimizer == "sgd" else f"{name}, Adam"
@@ -194,6 +199,16 @@ def data(run: Run) -> Entry:
         "test_images": [len(run.test.labels), digest(run.test.images, run.test.labels)],
     }
     return {"step": 0, "quantity": "data", "layer": "", "digest": json_digest(told), **told}
+
+
+def evaluation(run: Run, network: Network) -> Entry:
+    """Evaluate the present weights as every training does, on the first images of the test."""
+    images, labels, tracks, names = run.test
+    first = slice(EVALUATED)
+    few = Split(images[first], labels[first], tracks[first], names[first])
+    found = evaluate(network, few, epsilon=run.case.epsilon, training=False)
+    numbers = {name: rounded(value) for name, value in found.items()}
+    return {"step": 0, "quantity": "evaluation", "layer": "", "images": len(few.labels), **numbers}
 
 
 def digest(images: np.ndarray, labels: np.ndarray) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,14 @@ IMAGES, POSITIONS = 16, 2
 RATES = [0.1] * (STEPS - 1) + [0.05]
 KERAS_3 = {"keras": "3.15.1", "tensorflow": "2.21.0"}
 KERAS_2 = {"keras": "2.15.0", "tensorflow": "2.15.1"}
+EVALUATION: Mapping[str, float] = MappingProxyType(
+    {
+        "information_gain": 2.0,
+        "adversarial_information_gain": 1.0,
+        "clean_accuracy": 0.75,
+        "adversarial_accuracy": 0.5,
+    }
+)
 GRAPH = {"keras": "2.2.4-tf", "tensorflow": "1.14.0"}
 
 
@@ -64,6 +73,8 @@ class Planted(NamedTuple):
         turned: Size of what is added at random to the gradient of one kernel at step 0.
         probed: How far the optimizer, tried alone, moves a weight.
         set_rate: The learning rate that it holds after Keras' own setter; None in a graph.
+        late: Where a weight stands after the 100,000th step; None in a graph.
+        evaluated: Numbers of the evaluation that are others.
         miscounted: Images more that the adversarial pass calls recognised.
     """
 
@@ -95,6 +106,8 @@ class Planted(NamedTuple):
     turned: float = 0.0
     probed: tuple[float, ...] = (0.95, 0.4, 3.6, 8e-4)
     set_rate: float | None = 0.25
+    late: float | None = 5e-4
+    evaluated: Mapping[str, float] = MappingProxyType({})
     miscounted: int = 0
 
 
@@ -140,7 +153,9 @@ class Paper:
         self.number(0, "data", digest=str(told), **told)
         rates = [1.0, 1.0, planted.drop, planted.drop**2]
         self.number(0, "schedule", digest=str(rates), rates=rates)
-        self.number(0, "optimizer", moved=list(planted.probed), rate=planted.set_rate)
+        probed = {"moved": list(planted.probed), "late": planted.late, "rate": planted.set_rate}
+        self.number(0, "optimizer", **probed)
+        self.number(0, "evaluation", images=64, **{**EVALUATION, **planted.evaluated})
         for layer in LAYERS:
             self.number(
                 0, "batch norm", layer, dimensions=4, positions=POSITIONS,

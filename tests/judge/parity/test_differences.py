@@ -72,6 +72,23 @@ from tests.judge.parity.conftest import KERAS_2, KERAS_3, Against, Make, with_en
             "once by 0.0134 here, 0.95 there",
         ),
         ({"probed": (0.95, 0.4, 3.6, 7.9e-4)}, None, "at the last by 0.00079 here, 0.0008 there"),
+        ({"late": 4.5e-4}, None, "its 100,000th step moves a weight by 0.00045 here, 0.0005 there"),
+        (
+            {"evaluated": {"information_gain": 1.998}},
+            None,
+            "evaluation is another: from the same weights, information gain of 1.998 here, 2 there",
+        ),
+        (
+            {"evaluated": {"clean_accuracy": 48 / 64 + 2 / 64}},
+            None,
+            "clean accuracy of 0.78125 here, 0.75 there",
+        ),
+        ({"evaluated": {"adversarial_accuracy": 0.6}}, None, "adversarial accuracy of 0.6 here"),
+        (
+            {"evaluated": {"adversarial_information_gain": 1.01}},
+            None,
+            "adversarial information gain of 1.01 here, 1 there",
+        ),
         ({"set_rate": 0.0}, None, "the optimizer holds 0 after it here, 0.25 there"),
         ({"steeper": 1.2}, "gradient", "The gradient of conv/kernel is 1.2 times the one there"),
         ({"other_start": 1e-3}, "initial weight", "weights are not the same: logits/kernel"),
@@ -80,7 +97,12 @@ from tests.judge.parity.conftest import KERAS_2, KERAS_3, Against, Make, with_en
         (
             {"epochs": ("first", "first")},
             "data",
-            "The epochs come in another order: each repeats the first here",
+            "The epochs come in another order: each repeats another here",
+        ),
+        (
+            {"epochs": ("first", "second", "second")},
+            "data",
+            "The epochs come in another order: one repeats another here",
         ),
         ({"order": (0, 1, 3, 2, 4)}, "batch", "The same batches in another order, from step 2 on"),
         ({"order": (0, 7, 2, 3, 4)}, "batch", "Other batches, from step 1 on"),

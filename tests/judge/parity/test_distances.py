@@ -54,7 +54,13 @@ def test_losses_that_are_not_a_number_in_both_do_not_differ(make: Make) -> None:
 def test_every_tolerance_is_of_a_quantity_that_is_traced(make: Make) -> None:
     names = {tolerance_name(place) for place in trace_of(make())}
     assert set(TOLERANCES) <= names
-    assert names - set(TOLERANCES) == {"batch norm", "optimizer", "replay", *ACCURACIES}
+    assert names - set(TOLERANCES) == {
+        "batch norm",
+        "evaluation",
+        "optimizer",
+        "replay",
+        *ACCURACIES,
+    }
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ Plant: TypeAlias = "Callable[..., Any]"
 
 WEIGHTS = Case("lenet5", question="random", **{**SMALL, "width": 0.5})
 BUILDS = 4
+LAYERS = 5  # of LeNet-5 that draw
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -127,6 +128,22 @@ def test_a_bias_that_is_drawn_is_named(stack: Stack, sound: Record, plant: Plant
 def test_layers_of_one_seed_are_alike(stack: Stack, sound: Record, plant: Plant) -> None:
     uniform = stack.keras.initializers.GlorotUniform
     plant(kernel_initializer=lambda: uniform(seed=int(np.random.get_state()[1][0])))
+    faulty = run_small(stack, WEIGHTS)
+    words = found(sound, faulty)
+    assert set(words) == {"initial weights"}
+    assert "are alike: they correlate by 1" in words["initial weights"]
+    assert outside(faulty) == {"correlation_error"}
+
+
+def test_a_layer_that_draws_what_another_drew_at_the_seed_before_is_alike(
+    stack: Stack, sound: Record, plant: Plant
+) -> None:
+    uniform, layer = stack.keras.initializers.GlorotUniform, itertools.count()
+
+    def added() -> Any:
+        return uniform(seed=int(np.random.get_state()[1][0]) + next(layer) % LAYERS)
+
+    plant(kernel_initializer=added)
     faulty = run_small(stack, WEIGHTS)
     words = found(sound, faulty)
     assert set(words) == {"initial weights"}

@@ -135,10 +135,28 @@ def test_a_gradient_that_is_not_dropped_is_named(stack: Stack, sound: Record, pl
 
     plant(changed(stack, unmasked))
     faulty = run_small(stack, CASE)
-    words = "does not drop the gradient of 20 % of its units as it drops their values (and 3"
+    words = (
+        "does not drop or scale the gradient of 99.8 % of its units as it does their values (and 3"
+    )
     assert words in found(sound, faulty)["dropout"]
     assert outside(faulty) == {"dropout_gradient_error"}
     assert sound.metrics["dropout_gradient_error"] == 0
+
+
+def test_a_gradient_that_is_dropped_and_not_scaled_is_named(
+    stack: Stack, sound: Record, plant: Plant
+) -> None:
+    def unscaled(asked: Asked) -> Any:
+        keras = stack.keras
+        real = keras.ops.stop_gradient(asked.real(asked.inputs, training=asked.training))
+        own = asked.inputs * keras.ops.cast(real != 0, "float32")
+        return real + own - keras.ops.stop_gradient(own)
+
+    plant(changed(stack, unscaled))
+    faulty = run_small(stack, CASE)
+    words = "does not drop or scale the gradient of 80"
+    assert words in found(sound, faulty)["dropout"]
+    assert outside(faulty) == {"dropout_gradient_error"}
 
 
 def test_one_mask_for_all_steps_is_named(stack: Stack, sound: Record, plant: Plant) -> None:

@@ -16,6 +16,7 @@ from suite.errors import WeightsError
 from suite.judge.parity.compare import Comparison, by_state, compare_traces
 from suite.judge.parity.implied import descent, first_rates, trace_of
 from suite.measure import states, statistics
+from suite.measure.evaluation import evaluate
 from suite.measure.named import layers_by_key, plant, weights_by_key
 from suite.measure.questions import parity
 from suite.measure.questions.parity import trace_steps
@@ -352,6 +353,18 @@ def test_a_trace_tells_other_images_and_another_order(
     assert {name for name in before if before[name] != after[name]} - {"digest"} == told
     assert (before["digest"] != after["digest"]) == bool(told)
     assert len(set(before["epochs"])) == parity.EPOCHS
+
+
+def test_each_state_is_evaluated_as_a_training_is(stack: Stack, tmp_path: Path) -> None:
+    record, _ = stepped(stack, tmp_path)
+    told = [entry for entry in record.statistics if entry["quantity"] == "evaluation"]
+    assert [(entry["state"], entry["images"]) for entry in told] == [("0", 40), ("7", 40)]
+    case = Case("lenet5", question="parity", **SMALL)
+    run = Run(case, 0, stack, *subsets(case, coloured(), seed=0), {})
+    own = stack.network(build(stack, case))
+    found = parity.evaluation(run, own)
+    expected = evaluate(own, run.test, epsilon=case.epsilon, training=False)
+    assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-6)
 
 
 def one_more(split: Split) -> Split:
