@@ -14,7 +14,7 @@ import pytest
 from suite.commands import gpu_collect
 from suite.commands.gpu_collect import main
 from suite.errors import RecordError
-from suite.files import measuring_digest
+from suite.files import measuring_digest, probing_digest
 from suite.store import read_records, write_record
 from suite.tables import asked
 from tests.commands.conftest import MakeRecord, Output
@@ -32,7 +32,8 @@ def leave(tmp_path: Path, make_record: MakeRecord) -> Leave:
     def left(tier: str = "sample", **changes: Any) -> list[str]:
         content = {
             "release": "row", "tier": tier, "jobs": JOBS, "code_digest": CODE,
-            "data_digests": ["sha256:7"], **changes.pop("content", {}),
+            "probe_digest": probing_digest(), "data_digests": ["sha256:7"],
+            **changes.pop("content", {}),
         }  # fmt: skip
         environment = {
             "lock_digest": f"sha256:{hashlib.sha256(LOCK).hexdigest()}", "code_digest": CODE,
@@ -82,6 +83,7 @@ def test_a_bundle_that_is_finished_ends_with_0(leave: Leave) -> None:
     ("changes", "message"),
     [
         ({"content": {"code_digest": "sha256:1"}}, "of another state of what measures. Collect"),
+        ({"content": {"probe_digest": "sha256:1"}}, "of another state of what measures. Collect"),
         ({"content": {"jobs": JOBS[:2]}}, "resnet50-literal-none-seed0 is no record .* asked for"),
         ({"content": {"data_digests": []}}, "it saw other images"),
         (

@@ -37,7 +37,8 @@ JOBS = [["step-time-a", 0], ["net-a", 0], ["net-a", 1], ["net-b", 0]]
 ASKED: dict[str, Any] = {
     "release": "row", "tier": "sample", "python": "3.11", "beside": [], "jobs": JOBS,
     "env": {"STATED": "yes"}, "passed": ["PATH", "WHAT"],
-    "code_digest": "sha256:code", "data_digests": ["sha256:32", "sha256:64"],
+    "code_digest": "sha256:code", "probe_digest": "sha256:probes",
+    "data_digests": ["sha256:32", "sha256:64"],
 }  # fmt: skip
 LOCK = b"torch==2\n"
 MADE_WITH = {
@@ -203,6 +204,7 @@ def test_an_archive_of_an_earlier_bundle_does_not_stay_beside_those_of_this_one(
     [
         ("net-a-seed5", {}),  # the bundle was made anew for other seeds
         ("net-a-seed0", {"code_digest": "sha256:older"}),
+        ("net-a-seed0", {"probe_digest": "sha256:older"}),
         ("net-a-seed0", {"data_digest": "sha256:of fewer images"}),
         ("net-a-seed0", {"lock_digest": "sha256:of another machine"}),
     ],

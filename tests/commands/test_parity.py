@@ -44,7 +44,14 @@ def _entries(step: int, loss: float) -> Iterator[dict[str, Any]]:
     yield {"step": step, "quantity": "batch", "layer": "", **batch}
     first = ("inference logits", "initial weight") if step == 0 else ()
     if step == 0:
-        yield {"step": 0, "quantity": "optimizer", "layer": "", "moved": [0.1], "rate": 0.25}
+        yield {
+            "step": 0,
+            "quantity": "optimizer",
+            "layer": "",
+            "moved": [0.1],
+            "late": 0.1,
+            "rate": 0.25,
+        }
     for quantity in (*first, "gradient", "change"):
         yield {**NO_CHANGE, "step": step, "quantity": quantity}
     yield {"step": step, "quantity": "loss", "layer": "", "value": loss}
