@@ -209,19 +209,22 @@ def _with_turned_units(found: Comparison, witnesses: str) -> Comparison:
         found: Is left as it is where it agrees, has another cause or parts further than that.
         witnesses: What agrees beside it, in words.
     """
+    attacked, adaptive = _attacked(found), found.state.endswith(ADAM)
     parted = [each for each in found.distances if each.diverges]
-    limits = {each: turned_tolerance(each, attacked=_attacked(found)) for each in parted}
-    caused = not found.state.endswith(ADAM) or found.causes != found.applied
-    if not parted or not all(each.value <= limits[each] for each in parted):
+    limits = {
+        each: turned_tolerance(each, attacked=attacked, adaptive=adaptive) for each in parted
+    }
+    slopes = [each for each in parted if each.place.step == 0]
+    if not slopes or not all(each.value <= limits[each] for each in parted):
         return found
-    if found.causes and caused:
+    if found.causes and not (adaptive and found.causes == found.applied):
         return found
-    largest = max(parted, key=lambda each: each.share)
+    largest = max(slopes, key=lambda each: each.share)
     told = (
         f"Units turned round by rounding: the {largest.place.quantity} of step 0 in "
-        f"{len({each.place.layer for each in parted})} layers, at most by {largest.against} "
-        f"({largest.place}); up to {limits[largest]:.2g} is known. Verified: every pass of these "
-        f"steps agrees, and so do {witnesses}."
+        f"{len({each.place.layer for each in slopes})} layers, at most by {largest.against} "
+        f"({largest.place}); up to {limits[largest]:.2g} is known. Verified: every pass of that "
+        f"step agrees, and so do {witnesses}."
     )
     eased = [each._replace(tolerance=limits.get(each, each.tolerance)) for each in found.distances]
     return found._replace(distances=eased, known=[*found.known, told], causes=[])

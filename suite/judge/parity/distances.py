@@ -82,6 +82,7 @@ attack pixels turn round as well: where 5 of 98,304 did, VGG19's gradients lay 0
 """
 
 ADAPTIVE = 0.5  # of a change of weights by Adam; seen: 0.077, at step 0 0.042
+FOLLOWING = 0.1  # of later steps by Adam behind units that rounding turned round; seen: 0.037
 EQUAL = 2e-4  # relative; constants read off two honest traces differ by less than 2e-5
 SILENT = 1e-3  # of the largest gradient in the layer: a smaller one is little but rounding
 
@@ -214,10 +215,16 @@ def _allowed(place: Place, known: Circumstances, *, attacked: bool) -> float:
     return (LOOSE if place.step == 0 else LATER) if name in LOSSES else FINITE
 
 
-def turned_tolerance(found: Distance, *, attacked: bool) -> float:
-    """Look up how far a slope of step 0 may part by units that rounding turns round; else 0."""
+def turned_tolerance(found: Distance, *, attacked: bool, adaptive: bool) -> float:
+    """Look up how far a slope of step 0 may part by units that rounding turns round; else 0.
+
+    An adaptive optimizer makes as large an update of a small gradient as of a large one, so that
+    what follows parts too.
+    """
+    if found.place.step:
+        return FOLLOWING if adaptive else 0.0
     turned = TOLERANCES[tolerance_name(found.place)].turned
-    return turned[attacked] if turned and found.place.step == 0 else 0.0
+    return turned[attacked] if turned else 0.0
 
 
 def silent(place: Place, reference: Reference) -> bool:
