@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from suite.errors import RecordError
 from suite.judge.gate.contrasts import (
     DROPOUT_RATE,
     ELSEWHERE,
@@ -62,22 +63,28 @@ def draw_findings(before: Sequence[Record], after: Sequence[Record]) -> list[Fin
     """Judge what two releases drew in each case that both have; other questions are passed over.
 
     A finding is worse where a quantity differs by more than what is negligible, at `LEVEL` after
-    Bonferroni's correction over all that was tested for the finding.
+    Bonferroni's correction over all that was tested for the finding. A case is undecided where a
+    record lacks something that is judged, as one of before it was measured does.
 
     Args:
         before: Records of the baseline.
         after: Records of the candidate.
-
-    Raises:
-        RecordError: If a record lacks something that is judged.
     """
     mine, theirs = by_case(before), by_case(after)
     return [
         finding
         for case in mine
         if case in theirs
-        for finding in case_findings(case, drawn_by(mine[case]), drawn_by(theirs[case]))
+        for finding in judged_case(case, mine[case], theirs[case])
     ]
+
+
+def judged_case(case: str, before: Sequence[Record], after: Sequence[Record]) -> list[Finding]:
+    """Judge what two releases drew in one case."""
+    try:
+        return [*case_findings(case, drawn_by(before), drawn_by(after))]
+    except RecordError as error:
+        return [Finding(RANDOM_PARTS, case, WEIGHTS, UNDECIDED, str(error))]
 
 
 def by_case(records: Iterable[Record]) -> dict[str, list[Record]]:

@@ -211,9 +211,7 @@ def _with_turned_units(found: Comparison, witnesses: str) -> Comparison:
     """
     attacked, adaptive = _attacked(found), found.state.endswith(ADAM)
     parted = [each for each in found.distances if each.diverges]
-    limits = {
-        each: turned_tolerance(each, attacked=attacked, adaptive=adaptive) for each in parted
-    }
+    limits = {each: turned_tolerance(each, attacked=attacked, adaptive=adaptive) for each in parted}
     slopes = [each for each in parted if each.place.step == 0]
     if not slopes or not all(each.value <= limits[each] for each in parted):
         return found

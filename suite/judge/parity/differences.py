@@ -200,9 +200,7 @@ def attack_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
             "Another norm shows so too"
         )
     share = flipped(mine[place]["signs"], theirs[place]["signs"])
-    if share > FLIPPED and _same_forward(
-        mine, theirs
-    ):  # else the gradient is another for that reason
+    if share > FLIPPED and _same_forward(mine, theirs):
         reason = (
             "It goes the other way: another sign, or towards labels instead of away from them"
             if share > REVERSED
