@@ -100,7 +100,7 @@ def weight_contrasts(name: str, before: Entry, after: Entry) -> list[Contrast]:
         for contrast in [correlated(f"{kind} of {name}", kind, before, after)]
     ]
     return [scale(name, before, after), distribution(name, before, after),
-            mean(name, before, after), *within]  # fmt: skip
+            mean(name, before, after), repeated(name, before, after), *within]  # fmt: skip
 
 
 def constant(name: str, before: float, after: float) -> list[Contrast]:
@@ -182,14 +182,32 @@ def fisher(correlation: float) -> float:
     return float(np.arctanh(np.clip(correlation, -LARGEST_CORRELATION, LARGEST_CORRELATION)))
 
 
+def repeated(name: str, before: Entry, after: Entry) -> Contrast:
+    """Test the strongest correlation of one weight's draws with those some elements before."""
+    old, new = before["repeat"], after["repeat"]
+    words = (
+        f"the draws of {name} repeat after {new['lag']} elements: they correlate by "
+        f"{new['correlation'][0]:.3g}"
+    )
+    return strongest_of(new["lags"], old["correlation"], new["correlation"], words)
+
+
 def strongest_pair(before: Entry, after: Entry) -> Contrast:
     """Test the strongest correlation of two layers, which was chosen of many."""
-    (value, pairs), (old, _) = (row["correlations"]["layers"] for row in (after, before))
-    words = f"{' and '.join(after['layers'])} are alike: they correlate by {value:.3g}"
-    error = 1 / np.sqrt(max(pairs, 1))
-    grown = abs(value) > abs(old) + NEGLIGIBLE[INDEPENDENCE]
-    found = measured(INDEPENDENCE, fisher(value) if grown else 0.0, float(error), words)
-    return found._replace(p=min(1.0, found.p * after["pairs"]))
+    old, new = (row["correlations"]["layers"] for row in (before, after))
+    words = f"{' and '.join(after['layers'])} are alike: they correlate by {new[0]:.3g}"
+    return strongest_of(after["pairs"], old, new, words)
+
+
+def strongest_of(
+    count: int, before: Sequence[float], after: Sequence[float], words: str
+) -> Contrast:
+    """Test a correlation that is the strongest of `count`; one no larger than before is none."""
+    value, pairs = after
+    grown = abs(value) > abs(before[0]) + NEGLIGIBLE[INDEPENDENCE]
+    error = float(1 / np.sqrt(max(pairs, 1)))
+    found = measured(INDEPENDENCE, fisher(value) if grown else 0.0, error, words)
+    return found._replace(p=min(1.0, found.p * count))
 
 
 def together(before: Sequence[Entry], after: Sequence[Entry]) -> Contrast:

@@ -28,7 +28,7 @@ PLACE = ("layer", "weight", "shape", "draws")
 FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "builds": ("seeds", "digests", "again"),
-        "drawn": (*PLACE, "fans", "mean", "rms", "kurtosis", "counts", "correlations"),
+        "drawn": (*PLACE, "fans", "mean", "rms", "kurtosis", "counts", "correlations", "repeat"),
         "constant": (*PLACE, "value"),
         "not finite": PLACE,
         "layers": ("layers", "pairs", "correlations"),
@@ -173,6 +173,11 @@ def pool(group: Sequence[Entry]) -> Entry:
     for name in ("largest", "scale_error", "inference_change", "gradient_error", "value"):
         if name in found:
             found[name] = max((entry[name] for entry in group), key=abs)
+    if "repeat" in found:
+        found["repeat"] = {
+            **max((entry["repeat"] for entry in group), key=lambda row: abs(row["correlation"][0])),
+            "lags": sum(entry["repeat"]["lags"] for entry in group),
+        }
     weights = [entry.get("draws", 1) for entry in group]
     for name in ("mean", "share", "scale"):
         if name in found:

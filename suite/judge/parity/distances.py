@@ -279,7 +279,7 @@ def distance(
             float(absolute_difference(mine["value"], theirs["value"])), abs(theirs["value"])
         )
     if "signs" in theirs:
-        return flipped(mine["signs"], theirs["signs"])
+        return float(flips(mine["signs"], theirs["signs"]).mean())
     return float(mine["digest"] != theirs["digest"])
 
 
@@ -339,8 +339,8 @@ def _relative(difference: float, scale: float) -> float:
     return difference / scale if scale else float("inf")
 
 
-def flipped(mine: str, theirs: str) -> float:
-    """Count the share of the pixels that rose in one trace and not in the other.
+def flips(mine: str, theirs: str) -> np.ndarray:
+    """Mark the pixels that rose in one trace and not in the other by 1, all others by 0.
 
     Args:
         mine: One bit a pixel, in base64; set where the pixel rose.
@@ -348,8 +348,8 @@ def flipped(mine: str, theirs: str) -> float:
     """
     first, second = (np.frombuffer(base64.b64decode(text), np.uint8) for text in (mine, theirs))
     if len(first) != len(second):
-        return 1.0
-    return float(np.unpackbits(first ^ second).mean())
+        return np.ones(8 * len(second), np.uint8)
+    return np.unpackbits(first ^ second)
 
 
 def same(first: float, second: float, *, floor: float = 0.0) -> bool:

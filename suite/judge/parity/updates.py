@@ -126,8 +126,8 @@ def _other_updates(mine: Trace, theirs: Trace) -> Iterator[str]:
         if not abs(factor - 1) <= UPDATED:
             told = f"are {factor:.4g} times those there"
             yield (
-                f"Optimizer, not SGD: the updates of step {step} {told}: another rate, beta or "
-                "epsilon"
+                f"Optimizer, not SGD: the updates of step {step} {told}: another rate, beta, "
+                "epsilon or correction of the first steps"
             )
             return
 
@@ -140,7 +140,7 @@ def _update(layer: str) -> Place:
 def _noise(here: Descent, there: Descent) -> str:
     """Say that what no setting explains is more on one side, so that the settings may be noise."""
     shares = sorted((here.unexplained, there.unexplained))
-    if not shares[1] > max(10 * shares[0], NOISE):
+    if not FITTED > shares[1] > max(10 * shares[0], NOISE):
         return ""
     return (
         f". The settings leave {here.unexplained:.2%} of the updates unexplained here, "

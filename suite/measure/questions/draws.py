@@ -10,9 +10,10 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import fft
 
 from suite.measure.named import weights_by_key
 from suite.measure.questions.dropout import dropout
@@ -109,6 +110,7 @@ def described(place: Place, drawn: NDArray[np.float64]) -> Entry:
         "largest": rounded(np.max(np.abs(values))),
         "counts": binned(values / limit(shape)),
         "correlations": dict(within(values)),
+        "repeat": repeat(values.reshape(len(values), -1)),
     }
 
 
@@ -143,6 +145,25 @@ def within(values: NDArray[np.float64]) -> Iterator[tuple[str, list[float]]]:
         if values.shape[axis] > 1:
             moved = np.moveaxis(values, axis, 0)
             yield name, correlation(moved[:-1], moved[1:])
+
+
+def repeat(flat: NDArray[np.float64]) -> dict[str, Any]:
+    """Find the lag at which draws repeat most, ``(builds, elements)``, by their autocorrelation.
+
+    Returns:
+        ``lag``, in elements of one build; ``correlation``, its coefficient and pairs; ``lags``, how
+        many it is the strongest of. A lag leaves at least a quarter of the elements.
+    """
+    elements = flat.shape[1]
+    lags = np.arange(1, max(2, 3 * elements // 4))
+    size = fft.next_fast_len(2 * elements)
+    power = sum(np.abs(fft.rfft(build, size)) ** 2 for build in flat)
+    products = fft.irfft(power, size)[lags]
+    pairs = len(flat) * (elements - lags)
+    found = products / pairs / np.mean(flat**2)
+    place = int(np.argmax(np.abs(found) * np.sqrt(pairs)))
+    strongest = [rounded(float(found[place])), int(pairs[place])]
+    return {"lag": int(lags[place]), "correlation": strongest, "lags": len(lags)}
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> list[float]:

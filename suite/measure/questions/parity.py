@@ -190,12 +190,13 @@ def traced_steps(tracer: Tracer, source: Iterable[Batch], *, base_rate: float) -
 def data(run: Run) -> Entry:
     """Describe what a case trains on, in which order, and what it is evaluated on."""
     order = {"batch_size": run.case.batch_size, "seed": run.seed}
-    fed: dict[int, list[str]] = {}
+    fed: dict[int, list[tuple[str, str]]] = {}
     for batch in batches(run.train, epochs=EPOCHS, **order):
-        fed.setdefault(batch.epoch, []).append(digest(batch.images, batch.labels))
+        fed.setdefault(batch.epoch, []).append((digest(batch.images), digest(batch.labels)))
     told = {
         "training_images": [len(run.train.labels), digest(run.train.images, run.train.labels)],
-        "epochs": [json_digest(made) for made in fed.values()],
+        "epochs": [json_digest([images for images, _ in made]) for made in fed.values()],
+        "labels": [json_digest([labels for _, labels in made]) for made in fed.values()],
         "test_images": [len(run.test.labels), digest(run.test.images, run.test.labels)],
     }
     return {"step": 0, "quantity": "data", "layer": "", "digest": json_digest(told), **told}
@@ -211,10 +212,11 @@ def evaluation(run: Run, network: Network) -> Entry:
     return {"step": 0, "quantity": "evaluation", "layer": "", "images": len(few.labels), **numbers}
 
 
-def digest(images: np.ndarray, labels: np.ndarray) -> str:
-    """Compute the sha256 of images and their labels."""
-    whole = hashlib.sha256(images.tobytes())
-    whole.update(labels.astype("<i8").tobytes())
+def digest(*arrays: np.ndarray) -> str:
+    """Compute the sha256 of images, of labels or of both; labels may be integers of any size."""
+    whole = hashlib.sha256()
+    for array in arrays:
+        whole.update(array.astype("<i8").tobytes() if array.ndim == 1 else array.tobytes())
     return whole.hexdigest()
 
 
@@ -257,6 +259,8 @@ def batch_entry(images: Images, labels: Labels, rate: float) -> Entry:
         "quantity": "batch",
         "layer": "",
         "digest": digest(images, labels),
+        "pixels": digest(images),
+        "labels": digest(labels),
         "images": len(labels),
         "learning_rate": rate,
     }

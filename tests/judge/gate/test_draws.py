@@ -254,6 +254,11 @@ def test_a_scale_is_named_with_both_rules(drawn: Callable[..., Record]) -> None:
         ({"weights": {"mean": 0.05}}, WEIGHTS, "kernel of Conv2D 1 is drawn about 0.05 instead of"),
         ({"bias": {"value": 0.5}}, WEIGHTS, "bias of Conv2D 1 begins at 0.5 instead of 0"),
         ({"layers": {"correlations": {"layers": [0.3, 5000]}}}, WEIGHTS, "a and b are alike: they"),
+        (
+            {"weights": {"repeat": {"lag": 7, "correlation": [0.5, 5000], "lags": 900}}},
+            WEIGHTS,
+            "the draws of kernel of Conv2D 1 repeat after 7 elements: they correlate by 0.5",
+        ),
         ({"builds": {"again": "else"}}, SEEDS, "the same seed draws something else"),
         ({"builds": {"digests": ["x"] * BUILDS, "again": "x"}}, SEEDS, "the seed is ignored"),
         ({"dropout steps": {"repeats": 0.0}}, SEEDS, "the same seed draws something else"),

@@ -65,6 +65,9 @@ class Planted(NamedTuple):
         other_start: Deviation of the initial weights of the logits.
         order: Digests of the batches.
         epochs: Digests of the order of the epochs.
+        labels: A word for the labels.
+        pixels: A word for the pixels.
+        skipped: Images at the end of the batch that the attack leaves out.
         test_images: How many images there are to evaluate on.
         noise: Relative rounding of every array.
         drop: Factor of the learning rate after ten epochs.
@@ -98,6 +101,9 @@ class Planted(NamedTuple):
     other_start: float = 0.0
     order: tuple[int, ...] = tuple(range(STEPS))
     epochs: tuple[str, ...] = ("first", "second")
+    labels: str = "right"
+    pixels: str = "RGB"
+    skipped: int = 0
     test_images: int = 100
     noise: float = 0.0
     drop: float = 0.1
@@ -148,6 +154,7 @@ class Paper:
         told = {
             "training_images": [64, "training"],
             "epochs": list(planted.epochs),
+            "labels": [f"{planted.labels} of {epoch}" for epoch in planted.epochs],
             "test_images": [planted.test_images, f"test {planted.test_images}"],
         }
         self.number(0, "data", digest=str(told), **told)
@@ -171,8 +178,10 @@ class Paper:
 
     def train(self, step: int) -> None:
         """Trace one step, cause before effect."""
-        digest = str(self.planted.order[step])
-        self.number(step, "batch", digest=digest, images=IMAGES, learning_rate=RATES[step])
+        labels = f"{self.planted.order[step]}{self.planted.labels}"
+        pixels = f"{self.planted.order[step]}{self.planted.pixels}"
+        told = {"digest": pixels + labels, "pixels": pixels, "labels": labels}
+        self.number(step, "batch", **told, images=IMAGES, learning_rate=RATES[step])
         changes = [change for layer in LAYERS for change in self.normalise(step, layer)]
         self.attack(step)
         clean, adversarial = 3 + self.rng.random(), 4 + self.rng.random()
@@ -208,6 +217,7 @@ class Paper:
         self.add(step, "inference logits", "", self.rng.normal(size=(IMAGES, 5)))
         signs = self.rng.random(800) < 0.5
         signs ^= self.errors.random(800) < self.planted.elsewhere
+        signs[len(signs) - self.planted.skipped * len(signs) // IMAGES :] = False
         bits = base64.b64encode(np.packbits(signs).tobytes()).decode()
         self.number(step, "perturbation", largest=self.planted.epsilon, signs=bits)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +150,34 @@ def test_a_layer_that_draws_what_another_drew_at_the_seed_before_is_alike(
     assert set(words) == {"initial weights"}
     assert "are alike: they correlate by 1" in words["initial weights"]
     assert outside(faulty) == {"correlation_error"}
+
+
+def test_draws_that_repeat_within_a_weight_are_named(
+    stack: Stack, sound: Record, plant: Plant
+) -> None:
+    initializers = stack.keras.initializers
+
+    class Halves(initializers.GlorotUniform):  # type: ignore[misc, name-defined]
+        def __call__(self, shape: Any, dtype: Any = None) -> Any:
+            drawn = np.asarray(super().__call__(shape, dtype=dtype)).ravel()
+            half = drawn[: (drawn.size + 1) // 2]
+            return np.concatenate([half, half])[: drawn.size].reshape(shape)
+
+    plant(kernel_initializer=Halves)
+    words = found(sound, run_small(stack, WEIGHTS))["initial weights"]
+    assert re.search(r"the draws of kernel of \w+ \d repeat after \d+ elements", words)
+
+
+def test_the_lag_of_a_repetition_is_found_and_chance_is_none() -> None:
+    rng = np.random.default_rng(0)
+    honest = rng.uniform(-1, 1, (BUILDS, 2000))
+    apart = draws.repeat(honest)
+    assert apart["lags"] == 1499
+    assert draws.deviations(apart["correlation"]) < 4.5
+    repeated = np.tile(honest[:, :700], (1, 3))[:, :2000]
+    again = draws.repeat(repeated)
+    assert again["lag"] == 700
+    assert again["correlation"] == [pytest.approx(1, abs=0.1), BUILDS * 1300]
 
 
 def test_filters_that_are_copies_are_alike(stack: Stack, sound: Record, plant: Plant) -> None:

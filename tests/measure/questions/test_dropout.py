@@ -159,6 +159,21 @@ def test_a_gradient_that_is_dropped_and_not_scaled_is_named(
     assert outside(faulty) == {"dropout_gradient_error"}
 
 
+def test_masks_that_come_again_after_some_steps_are_seen() -> None:
+    rng, shape = np.random.default_rng(0), (dropout.PASSES, 8, 50)
+    ones = np.ones(shape, np.float32)
+
+    def row(kept: np.ndarray) -> dropout.Dropped:
+        return dropout.Dropped(ones, 2 * ones * kept, 0.0, 50, 0.5, "Dense")
+
+    honest, other = (row(rng.random(shape) < 0.5) for _ in range(2))
+    three = row(np.tile(rng.random((3, *shape[1:])) < 0.5, (dropout.PASSES // 3, 1, 1)))
+    value, pairs = dict(dropout.independence(honest, other, 0.5))["steps"]
+    assert abs(value) * np.sqrt(pairs) < 4
+    value, pairs = dict(dropout.independence(three, other, 0.5))["steps"]
+    assert (value, pairs) == (pytest.approx(1, abs=0.01), (dropout.PASSES - 3) * 8 * 50)
+
+
 def test_one_mask_for_all_steps_is_named(stack: Stack, sound: Record, plant: Plant) -> None:
     def fixed(asked: Asked) -> Any:
         if not asked.training:

@@ -339,8 +339,8 @@ def test_a_parity_case_records_the_trace_of_every_step(stack: Stack) -> None:
         (lambda run: run, set()),
         (lambda run: run._replace(test=one_more(run.test)), {"test_images"}),
         (lambda run: run._replace(test=relabelled(run.test)), {"test_images"}),
-        (lambda run: run._replace(train=relabelled(run.train)), {"training_images", "epochs"}),
-        (lambda run: run._replace(seed=1), {"epochs"}),
+        (lambda run: run._replace(train=relabelled(run.train)), {"training_images", "labels"}),
+        (lambda run: run._replace(seed=1), {"epochs", "labels"}),
     ],
     ids=["none", "one more test image", "a test label", "a training label", "order"],
 )
