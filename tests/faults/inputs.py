@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from suite.data import Split
-from tests.faults.fault import Fault, constant, together, with_options, wrapped
+from tests.faults.fault import Fault, constant, tensorflow, together, with_options, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,6 +137,18 @@ def without_drawing() -> int:
     return int(random.getstate()[1][0]) % 10**9
 
 
+def halved(real: Any) -> Any:
+    """Repeat the first half of what is drawn in the second."""
+
+    def uniform(shape: Any, *given: Any, **named: Any) -> Any:
+        tf = tensorflow()
+        flat = tf.reshape(real(shape, *given, **named), [-1])
+        half, size = flat[: len(flat) // 2], len(flat)
+        return tf.reshape(tf.concat([half, half, flat[size - size % 2 :]], 0), shape)
+
+    return uniform
+
+
 def plus_place(real: Any) -> Any:
     """Seed each layer by the seed and its place: the next seed's draws are those of the next."""
 
@@ -220,6 +232,9 @@ DRAWS = [
           "so that it draws what its neighbour drew at the seed before.",
           together(wrapped(SEED, plus_place),
                    constant(DEFAULT_SEED, lambda: next(NEXT_SEEDS[0]))), r"alike|correlate"),
+    Fault("init-halves", "initialisers", "The second half of each weight repeats the first, as of "
+          "streams of a generator that overlap.",
+          wrapped("keras.src.backend.tensorflow.random:uniform", halved), r"repeat after"),
     Fault("init-bias", "initialisers", "Biases of dense layers begin at 0.01.",
           with_options(DENSE, bias_initializer=hundredths), r"bias of .* begins at 0\.01"),
     Fault("seed-ignored", "seeds", "Every seed gives the same (deepxde#2086 is of that kind).",

@@ -156,6 +156,19 @@ def one_mask(_: Any, layer: Any, inputs: Any) -> Any:
     return tf.nn.experimental.stateless_dropout(inputs, layer.rate, seed=[7, 7])
 
 
+def in_turns(real: Any) -> Any:
+    """Let a generator of seeds go to and fro between two."""
+
+    def following(self: Any, ordered: bool = True) -> Any:
+        if not ordered:
+            return real(self, ordered=ordered)
+        seed = self.state.value * 1
+        self.state.assign(tensorflow().stack([seed[0], 1 - seed[1]]))
+        return seed
+
+    return following
+
+
 def mask_of_image(_: Any, layer: Any, inputs: Any) -> Any:
     """Draw one mask for all images of a batch."""
     tf, shape = tensorflow(), [1, *inputs.shape[1:]]
@@ -213,6 +226,8 @@ DROPOUTS = [
           "on the phase).", wrapped(f"{DROPOUT}.call", always), r"in the inference phase"),
     Fault("dropout-one-mask", "dropout", "Each step draws the same mask "
           "(PaddlePaddle/Paddle#7796).", drop(one_mask), r"steps|seeds"),
+    Fault("dropout-two-masks", "dropout", "Two masks take turns.",
+          wrapped("keras.src.random.seed_generator:SeedGenerator.next", in_turns), r"over steps"),
     Fault("dropout-mask-of-batch", "dropout", "All images of a batch share a mask.",
           drop(mask_of_image), r"images"),
     Fault("dropout-gradient-kept", "dropout", "Values are dropped, gradients are not.",
