@@ -108,15 +108,18 @@ def data_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
         if here != there:
             yield f"Other {name.replace('_', ' ')}: {here[0]} of them here, {there[0]} there"
     here, there = (trace[place]["epochs"] for trace in (mine, theirs))
-    if here != there:
+    labelled = mine[place]["labels"] == theirs[place]["labels"]
+    if here == there and not labelled:
+        yield "The images of the epochs have other labels"
+    elif here != there and labelled:
+        yield "The images of the epochs have other pixels, in the same order"
+    elif here != there:
         told = [
             f": {'each' if len(set(own)) == 1 else 'one'} repeats another {where}"
             for where, own in (("here", here), ("there", there))
             if len(set(own)) < len(own)
         ]
         yield f"The epochs come in another order{''.join(told)}"
-    elif mine[place]["labels"] != theirs[place]["labels"]:
-        yield "The images of the epochs have other labels"
 
 
 def batches_differ(mine: Trace, theirs: Trace) -> Iterator[str]:

@@ -153,7 +153,7 @@ class Paper:
         planted = self.planted
         told = {
             "training_images": [64, "training"],
-            "epochs": list(planted.epochs),
+            "epochs": [f"{planted.pixels} of {epoch}" for epoch in planted.epochs],
             "labels": [f"{planted.labels} of {epoch}" for epoch in planted.epochs],
             "test_images": [planted.test_images, f"test {planted.test_images}"],
         }

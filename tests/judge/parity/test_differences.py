@@ -108,7 +108,8 @@ from tests.judge.parity.conftest import KERAS_2, KERAS_3, Against, Make, with_en
         ({"order": (0, 7, 2, 3, 4)}, "batch", "Other batches, from step 1 on"),
         ({"labels": "sorted"}, "data", "The images of the epochs have other labels"),
         ({"labels": "sorted"}, "data", "same images with other labels, from step 0 on"),
-        ({"pixels": "BGR"}, "batch", "other pixels with the same labels, from step 0 on"),
+        ({"pixels": "BGR"}, "data", "images of the epochs have other pixels, in the same order"),
+        ({"pixels": "BGR"}, "data", "other pixels with the same labels, from step 0 on"),
         ({"skipped": 1}, None, "more than 20% in 1 of 16 images. It treats these images otherwise"),
         (
             {"narrow": -1.0},
