@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from suite.__main__ import main as command_line
+from suite.commands import rows
 from suite.commands.rows import main
 from suite.releases import WATCHED, read_releases
 from tests.commands.conftest import NIGHTLY, ROWS, Output, write_locks, write_project
@@ -69,6 +70,17 @@ def test_an_environment_is_cached_by_its_lock(capsys: Output) -> None:
     path.write_text(path.read_text() + "# changed\n")
     after = matrix(capsys)
     assert [new["row"] for old, new in zip(before, after) if old != new] == ["tf-2.16"]
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("name", ["measuring_digest", "probing_digest"])
+def test_records_are_cached_by_the_code_that_measures_and_that_probes(
+    capsys: Output, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    before = {entry["code"] for entry in matrix(capsys)}
+    monkeypatch.setattr(rows, name, lambda: "sha256:0")
+    after = {entry["code"] for entry in matrix(capsys)}
+    assert (len(before), len(after), before & after) == (1, 1, set())
 
 
 @pytest.mark.usefixtures("project")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from suite.cases import PLAIN, Case
+from suite.files import probing_digest
 from suite.judge.staleness import DATA, Present, differences, must_share, present
 from suite.records import Record
 from suite.store import read_record
@@ -73,6 +74,15 @@ def test_what_is_no_longer_there_is_told(
     make: Make, environment: dict[str, Any], difference: str
 ) -> None:
     assert told(make(**environment)) == [difference]
+
+
+def test_what_probed_a_trace_is_told_of_traces_alone(make: Make) -> None:
+    trained = make(probe_digest="sha256:01d")
+    stale, fresh = (replace(each, question="parity") for each in
+                    (trained, make(probe_digest=probing_digest())))  # fmt: skip
+    [difference] = {*told(stale)} - {*told(fresh)}
+    assert difference.startswith("the code that probes: sha256:01d, expected sha256:")
+    assert told(trained) == []
 
 
 @pytest.mark.parametrize(

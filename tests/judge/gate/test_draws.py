@@ -12,7 +12,7 @@ import pytest
 
 from suite.judge.gate import contrasts
 from suite.judge.gate.contrasts import LEVEL, NEGLIGIBLE, POWER, scale, weight_contrasts
-from suite.judge.gate.drawn import looks_like
+from suite.judge.gate.drawn import drawn_by, looks_like
 from suite.judge.gate.draws import DROPOUT, SEEDS, WEIGHTS, draw_findings
 from suite.judge.gate.finding import NO_WORSE, RANDOM_PARTS, UNDECIDED, WORSE, Finding
 from suite.measure.questions.draws import described, limit
@@ -313,6 +313,19 @@ def test_several_records_of_a_case_are_one_sample(drawn: Callable[..., Record]) 
     margin = one.margin or 0
     ratio = ((one.detectable or 0) - margin) / ((two.detectable or 0) - margin)
     assert ratio == pytest.approx(np.sqrt(2), rel=0.02)
+
+
+def test_of_several_records_the_strongest_repetition_counts(drawn: Callable[..., Record]) -> None:
+    strong = {"lag": 7, "correlation": [-0.5, 5000], "lags": 900}
+    records = [drawn(0), drawn(2, weights={"repeat": strong}), drawn(3)]
+    repeat = drawn_by(records).weights["kernel of Conv2D 1"]["repeat"]
+    others = [entry_of(record)["repeat"]["lags"] for record in (records[0], records[2])]
+    assert repeat == {**strong, "lags": 900 + sum(others)}
+
+
+def entry_of(record: Record) -> Any:
+    """Pick the entry of the kernel."""
+    return next(entry for entry in record.statistics if entry["quantity"] == "drawn")
 
 
 def test_records_that_disagree_with_each_other_are_not_passed_over(

@@ -258,6 +258,25 @@ def test_updates_that_no_setting_explains_are_told_to_be_rounded(make: Make) -> 
     assert not any("coarsely" in cause for cause in compare_traces(make(sgd=0.8), honest).causes)
 
 
+def test_what_no_rounding_explains_is_not_called_rounded(make: Make) -> None:
+    rng = np.random.default_rng(0)
+
+    def torn(entry: Entry) -> None:
+        if entry["quantity"] == "change" and not entry["weight"].startswith("moving"):
+            entry["projections"] = [x * (1 + 0.5 * rng.normal()) for x in entry["projections"]]
+
+    causes = compare_traces(with_entries(make(), torn), make("tf-2.21")).causes
+    assert any("no SGD" in cause for cause in causes)
+    assert not any("coarsely" in cause for cause in causes)
+
+
+def test_what_follows_from_another_cause_is_not_told_beside_it(against: Against) -> None:
+    causes = against(sgd=0.8, late=4e-4).causes
+    assert not any("100,000th" in cause for cause in causes)
+    causes = against(test_images=108, evaluated={"information_gain": 1.0}).causes
+    assert causes == ["Other test images: 108 of them here, 100 there"]
+
+
 def test_a_gradient_that_is_no_multiple_is_not_called_one(make: Make) -> None:
     def turned(entry: Entry) -> None:
         if (entry["quantity"], entry["layer"], entry["step"]) == ("gradient", "conv", 0):

@@ -11,6 +11,7 @@ import pytest
 from suite.judge.parity.compare import compare_traces
 from suite.judge.parity.distances import (
     FINITE,
+    FOLLOWING,
     TOLERANCES,
     Circumstances,
     Distance,
@@ -18,6 +19,7 @@ from suite.judge.parity.distances import (
     distances,
     flips,
     tolerance_name,
+    turned_tolerance,
 )
 from suite.judge.parity.implied import ACCURACIES, Place, trace_of
 from tests.judge.parity.conftest import Against, Make, with_nan
@@ -49,6 +51,12 @@ def test_losses_that_are_not_a_number_in_both_do_not_differ(make: Make) -> None:
     found = compare_traces(odd, odd)
     assert found.agrees, found
     assert not compare_traces(odd, make("tf-2.21")).agrees
+
+
+def test_what_follows_turned_units_is_excused_under_an_adaptive_optimizer_alone() -> None:
+    later = Distance(Place(1, "change", "bn", "moving_mean"), 0.04, 0.02)
+    assert turned_tolerance(later, attacked=False, adaptive=True) == FOLLOWING
+    assert turned_tolerance(later, attacked=False, adaptive=False) == 0
 
 
 def test_every_tolerance_is_of_a_quantity_that_is_traced(make: Make) -> None:
