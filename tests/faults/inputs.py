@@ -82,8 +82,10 @@ def shuffled_twice(real: Any, split: Split, **named: Any) -> Iterator[Any]:
     for batch in real(split, **named):
         if batch.epoch == 1:
             second.append(batch)
-        place = batch.step % max(len(second), 1)
-        yield second[place]._replace(step=batch.step, epoch=batch.epoch) if second else batch
+        if batch.epoch <= 1:
+            yield batch
+        else:
+            yield second[batch.step % len(second)]._replace(step=batch.step, epoch=batch.epoch)
 
 
 def subsets(change: Callable[[Split, Split], tuple[Split, Split]]) -> Any:
