@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from suite.files import probing_digest
 from suite.networks import resnet50
 from suite.networks.architectures import ARCHITECTURES
 from suite.networks.fixes import require_fix
@@ -171,6 +172,15 @@ def require_settings(settings: Mapping[str, Any], names: Iterable[str]) -> None:
 def has_baseline(case: str) -> bool:
     """True where the name of a case tells that `compare` judges it by a baseline."""
     return not case.startswith(PROBED)
+
+
+def probe_digest(question: str) -> dict[str, str]:
+    """Compute what the environment of a record states of the code that probes; else nothing.
+
+    Raises:
+        RecordError: If a source cannot be read.
+    """
+    return {"probe_digest": probing_digest()} if question in PROBED else {}
 
 
 def read_seeds(text: str) -> list[int]:

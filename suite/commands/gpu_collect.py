@@ -16,13 +16,7 @@ from suite.commands.gpu_run import CONTENT, FILE_BYTES, FILES, differences, name
 from suite.commands.options import REGRESSION_STATUS
 from suite.data.archives import FAULTS, METHODS, opened_archive
 from suite.errors import RecordError
-from suite.files import (
-    RECORD_BYTES,
-    measuring_digest,
-    parse_json,
-    probing_digest,
-    write_atomically,
-)
+from suite.files import RECORD_BYTES, measuring_digest, parse_json, probing_digest, write_atomically
 from suite.libraries import PIN
 from suite.records import Record
 from suite.releases import NAME

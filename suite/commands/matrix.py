@@ -19,12 +19,7 @@ from suite.commands.plan import collected
 from suite.commands.processes import Run, stopped_together
 from suite.commands.turns import in_turn
 from suite.errors import RecordError
-from suite.files import (
-    measuring_digest,
-    parse_json,
-    read_within,
-    write_atomically,
-)
+from suite.files import measuring_digest, parse_json, read_within, write_atomically
 from suite.judge.compatibility import TIER, Evidence, Outcome
 from suite.locks import lock_digest
 from suite.records import Record

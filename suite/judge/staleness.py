@@ -9,9 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from suite.cases import PROBED, Case
+from suite.cases import Case, probe_digest
 from suite.errors import SuiteError
-from suite.files import measuring_digest, probing_digest
+from suite.files import measuring_digest
 from suite.libraries import PIN, installed, library_digest, site_packages
 from suite.locks import lock_digest, lock_of, pins_of, staleness
 from suite.records import Record, record_key
@@ -172,7 +172,7 @@ def _fits(package: str, version: str, now: Present) -> bool:
 def _of_digests(record: Record, now: Present) -> Iterator[Difference]:
     """Yield in what code, data or libraries are not those of now, or the record was edited."""
     environment = record.environment
-    probes = probing_digest() if record.question in PROBED else None
+    probes = probe_digest(record.question).get("probe_digest")
     for what, name, expected in (
         ("the code that measures", "code_digest", now.code),
         ("the code that probes", "probe_digest", probes),

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from suite.cases import PROBED, require
+from suite.cases import probe_digest, require
 from suite.data import Dataset, load_gtsrb, load_synthetic
 from suite.errors import RecordError, SuiteError
-from suite.files import file_digest, probing_digest
+from suite.files import file_digest
 from suite.measure.checkpoint import Checkpoint
 from suite.measure.environment import check_environment, describe
 from suite.measure.gpu import lease
@@ -152,9 +152,8 @@ def measure_once(
     """
     data = session.dataset(case.data, case.size_px)
     file = session.files.get(case.architecture) if case.weights in GIVEN else None
-    made_from = weights_digest(case, file)
-    probe = {"probe_digest": probing_digest()} if case.question in PROBED else {}
-    environment = {**session.environment, **probe, "data_digest": data.digest, **made_from}
+    made_from = {**probe_digest(case.question), **weights_digest(case, file)}
+    environment = {**session.environment, "data_digest": data.digest, **made_from}
     where = {"release": session.release, "tier": session.tier}
     key = record_key(case.settings(), environment)
     look_up = functools.partial(find, session.records, **where, case=str(case), seed=seed, key=key)

@@ -61,9 +61,9 @@ def options_of(given: list[str]) -> dict[str, str]:
 
 def pretend(row: str, case: str, seed: int, records: Path, *, tier: str, lock: str) -> None:
     """Store a record that holds, after a while, if the data are there."""
-    from suite.cases import PROBED
+    from suite.cases import probe_digest
     from suite.data.download import TEST_ARCHIVE, TRAINING_ARCHIVE, TRUTH_ARCHIVE
-    from suite.files import file_digest, measuring_digest, probing_digest
+    from suite.files import file_digest, measuring_digest
     from suite.judge.staleness import DATA
     from suite.records import SCHEMA_VERSION, Record, record_key
     from suite.store import store
@@ -82,7 +82,7 @@ def pretend(row: str, case: str, seed: int, records: Path, *, tier: str, lock: s
         "lock_digest": file_digest(Path("locks", f"{lock}.txt")),
         "data_digest": DATA["gtsrb", "32"],
         "code_digest": measuring_digest(),
-        **({"probe_digest": probing_digest()} if asked_for.question in PROBED else {}),
+        **probe_digest(asked_for.question),
         "machine": {"fingerprint": "pretended"},
     }
     record = Record(

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from suite import tables
-from suite.cases import PLAIN, PROBED, Case
-from suite.files import file_digest, measuring_digest, probing_digest
+from suite.cases import PLAIN, Case, probe_digest
+from suite.files import file_digest, measuring_digest
 from suite.judge.staleness import DATA
 from suite.locks import inputs, lock_of
 from suite.records import Record
@@ -74,7 +74,7 @@ def fill(tmp_path: Path, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(tables, "TABLES", CASES)
     write_project()
     write_locks()
-    code, probes = measuring_digest(), probing_digest()
+    code = measuring_digest()
 
     def fill(root: str, values: list[float] = VALUES, **changes: Any) -> None:
         fields = {"case": PLAIN_CASE, "release": "tf-2.21", "tier": "small", **changes}
@@ -84,7 +84,7 @@ def fill(tmp_path: Path, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatc
             "lock_digest": file_digest(Path(lock)) if Path(lock).exists() else "sha256:1",
             "code_digest": code,
             "data_digest": DATA["gtsrb", "32"],
-            **({"probe_digest": probes} if case and case.question in PROBED else {}),
+            **(probe_digest(case.question) if case else {}),
             **fields.pop("environment", {}),
         }
         own = {"question": case.question, "settings": case.settings()} if case else {}

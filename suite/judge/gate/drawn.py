@@ -25,6 +25,10 @@ NEAR_KURTOSIS = 0.12
 LISTED = 2  # rules that are named where several fit
 
 PLACE = ("layer", "weight", "shape", "draws")
+DROPPED = (
+    "layer", "units", "behind", "draws", "share", "scale", "scale_error", "inference_change",
+    "gradient_error",
+)  # fmt: skip
 FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "builds": ("seeds", "digests", "again"),
@@ -32,10 +36,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "constant": (*PLACE, "value"),
         "not finite": PLACE,
         "layers": ("layers", "pairs", "correlations"),
-        "dropout": (
-            *("layer", "units", "behind", "draws", "share", "scale", "scale_error"),
-            *("inference_change", "gradient_error"),
-        ),
+        "dropout": DROPPED,
         "dropout layers": ("layers", "correlations"),
         "dropout steps": ("seeds", "repeats"),
     }

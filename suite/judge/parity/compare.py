@@ -162,7 +162,7 @@ def _compared_states(first: Itself, second: Itself) -> tuple[Comparison, ...]:
 
 def _sharp(found: Sequence[Comparison]) -> bool:
     """True where no attack turns pixels, and all gradients agree closely but from what parts."""
-    parted = {_start(each) for each in found if not each.agrees}
+    parted = _parted(found)
     agreeing = [each for each in found if _start(each) not in parted]
     slopes = (
         distance.value
@@ -188,11 +188,16 @@ def _excused(
         known: Makes what it excuses known, given the witnesses in words.
         most: So many states at most may part; one counts once, whatever the optimizer.
     """
-    parted = {_start(each) for each in found if not each.agrees}
+    parted = _parted(found)
     agreeing = {_start(each) for each in found} - parted
     if not 0 < len(parted) <= most or len(agreeing) < WITNESSES:
         return [*found]
     return [known(each, f"all steps from {len(agreeing)} other states") for each in found]
+
+
+def _parted(found: Sequence[Comparison]) -> set[str]:
+    """Name the states from which some steps do not agree."""
+    return {_start(each) for each in found if not each.agrees}
 
 
 def _start(found: Comparison) -> str:

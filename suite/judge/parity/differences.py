@@ -145,16 +145,18 @@ def batches_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
 def evaluation_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
     """Say which numbers the evaluation finds otherwise from the same weights and images."""
     place = Place(0, "evaluation")
-    if place not in theirs or any(data_differ(mine, theirs)) or not _same_forward(mine, theirs):
-        return  # the evaluation is another for that reason
-    for name, allowed in EVALUATED.items():
-        here, there = mine[place][name], theirs[place][name]
-        images = theirs[place]["images"] if name.endswith("accuracy") else 1
-        if not absolute_difference(here, there) <= allowed / images:
-            yield (
-                f"The evaluation is another: from the same weights, {name.replace('_', ' ')} of "
-                f"{here:.5g} here, {there:.5g} there"
-            )
+    if place not in theirs:
+        return
+    here, there = mine[place], theirs[place]
+    odd = [
+        f"The evaluation is another: from the same weights, {name.replace('_', ' ')} of "
+        f"{here[name]:.5g} here, {there[name]:.5g} there"
+        for name, allowed in EVALUATED.items()
+        if not absolute_difference(here[name], there[name])
+        <= allowed / (there["images"] if name.endswith("accuracy") else 1)
+    ]
+    if odd and not any(data_differ(mine, theirs)) and _same_forward(mine, theirs):
+        yield from odd  # else the evaluation is another for that reason
 
 
 def schedule_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
@@ -186,7 +188,8 @@ def batch_norm_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
 
 def _impossible(constant: float) -> str:
     """Say what a constant below zero looks like."""
-    return ", which no layer has: its statistics are not those of the whole batch" * (constant < 0)
+    words = ", which no layer has: its statistics are not those of the whole batch"
+    return words if constant < 0 else ""  # NaN is no such constant
 
 
 def statistics_differ(mine: Trace, theirs: Trace) -> Iterator[str]:

@@ -63,13 +63,7 @@ def optimizer_differs(
 ) -> Iterator[str]:
     """Say what the updates show of the optimizer; else what it does where it is tried alone."""
     found = [*_updates_differ(mine, theirs, allowed)]
-    yield from found or _alone_differs(mine, theirs)
-    late = [trace[PROBE]["late"] for trace in (mine, theirs)]
-    if not found and None not in late and not same(*late):
-        yield (
-            f"Optimizer, tried alone: its 100,000th step moves a weight by {late[0]:.5g} here, "
-            f"{late[1]:.5g} there: a rate that decays with the steps, or what is done once in many"
-        )
+    yield from found or [*_alone_differs(mine, theirs), *_late_differs(mine, theirs)]
     rates = [trace[PROBE]["rate"] for trace in (mine, theirs)]
     if None not in rates and not same(*rates):
         yield (
@@ -89,6 +83,16 @@ def _alone_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
                 f"{when} by {a:.5g} here, {b:.5g} there: a clip, or another memory of gradients"
             )
             return
+
+
+def _late_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
+    """Say where a weight is moved otherwise after many steps, which TensorFlow 1 does not tell."""
+    late = [trace[PROBE]["late"] for trace in (mine, theirs)]
+    if None not in late and not same(*late):
+        yield (
+            f"Optimizer, tried alone: its 100,000th step moves a weight by {late[0]:.5g} here, "
+            f"{late[1]:.5g} there: a rate that decays with the steps, or what is done once in many"
+        )
 
 
 def _updates_differ(mine: Trace, theirs: Trace, allowed: Mapping[str, float]) -> Iterator[str]:

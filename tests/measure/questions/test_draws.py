@@ -126,23 +126,14 @@ def test_a_bias_that_is_drawn_is_named(stack: Stack, sound: Record, plant: Plant
     assert "bias of Conv2D 1 is drawn instead of constant" in words
 
 
-def test_layers_of_one_seed_are_alike(stack: Stack, sound: Record, plant: Plant) -> None:
-    uniform = stack.keras.initializers.GlorotUniform
-    plant(kernel_initializer=lambda: uniform(seed=int(np.random.get_state()[1][0])))
-    faulty = run_small(stack, WEIGHTS)
-    words = found(sound, faulty)
-    assert set(words) == {"initial weights"}
-    assert "are alike: they correlate by 1" in words["initial weights"]
-    assert outside(faulty) == {"correlation_error"}
-
-
-def test_a_layer_that_draws_what_another_drew_at_the_seed_before_is_alike(
-    stack: Stack, sound: Record, plant: Plant
+@pytest.mark.parametrize("step", [0, 1], ids=["of one seed", "of the seed before"])
+def test_layers_that_draw_what_another_draws_are_alike(
+    stack: Stack, sound: Record, plant: Plant, step: int
 ) -> None:
     uniform, layer = stack.keras.initializers.GlorotUniform, itertools.count()
 
     def added() -> Any:
-        return uniform(seed=int(np.random.get_state()[1][0]) + next(layer) % LAYERS)
+        return uniform(seed=int(np.random.get_state()[1][0]) + step * (next(layer) % LAYERS))
 
     plant(kernel_initializer=added)
     faulty = run_small(stack, WEIGHTS)
