@@ -166,8 +166,9 @@ def jobs(tier: str, seeds: Sequence[int]) -> list[tuple[Case, int]]:
     """List the cases and seeds of a tier in the order of their worth; whatever is done counts.
 
     Step times are first, since nothing else may run then, and their seed decides nothing. Then
-    comes one case of each pretrained network and seed: the others wait for its weights. Then every
-    case by seed, what changes nothing at the end, and last what trains nothing.
+    comes one case of each pretrained network and seed: the others wait for its weights. Meanwhile
+    the first seed of the networks that are not pretrained is made. Then every case by seed, what
+    changes nothing at the end, and last what trains nothing.
     """
     cases = [case for name in (*FIRST, *TIERS[tier].tables) for case in table(name, tier=tier)]
     cases = sorted({str(case): case for case in cases}.values(), key=lambda case: _rank(case, tier))
@@ -175,6 +176,7 @@ def jobs(tier: str, seeds: Sequence[int]) -> list[tuple[Case, int]]:
     pairs = [(case, seed) for seed in seeds for case in cases if case.question == "training"]
     begun = {case.architecture: case for case, _ in reversed(pairs) if case.pretraining_steps}
     first = [pair for pair in pairs if pair[0] in begun.values()]
+    first += [pair for pair in pairs if not pair[0].pretraining_steps and pair[1] == seeds[0]]
     last = [(case, seed) for seed in seeds for case in cases if case.question != TIMED]
     return [*dict.fromkeys([*timed, *first, *pairs, *last])]
 

@@ -158,6 +158,7 @@ def _start(run: Slice, workers: int, alone: bool) -> subprocess.Popen[bytes]:
     command = [f"{run.python}", "-m", "suite", "gpu-work", "--slice", run.name]
     command += ["--records", f"{run.work / 'records'}"]
     command += ["--workers", f"{workers}", *(["--alone"] if alone else [])]
+    command += ["--seconds", f"{run.deadline_s - time.monotonic():.0f}"]
     with (run.logs / f"{run.name}-{'alone' if alone else 'together'}.log").open("ab") as log:
         return subprocess.Popen(command, cwd=run.home, env=_variables(run), stderr=log)
 

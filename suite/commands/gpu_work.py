@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,10 @@ from filelock import FileLock, Timeout
 
 from suite.commands.gpu_run import CONTENT
 from suite.commands.gpu_sample import load_sample
+from suite.errors import RecordError
 from suite.measure.once import Session, measure_once, open_session
 from suite.records import Record
+from suite.store import read_record
 from suite.tables import asked
 
 SAMPLE = Path("sample.zip")
@@ -25,15 +28,31 @@ SHOWN = ("clean_accuracy", "adversarial_accuracy", "adversarial_branch_gain", "a
 
 def main(arguments: Sequence[str]) -> int:
     """Measure every case and seed of the bundle in the working directory that nobody else has."""
-    options = _parser().parse_args(arguments)
+    options, begun_s = _parser().parse_args(arguments), time.monotonic()
     content = json.loads(Path(CONTENT).read_text())
     cases, session = asked(content["tier"]), opened(content, options)
     for name, seed in content["jobs"]:
-        if (cases[name].question == TIMED) == options.alone:
-            with claimed(session.folder, f"{name}-seed{seed}", options.slice) as mine:
-                if mine:
-                    tell(measure_once(cases[name], seed, session=session, timer=lambda: pedantic))
+        if (cases[name].question == TIMED) != options.alone:
+            continue
+        if longest_s(session.folder, name) > begun_s + options.seconds - time.monotonic():
+            continue  # the time is better spent on a shorter one
+        with claimed(session.folder, f"{name}-seed{seed}", options.slice) as mine:
+            if mine:
+                tell(measure_once(cases[name], seed, session=session, timer=lambda: pedantic))
     return 0
+
+
+def longest_s(folder: Path, case: str) -> float:
+    """Tell how long a case took at most, with the seeds that have a record; 0 where none has."""
+    return max(map(_wall_s, folder.glob(f"{case}-seed*.json")), default=0.0)
+
+
+def _wall_s(path: Path) -> float:
+    """Read how long a record took; 0 where it is damaged and is made again."""
+    try:
+        return read_record(path).wall_s
+    except RecordError:
+        return 0.0
 
 
 def opened(content: Mapping[str, Any], options: argparse.Namespace) -> Session:
@@ -105,5 +124,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--slice", required=True, help="the run that it belongs to")
     parser.add_argument("--records", type=Path, required=True)
     parser.add_argument("--workers", type=int, required=True, help="that run at once")
+    parser.add_argument("--seconds", type=float, required=True, help="until it is ended")
     parser.add_argument("--alone", action="store_true", help="time steps; else all other cases")
     return parser

@@ -99,6 +99,10 @@ def test_the_order_is_that_of_worth() -> None:
         ("resnet50-literal-none", 3), ("vgg19-plain", 3),
         ("resnet50-literal-none", 4), ("vgg19-plain", 4),
     ], "whose weights the others wait for"  # fmt: skip
+    assert rest[4:8] == [
+        ("lenet5-plain", 3), ("lenet5-intended-none", 3),
+        ("alexnet-plain", 3), ("alexnet-intended-none", 3),
+    ], "which wait for none"  # fmt: skip
     seeds = [seed for name, seed in rest[4:] if not name.startswith("attack")]
     assert seeds == sorted(seeds)
     names = [name for name, seed in rest if seed == 3]

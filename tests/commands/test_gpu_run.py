@@ -48,7 +48,7 @@ MADE_WITH = {
 RECORD = json.dumps({"environment": MADE_WITH})
 WORKER = """\
 #!/bin/sh
-# python -m suite gpu-work --slice NAME --records DIR --workers N [--alone]
+# python -m suite gpu-work --slice NAME --records DIR --workers N [--alone] --seconds N
 echo "$@" "$STATED$SUITE_PARENT" >> "$0.calls"
 names="net-a-seed0 net-a-seed1 net-b-seed0"
 case "$*" in *--alone*) names=step-time-a-seed0;; esac
@@ -93,6 +93,7 @@ def test_workers_time_steps_alone_and_then_measure_side_by_side(tmp_path: Path) 
         (True, True), *[(False, False)] * 3,
     ]  # fmt: skip
     assert all(call.endswith(f"yes{os.getpid()}") for call in calls)
+    assert all(20 < float(call.split("--seconds ")[1].split()[0]) <= 30 for call in calls)
     assert set(packed(run.out)) == {
         "bundle.json", INSTALLED, *(f"records/{case}-seed{seed}.json" for case, seed in JOBS),
     }  # fmt: skip

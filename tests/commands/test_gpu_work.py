@@ -11,9 +11,34 @@ import pytest
 from suite.commands import gpu_work
 from suite.commands.gpu_work import claimed, main, pedantic
 from suite.measure.once import Session
+from suite.store import write_record
 from tests.commands.conftest import MakeRecord, Output
 
 JOBS = [["step-time-lenet5", 0], ["lenet5-plain", 0], ["lenet5-plain", 1], ["attack-lenet5", 0]]
+
+
+def test_a_case_that_took_longer_than_is_left_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_record: MakeRecord
+) -> None:
+    took_s = {"lenet5-plain": 50.0, "attack-lenet5": 70.0}
+    folder = tmp_path / "records" / "row" / "sample"
+    for case, wall_s in took_s.items():
+        write_record(make_record(case=case, seed=2, wall_s=wall_s), folder / f"{case}-seed2.json")
+    (folder / "attack-lenet5-seed3.json").write_text("damaged: it is made again")
+    (tmp_path / "bundle.json").write_text(json.dumps({"tier": "sample", "jobs": JOBS}))
+    session = Session("row", "sample", tmp_path / "records", None, {}, None)  # type: ignore[arg-type]
+    begun: list[str] = []
+
+    def measure_once(case: Any, seed: int, **_: Any) -> Any:
+        begun.append(f"{case}-seed{seed}")
+        return make_record(case=str(case), seed=seed)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(gpu_work, "opened", lambda *_: session)
+    monkeypatch.setattr(gpu_work, "measure_once", measure_once)
+    given = ["--slice", "s", "--records", "records", "--workers", "3", "--seconds", "60"]
+    assert main(given) == 0
+    assert begun == ["lenet5-plain-seed0", "lenet5-plain-seed1"]
 
 
 def test_a_case_is_held_by_one_and_skipped_where_a_worker_fell_in_this_slice(
@@ -70,7 +95,8 @@ def test_a_worker_measures_what_is_asked_for_on_the_bundles_images(
     monkeypatch.setattr(gpu_work, "open_session", open_session)
     monkeypatch.setattr(gpu_work, "measure_once", measure_once)
     monkeypatch.setattr(gpu_work, "load_sample", lambda path, *, size_px: (path, size_px))
-    given = ["--slice", "s", "--records", "records", "--workers", "3", *(["--alone"] * alone)]
+    given = ["--slice", "s", "--records", "records", "--workers", "3", "--seconds", "60"]
+    given += ["--alone"] * alone
     for _ in range(2):
         assert main(given) == 0
     assert measured == expected, "each once"
