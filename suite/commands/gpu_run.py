@@ -221,19 +221,29 @@ def _pack_records(run: Slice) -> None:
 def own_records(run: Slice) -> list[Path]:
     """List the records of what is asked for, made by this code, with these packages and images.
 
-    A bundle brings others along where it is made anew for other seeds or images, or runs on another
-    machine: what is asked for of them is made again, and `gpu-collect` would take none of them.
+    A bundle brings others along where it is made anew for other seeds or images: what is asked for
+    of them is made again, and `gpu-collect` would take none of them.
     """
     lock = (run.work / "env" / INSTALLED).read_bytes()
+    return [path for path in sorted(run.records.glob("*.json")) if is_own(path, run.asked, lock)]
 
-    def is_own(path: Path) -> bool:
-        try:
-            environment = json.loads(path.read_text(encoding="utf-8"))["environment"]
-            return not any(differences(path.stem, environment, run.asked, lock))
-        except (LookupError, TypeError, ValueError):  # damaged: it is made again
-            return False
 
-    return [path for path in sorted(run.records.glob("*.json")) if is_own(path)]
+def is_own(path: Path, asked: Mapping[str, Any], lock: bytes) -> bool:
+    """Tell whether a record is there that a bundle need not make again.
+
+    The machine and how many cases shared it are stated in it and decide nothing: another machine
+    with the same packages, or other ``--jobs``, goes on where the last one ended.
+
+    Args:
+        path: Of the record.
+        asked: What the bundle asks for.
+        lock: What the bundle's environment holds.
+    """
+    try:
+        environment = json.loads(path.read_text(encoding="utf-8"))["environment"]
+        return not any(differences(path.stem, environment, asked, lock))
+    except (LookupError, OSError, TypeError, ValueError):  # absent or damaged: it is made
+        return False
 
 
 def names_of(asked: Mapping[str, Any]) -> list[str]:

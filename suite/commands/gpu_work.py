@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from suite.commands.gpu_run import CONTENT
+from suite.commands.gpu_run import CONTENT, is_own
 from suite.commands.gpu_sample import load_sample
 from suite.errors import RecordError
 from suite.measure.once import Session, measure_once, open_session
@@ -31,8 +31,11 @@ def main(arguments: Sequence[str]) -> int:
     options, begun_s = _parser().parse_args(arguments), time.monotonic()
     content = json.loads(Path(CONTENT).read_text())
     cases, session = asked(content["tier"]), opened(content, options)
+    lock = _lock(content["release"]).read_bytes()
     for name, seed in content["jobs"]:
         if (cases[name].question == TIMED) != options.alone:
+            continue
+        if is_own(session.folder / f"{name}-seed{seed}.json", content, lock):
             continue
         if longest_s(session.folder, name) > begun_s + options.seconds - time.monotonic():
             continue  # the time is better spent on a shorter one
@@ -65,10 +68,15 @@ def opened(content: Mapping[str, Any], options: argparse.Namespace) -> Session:
     release = content["release"]
     session = open_session(
         release=release, tier=content["tier"], records=options.records,
-        lock=Path("locks", f"{release}-gpu.txt"), shares_gpu=True,
+        lock=_lock(release), shares_gpu=True,
     )  # fmt: skip
     environment = {**session.environment, "at_once": options.workers}
     return session._replace(dataset=dataset, environment=environment)
+
+
+def _lock(release: str) -> Path:
+    """Say where the bundle's list of what is installed lies."""
+    return Path("locks", f"{release}-gpu.txt")
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +17,68 @@ from suite.store import write_record
 from tests.commands.conftest import MakeRecord, Output
 
 JOBS = [["step-time-lenet5", 0], ["lenet5-plain", 0], ["lenet5-plain", 1], ["attack-lenet5", 0]]
+LOCK = b"torch==2\n"
+MADE_WITH = {
+    "code_digest": "sha256:code", "data_digest": "sha256:64",
+    "lock_digest": f"sha256:{hashlib.sha256(LOCK).hexdigest()}",
+}  # fmt: skip
+OTHER = {"code_digest": "sha256:other"}
+CONTENT = {
+    "tier": "sample", "release": "row", "jobs": JOBS, "code_digest": "sha256:code",
+    "probe_digest": "sha256:probes", "data_digests": ["sha256:64"],
+}  # fmt: skip
+FOLDER = Path("records", "row", "sample")
 
 
-def test_a_case_that_took_longer_than_is_left_is_not_begun(
+@pytest.fixture
+def begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_record: MakeRecord
-) -> None:
-    took_s = {"lenet5-plain": 50.0, "attack-lenet5": 70.0}
-    folder = tmp_path / "records" / "row" / "sample"
-    for case, wall_s in took_s.items():
-        write_record(make_record(case=case, seed=2, wall_s=wall_s), folder / f"{case}-seed2.json")
-    (folder / "attack-lenet5-seed3.json").write_text("damaged: it is made again")
-    (tmp_path / "bundle.json").write_text(json.dumps({"tier": "sample", "jobs": JOBS}))
+) -> Callable[[], list[str]]:
+    """Give a function that runs a worker for a minute and names what it began."""
     session = Session("row", "sample", tmp_path / "records", None, {}, None)  # type: ignore[arg-type]
-    begun: list[str] = []
+    names: list[str] = []
 
     def measure_once(case: Any, seed: int, **_: Any) -> Any:
-        begun.append(f"{case}-seed{seed}")
+        names.append(f"{case}-seed{seed}")
         return make_record(case=str(case), seed=seed)
+
+    def run() -> list[str]:
+        given = ["--slice", "s", "--records", "records", "--workers", "3", "--seconds", "60"]
+        assert main(given) == 0
+        return names
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(gpu_work, "opened", lambda *_: session)
     monkeypatch.setattr(gpu_work, "measure_once", measure_once)
-    given = ["--slice", "s", "--records", "records", "--workers", "3", "--seconds", "60"]
-    assert main(given) == 0
-    assert begun == ["lenet5-plain-seed0", "lenet5-plain-seed1"]
+    written()
+    return run
+
+
+def written() -> None:
+    """Write what a bundle holds beside what measures."""
+    Path("bundle.json").write_text(json.dumps(CONTENT))
+    Path("locks").mkdir()
+    Path("locks", "row-gpu.txt").write_bytes(LOCK)
+
+
+def test_a_case_that_took_longer_than_is_left_is_not_begun(
+    begun: Callable[[], list[str]], make_record: MakeRecord
+) -> None:
+    for case, wall_s in {"lenet5-plain": 50.0, "attack-lenet5": 70.0}.items():
+        write_record(make_record(case=case, seed=2, wall_s=wall_s), FOLDER / f"{case}-seed2.json")
+    (FOLDER / "attack-lenet5-seed3.json").write_text("damaged: it is made again")
+    assert begun() == ["lenet5-plain-seed0", "lenet5-plain-seed1"]
+
+
+def test_what_is_there_is_not_made_again_though_others_shared_the_gpu_or_it_was_another(
+    begun: Callable[[], list[str]], make_record: MakeRecord
+) -> None:
+    machine = {"fingerprint": "another"}
+    made = {**MADE_WITH, "versions": {}, "at_once": 12, "machine": machine}
+    for case, environment in {"lenet5-plain": made, "attack-lenet5": {**made, **OTHER}}.items():
+        record = make_record(case=case, seed=0, environment=environment)
+        write_record(record, FOLDER / f"{case}-seed0.json")
+    assert begun() == ["lenet5-plain-seed1", "attack-lenet5-seed0"], "that is of other code"
 
 
 def test_a_case_is_held_by_one_and_skipped_where_a_worker_fell_in_this_slice(
@@ -76,8 +116,7 @@ def test_a_worker_measures_what_is_asked_for_on_the_bundles_images(
 ) -> None:
     expected = JOBS[:1] if alone else JOBS[1:]
     monkeypatch.chdir(tmp_path)
-    content = {"tier": "sample", "release": "row", "jobs": JOBS}
-    Path("bundle.json").write_text(json.dumps(content))
+    written()
     opened: dict[str, Any] = {}
     measured = []
 
