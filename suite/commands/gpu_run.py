@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 
 from suite.commands.gpu_environment import INSTALLED, make_environment
 from suite.errors import SuiteError
+from suite.machine import cards
 
 CONTENT = "bundle.json"  # in the bundle: what is to be measured
 LOG, USAGE = "log.txt", "gpu.csv"
@@ -34,7 +36,10 @@ PACK_S = 60.0  # between two times at which the files are written
 POLL_S = 0.5
 USAGE_S = 5
 QUERY = "timestamp,name,utilization.gpu,memory.used,power.draw"
-AT_ONCE = 6  # cases: their steps are many small kernels, and so many processes keep a GPU busy
+AT_ONCE = 6  # cases, where no driver tells the GPU's memory
+CASE_MIB = (
+    13_500  # of it that ResNet-50's process holds in the end: PyTorch keeps what it once took
+)
 
 
 class Slice(NamedTuple):
@@ -307,6 +312,13 @@ def tell(run: Slice) -> int:
     return 1 if left else 0
 
 
+def at_once() -> int:
+    """Tell how many cases share a GPU: their steps are many small kernels, one does not fill it."""
+    sizes_mib = [int(size) for card in cards("memory.total") for size in re.findall(r"\d+", card)]
+    fitting = sizes_mib[0] // CASE_MIB if sizes_mib else AT_ONCE
+    return max(1, min(fitting, len(os.sched_getaffinity(0))))
+
+
 def _parser() -> argparse.ArgumentParser:
     """Make the parser of the command line."""
     parser = argparse.ArgumentParser(
@@ -316,8 +328,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("gpu-out"), help="gets at most 8 files")
     parser.add_argument("--minutes", type=float, default=9.0, help="of this slice, its start too")
     parser.add_argument(
-        "--jobs", type=int, default=min(AT_ONCE, len(os.sched_getaffinity(0))),
-        help=f"cases at once; else {AT_ONCE}, or a core's worth",
+        "--jobs", type=int, default=at_once(),
+        help="cases at once; else as many as fit into the GPU's memory, at most one a core",
     )  # fmt: skip
     return parser
 

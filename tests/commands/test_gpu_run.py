@@ -21,6 +21,7 @@ from suite.commands.gpu_bundle import MAIN
 from suite.commands.gpu_environment import INSTALLED
 from suite.commands.gpu_run import (
     Slice,
+    at_once,
     measure,
     pack,
     run_slice,
@@ -138,6 +139,21 @@ def test_a_worker_sees_what_is_passed_and_what_is_stated_wins(
     assert (seen["WHAT"], seen["STATED"]) == ("passed", "yes")
     assert "OTHER" not in seen
     assert seen["SUITE_CACHE"] == str(run.work / "cache")
+
+
+@pytest.mark.parametrize(
+    ("told", "cores", "expected"),
+    [
+        (["143771 MiB"], 16, 10), (["81559 MiB", "143771 MiB"], 16, 5), (["143771 MiB"], 4, 4),
+        (["8192 MiB"], 16, 1), ([], 16, 6), (["[N/A]"], 2, 2),
+    ],
+)  # fmt: skip
+def test_as_many_cases_run_at_once_as_the_gpu_and_the_cores_bear(
+    told: list[str], cores: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_run, "cards", {"memory.total": told}.__getitem__)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    assert at_once() == expected
 
 
 def test_what_the_gpu_does_is_noted_until_the_end(
