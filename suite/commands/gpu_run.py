@@ -37,9 +37,7 @@ POLL_S = 0.5
 USAGE_S = 5
 QUERY = "timestamp,name,utilization.gpu,memory.used,power.draw"
 AT_ONCE = 6  # cases, where no driver tells the GPU's memory
-CASE_MIB = (
-    13_500  # of it that ResNet-50's process holds in the end: PyTorch keeps what it once took
-)
+CASE_MIB = 14_000  # of it that a process of ResNet-50 comes to hold: PyTorch keeps what it took
 
 
 class Slice(NamedTuple):
