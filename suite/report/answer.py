@@ -70,8 +70,8 @@ def _open(answer: Answer) -> str:
     parts = []
     undecided = ranked(answer, UNDECIDED)
     if undecided:
-        worst = undecided[0]
-        some = f"{len(undecided)} of {len(judged(answer))} findings are not decided"
+        worst, verb = undecided[0], "is" if len(undecided) == 1 else "are"
+        some = f"{len(undecided)} of {len(judged(answer))} findings {verb} not decided"
         parts.append(f"{some}, such as {worst.metric} of {worst.case}")
     if answer.missing:
         parts.append(_lacking(answer.missing))

@@ -108,7 +108,7 @@ def test_yes_says_how_little_could_have_been_missed_and_where() -> None:
 
 def test_undecided_names_what_is_open_and_what_is_missing() -> None:
     assert first(KEPT, OPEN, missing=MISSING).endswith(
-        "Undecided: nothing that was judged is worse, but 1 of 2 findings are not decided, such as "
+        "Undecided: nothing that was judged is worse, but 1 of 2 findings is not decided, such as "
         "information_gain of alexnet-plain; evidence is missing, or does not count, in 2 places, "
         "such as lenet5-plain: the candidate has no record of it."
     )
