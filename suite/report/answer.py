@@ -17,6 +17,7 @@ WORDS = {NO_WORSE: "Yes", WORSE: "No", UNDECIDED: "Undecided"}
 QUOTED = 220  # characters of the first thing that is missing, in the first sentence
 PLACE = 4  # parts with a colon before what is wrong with records: case, side, word, seeds
 NAMED = 8  # cases on one line of a terminal; the files name all
+ALIKE = "both give the same numbers, seed by seed"
 NO_TITLES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -93,6 +94,8 @@ def _passed(answer: Answer) -> str:
     cases = {finding.case for finding in own}
     least = missed(answer.findings)
     could = f"; what could have been missed is less than {least}" if least else ""
+    if least == ALIKE:
+        could = f"; {ALIKE}"
     return f"nothing is worse in {len(own)} findings on {len(cases)} cases{could}"
 
 
@@ -104,13 +107,15 @@ def judged(answer: Answer) -> list[Finding]:
 def missed(findings: Iterable[Finding]) -> str:
     """Write of each unit the smallest effects that would have been found: the median, the largest.
 
-    Diagnostics count where the answer would depend on their metric if it varied less.
+    Where any would have been found, that is `ALIKE`. Diagnostics count where the answer would depend on their metric if it varied less.
     """
     units: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         metric = METRICS.get(finding.metric)
         if metric and metric.primary and finding.detectable is not None:
             units[finding.unit].append(finding)
+    if units and not any(finding.detectable for own in units.values() for finding in own):
+        return ALIKE
     return "; ".join(_found_from(unit, own) for unit, own in sorted(units.items()))
 
 

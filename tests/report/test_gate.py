@@ -106,6 +106,13 @@ def test_yes_says_how_little_could_have_been_missed_and_where() -> None:
     )
 
 
+def test_yes_says_where_both_give_the_same_numbers() -> None:
+    same = [each._replace(decision=NO_WORSE, detectable=0.0) for each in (KEPT, LOST)]
+    assert first(*same, STEPS).endswith(
+        "Yes: nothing is worse in 3 findings on 3 cases; both give the same numbers, seed by seed."
+    )
+
+
 def test_undecided_names_what_is_open_and_what_is_missing() -> None:
     assert first(KEPT, OPEN, missing=MISSING).endswith(
         "Undecided: nothing that was judged is worse, but 1 of 2 findings is not decided, such as "
