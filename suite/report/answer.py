@@ -107,7 +107,8 @@ def judged(answer: Answer) -> list[Finding]:
 def missed(findings: Iterable[Finding]) -> str:
     """Write of each unit the smallest effects that would have been found: the median, the largest.
 
-    Where any would have been found, that is `ALIKE`. Diagnostics count where the answer would depend on their metric if it varied less.
+    Where any would have been found, that is `ALIKE`. Diagnostics count where the answer would
+    depend on their metric if it varied less.
     """
     units: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
