@@ -76,7 +76,8 @@ def connected(where: str, plan: Plan, *, cpus: float | None = None) -> Iterator[
         cpus: Processors that a job takes; None for those of the smallest node.
 
     Raises:
-        SuiteError: If no cluster answers, it has no place for the jobs, or the data are missing.
+        SuiteError: If no cluster answers, it has no place for the jobs, Ray fails (a disk is full,
+            say), or the data are missing.
     """
     known = asked(plan.tier)
     data = official_files(gtsrb_root()) if any(known[c].data == GTSRB for c in plan.cases) else {}
@@ -86,6 +87,11 @@ def connected(where: str, plan: Plan, *, cpus: float | None = None) -> Iterator[
         ray.cloudpickle.register_pickle_by_value(cluster_parcel)
         taken = places(ray.nodes(), cpus=cpus, gpu=TIERS[plan.tier].gpu)
         yield Cluster(ray, taken, sent(ray, project), sent(ray, data))
+    except ray.exceptions.RayError as error:  # such as a full disk
+        raise SuiteError(
+            f"Ray cannot go on: {one_line(str(error))}. What is finished is kept: when that is "
+            "mended, the same command goes on."
+        ) from error
     finally:
         ray.shutdown()
 

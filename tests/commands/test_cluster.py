@@ -494,6 +494,7 @@ def test_data_are_sent_where_one_case_needs_them_and_the_cluster_is_left_whateve
     ray = SimpleNamespace(
         cloudpickle=SimpleNamespace(register_pickle_by_value=lambda _: None),
         nodes=lambda: [node(4)], put=lambda files: files, shutdown=lambda: left.append("left"),
+        exceptions=SimpleNamespace(RayError=RayError),
     )  # fmt: skip
     monkeypatch.setattr(cluster_link, "asked", known)
     monkeypatch.setattr(cluster_link, "gtsrb_root", lambda: Path("downloaded"))
@@ -503,16 +504,20 @@ def test_data_are_sent_where_one_case_needs_them_and_the_cluster_is_left_whateve
     plan = Plan((), ("synthetic", case), (0,), Path("records"))
     seen = []
 
-    def interrupted() -> None:
+    def ended(error: BaseException) -> None:
         with connected("auto", plan) as stood:
             seen.append(stood.data)
-            raise KeyboardInterrupt
+            raise error
 
     with pytest.raises(KeyboardInterrupt):
-        interrupted()
+        ended(KeyboardInterrupt())
+    with pytest.raises(
+        SuiteError, match=r"Ray cannot go on: Local disk is full\. What is finished"
+    ):
+        ended(RayError("Local disk\nis full."))
     files = {"train.zip": b"images"} if sent else {}
-    assert seen == [(digest_of(files), [files])]
-    assert left == ["left"]
+    assert seen == [(digest_of(files), [files])] * 2
+    assert left == ["left"] * 2
 
 
 def test_without_ray_it_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
