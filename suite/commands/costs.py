@@ -126,6 +126,11 @@ def _start(content: Mapping[str, Any]) -> Start:
 
 def stale(costs: Costs, sides: tuple[Side, Side]) -> Iterator[str]:
     """Yield in what was measured with something else than is here now, or on another machine."""
+    if costs.starts and len(costs.sides) != len(sides):
+        yield f"it states what {len(costs.sides)} of {len(sides)} workers were, expected both"
+    for case, starts in costs.starts.items():
+        if len({json.dumps(start) for start in starts}) < len(starts):
+            yield f"{case}: two starts have the very same times, expected measurements of their own"
     here = machine.describe(())
     for side, said in zip(sides, costs.sides, strict=False):
         for what, name, expected in (

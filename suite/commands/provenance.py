@@ -11,6 +11,8 @@ from typing import NamedTuple
 from suite.judge.verdicts import listed
 
 NAMED = 3  # examples in a sentence
+ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE")
+"""Variables that make git look into another repository than that of the folder."""
 
 
 class Provenance(NamedTuple):
@@ -64,7 +66,11 @@ def _git(folder: Path, *arguments: str, variables: dict[str, str] | None = None)
     try:
         done = subprocess.run(  # noqa: S603 - fixed words and a folder
             ["git", "-C", str(folder), "-c", "core.fsmonitor=false", *arguments],  # noqa: S607 - the user's
-            env={**os.environ, "LC_ALL": "C", **(variables or {})},
+            env={
+                **{name: value for name, value in os.environ.items() if name not in ELSEWHERE},
+                "LC_ALL": "C",
+                **(variables or {}),
+            },
             capture_output=True,
             check=False,
         )

@@ -145,7 +145,17 @@ def _beside(found: Renewal, now: Present) -> Iterator[str]:
     lacking = (
         f"not in it, so that `compare` cannot judge them (measure them, or tell why in {GAPS})"
     )
-    kinds = (("new", found.new), ("removed", found.removed), (lacking, absent))
+    fewer = [
+        f"{case} ({len(found.former[case])} -> {len(runs)})"
+        for case, runs in found.fresh.items()
+        if len(runs) < len(found.former.get(case, ()))
+    ]
+    kinds = (
+        ("new", found.new),
+        ("removed", found.removed),
+        ("with fewer seeds than before", fewer),
+        (lacking, absent),
+    )
     for word, names in kinds:
         if names:
             yield f"{word}: {', '.join(names)}"

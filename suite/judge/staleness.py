@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,11 @@ DISTRIBUTIONS: Mapping[str, Sequence[str]] = MappingProxyType(
 """The distributions that a package may come from, where its name does not tell."""
 
 LIBRARIES = "the libraries"
+SURROUNDINGS = (
+    "keras",
+    "threads",
+    "variables",
+)  # of a process: what they are decides how it rounds
 SHOWN = len("sha256:") + 12  # characters of a digest in a message
 
 
@@ -189,7 +195,8 @@ def _of_digests(record: Record, now: Present) -> Iterator[Difference]:
 def must_share(record: Record) -> dict[str, str]:
     """Collect what all records of one release and tier must have been made with alike.
 
-    Data that are known are held against what is known, and are not part of it.
+    Data that are known are held against what is known, and are not part of it. Threads and
+    variables may be others on another machine, not on the same.
     """
     settings, environment = record.settings, record.environment
     found = {}
@@ -198,6 +205,11 @@ def must_share(record: Record) -> dict[str, str]:
         found[data] = environment["data_digest"]
     if "library_digest" in environment:
         found[LIBRARIES] = str(environment["library_digest"])
+    machine = environment["machine"]["fingerprint"]
+    for name in SURROUNDINGS:
+        if name in environment:
+            text = json.dumps(environment[name], sort_keys=True)
+            found[f"the {name} on machine {machine:.8}"] = text
     return found
 
 

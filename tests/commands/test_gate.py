@@ -23,10 +23,12 @@ from suite.commands import gating, processes, turns
 from suite.commands.plan import expression
 from suite.commands.rounds import Rounds
 from suite.judge import staleness
+from suite.judge.baselines import by_case
 from suite.judge.gate.evidence import ASKED
 from suite.judge.gate.finding import NO_WORSE, STEP_MAP, Finding
 from suite.judge.gate.sequential import Plan
-from suite.store import read_record, write_record
+from suite.judge.history import HISTORY, entry_of, history_text
+from suite.store import read_record, read_records, write_record
 from tests.bounds import within
 from tests.commands.conftest import Fill, Output, write_locks
 
@@ -426,10 +428,23 @@ def test_steps_are_those_of_the_stored_baseline(
 # A pass that was weakened on purpose
 
 
-def commit() -> None:
-    """Commit the baselines."""
+def enter(release: str = NEW) -> None:
+    """Write the index of a stored baseline."""
+    folder = Path("baselines", release, "small")
+    entry = entry_of(by_case(read_records(folder)), day="2026-01-01", reason="new")
+    (folder / HISTORY).write_bytes(history_text([entry]))
+
+
+def commit(*, entered: bool = True) -> None:
+    """Commit the baselines, with an index of what they hold."""
+    for folder in Path("baselines").glob("*/small") if entered else ():
+        enter(folder.parent.name)
     names = ("-c", "user.name=a", "-c", "user.email=a@b.c")
-    for words in (("init", "-q"), ("add", "baselines"), (*names, "commit", "-qm", "baselines")):
+    for words in (
+        ("init", "-q"),
+        ("add", "-A", "baselines"),
+        (*names, "commit", "-qm", "baselines"),
+    ):
         subprocess.run(["git", *words], check=True, capture_output=True)  # noqa: S607
 
 
@@ -448,6 +463,8 @@ Weaken = Callable[[], object]
 SMALL = Path("records", NEW, "small")
 STORED_ONE = Path("baselines", NEW, "small", f"{PLAIN_CASE}-seed0.json")
 ONE = SMALL / f"{PLAIN_CASE}-seed1.json"
+OLD_ONE = Path("records", OLD, "small", ONE.name)
+LATER = "2026-03-01T00:00:00+00:00"
 
 
 @pytest.mark.usefixtures("good")
@@ -461,6 +478,14 @@ ONE = SMALL / f"{PLAIN_CASE}-seed1.json"
         (
             lambda: [path.unlink() for path in SMALL.glob("*-seed[3-9].json")],
             "10 and 3 seeds",
+        ),
+        (
+            (SMALL / f"{PLAIN_CASE}-seed3.json").unlink,
+            f"{PLAIN_CASE}: {NEW}: no record of seed 3, but of later ones",
+        ),
+        (
+            lambda: change(ONE, wall_s=read_record(OLD_ONE).wall_s, started_at=LATER),
+            "seed 1 of the candidate is the run of the baseline's seed ",
         ),
         (lambda: shutil.rmtree(SMALL), "the candidate has no record of it"),
         (
@@ -504,6 +529,14 @@ def test_what_was_taken_away_or_put_in_is_named_and_no_pass(
         (
             STORED_ONE.unlink,
             "NOT CLEAN",
+        ),
+        (
+            lambda: (STORED_ONE.unlink(), commit(entered=False)),
+            "its index history.jsonl ends with others",
+        ),
+        (
+            lambda: (STORED_ONE.with_name(HISTORY).unlink(), commit(entered=False)),
+            "its index history.jsonl is missing",
         ),
         (lambda: shutil.rmtree(".git"), "whether it was edited cannot be told"),
         (
@@ -613,3 +646,21 @@ def test_names_of_strangers_cannot_forge_a_line(fill: Fill, capsys: Output) -> N
     assert main(JUDGE) == 2
     assert not any(line.startswith("May you? Yes") for line in told(capsys).splitlines())
     assert os.path.lexists(evil)
+
+
+@pytest.mark.usefixtures("good")
+def test_an_answer_of_before_does_not_stand_where_none_came(capsys: Output) -> None:
+    assert main([*JUDGE, "--json", "gate.json"]) == 0
+    assert main(["gate", "--baseline", "tf-9", "--candidate", NEW, "--json", "gate.json"]) == 2
+    assert not Path("gate.json").exists()
+    assert "tf-9" in capsys.readouterr().err
+
+
+def test_a_trace_from_other_states_is_stale(
+    fill: Fill, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    traced = Case("lenet5", loss=PLAIN, question="parity")
+    monkeypatch.setattr(tables, "TABLES", {"parity": (traced,)})
+    fill("records", FINE[:1], case=str(traced), release=OLD, environment={"code_digest": CODE})
+    main([*JUDGE, "-v"])
+    assert f"{traced}: {OLD}: stale: the states that it steps from: not stated" in told(capsys)

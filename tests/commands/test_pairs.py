@@ -165,6 +165,26 @@ def test_what_is_stale_is_told_and_measured_anew(field: str) -> None:
     assert "stale, judged all the same" in missing[0]
 
 
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [
+        ("sides", "it states what 0 of 2 workers were"),
+        ("starts", "two starts have the very same times"),
+    ],
+)
+def test_times_that_nobody_measured_are_no_evidence(field: str, reason: str) -> None:
+    measured(openers())
+    content = json.loads(PATH.read_text())
+    starts = content["starts"]
+    copied = {case: [own[0]] * 2 for case, own in starts.items()}
+    PATH.write_text(json.dumps({**content, "sides": [], "starts": starts}))
+    if field == "starts":
+        PATH.write_text(json.dumps({**content, "starts": copied}))
+    found, missing = judged()
+    assert found == []
+    assert reason in missing[0]
+
+
 def test_times_of_another_machine_are_stale() -> None:
     there = {**machine.describe(()), "cores": 99}
     measured(openers(said={"machine": there}))

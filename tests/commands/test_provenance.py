@@ -54,6 +54,22 @@ def test_a_changed_a_new_an_ignored_and_a_removed_file_are_told(baselines: Path)
     assert all(f"baselines/{name}-seed0.json" in told for name in "abc")
 
 
+def test_another_repository_that_variables_name_is_not_asked(
+    baselines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (baselines / FILE).write_text("0.6")
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "-q")
+    (other / "baselines").mkdir()
+    (other / "baselines" / FILE).write_text("0.6")
+    git(other, "add", ".")
+    git(other, "commit", "-qm", "forged")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path))
+    assert "NOT CLEAN" in provenance(baselines)
+
+
 @pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
 def test_a_change_that_gits_index_is_told_to_overlook_is_told(baselines: Path, flag: str) -> None:
     git(baselines, "update-index", flag, FILE)

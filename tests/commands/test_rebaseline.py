@@ -50,6 +50,15 @@ def test_rebaseline_names_the_cases_it_removed(fill: Fill, capsys: Output) -> No
     assert "removed: vgg19\n" in capsys.readouterr().out
 
 
+def test_rebaseline_names_the_cases_that_lose_seeds(fill: Fill, capsys: Output) -> None:
+    fill("records", [0.90, 0.91, 0.92, 0.93, 0.94, 0.95])
+    assert main(COMMAND) == 0
+    Path("records/tf-2.21/small/lenet5-plain-seed5.json").unlink()
+    capsys.readouterr()
+    main(COMMAND)
+    assert "with fewer seeds than before: lenet5-plain (6 -> 5)" in capsys.readouterr().out
+
+
 def test_rebaseline_keeps_the_cases_without_records_where_it_is_told_to(
     fill: Fill, capsys: Output
 ) -> None:

@@ -98,7 +98,7 @@ def record_of(release: str, case: Case, seed: int, *, shift: int) -> Record:
         schema=SCHEMA_VERSION, release=release, tier=TIER, question="training", case=str(case),
         seed=seed, key=record_key(settings, environment), settings=settings,
         environment=environment, metrics=metrics, curves={}, statistics=[], timing={},
-        started_at=f"2026-01-0{shift + 1}T00:00:{seed:02}+00:00", wall_s=1.0 + seed,
+        started_at=f"2026-01-0{shift + 1}T00:00:{seed:02}+00:00", wall_s=1.0 + seed + shift / 2,
     )  # fmt: skip
 
 

@@ -143,6 +143,10 @@ def test_another_case_setting_or_question_is_told(make: Make) -> None:
 def test_records_must_share_their_libraries_and_data_that_are_not_known(make: Make) -> None:
     record = make()
     assert must_share(record) == {"the libraries": "sha256:11b"}
+    machine = {**record.environment["machine"], "fingerprint": "0123456789"}
+    alone = {**record.environment, "threads": {"intra_op": 1}, "machine": machine}
+    shared = must_share(replace(record, environment=alone))
+    assert shared["the threads on machine 01234567"] == '{"intra_op": 1}'
     larger = replace(record, settings={**record.settings, "size_px": 64})
     assert must_share(larger)["the data (gtsrb, 64 pixels)"] == DATA["gtsrb", "32"]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from suite.judge.gate.draws import draw_findings
 from suite.judge.gate.finding import NO_WORSE, UNDECIDED, WORSE, Answer, Finding
-from suite.judge.gate.limits import limit_findings
+from suite.judge.gate.limits import lacking, limit_findings
 from suite.judge.gate.outcome import MARGINS, outcome_findings
 from suite.judge.gate.paired import BASELINE, CANDIDATE, MEND, QUESTIONS, copied
 from suite.judge.gate.sequential import Plan, holm
@@ -50,11 +50,11 @@ def decide(
         *limit_findings(before, after),
         *outcome,
     ]
-    lacking = [
+    lost = [
         *_absent(BASELINE, before, expected_before),
         *_absent(CANDIDATE, after, expected),
     ]
-    missing = [*lacking, *missing, *_copied(before, after)]
+    missing = [*lost, *missing, *lacking(before, after), *_copied(before, after)]
     return Answer(baseline, candidate, findings, [*dict.fromkeys(missing)])
 
 

@@ -12,7 +12,7 @@ from suite.errors import RecordError
 from suite.judge.staleness import Present, differences, must_share
 from suite.judge.verdicts import listed
 from suite.records import Record
-from suite.store import files_by_case, read_resident
+from suite.store import files_by_case, read_resident, seed_of
 
 NAMED = 3  # examples in a sentence
 STEPS, DRAWS, ATTACK, TRAINING = ASKED = ("parity", "random", "attack", "training")
@@ -56,12 +56,14 @@ class Evidence:
         records: Those that count, by case and seed.
         missing: What should be there and is not, or does not count: the case, then the reason.
         unused: How many records are of seeds that do not count.
+        there: The seeds of each case, by the names of its files.
     """
 
     side: Side
     records: list[Record] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     unused: int = 0
+    there: dict[str, set[int]] = field(default_factory=dict)
 
     def notes(self) -> list[str]:
         """Say what else there is to know: it changes nothing, and must not be read as nothing."""
@@ -113,6 +115,7 @@ def _read(found: Evidence, cases: Collection[str]) -> Iterator[Record]:
         found.missing.append(f"{side.name}: {error}")
         return
     for case in sorted(set(files) & set(cases)):
+        found.there[case] = {seed_of(path) for path in files[case]}
         for path in files[case]:
             try:
                 record = read_resident(path)
@@ -141,6 +144,25 @@ def _mixed(found: Evidence) -> Iterator[str]:
                 reason = f"{what} are {value}, expected {expected} as of {name}"
                 apart[record.case, reason].append(record.seed)
     yield from _told(found.side, "not made alike", apart)
+
+
+def passed_over(found: Evidence, other: Evidence, cases: Mapping[str, Case]) -> Iterator[str]:
+    """Yield the seeds that lack a record though later ones have theirs: seeds are added in order.
+
+    Args:
+        found: A side that is measured here.
+        other: The other; where the order of the seeds is not told, its seeds tell which there are.
+        cases: The cases that are judged, by name.
+    """
+    for name, own in sorted(found.there.items()):
+        asked = found.side.seeds.get(cases[name].question) or sorted(other.there.get(name, ()))
+        places = [place for place, seed in enumerate(asked) if seed in own]
+        lost = [seed for seed in asked[: max(places, default=0)] if seed not in own]
+        if lost:
+            yield (
+                f"{name}: {found.side.name}: no record of seed {', '.join(map(str, lost))}, but of "
+                "later ones: it was removed, or its run never ended. Measure it."
+            )
 
 
 def dropped(stored: Collection[str], cases: Collection[str], *, where: str) -> Iterator[str]:

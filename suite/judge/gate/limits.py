@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
-from suite.judge.bands import bands_of
+from suite.judge.bands import Band, bands_of
 from suite.judge.gate.finding import NO_WORSE, OUTCOME, WORSE, Finding
-from suite.judge.gate.paired import QUESTIONS
+from suite.judge.gate.paired import CANDIDATE, MEND, QUESTIONS
 from suite.judge.metrics import metric_row
 from suite.judge.verdicts import shown
 from suite.records import Record
 
 METRIC = "limits of any release"
+SHARE = Band(0.0, 1.0)
 UNITS = ("1", "pixel")
 """Of the metrics that a seed changes little or not at all: phases, parameters, updates, attack."""
 
@@ -29,20 +31,37 @@ def limit_findings(before: Iterable[Record], after: Iterable[Record]) -> list[Fi
     known = {(record.case, metric) for record in before for metric in outside(record)}
     cases: dict[str, list[Record]] = {}
     for record in after:
-        if record.question in QUESTIONS:
+        drawn = record.question in ("parity", "random")  # of these only what is out is told
+        if record.question in QUESTIONS or (drawn and outside(record)):
             cases.setdefault(record.case, []).append(record)
     return [_finding(case, cases[case], known) for case in sorted(cases)]
 
 
 def outside(record: Record) -> dict[str, str]:
     """Say of each number that lies outside its band what it is and was expected to be."""
+    found = {metric: SHARE for metric in record.metrics if metric_row(metric).is_fraction}
+    found |= {m: band for m, band in bands_of(record).items() if metric_row(m).unit in UNITS}
     return {
         metric: f"{metric} is {shown(record.metrics[metric], band)}, expected {band}"
-        for metric, band in bands_of(record).items()
+        for metric, band in found.items()
         if metric in record.metrics
-        and metric_row(metric).unit in UNITS
         and record.metrics[metric] not in band
+        and (band is not SHARE or math.isfinite(record.metrics[metric]))  # else told as such
     }
+
+
+def lacking(before: Iterable[Record], after: Iterable[Record]) -> list[str]:
+    """Say which numbers that have a band the candidate lacks, though the baseline has them."""
+    had = {(record.case, metric) for record in before for metric in record.metrics}
+    seeds: dict[tuple[str, str], list[int]] = {}
+    for record in after:
+        for metric in bands_of(record):
+            if metric not in record.metrics and (record.case, metric) in had:
+                seeds.setdefault((record.case, metric), []).append(record.seed)
+    return [
+        f"{case}: {CANDIDATE} has no {metric} for seed {', '.join(map(str, own))}. {MEND}"
+        for (case, metric), own in seeds.items()
+    ]
 
 
 def _finding(case: str, runs: Sequence[Record], known: set[tuple[str, str]]) -> Finding:

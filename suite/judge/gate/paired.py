@@ -238,13 +238,11 @@ def copied(before: Iterable[Record], after: Iterable[Record]) -> list[str]:
         before: Records of the baseline, of one case.
         after: Those of the candidate.
     """
-    runs = {(run.started_at, run.wall_s): run for run in before}
-    twice = [
-        (runs[key], run) for run in after for key in [(run.started_at, run.wall_s)] if key in runs
-    ]
+    runs = {run.wall_s: run for run in before}  # to the last bit: no two runs ever took the same
+    twice = [(runs[run.wall_s], run) for run in after if run.wall_s in runs]
     return [
         f"seed {run.seed} of the candidate is the run of the baseline's seed {former.seed} "
-        f"(started at {run.started_at}), expected a run of its own. {MEND}"
+        f"(of {former.started_at}, {former.wall_s} s), expected a run of its own. {MEND}"
         for former, run in twice
     ]
 

@@ -116,7 +116,8 @@ def judge_stalls(counted: Stalls, adjusted: float, plan: Plan) -> Finding:
         more = plan.next_look(min(runs) + 1) - min(runs)
         return finding._replace(decision=UNDECIDED, further=more)
     if rates[1] < rates[0] and counted.chance(plan) <= plan.level:
-        return finding._replace(words=f"{finding.words}: fewer than chance allows, find out why")
+        words = f"{finding.words}: fewer than chance allows, find out why"
+        return finding._replace(decision=UNDECIDED, words=words)
     return finding
 
 

@@ -5,7 +5,7 @@ import pytest
 from suite.judge.bands import Band
 from suite.judge.gate import limits
 from suite.judge.gate.finding import NO_WORSE, WORSE
-from suite.judge.gate.limits import limit_findings
+from suite.judge.gate.limits import lacking, limit_findings
 from tests.conftest import MakeRecord
 
 BANDS = {"phases_agree": Band(1, 1), "clean_accuracy": Band(0.7, 0.9), "parameters": Band(7, 7)}
@@ -46,3 +46,28 @@ def test_outcomes_are_not_judged_by_bands(make_record: MakeRecord) -> None:
 
 def test_other_questions_are_passed_over(make_record: MakeRecord) -> None:
     assert limit_findings([], [make_record(question="traps", metrics={"parameters": 8.0})]) == []
+
+
+def test_of_steps_and_draws_only_what_is_outside_is_told(make_record: MakeRecord) -> None:
+    steps = make_record(question="parity", metrics=RIGHT)
+    assert limit_findings([steps], [steps]) == []
+    other = make_record(question="parity", metrics={**RIGHT, "parameters": 8.0})
+    (finding,) = limit_findings([steps], [other])
+    assert finding.decision == WORSE
+
+
+@pytest.mark.parametrize("share", [-3.0, 1.1])
+def test_a_share_lies_between_nothing_and_all(share: float, make_record: MakeRecord) -> None:
+    (finding,) = limit_findings([], [make_record(metrics={**RIGHT, "train_accuracy": share})])
+    assert finding.decision == WORSE
+    assert finding.words.startswith("train_accuracy is ")
+
+
+def test_a_number_with_a_band_that_the_candidate_lacks_is_told(make_record: MakeRecord) -> None:
+    full = [make_record(seed=seed, metrics=RIGHT) for seed in range(3)]
+    less = [make_record(seed=seed, metrics={"phases_agree": 1.0}) for seed in (1, 2)]
+    assert lacking(full, full) == lacking(less, less) == []
+    assert [text.partition(". ")[0] for text in lacking(full, less)] == [
+        "net-plain: the candidate has no clean_accuracy for seed 1, 2",
+        "net-plain: the candidate has no parameters for seed 1, 2",
+    ]

@@ -44,12 +44,12 @@ def test_no_more_stalls_are_no_worse_and_say_what_could_have_been_missed() -> No
     assert judge_stalls(Stalls("net", 1, 1, (10, 10)), 1.0, PLAN).detectable is None
 
 
-def test_a_control_cannot_become_worse_but_too_good() -> None:
+def test_a_control_cannot_become_worse_but_too_good_which_is_no_pass() -> None:
     control = Stalls("net", 4, 5, (5, 5))
     assert control.control
     assert judge_stalls(control, 1.0, PLAN).decision == NO_WORSE
     cured = judge_stalls(Stalls("net", 10, 0, (10, 10)), 1.0, PLAN)
-    assert cured.decision == NO_WORSE
+    assert cured.decision == UNDECIDED
     assert "fewer than chance allows" in cured.words
 
 

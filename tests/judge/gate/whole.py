@@ -52,6 +52,7 @@ class Law(NamedTuple):
                 self.record,
                 seed=seed,
                 started_at=f"2026-01-01T00:00:00.{seed:06d}+00:00",
+                wall_s=float(seed),
                 metrics={**self.record.metrics, **dict(zip(self.names, row.tolist()))},
             )
             for seed, row in enumerate(self.means + drawn, start=first)
