@@ -1,4 +1,4 @@
-"""The constants that BatchNorm and the optimizers compute with, each seen where it stands alone."""
+"""What BatchNorm, the optimizers and attacks compute with, each seen where it stands alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import numpy as np
 
 from suite.measure.named import layers_by_key
 from suite.measure.summaries import rounded
-from suite.networks.batch_norm import is_batch_norm
+from suite.measure.weights import base_weights, set_base_weights
+from suite.networks.architectures import PRETRAINED_INPUTS
+from suite.networks.batch_norm import is_batch_norm, state_kept
+from suite.networks.preprocessing import imagenet_inputs
 from suite.networks.types import Model
 from suite.stacks.protocol import Stack
 
@@ -21,6 +24,9 @@ LOUD, CALM = 1000.0, 1.0  # the inputs of the optimizer's probe
 CALM_STEPS = 60  # after which Adam has forgotten 6 % of the loud gradient's square
 LATE = 99_999  # steps made before a late one: it is the hundredth of a hundred, and of a thousand
 RATES = {"sgd": 1e-3, "adam": 0.01}
+REACH = 0.01  # epsilon of the attack of several steps
+SEVERAL = 10  # its steps
+SIDE = 16  # of the images that it perturbs, in pixels: as many random numbers as 32 of them have
 SET = 0.25  # the rate that Keras' own setter is given; a binary fraction, so nothing rounds it
 
 
@@ -91,34 +97,115 @@ def optimizer(stack: Stack, name: str) -> Entry:
         ``moved``: how far a weight is moved by the loud step, by the next, by all others but the
         last, and by the last. ``late``: where it stands after a calm step from zero, if the
         optimizer has counted `LATE` steps: a rate that decays by them shows, and what is done once
-        in a hundred; None on TensorFlow 1, whose steps count their own. ``rate``: what the
-        optimizer holds after Keras' own setter was given `SET`, which training loops and callbacks
-        use; None on TensorFlow 1, where every step does.
+        in a hundred; None on TensorFlow 1, whose steps count their own. ``sure``: the loss of an
+        image that is wrong for sure, in units of the difference of its logits: 1, unless a
+        probability is clipped. ``rate``: what the optimizer holds after Keras' own setter was given
+        `SET`, which training loops and callbacks use; None on TensorFlow 1, where every step does.
     """
-    inputs = stack.keras.Input((1, 1, 1))
-    layer = stack.keras.layers.Dense(2, use_bias=False, kernel_initializer="zeros")
-    model = stack.keras.Model(inputs, layer(stack.keras.layers.Flatten()(inputs)))
+    layer, model = _linear(stack, (1, 1, 1))
     step = stack.train_step(model, phases=None, epsilon=0.0, optimizer=name)
 
     def stepped(value: float) -> float:
         """Make a step of one pixel; read a weight."""
-        step(np.full((1, 1, 1, 1), value, np.float32), np.zeros(1, np.int64), RATES[name])
+        step(_pixel(value), np.zeros(1, np.int64), RATES[name])
         return float(layer.get_weights()[0][0, 0])
 
     weights = [0.0, *(stepped(value) for value in (LOUD, *[CALM] * CALM_STEPS))]
     moved = np.diff([weights[at] for at in (0, 1, 2, -2, -1)])
-    late = None
-    if not stack.GRAPH:
-        step.optimizer.iterations.assign(LATE)
+    late, counted = None, getattr(step.optimizer, "iterations", None)
+    if counted is not None and not stack.GRAPH and hasattr(counted, "assign"):
+        counted.assign(LATE)
         layer.set_weights([np.zeros((1, 2), np.float32)])
         late = rounded(stepped(CALM))
+    layer.set_weights([np.array([[1, -1]], np.float32)])
+    loss = step(_pixel(LOUD), np.ones(1, np.int64), 0.0).loss
     return {
         "quantity": "optimizer",
         "layer": "",
         "moved": [rounded(change) for change in moved],
         "late": late,
+        "sure": rounded(loss / (2 * LOUD)),
         "rate": None if stack.GRAPH else _set_rate(step.optimizer),
     }
+
+
+def _linear(stack: Stack, shape: tuple[int, int, int]) -> tuple[Model, Model]:
+    """Make a layer of two classes without a bias, its weights zero, and a model of it alone."""
+    inputs = stack.keras.Input(shape)
+    layer = stack.keras.layers.Dense(2, use_bias=False, kernel_initializer="zeros")
+    return layer, stack.keras.Model(inputs, layer(stack.keras.layers.Flatten()(inputs)))
+
+
+def _pixel(value: float) -> np.ndarray:
+    """Make an image of one pixel, ``(1, 1, 1, 1)``."""
+    return np.full((1, 1, 1, 1), value, np.float32)
+
+
+def several_steps(stack: Stack) -> Entry:
+    """Observe an attack of several steps (PGD), which no step of a case makes.
+
+    On a model without a gradient it stays at its random start; on a linear one every pixel ends at
+    the bound, wherever it started.
+
+    Returns:
+        In units of epsilon ``start``, the root mean square of the start's change: 0.577 of a
+        uniform one; ``least`` and ``largest``, the smallest and the largest change of a pixel of
+        the linear model. And ``again``: whether a second start is the same.
+    """
+    layer, model = _linear(stack, (SIDE, SIDE, 3))
+    network, images = stack.network(model), np.full((32, SIDE, SIDE, 3), 0.5, np.float32)
+
+    def moved(kernel: np.ndarray) -> np.ndarray:
+        """Attack the layer with these weights."""
+        layer.set_weights([kernel.astype(np.float32)])
+        made = network.craft(images, epsilon=REACH, training=False, steps=SEVERAL)
+        return (made.astype(np.float64) - images) / REACH
+
+    flat = np.zeros((3 * SIDE * SIDE, 2))
+    first, second = moved(flat), moved(flat)
+    ends = np.abs(moved(flat + np.where(np.indices(flat.shape).sum(axis=0) % 2, -1.0, 1.0)))
+    return {
+        "quantity": "several steps",
+        "layer": "",
+        "start": rounded(np.sqrt(np.mean(first**2))),
+        "again": bool(np.array_equal(first, second)),
+        "least": rounded(np.min(ends)),
+        "largest": rounded(np.max(ends)),
+    }
+
+
+def start(stack: Stack, model: Model) -> Entry:
+    """Observe what puts pretrained weights to use, which no case from stored states does.
+
+    Returns:
+        ``colours``: what a network is given for black, red, green and blue pixels on the scale of
+        its pretraining. ``lost``: how many weights below the head of `model` are others after all
+        of them, each raised by its place, were set and read again.
+    """
+    inputs = stack.keras.Input((4, 1, 3))
+    layer = stack.keras.layers.Conv2D(3, 1, use_bias=False)
+    inner = stack.keras.Model(inputs, stack.keras.layers.Flatten()(layer(inputs)))
+    whole = imagenet_inputs(stack.keras, inner, PRETRAINED_INPUTS)
+    layer.set_weights([np.eye(3, dtype=np.float32).reshape(1, 1, 3, 3)])
+    colours = np.vstack([np.zeros(3), np.eye(3)]).reshape(1, 4, 1, 3).astype(np.float32)
+    given = stack.network(whole).logits(colours, training=False)
+    return {
+        "step": 0,
+        "quantity": "start",
+        "layer": "",
+        "colours": [rounded(float(value)) for value in given.ravel()],
+        "lost": _lost(model),
+    }
+
+
+def _lost(model: Model) -> int:
+    """Set other weights below the head of a model and count those that are not read again."""
+    with state_kept(model):
+        wanted = [
+            array + np.float32(place) for place, array in enumerate(base_weights(model), start=1)
+        ]
+        set_base_weights(model, wanted)
+        return sum(not np.array_equal(*pair) for pair in zip(wanted, base_weights(model)))
 
 
 def _set_rate(optimizer: object) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.faults.fault import Fault, scaled, tensorflow, together, with_options, wrapped
+from tests.faults.fault import Fault, constant, scaled, tensorflow, together, with_options, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,6 +13,7 @@ ATTACK = "cleverhans.tf2.attacks.fast_gradient_method"
 EAGER = "suite.stacks.eager"
 CRAFT = f"{EAGER}:fast_gradient_method"
 STEP = f"{ATTACK}:optimize_linear"
+PGD = "cleverhans.tf2.attacks.projected_gradient_descent"
 CROSS_ENTROPY = "tensorflow:nn.sparse_softmax_cross_entropy_with_logits"
 
 
@@ -49,6 +50,23 @@ def in_norm_2(real: Any) -> Any:
         return real(gradient, epsilon * size**0.5, 2)
 
     return step
+
+
+def unmoved(shape: Any, *_: Any, **__: Any) -> Any:
+    """Start an attack of several steps at the image."""
+    return tensorflow().zeros(shape)
+
+
+def clipped(real: Any) -> Any:
+    """Take the cross-entropy of probabilities that are clipped, as Keras does of no logits."""
+
+    def measure(labels: Any, logits: Any) -> Any:
+        tf = tensorflow()
+        chosen = tf.gather(tf.nn.softmax(logits), labels, batch_dims=1)
+        cross_entropy = -tf.math.log(tf.clip_by_value(chosen, 1e-7, 1 - 1e-7))
+        return tf.reduce_mean(cross_entropy), real(labels, logits)[1]
+
+    return measure
 
 
 def through(real: Any) -> Any:
@@ -209,9 +227,15 @@ ATTACKS = [
           "evaluation attacks.",
           wrapped(f"{EAGER}:_adversarial", lambda real: lambda model, phases, _, branch:
                   real(model, phases, 0.0, branch)), r"adversarial pass"),
+    Fault("attack-pgd-unprojected", "attack", "An attack of several steps leaves its bound.",
+          constant(f"{PGD}:clip_eta", lambda eta, *_: eta), r"several steps .*at most by"),
+    Fault("attack-pgd-unstarted", "attack", "An attack of several steps starts at the image.",
+          constant(f"{PGD}:random_lp_vector", unmoved), r"several steps .*random start"),
 ]  # fmt: skip
 
 LOSSES = [
+    Fault("loss-clipped", "loss", "Probabilities are clipped at 1e-7 (Keras without from_logits).",
+          wrapped(f"{EAGER}:_measure", clipped), r"wrong for sure"),
     Fault("loss-weights", "loss", "The clean images weigh 0.52, the perturbed ones 0.48.",
           wrapped(f"{EAGER}:_adversarial", reweighted(0.52, 0.48)), r"Loss: 0\.52 CE\(clean\)"),
     Fault("loss-detached", "loss", "The adversarial loss is reported, but gives no gradient.",

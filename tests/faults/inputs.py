@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from suite.data import Split
+from suite.networks.batch_norm import is_batch_norm
+from suite.networks.preprocessing import MODES
 from tests.faults.fault import Fault, constant, tensorflow, together, with_options, wrapped
 
 if TYPE_CHECKING:
@@ -116,6 +118,40 @@ def mislabelled(train: Split, test: Split) -> tuple[Split, Split]:
     return train, test._replace(labels=labels)
 
 
+def swapped_statistics(real: Any) -> Any:
+    """Give each BatchNorm its pretrained mean for its variance."""
+
+    def set_weights(model: Any, weights: Any) -> None:
+        real(model, weights)
+        for layer in filter(is_batch_norm, model.layers):
+            gamma, beta, mean, variance = layer.get_weights()
+            layer.set_weights([gamma, beta, variance, np.abs(mean)])
+
+    return set_weights
+
+
+def of_seed_0(real: Any) -> Any:
+    """Draw as for seed 0, whatever the seed."""
+    return lambda *given, **named: real(*given, **{**named, "seed": 0})
+
+
+def of_epoch_0(real: Any) -> Any:
+    """Ask for the rate of the first epoch in each."""
+    return lambda step, batch, **named: real(step, batch._replace(epoch=0), **named)
+
+
+def unrestored(real: Any) -> Any:
+    """Leave the statistics where an evaluation in the training phase moved them."""
+
+    def evaluate(network: Any, split: Split, *, training: bool, **named: Any) -> Any:
+        found = real(network, split, training=training, **named)
+        if training:
+            network.logits(split.images.astype(np.float32) / 255, training=True)
+        return found
+
+    return evaluate
+
+
 def unattacked(real: Any) -> Any:
     """Evaluate the clean images in the place of the attacked ones."""
     return lambda network, split, *, epsilon, training, steps=1: real(
@@ -218,6 +254,14 @@ PRETRAININGS = [
           "functional model's trainable to none of them. This suite's own, until it was found.",
           constant("suite.measure.questions.parity:let_all_train", thawed_by_the_model),
           r"Other variables train: .* only there", first="parity-vgg19-w0.25-plain"),
+    Fault("pretraining-statistics", "pretraining", "Pretrained means and variances change places.",
+          together(*(wrapped(f"suite.measure.{name}:set_base_weights", swapped_statistics)
+                     for name in ("weights", "constants"))),
+          r"pretrained weights .* others", first="parity-resnet50"),
+    Fault("pretraining-colours", "pretraining", "ImageNet-style input keeps the order of colours.",
+          constant("suite.networks.preprocessing:MODES",
+                   {**MODES, "caffe": MODES["caffe"]._replace(bgr=False)}),
+          r"On the scale of ImageNet"),
 ]  # fmt: skip
 
 DRAWS = [
@@ -241,6 +285,11 @@ DRAWS = [
           with_options(DENSE, bias_initializer=hundredths), r"bias of .* begins at 0\.01"),
     Fault("seed-ignored", "seeds", "Every seed gives the same (deepxde#2086 is of that kind).",
           wrapped(SEED, lambda real: lambda _: real(1)), r"seed"),
+    Fault("seed-of-images", "seeds", "Every seed draws the same images in the same order.",
+          together(*(wrapped(f"suite.measure.{place}", of_seed_0) for place in (
+              "run:stratified_subset", "questions.parity:stratified_subset",
+              *(f"questions.{name}:batches" for name in FED)))), r"whatever the seed",
+          first="parity"),
     Fault("seed-unrepeatable", "seeds", "A seed does not decide what is drawn (tfjs#7104).",
           wrapped(SEED, unrepeatable), r"second time"),
 ]  # fmt: skip
@@ -279,6 +328,9 @@ SCHEDULES = [
           constant(f"{TRAINING}:DECAY", 1e-4), r"[Rr]ate"),
     Fault("schedule-drops-early", "schedule", "The rate falls tenfold after 2 epochs, not 10.",
           constant(f"{TRAINING}:DROP_EPOCHS", 2), r"Learning rate in epochs"),
+    Fault("schedule-of-epoch-0", "schedule", "The training asks for the rate of its first epoch.",
+          together(*(wrapped(f"suite.measure.{name}:timed", of_epoch_0)
+                     for name in ("training", "questions.parity"))), r"Learning rate in epochs"),
     Fault("schedule-never-drops", "schedule", "The rate never falls.",
           constant(f"{TRAINING}:DROP_EPOCHS", 10**9), r"Learning rate in epochs"),
 ]  # fmt: skip
@@ -286,6 +338,10 @@ SCHEDULES = [
 EVALUATIONS = [
     Fault("evaluation-mislabelled", "evaluation", "One test image in twenty has a wrong label.",
           subsets(mislabelled), r"Other test images"),
+    Fault("evaluation-moves", "evaluation", "An evaluation in the training phase leaves the "
+          "statistics that it moved, those of the test images.",
+          together(*(wrapped(f"suite.measure.questions.{name}:evaluate", unrestored)
+                     for name in ("parity", "stall"))), r"weights moved", first="parity-resnet50"),
     Fault("evaluation-unattacked", "evaluation", "What is called attacked is clean.",
           wrapped("suite.measure.evaluation:_attacked", unattacked), r"adversarial"),
     Fault("evaluation-scale", "evaluation", "Bytes are divided by 256 where they are evaluated.",

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from suite.cases import Case
 from suite.measure import constants
+from suite.measure.weights import build
 from suite.stacks.shared import OPTIMIZERS
 from tests import by_hand
+from tests.measure.conftest import SMALL
 
 if TYPE_CHECKING:
     from suite.stacks.protocol import Stack
@@ -121,3 +124,25 @@ def test_a_batch_norm_that_never_moves_has_constants_all_the_same(stack: Stack) 
     found = constants.batch_norm(stack, layer)
     assert found["observed_momentum"] == 1
     assert np.isnan(found["observed_correction"])
+
+
+def test_an_attack_of_several_steps_starts_at_random_and_ends_at_its_bound(stack: Stack) -> None:
+    stack.seed(0)
+    found = constants.several_steps(stack)
+    assert found["start"] == pytest.approx(1 / np.sqrt(3), abs=0.01)
+    assert found["again"] is False
+    assert [found["least"], found["largest"]] == pytest.approx([1, 1], abs=1e-5)
+
+
+def test_pretrained_weights_and_their_pixels_arrive_as_they_are(stack: Stack) -> None:
+    stack.seed(0)
+    found = constants.start(stack, build(stack, Case("resnet50", **{**SMALL, "width": 0.125})))
+    blue_green_red = np.array([103.939, 116.779, 123.68])
+    expected = [255 * np.eye(4, 3, k=-1)[place][::-1] - blue_green_red for place in range(4)]
+    np.testing.assert_allclose(np.reshape(found["colours"], (4, 3)), expected, atol=1e-3)
+    assert found["lost"] == 0
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_loss_of_an_image_that_is_wrong_for_sure_is_whole(stack: Stack, name: str) -> None:
+    assert constants.optimizer(stack, name)["sure"] == pytest.approx(1, abs=1e-6)

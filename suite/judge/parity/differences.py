@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from suite.judge.parity.alone import several_steps_differ, start_differs, sure_differs
 from suite.judge.parity.distances import (
     LOOSE,
     TOLERANCES,
@@ -55,6 +57,8 @@ EVALUATED: Mapping[str, float] = {
     "adversarial_information_gain": 2e-3,
     "clean_accuracy": 1.5,
     "adversarial_accuracy": 3.5,
+    "training_phase_information_gain": 2e-5,
+    "weights_moved": 0.0,
 }
 """Nats, or images, by which the evaluations of two honest releases may differ; seen: 2.5e-7 and
 4.1e-5 nats, and no image. Behind an attack rounding turns pixels round."""
@@ -103,14 +107,29 @@ def data_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
     place = Place(0, "data")
     if place not in theirs:
         return
+    here, there = mine[place], theirs[place]
     for name in ("training_images", "test_images"):
-        here, there = (trace[place][name] for trace in (mine, theirs))
-        if here != there:
-            yield f"Other {name.replace('_', ' ')}: {here[0]} of them here, {there[0]} there"
-    here, there = (trace[place]["epochs"] for trace in (mine, theirs))
-    labelled = mine[place]["labels"] == theirs[place]["labels"]
+        if here[name] != there[name]:
+            words = f"Other {name.replace('_', ' ')}"
+            yield f"{words}: {here[name][0]} of them here, {there[name][0]} there"
+    sizes, others = (" ".join(map(str, told.get("batches", ()))) for told in (here, there))
+    if sizes != others:
+        yield f"Two and a half batches of images are fed by {sizes} here, by {others} there"
+    drawn = here.get("seeds", [])
+    if drawn != there.get("seeds", []):
+        alike = ": the same, whatever the seed" if len({*drawn}) == 1 else ""
+        yield f"Other seeds draw other images, or another order{alike}"
+    yield from _epochs_differ(here, there)
+
+
+def _epochs_differ(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
+    """Say what is otherwise about the images of the epochs."""
+    here, there = mine["epochs"], theirs["epochs"]
+    labelled = mine["labels"] == theirs["labels"]
     if here == there and not labelled:
         yield "The images of the epochs have other labels"
+    elif len(here) != len(there):
+        yield f"The batches are of {len(here)} epochs here, of {len(there)} there"
     elif here != there and labelled:
         yield "The images of the epochs have other pixels, in the same order"
     elif here != there:
@@ -152,7 +171,8 @@ def evaluation_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
         f"The evaluation is another: from the same weights, {name.replace('_', ' ')} of "
         f"{here[name]:.5g} here, {there[name]:.5g} there"
         for name, allowed in EVALUATED.items()
-        if not absolute_difference(here[name], there[name])
+        if name in there
+        and not absolute_difference(here[name], there[name])
         <= allowed / (there["images"] if name.endswith("accuracy") else 1)
     ]
     if odd and not any(data_differ(mine, theirs)) and _same_forward(mine, theirs):
@@ -381,6 +401,9 @@ CAUSES: Sequence[Callable[[Trace, Trace], Iterator[str]]] = (
     batch_norm_differs,
     statistics_differ,
     attack_differs,
+    several_steps_differ,
+    start_differs,
+    sure_differs,
     evaluation_differs,
     step_differs,
     loss_differs,

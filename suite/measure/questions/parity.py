@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from suite.data import Split
+from suite.data import Split, stratified_subset
 from suite.measure import constants
 from suite.measure.evaluation import accuracy, cross_entropy, evaluate
 from suite.measure.named import (
@@ -24,7 +24,7 @@ from suite.measure.run import Measured, Run
 from suite.measure.states import load_states, states_path
 from suite.measure.statistics import batch_moments
 from suite.measure.summaries import rounded, summarised
-from suite.measure.training import Batch, batches, learning_rate
+from suite.measure.training import Batch, batches, learning_rate, timed
 from suite.measure.weights import build, let_all_train, pretraining_rate
 from suite.networks.architectures import PRETRAINED
 from suite.networks.batch_norm import batch_norms, moving_moments, state_kept
@@ -60,14 +60,16 @@ def parity(run: Run) -> Measured:
     source = batches(run.train, batch_size=case.batch_size, epochs=case.epochs, seed=run.seed)
     if not states:
         plant(model, seed=run.seed)
-        told = [data(run), evaluation(run, stack.network(model))]
+        told = [data(run), constants.start(stack, model), evaluation(run, stack.network(model))]
         traced = trace_steps(
             stack, model, source,
             phases=case.phases, epsilon=case.epsilon, base_rate=case.learning_rate,
         )  # fmt: skip
         traced = [*told, *traced]
     else:
-        traced = [{"state": "0", **data(run)}, *_step_map(run, model, states, list(source))]
+        told = [data(run), constants.start(stack, model)]
+        traced = [*_step_map(run, model, states, list(source))]
+        traced = [*({"state": "0", **entry} for entry in told), *traced]
     parameters = float(model.count_params())
     return Measured({**traced_metrics(traced), "parameters": parameters}, {}, traced, {})
 
@@ -138,7 +140,11 @@ def tracer_of(
         gradients=stack.gradients(model, phases=phases, epsilon=epsilon),
         phases=phases,
         epsilon=epsilon,
-        constants=[constants.optimizer(stack, by), *constants.batch_norms(stack, model)],
+        constants=[
+            constants.optimizer(stack, by),
+            constants.several_steps(stack),
+            *constants.batch_norms(stack, model),
+        ],
     )
 
 
@@ -198,8 +204,24 @@ def data(run: Run) -> Entry:
         "epochs": [json_digest([images for images, _ in made]) for made in fed.values()],
         "labels": [json_digest([labels for _, labels in made]) for made in fed.values()],
         "test_images": [len(run.test.labels), digest(run.test.images, run.test.labels)],
+        "batches": [len(batch.labels) for batch in batches(_uneven(run), epochs=1, **order)],
+        "seeds": [_drawn_by(run, seed) for seed in (run.seed + 1, run.seed + 2)],
     }
     return {"step": 0, "quantity": "data", "layer": "", "digest": json_digest(told), **told}
+
+
+def _uneven(run: Run) -> Split:
+    """Take training images that make two batches and a half."""
+    images, labels, tracks, names = run.train
+    few = slice(5 * run.case.batch_size // 2)
+    return Split(images[few], labels[few], tracks[few], names[few])
+
+
+def _drawn_by(run: Run, seed: int) -> str:
+    """Digest which training images another seed draws, and in which order it feeds them."""
+    few = stratified_subset(run.train, 2 * run.case.batch_size, seed=seed)
+    fed = batches(run.train, batch_size=run.case.batch_size, epochs=1, seed=seed)
+    return json_digest([digest(few.images), *(digest(batch.images) for batch in fed)])
 
 
 def evaluation(run: Run, network: Network) -> Entry:
@@ -208,8 +230,22 @@ def evaluation(run: Run, network: Network) -> Entry:
     first = slice(EVALUATED)
     few = Split(images[first], labels[first], tracks[first], names[first])
     found = evaluate(network, few, epsilon=run.case.epsilon, training=False)
+    if any(batch_norms(network.model)):
+        found.update(_by_its_batches(network, few, epsilon=run.case.epsilon))
     numbers = {name: rounded(value) for name, value in found.items()}
     return {"step": 0, "quantity": "evaluation", "layer": "", "images": len(few.labels), **numbers}
+
+
+def _by_its_batches(network: Network, few: Split, *, epsilon: float) -> dict[str, float]:
+    """Evaluate in the training phase, and tell how far that leaves any weight from where it was."""
+    before = network.model.get_weights()
+    found = evaluate(network, few, epsilon=epsilon, training=True)
+    apart = [np.max(np.abs(old - new)) for old, new in zip(before, network.model.get_weights())]
+    network.model.set_weights(before)
+    return {
+        "training_phase_information_gain": found["information_gain"],
+        "weights_moved": float(max(apart)),
+    }
 
 
 def digest(*arrays: np.ndarray) -> str:
@@ -221,16 +257,25 @@ def digest(*arrays: np.ndarray) -> str:
 
 
 def schedule() -> Entry:
-    """Describe the schedule of the learning rate, which only a long training would show."""
-    rates = [
-        learning_rate(1.0, step=step, epoch=epoch) for epoch, step in enumerate(range(0, 7500, 300))
+    """Describe the schedule that a training follows, which only a long one would show."""
+    asked = TrainStep(_asked_rate, None)
+    images, labels = np.zeros(0, np.float32), np.zeros(0, np.int64)
+    made = [
+        timed(asked, Batch(step, epoch, images, labels), base_rate=1.0)
+        for epoch, step in enumerate(range(0, 7500, 300))
     ]
+    rates = [step.result.loss for step in made]
     return {
         "quantity": "schedule",
         "layer": "",
         "digest": json_digest([rounded(rate) for rate in rates]),
         "rates": [rounded(rates[epoch]) for epoch in (0, 9, 10, 20)],
     }
+
+
+def _asked_rate(_: Images, __: Labels, rate: float) -> StepResult:
+    """Stand for a step whose loss is the rate that the training asks of it."""
+    return StepResult(rate, rate, rate)
 
 
 def traced_metrics(traced: Iterable[Entry]) -> dict[str, float]:

@@ -12,6 +12,7 @@ import pytest
 
 from suite.cases import Case
 from suite.data import Split
+from suite.data.split import pixels
 from suite.errors import WeightsError
 from suite.judge.parity.compare import Comparison, by_state, compare_traces
 from suite.judge.parity.implied import descent, first_rates, trace_of
@@ -29,7 +30,7 @@ from suite.networks.batch_norm import batch_norms
 from suite.networks.phases import PHASES, Phases
 from suite.networks.types import Model
 from suite.records import Record
-from suite.stacks.protocol import Stack, TrainStep
+from suite.stacks.protocol import Network, Stack, TrainStep
 from suite.stacks.shared import OPTIMIZERS
 from tests.measure.conftest import SMALL, coloured, run_small
 
@@ -339,8 +340,11 @@ def test_a_parity_case_records_the_trace_of_every_step(stack: Stack) -> None:
         (lambda run: run, set()),
         (lambda run: run._replace(test=one_more(run.test)), {"test_images"}),
         (lambda run: run._replace(test=relabelled(run.test)), {"test_images"}),
-        (lambda run: run._replace(train=relabelled(run.train)), {"training_images", "labels"}),
-        (lambda run: run._replace(seed=1), {"epochs", "labels"}),
+        (
+            lambda run: run._replace(train=relabelled(run.train)),
+            {"training_images", "labels", "seeds"},
+        ),
+        (lambda run: run._replace(seed=1), {"epochs", "labels", "seeds"}),
     ],
     ids=["none", "one more test image", "a test label", "a training label", "order"],
 )
@@ -353,6 +357,8 @@ def test_a_trace_tells_other_images_and_another_order(
     assert {name for name in before if before[name] != after[name]} - {"digest"} == told
     assert (before["digest"] != after["digest"]) == bool(told)
     assert len(set(before["epochs"])) == parity.EPOCHS
+    assert before["batches"] == [case.batch_size] * 2
+    assert len(set(before["seeds"])) == 2
 
 
 def test_each_state_is_evaluated_as_a_training_is(stack: Stack, tmp_path: Path) -> None:
@@ -365,6 +371,34 @@ def test_each_state_is_evaluated_as_a_training_is(stack: Stack, tmp_path: Path) 
     found = parity.evaluation(run, own)
     expected = evaluate(own, run.test, epsilon=case.epsilon, training=False)
     assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-6)
+
+
+def test_by_their_batches_images_are_evaluated_and_nothing_is_moved(stack: Stack) -> None:
+    case = Case("resnet50", question="parity", **{**SMALL, "width": 0.125})
+    run = Run(case, 0, stack, *subsets(case, coloured(), seed=0), {})
+    own = stack.network(build(stack, case))
+    found = parity.evaluation(run, own)
+    expected = evaluate(own, run.test, epsilon=case.epsilon, training=True)
+    gain = found["training_phase_information_gain"]
+    assert gain == pytest.approx(expected["information_gain"], rel=1e-5)
+    assert gain != found["information_gain"]
+    assert found["weights_moved"] == 0
+
+
+def test_an_evaluation_that_leaves_the_statistics_elsewhere_is_told(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case("resnet50", question="parity", **{**SMALL, "width": 0.125})
+    run = Run(case, 0, stack, *subsets(case, coloured(), seed=0), {})
+    own = stack.network(build(stack, case))
+
+    def careless(network: Network, split: Split, **named: Any) -> dict[str, float]:
+        found = evaluate(network, split, **named)
+        network.logits(pixels(split.images), training=True)
+        return found
+
+    monkeypatch.setattr(parity, "evaluate", careless)
+    assert parity.evaluation(run, own)["weights_moved"] > 0.01
 
 
 def one_more(split: Split) -> Split:
