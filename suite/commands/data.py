@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suite.data import download_gtsrb, load_gtsrb
+from suite.data.cache import cache_root
 from suite.data.gtsrb import PROVEN_PX
+from suite.errors import DataError
+from suite.judge.staleness import DATA, shown
 from suite.report.text import printable
 
 
@@ -30,6 +33,12 @@ def main(arguments: Sequence[str]) -> int:
     given = os.environ.get("GTSRB_ROOT") if options.verify else None
     folder = Path(given) if given else download_gtsrb()
     found = load_gtsrb(folder, size_px=PROVEN_PX, verify=options.verify)
+    expected = DATA["gtsrb", str(PROVEN_PX)]
+    if found.digest != expected:  # the archives were checked when they were decoded
+        raise DataError(
+            f"the cache holds other images than were decoded: {shown(found.digest)}, expected "
+            f"{shown(expected)}. Delete {cache_root() / 'data'}, which is made anew, and try again."
+        )
     images = f"{len(found.train.labels):,} training and {len(found.test.labels):,} test images"
     print(
         f"{printable(str(folder))}\n{images}, the official ones by their pixels at {PROVEN_PX} px"

@@ -28,6 +28,7 @@ def loads(monkeypatch: pytest.MonkeyPatch, noise: Dataset) -> list[tuple[Any, ..
     monkeypatch.delenv("GTSRB_ROOT", raising=False)
     monkeypatch.setattr(data, "download_gtsrb", lambda: DOWNLOADED)
     monkeypatch.setattr(data, "load_gtsrb", load)
+    monkeypatch.setattr(data, "DATA", {("gtsrb", "32"): noise.digest})
     return found
 
 
@@ -50,6 +51,15 @@ def test_verify_reads_the_archives_that_are_used_whole(
     monkeypatch.setenv("GTSRB_ROOT", given)
     assert main(["data", "--verify"]) == 0
     assert loads == [(folder, 32, True)]
+
+
+@pytest.mark.usefixtures("loads")
+def test_a_cache_of_other_images_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setattr(data, "DATA", {("gtsrb", "32"): "sha256:official"})
+    assert main(["data", "--verify"]) == 2
+    assert "the cache holds other images than were decoded: sha256:" in capsys.readouterr().err
 
 
 def test_a_download_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
