@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from suite.judge.parity.distances import (
     reference_of,
     same,
 )
+from suite.judge.parity.fed import batches_differ, data_differ
 from suite.judge.parity.implied import (
     Place,
     Replay,
@@ -100,65 +100,6 @@ def initial_weights(mine: Trace, theirs: Trace) -> Iterator[str]:
     ]
     if names:
         yield f"Initial weights are not the same: {listed(names)}"
-
-
-def data_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
-    """Say which images are others, and whether the epochs come in another order."""
-    place = Place(0, "data")
-    if place not in theirs:
-        return
-    here, there = mine[place], theirs[place]
-    for name in ("training_images", "test_images"):
-        if here[name] != there[name]:
-            words = f"Other {name.replace('_', ' ')}"
-            yield f"{words}: {here[name][0]} of them here, {there[name][0]} there"
-    sizes, others = (" ".join(map(str, told.get("batches", ()))) for told in (here, there))
-    if sizes != others:
-        yield f"Two and a half batches of images are fed by {sizes} here, by {others} there"
-    drawn = here.get("seeds", [])
-    if drawn != there.get("seeds", []):
-        alike = ": the same, whatever the seed" if len({*drawn}) == 1 else ""
-        yield f"Other seeds draw other images, or another order{alike}"
-    yield from _epochs_differ(here, there)
-
-
-def _epochs_differ(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
-    """Say what is otherwise about the images of the epochs."""
-    here, there = mine["epochs"], theirs["epochs"]
-    labelled = mine["labels"] == theirs["labels"]
-    if here == there and not labelled:
-        yield "The images of the epochs have other labels"
-    elif len(here) != len(there):
-        yield f"The batches are of {len(here)} epochs here, of {len(there)} there"
-    elif here != there and labelled:
-        yield "The images of the epochs have other pixels, in the same order"
-    elif here != there:
-        told = [
-            f": {'each' if len(set(own)) == 1 else 'one'} repeats another {where}"
-            for where, own in (("here", here), ("there", there))
-            if len(set(own)) < len(own)
-        ]
-        yield f"The epochs come in another order{''.join(told)}"
-
-
-def batches_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
-    """Say from which step on other batches are fed, or the same in another order."""
-    fed = [
-        [trace[Place(step, "batch")]["digest"] for step in steps_of(theirs)]
-        for trace in (mine, theirs)
-    ]
-    if fed[0] != fed[1]:
-        first = next(step for step, pair in enumerate(zip(*fed)) if pair[0] != pair[1])
-        batch = Place(first, "batch")
-        if sorted(fed[0]) == sorted(fed[1]):
-            what = "The same batches in another order"
-        elif mine[batch]["pixels"] == theirs[batch]["pixels"]:
-            what = "Other batches: the same images with other labels"
-        elif mine[batch]["labels"] == theirs[batch]["labels"]:
-            what = "Other batches: other pixels with the same labels"
-        else:
-            what = "Other batches"
-        yield f"{what}, from step {first} on"
 
 
 def evaluation_differs(mine: Trace, theirs: Trace) -> Iterator[str]:

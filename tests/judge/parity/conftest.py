@@ -65,6 +65,8 @@ class Planted(NamedTuple):
         other_start: Deviation of the initial weights of the logits.
         order: Digests of the batches.
         epochs: Digests of the order of the epochs.
+        batches: Sizes of the batches of two and a half of them.
+        drawn: Digests of what two other seeds draw.
         labels: A word for the labels.
         pixels: A word for the pixels.
         skipped: Images at the end of the batch that the attack leaves out.
@@ -101,6 +103,8 @@ class Planted(NamedTuple):
     other_start: float = 0.0
     order: tuple[int, ...] = tuple(range(STEPS))
     epochs: tuple[str, ...] = ("first", "second")
+    batches: tuple[int, ...] = (32, 32)
+    drawn: tuple[str, ...] = ("of 1", "of 2")
     labels: str = "right"
     pixels: str = "RGB"
     skipped: int = 0
@@ -156,6 +160,8 @@ class Paper:
             "epochs": [f"{planted.pixels} of {epoch}" for epoch in planted.epochs],
             "labels": [f"{planted.labels} of {epoch}" for epoch in planted.epochs],
             "test_images": [planted.test_images, f"test {planted.test_images}"],
+            "batches": planted.batches,
+            "seeds": planted.drawn,
         }
         self.number(0, "data", digest=str(told), **told)
         rates = [1.0, 1.0, planted.drop, planted.drop**2]
