@@ -49,6 +49,7 @@ def _entries(step: int, loss: float) -> Iterator[dict[str, Any]]:
             "quantity": "optimizer",
             "layer": "",
             "moved": [0.1],
+            "sure": 1.0,
             "late": 0.1,
             "rate": 0.25,
         }

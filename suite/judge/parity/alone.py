@@ -18,7 +18,7 @@ SEVERAL: tuple[tuple[str, str, float], ...] = (
 units of epsilon; seen: 0.004, nothing, 1e-6 and 1e-6."""
 
 COLOURS = 1e-3  # of values up to 151
-SURE = 1e-3
+SURE = 1e-3  # of the difference of the logits; seen: nothing
 
 
 def several_steps_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
@@ -56,7 +56,7 @@ def start_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
 
 def sure_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
     """Say that the loss of an image that is wrong for sure is another."""
-    here, there = (trace[Place(0, "optimizer")].get("sure", 1.0) for trace in (mine, theirs))
+    here, there = (trace[Place(0, "optimizer")]["sure"] for trace in (mine, theirs))
     if not abs(here - there) <= SURE:
         yield (
             f"The loss of an image that is wrong for sure is {here:.4g} of the difference of its "

@@ -18,12 +18,11 @@ def data_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
         if here[name] != there[name]:
             words = f"Other {name.replace('_', ' ')}"
             yield f"{words}: {here[name][0]} of them here, {there[name][0]} there"
-    sizes, others = (" ".join(map(str, told.get("batches", ()))) for told in (here, there))
+    sizes, others = (" ".join(map(str, told["batches"])) for told in (here, there))
     if sizes != others:
         yield f"Two and a half batches of images are fed by {sizes} here, by {others} there"
-    drawn = here.get("seeds", [])
-    if drawn != there.get("seeds", []):
-        alike = ": the same, whatever the seed" if len({*drawn}) == 1 else ""
+    if here["seeds"] != there["seeds"]:
+        alike = ": the same, whatever the seed" if len({*here["seeds"]}) == 1 else ""
         yield f"Other seeds draw other images, or another order{alike}"
     yield from _epochs_differ(here, there)
 

@@ -167,7 +167,7 @@ class Paper:
         rates = [1.0, 1.0, planted.drop, planted.drop**2]
         self.number(0, "schedule", digest=str(rates), rates=rates)
         probed = {"moved": list(planted.probed), "late": planted.late, "rate": planted.set_rate}
-        self.number(0, "optimizer", **probed)
+        self.number(0, "optimizer", sure=1.0, **probed)
         self.number(0, "evaluation", images=64, **{**EVALUATION, **planted.evaluated})
         for layer in LAYERS:
             self.number(

@@ -54,6 +54,4 @@ def test_a_loss_that_is_cut_is_told(share: float, told: bool) -> None:
 
 
 def test_what_no_trace_tells_is_no_difference() -> None:
-    nothing: dict[Place, Any] = {Place(0, "optimizer"): {}}
-    assert not [*several_steps_differ(nothing, nothing), *start_differs(nothing, nothing)]
-    assert not [*sure_differs(nothing, nothing)]
+    assert not [*several_steps_differ({}, {}), *start_differs({}, {})]
