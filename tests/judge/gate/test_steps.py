@@ -210,7 +210,7 @@ def test_two_states_may_part_slightly_without_an_attack_where_the_others_agree_c
     "planted",
     [
         {"0": SLIGHTLY, "20": SLIGHTLY, "100": SLIGHTLY},
-        {"0": SLIGHTLY, "100": {"turned": 0.04}},
+        {"0": SLIGHTLY, "100": {"turned": 0.14}},
         {"0": SLIGHTLY, "100": SLIGHTLY, "20": {"turned": 3e-4}},
         {"0": SLIGHTLY, "100": {**SLIGHTLY, "rate": 1.01}},
     ],
