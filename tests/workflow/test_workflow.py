@@ -322,7 +322,7 @@ def test_a_job_uses_the_action_several_times(make: Any, checkout: Path, tmp_path
             "cases": "*lenet5*,*vgg19*",
             "name": "lenet",
         },
-        {"candidate": "tf-2.20"},
+        {"candidate": "tf-2.18"},
     ]
     folders = [Path(runner.action(place, given)["report"]) for given in uses]
     assert [folder.name for folder in folders] == ["report", "report-2", "report-3"]
@@ -332,13 +332,13 @@ def test_a_job_uses_the_action_several_times(make: Any, checkout: Path, tmp_path
     candidates = [
         call.partition("--candidate ")[2].split()[0] for call in asked if " gate " in call
     ]
-    assert candidates == ["tf-9.9", "tf-9.9", "tf-2.20"]
+    assert candidates == ["tf-9.9", "tf-9.9", "tf-2.18"]
     kept = sorted(path.name for path in (runner.folder / "artefacts").iterdir())
     assert kept == [
-        "upgrade-tensorflow==9.9", "upgrade-tensorflow==9.9-lenet-2", "upgrade-tf-2.20-3",
+        "upgrade-tensorflow==9.9", "upgrade-tensorflow==9.9-lenet-2", "upgrade-tf-2.18-3",
     ]  # fmt: skip
     baselines = [call.partition("--baseline ")[2].split()[0] for call in asked if " gate " in call]
-    assert baselines == ["tf-2.15", "tf-2.21", "stored:tf-2.21"], "tf-2.20 has no trainings"
+    assert baselines == ["tf-2.15", "tf-2.21", "stored:tf-2.21"], "tf-2.18 has no trainings"
     records = [key for key in runner.keys if key.startswith("upgrade-records-")]
     assert len(set(records)) == len(uses)
 
