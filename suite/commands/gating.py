@@ -13,8 +13,7 @@ from typing import NamedTuple
 from suite.cases import Case
 from suite.commands import costs
 from suite.commands.provenance import inspected
-from suite.errors import RecordError, SuiteError
-from suite.files import file_digest
+from suite.errors import SuiteError
 from suite.judge.compatibility import TIER
 from suite.judge.gate.cost import MARGINS as COSTS
 from suite.judge.gate.cost import SHOWN as COSTS_SHOWN
@@ -35,14 +34,12 @@ from suite.judge.gate.interval import SHOWN
 from suite.judge.gate.limits import METRIC as LIMITS
 from suite.judge.gate.outcome import MARGINS
 from suite.judge.gate.sequential import Plan
-from suite.judge.history import check_fits, read_history
-from suite.judge.staleness import present, shown
-from suite.measure.states import states_path
+from suite.judge.staleness import present
 from suite.networks.architectures import ARCHITECTURES
 from suite.records import Record
 from suite.releases import Release, chosen, read_releases
 from suite.report.gate import Scope, Told
-from suite.store import files_by_case, read_records, seed_of, stored_cases
+from suite.store import files_by_case, seed_of, stored_cases
 from suite.tables import asked
 
 LAYER_OF = {STEPS: STEP_MAP, DRAWS: RANDOM_PARTS, TRAINING: OUTCOME}
@@ -231,27 +228,9 @@ def judged(gate: Gate, known: Evidence | None = None) -> tuple[Answer, list[Evid
         if not evidence.side.stored
         for text in passed_over(evidence, other, gate.wanted)
     ]
-    own += [text for evidence in found for text in _other_states(evidence, gate.cases)]
     missing = [*own, *_unchecked(gate), *_left_out(gate), *answer.missing]
     missing += [*unjudged(gate, answer), *lacking]
     return answer._replace(findings=[*answer.findings, *findings], missing=missing), found
-
-
-def _other_states(evidence: Evidence, cases: Mapping[str, Case]) -> Iterator[str]:
-    """Yield the traces that step from other states than those that lie there."""
-    for record in evidence.records:
-        if record.question == STEPS:
-            try:
-                now = file_digest(states_path(cases[record.case]))
-            except RecordError as error:
-                yield f"{record.case}: {evidence.side.name}: {error}"
-                continue
-            found = record.environment.get("weights_digest", "not stated")
-            if found != now:
-                yield (
-                    f"{record.case}: {evidence.side.name}: stale: the states that it steps from: "
-                    f"{shown(found)}, expected {shown(now)}"
-                )
 
 
 def _unchecked(gate: Gate) -> Iterator[str]:
@@ -284,9 +263,6 @@ def _expected(gate: Gate, side: Side) -> Iterator[tuple[str, Sequence[int]]]:
 
 def _left_out(gate: Gate) -> Iterator[str]:
     """Yield what the user or an edit kept out of the answer."""
-    for side in gate.sides:
-        if side.stored:
-            yield from _unlisted(side.folder)
     for case in sorted({*gate.every} - {*gate.wanted, *gate.timed}):
         yield f"{case}: not asked, because of --cases"
     for side in {side.release: side for side in gate.sides}.values():
@@ -296,14 +272,6 @@ def _left_out(gate: Gate) -> Iterator[str]:
         found = inspected(folder)
         if not found.clean:
             yield found.words
-
-
-def _unlisted(folder: Path) -> Iterator[str]:
-    """Yield why a stored baseline is not the one that its index tells of."""
-    try:
-        check_fits(read_history(folder), read_records(folder), folder)
-    except RecordError as error:
-        yield str(error)
 
 
 def _stored(gate: Gate) -> list[Path]:

@@ -34,11 +34,7 @@ DISTRIBUTIONS: Mapping[str, Sequence[str]] = MappingProxyType(
 """The distributions that a package may come from, where its name does not tell."""
 
 LIBRARIES = "the libraries"
-SURROUNDINGS = (
-    "keras",
-    "threads",
-    "variables",
-)  # of a process: what they are decides how it rounds
+SURROUNDINGS = ("keras", "threads", "variables")  # what a process rounds by, on one machine
 SHOWN = len("sha256:") + 12  # characters of a digest in a message
 
 

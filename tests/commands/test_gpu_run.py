@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 import subprocess
@@ -32,7 +31,7 @@ from suite.commands.gpu_run import (
 )
 from suite.errors import SuiteError
 from suite.files import SUITE
-from tests.commands.conftest import Output
+from tests.commands.conftest import LOCK, MADE_WITH, Output
 
 JOBS = [["step-time-a", 0], ["net-a", 0], ["net-a", 1], ["net-b", 0]]
 ASKED: dict[str, Any] = {
@@ -40,11 +39,6 @@ ASKED: dict[str, Any] = {
     "env": {"STATED": "yes"}, "passed": ["PATH", "WHAT"],
     "code_digest": "sha256:code", "probe_digest": "sha256:probes",
     "data_digests": ["sha256:32", "sha256:64"],
-}  # fmt: skip
-LOCK = b"torch==2\n"
-MADE_WITH = {
-    "code_digest": "sha256:code", "data_digest": "sha256:64",
-    "lock_digest": f"sha256:{hashlib.sha256(LOCK).hexdigest()}",
 }  # fmt: skip
 RECORD = json.dumps({"environment": MADE_WITH})
 WORKER = """\

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +13,9 @@ from suite.commands import gpu_work
 from suite.commands.gpu_work import claimed, main, pedantic
 from suite.measure.once import Session
 from suite.store import write_record
-from tests.commands.conftest import MakeRecord, Output
+from tests.commands.conftest import LOCK, MADE_WITH, MakeRecord, Output
 
 JOBS = [["step-time-lenet5", 0], ["lenet5-plain", 0], ["lenet5-plain", 1], ["attack-lenet5", 0]]
-LOCK = b"torch==2\n"
-MADE_WITH = {
-    "code_digest": "sha256:code", "data_digest": "sha256:64",
-    "lock_digest": f"sha256:{hashlib.sha256(LOCK).hexdigest()}",
-}  # fmt: skip
 OTHER = {"code_digest": "sha256:other"}
 CONTENT = {
     "tier": "sample", "release": "row", "jobs": JOBS, "code_digest": "sha256:code",

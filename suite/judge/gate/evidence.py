@@ -9,10 +9,13 @@ from pathlib import Path
 
 from suite.cases import Case
 from suite.errors import RecordError
-from suite.judge.staleness import Present, differences, must_share
+from suite.files import file_digest
+from suite.judge.history import check_fits, read_history
+from suite.judge.staleness import Present, differences, must_share, shown
 from suite.judge.verdicts import listed
+from suite.measure.states import states_path
 from suite.records import Record
-from suite.store import files_by_case, read_resident, seed_of
+from suite.store import files_by_case, read_records, read_resident, seed_of
 
 NAMED = 3  # examples in a sentence
 STEPS, DRAWS, ATTACK, TRAINING = ASKED = ("parity", "random", "attack", "training")
@@ -90,7 +93,36 @@ def gathered(side: Side, cases: Mapping[str, Case], *, lenient: bool = False) ->
     word = "stale, judged all the same" if lenient else "stale"
     found.missing += _told(side, word, stale)
     found.missing += _mixed(found)
+    found.missing += _other_states(found, cases)
+    if side.stored:
+        found.missing += _unlisted(side.folder)
     return found
+
+
+def _other_states(found: Evidence, cases: Mapping[str, Case]) -> Iterator[str]:
+    """Yield the traces that step from other states than those that lie there."""
+    for record in found.records:
+        if record.question != STEPS:
+            continue
+        try:
+            expected = file_digest(states_path(cases[record.case]))
+        except RecordError as error:
+            yield f"{record.case}: {found.side.name}: {error}"
+            continue
+        digest = record.environment.get("weights_digest", "not stated")
+        if digest != expected:
+            yield (
+                f"{record.case}: {found.side.name}: stale: the states that it steps from: "
+                f"{shown(digest)}, expected {shown(expected)}"
+            )
+
+
+def _unlisted(folder: Path) -> Iterator[str]:
+    """Yield why a stored baseline is not the one that its index tells of."""
+    try:
+        check_fits(read_history(folder), read_records(folder), folder)
+    except RecordError as error:
+        yield str(error)
 
 
 def _told(side: Side, word: str, records: Mapping[tuple[str, str], Sequence[int]]) -> Iterator[str]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from suite.judge.bands import Band, bands_of
+from suite.judge.gate.evidence import DRAWS, STEPS
 from suite.judge.gate.finding import NO_WORSE, OUTCOME, WORSE, Finding
 from suite.judge.gate.paired import CANDIDATE, MEND, QUESTIONS
 from suite.judge.metrics import metric_row
@@ -31,22 +32,21 @@ def limit_findings(before: Iterable[Record], after: Iterable[Record]) -> list[Fi
     known = {(record.case, metric) for record in before for metric in outside(record)}
     cases: dict[str, list[Record]] = {}
     for record in after:
-        drawn = record.question in ("parity", "random")  # of these only what is out is told
-        if record.question in QUESTIONS or (drawn and outside(record)):
+        alone = record.question in (STEPS, DRAWS) and outside(record)  # judged by their layers else
+        if record.question in QUESTIONS or alone:
             cases.setdefault(record.case, []).append(record)
     return [_finding(case, cases[case], known) for case in sorted(cases)]
 
 
 def outside(record: Record) -> dict[str, str]:
     """Say of each number that lies outside its band what it is and was expected to be."""
-    found = {metric: SHARE for metric in record.metrics if metric_row(metric).is_fraction}
+    shares = (m for m, value in record.metrics.items() if math.isfinite(value))  # else told as such
+    found = {metric: SHARE for metric in shares if metric_row(metric).is_fraction}
     found |= {m: band for m, band in bands_of(record).items() if metric_row(m).unit in UNITS}
     return {
         metric: f"{metric} is {shown(record.metrics[metric], band)}, expected {band}"
         for metric, band in found.items()
-        if metric in record.metrics
-        and record.metrics[metric] not in band
-        and (band is not SHARE or math.isfinite(record.metrics[metric]))  # else told as such
+        if metric in record.metrics and record.metrics[metric] not in band
     }
 
 

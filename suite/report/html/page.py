@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from suite.report.answer import ALIKE
 from suite.report.html.table import shown
 from suite.report.text import printable
 
@@ -80,6 +81,7 @@ def environment() -> Environment:
         finalize=_final,
     )
     made.filters["shown"] = shown
+    made.globals["ALIKE"] = ALIKE
     return made
 
 
