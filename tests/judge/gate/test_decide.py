@@ -182,6 +182,15 @@ def test_what_holds_in_any_release_is_judged_too(
     assert own in decide("b", "c", before=sides[0], after=sides[1]).findings
 
 
+def test_a_number_with_a_limit_that_the_candidate_lacks_is_missing(
+    monkeypatch: pytest.MonkeyPatch, make_side: MakeSide
+) -> None:
+    monkeypatch.setattr(module, "lacking", lambda before, after: [f"{len(before)} {len(after)}"])
+    before, after = make_side(), make_side(AFTER)
+    answer = decide("b", "c", before=before, after=after)
+    assert answer.missing == [f"{len(before)} {len(after)}"]
+
+
 @pytest.mark.parametrize("question", ["random", "parity"])
 def test_a_trace_that_is_the_baseline_s_own_is_missing(
     monkeypatch: pytest.MonkeyPatch, make_record: MakeRecord, question: str

@@ -36,6 +36,8 @@ EVALUATION: Mapping[str, float] = MappingProxyType(
         "adversarial_information_gain": 1.0,
         "clean_accuracy": 0.75,
         "adversarial_accuracy": 0.5,
+        "training_phase_information_gain": 1.5,
+        "weights_moved": 0.0,
     }
 )
 GRAPH = {"keras": "2.2.4-tf", "tensorflow": "1.14.0"}
@@ -79,6 +81,9 @@ class Planted(NamedTuple):
         probed: How far the optimizer, tried alone, moves a weight.
         set_rate: The learning rate that it holds after Keras' own setter; None in a graph.
         late: Where a weight stands after the 100,000th step; None in a graph.
+        sure: Share of the loss of an image that is wrong for sure.
+        reach: Largest change of a pixel by an attack of several steps, in units of epsilon.
+        lost: How many pretrained weights are others once they are set.
         evaluated: Numbers of the evaluation that are others.
         miscounted: Images more that the adversarial pass calls recognised.
     """
@@ -114,6 +119,9 @@ class Planted(NamedTuple):
     forward: float = 0.0
     unordered: float = 0.0
     turned: float = 0.0
+    sure: float = 1.0
+    reach: float = 1.0
+    lost: int = 0
     probed: tuple[float, ...] = (0.95, 0.4, 3.6, 8e-4)
     set_rate: float | None = 0.25
     late: float | None = 5e-4
@@ -167,7 +175,10 @@ class Paper:
         rates = [1.0, 1.0, planted.drop, planted.drop**2]
         self.number(0, "schedule", digest=str(rates), rates=rates)
         probed = {"moved": list(planted.probed), "late": planted.late, "rate": planted.set_rate}
-        self.number(0, "optimizer", sure=1.0, **probed)
+        self.number(0, "optimizer", sure=planted.sure, **probed)
+        several = {"start": 0.577, "again": False, "least": 1.0, "largest": planted.reach}
+        self.number(0, "several steps", **several)
+        self.number(0, "start", colours=[-103.939, 151.061], lost=planted.lost)
         self.number(0, "evaluation", images=64, **{**EVALUATION, **planted.evaluated})
         for layer in LAYERS:
             self.number(

@@ -66,6 +66,8 @@ def test_every_tolerance_is_of_a_quantity_that_is_traced(make: Make) -> None:
         "batch norm",
         "evaluation",
         "optimizer",
+        "several steps",
+        "start",
         "replay",
         *ACCURACIES,
     }
