@@ -34,6 +34,7 @@ STATING = ("measure/environment.py", "measure/once.py")
 
 PROBING = (
     "measure/constants.py",
+    "measure/fed.py",
     "measure/states.py",
     *(
         f"measure/questions/{name}.py"

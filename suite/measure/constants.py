@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NARROW = 0.001  # of the values that tell a BatchNorm's epsilon in the training phase
 LOUD, CALM = 1000.0, 1.0  # the inputs of the optimizer's probe
 CALM_STEPS = 60  # after which Adam has forgotten 6 % of the loud gradient's square
+BEGUN = 0.125  # what its weights are then; a binary fraction
 LATE = 99_999  # steps made before a late one: it is the hundredth of a hundred, and of a thousand
 RATES = {"sgd": 1e-3, "adam": 0.01}
 REACH = 0.01  # epsilon of the attack of several steps
@@ -86,8 +87,9 @@ def optimizer(stack: Stack, name: str) -> Entry:
 
     No gradient of a case is as large, so that none shows a clip above it, and no case's few steps
     from a state show what is kept of a gradient long after. Here a layer of two classes, without a
-    bias and from weights of zero, takes one step whose gradient has a norm of 707, then calm ones
-    whose gradients have one of 0.7 or less.
+    bias and from weights that are alike, takes one step whose gradient has a norm of 707, then calm
+    ones whose gradients have one of 0.7 or less. Its weights are not zero: momenta that do not
+    begin at zero, which every state is stepped from without, move it otherwise.
 
     Args:
         stack: The framework under measurement.
@@ -103,6 +105,7 @@ def optimizer(stack: Stack, name: str) -> Entry:
         `SET`, which training loops and callbacks use; None on TensorFlow 1, where every step does.
     """
     layer, model = _linear(stack, (1, 1, 1))
+    layer.set_weights([np.full((1, 2), BEGUN, np.float32)])
     step = stack.train_step(model, phases=None, epsilon=0.0, optimizer=name)
 
     def stepped(value: float) -> float:
@@ -110,10 +113,10 @@ def optimizer(stack: Stack, name: str) -> Entry:
         step(_pixel(value), np.zeros(1, np.int64), RATES[name])
         return float(layer.get_weights()[0][0, 0])
 
-    weights = [0.0, *(stepped(value) for value in (LOUD, *[CALM] * CALM_STEPS))]
+    weights = [BEGUN, *(stepped(value) for value in (LOUD, *[CALM] * CALM_STEPS))]
     moved = np.diff([weights[at] for at in (0, 1, 2, -2, -1)])
     late, counted = None, getattr(step.optimizer, "iterations", None)
-    if counted is not None and not stack.GRAPH and hasattr(counted, "assign"):
+    if not (counted is None or stack.GRAPH):
         counted.assign(LATE)
         layer.set_weights([np.zeros((1, 2), np.float32)])
         late = rounded(stepped(CALM))

@@ -24,7 +24,7 @@ DEFAULT_SEED = "keras.src.backend.tensorflow.random:make_default_seed"
 SEED = "suite.stacks.eager:seed"
 RATE = "keras.src.optimizers.base_optimizer:BaseOptimizer.learning_rate"
 TRAINING = "suite.measure.training"
-FED = ("parity", "stall", "step_time")  # questions that feed batches
+FED = ("fed", *(f"questions.{name}" for name in ("parity", "stall", "step_time")))  # feed batches
 SLOWER = 0.15
 BALLAST = 32 * 2**20  # bytes; a third of what LeNet-5's steps take
 HELD: list[np.ndarray] = []
@@ -48,7 +48,7 @@ def fed(change: Callable[..., Any]) -> Any:
     def around(real: Any) -> Any:
         return lambda split, **named: change(real, split, **named)
 
-    return together(*(wrapped(f"suite.measure.questions.{name}:batches", around) for name in FED))
+    return together(*(wrapped(f"suite.measure.{name}:batches", around) for name in FED))
 
 
 def relabelled(real: Any, split: Split, **named: Any) -> Iterator[Any]:
@@ -287,8 +287,8 @@ DRAWS = [
           wrapped(SEED, lambda real: lambda _: real(1)), r"seed"),
     Fault("seed-of-images", "seeds", "Every seed draws the same images in the same order.",
           together(*(wrapped(f"suite.measure.{place}", of_seed_0) for place in (
-              "run:stratified_subset", "questions.parity:stratified_subset",
-              *(f"questions.{name}:batches" for name in FED)))), r"whatever the seed",
+              "run:stratified_subset", "fed:stratified_subset",
+              *(f"{name}:batches" for name in FED)))), r"whatever the seed",
           first="parity"),
     Fault("seed-unrepeatable", "seeds", "A seed does not decide what is drawn (tfjs#7104).",
           wrapped(SEED, unrepeatable), r"second time"),
@@ -330,7 +330,7 @@ SCHEDULES = [
           constant(f"{TRAINING}:DROP_EPOCHS", 2), r"Learning rate in epochs"),
     Fault("schedule-of-epoch-0", "schedule", "The training asks for the rate of its first epoch.",
           together(*(wrapped(f"suite.measure.{name}:timed", of_epoch_0)
-                     for name in ("training", "questions.parity"))), r"Learning rate in epochs"),
+                     for name in ("training", "fed"))), r"Learning rate in epochs"),
     Fault("schedule-never-drops", "schedule", "The rate never falls.",
           constant(f"{TRAINING}:DROP_EPOCHS", 10**9), r"Learning rate in epochs"),
 ]  # fmt: skip
@@ -340,8 +340,9 @@ EVALUATIONS = [
           subsets(mislabelled), r"Other test images"),
     Fault("evaluation-moves", "evaluation", "An evaluation in the training phase leaves the "
           "statistics that it moved, those of the test images.",
-          together(*(wrapped(f"suite.measure.questions.{name}:evaluate", unrestored)
-                     for name in ("parity", "stall"))), r"weights moved", first="parity-resnet50"),
+          together(*(wrapped(f"suite.measure.{name}:evaluate", unrestored)
+                     for name in ("fed", "questions.stall"))), r"weights moved",
+          first="parity-resnet50"),
     Fault("evaluation-unattacked", "evaluation", "What is called attacked is clean.",
           wrapped("suite.measure.evaluation:_attacked", unattacked), r"adversarial"),
     Fault("evaluation-scale", "evaluation", "Bytes are divided by 256 where they are evaluated.",

@@ -367,6 +367,7 @@ def tree(tmp_path: Path) -> Path:
         ("measure/questions/traps.py", {"probes"}),
         ("measure/questions/parity.py", {"probes"}),
         ("measure/constants.py", {"probes"}),
+        ("measure/fed.py", {"probes"}),
         ("measure/once.py", set()),
         ("machine.py", set()),
         ("files.py", set()),

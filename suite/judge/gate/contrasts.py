@@ -183,7 +183,7 @@ def fisher(correlation: float) -> float:
 
 
 def repeated(name: str, before: Entry, after: Entry) -> Contrast:
-    """Test the strongest correlation of one weight's draws with those some elements before."""
+    """Test the strongest correlation of draws with those some elements before."""
     old, new = before["repeat"], after["repeat"]
     words = (
         f"the draws of {name} repeat after {new['lag']} elements: they correlate by "
@@ -192,11 +192,12 @@ def repeated(name: str, before: Entry, after: Entry) -> Contrast:
     return strongest_of(new["lags"], old["correlation"], new["correlation"], words)
 
 
-def strongest_pair(before: Entry, after: Entry) -> Contrast:
-    """Test the strongest correlation of two layers, which was chosen of many."""
+def strongest_pair(before: Entry, after: Entry) -> list[Contrast]:
+    """Test the strongest correlations of two layers, which were chosen of many pairs and lags."""
     old, new = (row["correlations"]["layers"] for row in (before, after))
     words = f"{' and '.join(after['layers'])} are alike: they correlate by {new[0]:.3g}"
-    return strongest_of(after["pairs"], old, new, words)
+    found = strongest_of(after["pairs"], old, new, words)
+    return [found, repeated("all weights, layer by layer,", before, after)]
 
 
 def strongest_of(
@@ -237,7 +238,8 @@ def dropout_contrasts(name: str, before: Entry, after: Entry) -> list[Contrast]:
         words = f"{name} does not drop or scale the gradient of {100 * wrong:.3g} % of its units"
         found.append(certain("gradient", f"{words} as it does their values"))
     shared = set(before["correlations"]) & set(after["correlations"]) - {"seeds"}
-    return found + [correlated(f"masks of {name} over {x}", x, before, after) for x in shared]
+    found += [correlated(f"masks of {name} over {x}", x, before, after) for x in shared]
+    return [*found, repeated(name, before, after)]
 
 
 def rate(name: str, before: Entry, after: Entry) -> Contrast:

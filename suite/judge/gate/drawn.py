@@ -27,7 +27,7 @@ LISTED = 2  # rules that are named where several fit
 PLACE = ("layer", "weight", "shape", "draws")
 DROPPED = (
     "layer", "units", "behind", "draws", "share", "scale", "scale_error", "inference_change",
-    "gradient_error",
+    "gradient_error", "repeat",
 )  # fmt: skip
 FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -35,7 +35,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "drawn": (*PLACE, "fans", "mean", "rms", "kurtosis", "counts", "correlations", "repeat"),
         "constant": (*PLACE, "value"),
         "not finite": PLACE,
-        "layers": ("layers", "pairs", "correlations"),
+        "layers": ("layers", "pairs", "correlations", "repeat"),
         "dropout": DROPPED,
         "dropout layers": ("layers", "correlations"),
         "dropout steps": ("seeds", "repeats"),
@@ -149,7 +149,8 @@ def strongest(entries: Iterable[Entry]) -> dict[str, Entry]:
     if not found:
         return {}
     chosen = max(found, key=lambda entry: abs(entry["correlations"]["layers"][0]))
-    return {"": {**chosen, "pairs": sum(entry["pairs"] for entry in found)}}
+    pairs = sum(entry["pairs"] for entry in found)
+    return {"": {**chosen, "pairs": pairs, "repeat": repeated(found)}}
 
 
 def pooled(entries: Iterable[Entry], quantities: Sequence[str], name: Any) -> dict[str, Entry]:
@@ -175,15 +176,19 @@ def pool(group: Sequence[Entry]) -> Entry:
         if name in found:
             found[name] = max((entry[name] for entry in group), key=abs)
     if "repeat" in found:
-        found["repeat"] = {
-            **max((entry["repeat"] for entry in group), key=lambda row: abs(row["correlation"][0])),
-            "lags": sum(entry["repeat"]["lags"] for entry in group),
-        }
+        found["repeat"] = repeated(group)
     weights = [entry.get("draws", 1) for entry in group]
     for name in ("mean", "share", "scale"):
         if name in found:
             found[name] = float(np.average([entry[name] for entry in group], weights=weights))
     return {**found, **moments(group, weights)} if "rms" in found else found
+
+
+def repeated(group: Sequence[Entry]) -> dict[str, Any]:
+    """Take the lag at which the draws of any entry repeat most, of so many that were tried."""
+    repeats = [entry["repeat"] for entry in group]
+    chosen = max(repeats, key=lambda row: abs(row["correlation"][0]))
+    return {**chosen, "lags": sum(row["lags"] for row in repeats)}
 
 
 def moments(group: Sequence[Entry], weights: Sequence[int]) -> dict[str, float]:

@@ -134,7 +134,7 @@ def weights(before: Drawn, after: Drawn) -> list[Contrast]:
     if pairs:
         made.append(together(*zip(*pairs)))
     if "" in before.layers and "" in after.layers:
-        made.append(strongest_pair(before.layers[""], after.layers[""]))
+        made += strongest_pair(before.layers[""], after.layers[""])
     return made
 
 

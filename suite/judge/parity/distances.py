@@ -67,8 +67,8 @@ TOLERANCES: Mapping[str, Tolerance] = {
     "perturbation": Tolerance(5e-3, 0.02),  # seen: 1.3e-3; none
     "change of statistics": Tolerance(1e-3, 0.02, 1e-3),  # seen: 2.3e-4; 9.3e-4; 1.0e-4
     "clean_ce": VALUES,
-    "adversarial_ce": Tolerance(1e-3, 0.01, 2e-3),  # seen: 2.8e-4; 1.4e-3; 4.2e-4
-    "loss": Tolerance(5e-4, 0.01, 1e-3),  # seen: 1.4e-4; 1.2e-4; 2.3e-4
+    "adversarial_ce": Tolerance(1e-3, 0.01, 2e-3, None, LATER),  # seen: 2.8e-4; .; 4.2e-4; .; 0.015
+    "loss": Tolerance(5e-4, 0.01, 1e-3, None, LATER),  # seen: 1.4e-4; .; 2.3e-4; .; 0.0075
     "gradient": SLOPES,
     "change of weights": SLOPES,
 }
@@ -79,6 +79,8 @@ keras3-torch or one thread. Gradients are not continuous: where rounding moves o
 stage across 0 for one of 32 images, the gradient of its layer changes by some hundredths. Behind an
 attack pixels turn round as well: where 5 of 98,304 did, VGG19's gradients lay 0.058 apart at step
 0, 0.35 at step 1 and 0.505 at step 2 (seed 13, without AVX: a false alarm where 0.5 was allowed).
+Where none did at step 0, 43 did at step 1 and 3,813 at step 2, and with them went the
+adversarial cross-entropy, by 0.015 of itself (seed 38, AVX: a false alarm where 0.01 was allowed).
 """
 
 ADAPTIVE = 0.5  # of a change of weights by Adam; seen: 0.077, at step 0 0.042

@@ -14,17 +14,40 @@ def data_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
     if place not in theirs:
         return
     here, there = mine[place], theirs[place]
-    for name in ("training_images", "test_images"):
-        if here[name] != there[name]:
-            words = f"Other {name.replace('_', ' ')}"
-            yield f"{words}: {here[name][0]} of them here, {there[name][0]} there"
+    yield from _images_differ(here, there)
     sizes, others = (" ".join(map(str, told["batches"])) for told in (here, there))
     if sizes != others:
         yield f"Two and a half batches of images are fed by {sizes} here, by {others} there"
-    if here["seeds"] != there["seeds"]:
-        alike = ": the same, whatever the seed" if len({*here["seeds"]}) == 1 else ""
-        yield f"Other seeds draw other images, or another order{alike}"
+    yield from _seeds_differ(here, there)
     yield from _epochs_differ(here, there)
+
+
+def _images_differ(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
+    """Say which images are others, or their labels, and which are in both splits."""
+    for name in ("training_images", "test_images"):
+        (count, *here), (known, *there) = mine[name], theirs[name]
+        words = name.replace("_", " ")
+        if count != known:
+            yield f"Other {words}: {count} of them here, {known} there"
+        elif here[0] != there[0]:
+            yield f"Other {words}, as many as there"
+        elif here != there:
+            yield f"Other labels of the same {words}"
+    if mine["leaked"] != theirs["leaked"]:
+        yield (
+            f"{mine['leaked']} of the test images are among the training images here, "
+            f"{theirs['leaked']} there"
+        )
+
+
+def _seeds_differ(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
+    """Say that other seeds draw otherwise, where the seed of the trace itself does not."""
+    here, there = mine["seeds"], theirs["seeds"]
+    alike = len({*here}) == 1 < len({*there})
+    told = any(mine[name] != theirs[name] for name in ("training_images", "epochs", "labels"))
+    if here != there and (alike or not told):
+        words = ": the same, whatever the seed" if alike else ""
+        yield f"Other seeds draw other images, or another order{words}"
 
 
 def _epochs_differ(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:

@@ -10,13 +10,12 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import fft
 
 from suite.measure.named import weights_by_key
-from suite.measure.questions.dropout import dropout
+from suite.measure.questions.dropout import dropout, repeat
 from suite.measure.run import Measured, Run
 from suite.measure.summaries import rounded
 from suite.measure.weights import build
@@ -147,25 +146,6 @@ def within(values: NDArray[np.float64]) -> Iterator[tuple[str, list[float]]]:
             yield name, correlation(moved[:-1], moved[1:])
 
 
-def repeat(flat: NDArray[np.float64]) -> dict[str, Any]:
-    """Find the lag at which draws repeat most, ``(builds, elements)``, by their autocorrelation.
-
-    Returns:
-        ``lag``, in elements of one build; ``correlation``, its coefficient and pairs; ``lags``, how
-        many it is the strongest of. A lag leaves at least a quarter of the elements.
-    """
-    elements = flat.shape[1]
-    lags = np.arange(1, max(2, 3 * elements // 4))
-    size = fft.next_fast_len(2 * elements)
-    power = sum(np.abs(fft.rfft(build, size)) ** 2 for build in flat)
-    products = fft.irfft(power, size)[lags]
-    pairs = len(flat) * (elements - lags)
-    found = products / pairs / np.mean(flat**2)
-    place = int(np.argmax(np.abs(found) * np.sqrt(pairs)))
-    strongest = [rounded(float(found[place])), int(pairs[place])]
-    return {"lag": int(lags[place]), "correlation": strongest, "lags": len(lags)}
-
-
 def correlation(first: np.ndarray, second: np.ndarray) -> list[float]:
     """Correlate two arrays of one shape, about zero; give the coefficient and the pairs."""
     norm = np.sqrt(np.sum(first * first) * np.sum(second * second))
@@ -174,12 +154,13 @@ def correlation(first: np.ndarray, second: np.ndarray) -> list[float]:
 
 
 def between_layers(drawn: Stacked) -> Iterator[Entry]:
-    """Yield the strongest correlation of two drawn weights of one build, element by element.
+    """Yield the strongest correlation of two drawn weights, element by element and at any lag.
 
     Weights of different shapes are compared as far as the smaller one reaches: some generators
     draw the same numbers first whatever the shape. Each is compared with the other of the same
     seed, of the seed before and of the one after it: a generator may add up the seed and the
-    number of the layer.
+    number of the layer. A generator may also go on with the numbers that another layer or the next
+    seed has drawn, a little later: the weights of two builds, one after another, must not repeat.
     """
     flat = {
         place: values.reshape(len(values), -1)[:, :PREFIX].astype(np.float64)
@@ -200,7 +181,18 @@ def between_layers(drawn: Stacked) -> Iterator[Entry]:
         "layers": ["/".join(one), "/".join(other)],
         "pairs": len(found),
         "correlations": {"layers": strongest},
+        "repeat": repeat(in_turn(flat.values())),
     }
+
+
+def in_turn(weights: Iterable[np.ndarray]) -> np.ndarray:
+    """Lay the weights ``(builds, elements)`` of two builds in a row, each with a mean square of 1.
+
+    Returns:
+        ``(1, elements)``.
+    """
+    scaled = [flat[:2] / np.sqrt(np.mean(flat**2)) for flat in weights]
+    return np.concatenate(scaled, axis=1).reshape(1, -1)
 
 
 def neighbours(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from scipy import fft
 
 from suite.measure.run import Run, probe
 from suite.measure.summaries import rounded
@@ -156,6 +157,7 @@ def described(name: str, first: Dropped, other: Dropped) -> Entry:
         "scale_error": rounded(error),
         "inference_change": rounded(max(first.change, other.change)),
         "correlations": dict(independence(first, other, share)),
+        "repeat": repeat(centred(first, share).reshape(1, -1)),
     }
 
 
@@ -198,6 +200,33 @@ def alike(first: Masks, second: Masks) -> list[float]:
     norm = np.sqrt(np.sum(first[both] ** 2) * np.sum(second[both] ** 2))
     value = float(np.sum(first[both] * second[both]) / norm) if norm else 0.0
     return [rounded(value), int(both.sum())]
+
+
+def repeat(flat: NDArray[np.float64]) -> dict[str, Any]:
+    """Find the lag at which draws repeat most, ``(draws, elements)``, by their autocorrelation.
+
+    Elements that are 0 were not drawn, and make no pair.
+
+    Returns:
+        ``lag``, in elements of one draw; ``correlation``, its coefficient and pairs; ``lags``, how
+        many it is the strongest of. A lag leaves at least a quarter of the elements.
+    """
+    lags = np.arange(1, max(2, 3 * flat.shape[1] // 4))
+    there = (flat != 0).astype(np.float64)
+    pairs = np.maximum(np.rint(_at_lags(there, lags)), 1)
+    square = np.sum(flat**2) / max(1.0, np.sum(there))
+    found = _at_lags(flat, lags) / pairs / (square or 1.0)
+    place = int(np.argmax(np.abs(found) * np.sqrt(pairs)))
+    strongest = [rounded(float(found[place])), int(pairs[place])]
+    return {"lag": int(lags[place]), "correlation": strongest, "lags": len(lags)}
+
+
+def _at_lags(flat: NDArray[np.float64], lags: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sum the products of elements that are so many apart, over all draws."""
+    size = fft.next_fast_len(2 * flat.shape[1], real=True)
+    power = sum(np.abs(fft.rfft(draw, size)) ** 2 for draw in flat)
+    products: NDArray[np.float64] = fft.irfft(power, size)[lags]
+    return products
 
 
 def between(rows: Sequence[Dropped]) -> Iterator[Entry]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from suite.data import Split, stratified_subset
 from suite.measure import constants
-from suite.measure.evaluation import accuracy, cross_entropy, evaluate
+from suite.measure.evaluation import accuracy, cross_entropy
+from suite.measure.fed import batch_entry, data, evaluation, schedule
 from suite.measure.named import (
     State,
     layers_by_key,
@@ -24,14 +23,13 @@ from suite.measure.run import Measured, Run
 from suite.measure.states import load_states, states_path
 from suite.measure.statistics import batch_moments
 from suite.measure.summaries import rounded, summarised
-from suite.measure.training import Batch, batches, learning_rate, timed
+from suite.measure.training import Batch, batches, learning_rate
 from suite.measure.weights import build, let_all_train, pretraining_rate
 from suite.networks.architectures import PRETRAINED
 from suite.networks.batch_norm import batch_norms, moving_moments, state_kept
 from suite.networks.copying import without_dropout
 from suite.networks.phases import TRAINING, Phases
 from suite.networks.types import Images, Labels, Model
-from suite.records import json_digest
 from suite.stacks.protocol import Network, Stack, StepResult, TrainStep
 
 if TYPE_CHECKING:
@@ -41,8 +39,6 @@ if TYPE_CHECKING:
 
 STEPS = 3  # from each state; the third tells Nesterov's momentum from the plain one
 FALL = 0.5  # of the rate at the last of them: whether it is in the momentum, or multiplies it later
-EPOCHS = 20  # whose order of batches is told: each epoch must have its own
-EVALUATED = 50  # test images that each state is evaluated on; the second batch is not full
 MOVING = ("moving_mean", "moving_variance")  # the weights that are statistics
 
 
@@ -58,18 +54,8 @@ def parity(run: Run) -> Measured:
     model = without_dropout(stack.keras, build(stack, case))
     states = load_states(states_path(case)) if case.weights == "states" else {}
     source = batches(run.train, batch_size=case.batch_size, epochs=case.epochs, seed=run.seed)
-    if not states:
-        plant(model, seed=run.seed)
-        told = [data(run), constants.start(stack, model), evaluation(run, stack.network(model))]
-        traced = trace_steps(
-            stack, model, source,
-            phases=case.phases, epsilon=case.epsilon, base_rate=case.learning_rate,
-        )  # fmt: skip
-        traced = [*told, *traced]
-    else:
-        told = [data(run), constants.start(stack, model)]
-        traced = [*_step_map(run, model, states, list(source))]
-        traced = [*({"state": "0", **entry} for entry in told), *traced]
+    told = [{"state": "0", **entry} for entry in (data(run), constants.start(stack, model))]
+    traced = [*told, *_step_map(run, model, states, list(source))]
     parameters = float(model.count_params())
     return Measured({**traced_metrics(traced), "parameters": parameters}, {}, traced, {})
 
@@ -148,29 +134,6 @@ def tracer_of(
     )
 
 
-def trace_steps(
-    stack: Stack,
-    model: Model,
-    source: Iterable[Batch],
-    *,
-    phases: Phases | None,
-    epsilon: float,
-    base_rate: float,
-) -> list[Entry]:
-    """Make the steps of `source` and trace what each computes, causes before effects.
-
-    Args:
-        stack: The framework under measurement.
-        model: Is trained from the weights that it has.
-        source: The batches, one for each step.
-        phases: The phase of each pass of the adversarial loss; None takes the plain loss.
-        epsilon: FGSM step in the max norm; pixels are in [0, 1].
-        base_rate: Learning rate before its published schedule.
-    """
-    tracer = tracer_of(stack, model, phases=phases, epsilon=epsilon)
-    return list(traced_steps(tracer, source, base_rate=base_rate))
-
-
 def traced_steps(tracer: Tracer, source: Iterable[Batch], *, base_rate: float) -> Iterator[Entry]:
     """Make steps from the present weights; yield what each computes, causes before effects."""
     model = tracer.network.model
@@ -193,91 +156,6 @@ def traced_steps(tracer: Tracer, source: Iterable[Batch], *, base_rate: float) -
         yield from ({"step": batch.step, **entry} for entry in entries)
 
 
-def data(run: Run) -> Entry:
-    """Describe what a case trains on, in which order, and what it is evaluated on."""
-    order = {"batch_size": run.case.batch_size, "seed": run.seed}
-    fed: dict[int, list[tuple[str, str]]] = {}
-    for batch in batches(run.train, epochs=EPOCHS, **order):
-        fed.setdefault(batch.epoch, []).append((digest(batch.images), digest(batch.labels)))
-    told = {
-        "training_images": [len(run.train.labels), digest(run.train.images, run.train.labels)],
-        "epochs": [json_digest([images for images, _ in made]) for made in fed.values()],
-        "labels": [json_digest([labels for _, labels in made]) for made in fed.values()],
-        "test_images": [len(run.test.labels), digest(run.test.images, run.test.labels)],
-        "batches": [len(batch.labels) for batch in batches(_uneven(run), epochs=1, **order)],
-        "seeds": [_drawn_by(run, seed) for seed in (run.seed + 1, run.seed + 2)],
-    }
-    return {"step": 0, "quantity": "data", "layer": "", "digest": json_digest(told), **told}
-
-
-def _uneven(run: Run) -> Split:
-    """Take training images that make two batches and a half."""
-    images, labels, tracks, names = run.train
-    few = slice(5 * run.case.batch_size // 2)
-    return Split(images[few], labels[few], tracks[few], names[few])
-
-
-def _drawn_by(run: Run, seed: int) -> str:
-    """Digest which training images another seed draws, and in which order it feeds them."""
-    few = stratified_subset(run.train, 2 * run.case.batch_size, seed=seed)
-    fed = batches(run.train, batch_size=run.case.batch_size, epochs=1, seed=seed)
-    return json_digest([digest(few.images), *(digest(batch.images) for batch in fed)])
-
-
-def evaluation(run: Run, network: Network) -> Entry:
-    """Evaluate the present weights as every training does, on the first images of the test."""
-    images, labels, tracks, names = run.test
-    first = slice(EVALUATED)
-    few = Split(images[first], labels[first], tracks[first], names[first])
-    found = evaluate(network, few, epsilon=run.case.epsilon, training=False)
-    if any(batch_norms(network.model)):
-        found.update(_by_its_batches(network, few, epsilon=run.case.epsilon))
-    numbers = {name: rounded(value) for name, value in found.items()}
-    return {"step": 0, "quantity": "evaluation", "layer": "", "images": len(few.labels), **numbers}
-
-
-def _by_its_batches(network: Network, few: Split, *, epsilon: float) -> dict[str, float]:
-    """Evaluate in the training phase, and tell how far that leaves any weight from where it was."""
-    before = network.model.get_weights()
-    found = evaluate(network, few, epsilon=epsilon, training=True)
-    apart = [np.max(np.abs(old - new)) for old, new in zip(before, network.model.get_weights())]
-    network.model.set_weights(before)
-    return {
-        "training_phase_information_gain": found["information_gain"],
-        "weights_moved": float(max(apart)),
-    }
-
-
-def digest(*arrays: np.ndarray) -> str:
-    """Compute the sha256 of images, of labels or of both; labels may be integers of any size."""
-    whole = hashlib.sha256()
-    for array in arrays:
-        whole.update(array.astype("<i8").tobytes() if array.ndim == 1 else array.tobytes())
-    return whole.hexdigest()
-
-
-def schedule() -> Entry:
-    """Describe the schedule that a training follows, which only a long one would show."""
-    asked = TrainStep(_asked_rate, None)
-    images, labels = np.zeros(0, np.float32), np.zeros(0, np.int64)
-    made = [
-        timed(asked, Batch(step, epoch, images, labels), base_rate=1.0)
-        for epoch, step in enumerate(range(0, 7500, 300))
-    ]
-    rates = [step.result.loss for step in made]
-    return {
-        "quantity": "schedule",
-        "layer": "",
-        "digest": json_digest([rounded(rate) for rate in rates]),
-        "rates": [rounded(rates[epoch]) for epoch in (0, 9, 10, 20)],
-    }
-
-
-def _asked_rate(_: Images, __: Labels, rate: float) -> StepResult:
-    """Stand for a step whose loss is the rate that the training asks of it."""
-    return StepResult(rate, rate, rate)
-
-
 def traced_metrics(traced: Iterable[Entry]) -> dict[str, float]:
     """Tell whether every number is finite, and the largest change of a pixel at step 0."""
     numbers = [
@@ -296,19 +174,6 @@ def initial(model: Model) -> Iterator[Entry]:
     """Yield every weight and statistic before the first step."""
     for (key, name), array in weights_by_key(model).items():
         yield summarised("initial weight", key, array, weight=name)
-
-
-def batch_entry(images: Images, labels: Labels, rate: float) -> Entry:
-    """Describe a batch by its digest, with the learning rate that its step is given."""
-    return {
-        "quantity": "batch",
-        "layer": "",
-        "digest": digest(images, labels),
-        "pixels": digest(images),
-        "labels": digest(labels),
-        "images": len(labels),
-        "learning_rate": rate,
-    }
 
 
 def moments(stack: Stack, network: Network, images: Images) -> Iterator[Entry]:
@@ -360,13 +225,14 @@ def passes(tracer: Tracer, images: Images, labels: Labels, *, perturbed: bool) -
 
 
 def perturbation(images: Images, perturbed: Images) -> Entry:
-    """Describe a perturbation: its largest change, and one bit for each pixel that rose."""
+    """Describe a perturbation: its largest and mean change, and a bit for each pixel that rose."""
     change = perturbed.astype(np.float64) - images
     signs = np.packbits(change > 0).tobytes()
     return {
         "quantity": "perturbation",
         "layer": "",
         "largest": rounded(np.max(np.abs(change))),
+        "mean": rounded(np.mean(np.abs(change))),
         "signs": base64.b64encode(signs).decode(),
     }
 

@@ -57,6 +57,7 @@ def masks(rng: np.random.Generator, rate: float = 0.5, draws: int = 100_000) -> 
         "inference_change": 0.0,
         "gradient_error": 0.0,
         "correlations": pairs,
+        "repeat": {"lag": 9, "correlation": [0.01, draws], "lags": draws // 2},
     }
 
 
@@ -71,7 +72,12 @@ def drawn(make_record: MakeRecord) -> Callable[..., Record]:
             "builds": {"seeds": [*range(BUILDS)], "digests": digests, "again": digests[0]},
             "weights": entry(kernel(rng)),
             "bias": described(("Conv2D 1", "bias"), np.zeros((BUILDS, 6))),
-            "layers": {"layers": ["a", "b"], "pairs": 9, "correlations": {"layers": [0.01, 5000]}},
+            "layers": {
+                "layers": ["a", "b"],
+                "pairs": 9,
+                "correlations": {"layers": [0.01, 5000]},
+                "repeat": {"lag": 9, "correlation": [0.01, 9000], "lags": 6750},
+            },
             "dropout": masks(rng),
             "dropout steps": {"seeds": [0, 1], "repeats": 1.0, "clean_step_spread": 0.01},
         }
@@ -258,6 +264,16 @@ def test_a_scale_is_named_with_both_rules(drawn: Callable[..., Record]) -> None:
             {"weights": {"repeat": {"lag": 7, "correlation": [0.5, 5000], "lags": 900}}},
             WEIGHTS,
             "the draws of kernel of Conv2D 1 repeat after 7 elements: they correlate by 0.5",
+        ),
+        (
+            {"layers": {"repeat": {"lag": 7, "correlation": [0.3, 9000], "lags": 6750}}},
+            WEIGHTS,
+            "the draws of all weights, layer by layer, repeat after 7 elements: they correlate by",
+        ),
+        (
+            {"dropout": {"repeat": {"lag": 7, "correlation": [0.3, 9000], "lags": 6750}}},
+            DROPOUT,
+            "the draws of Dropout 1 repeat after 7 elements: they correlate by 0.3",
         ),
         ({"builds": {"again": "else"}}, SEEDS, "the same seed draws something else"),
         ({"builds": {"digests": ["x"] * BUILDS, "again": "x"}}, SEEDS, "the seed is ignored"),

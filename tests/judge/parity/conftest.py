@@ -73,6 +73,8 @@ class Planted(NamedTuple):
         pixels: A word for the pixels.
         skipped: Images at the end of the batch that the attack leaves out.
         test_images: How many images there are to evaluate on.
+        tested: Words for their pixels and their labels.
+        leaked: How many of them are training images.
         noise: Relative rounding of every array.
         drop: Factor of the learning rate after ten epochs.
         forward: Relative error of the second layer's batch.
@@ -114,6 +116,8 @@ class Planted(NamedTuple):
     pixels: str = "RGB"
     skipped: int = 0
     test_images: int = 100
+    tested: tuple[str, str] = ("pixels", "labels")
+    leaked: int = 0
     noise: float = 0.0
     drop: float = 0.1
     forward: float = 0.0
@@ -164,10 +168,11 @@ class Paper:
         """Trace the data, the constants of optimizer and BatchNorm, and the initial weights."""
         planted = self.planted
         told = {
-            "training_images": [64, "training"],
+            "training_images": [64, planted.pixels, planted.labels],
             "epochs": [f"{planted.pixels} of {epoch}" for epoch in planted.epochs],
             "labels": [f"{planted.labels} of {epoch}" for epoch in planted.epochs],
-            "test_images": [planted.test_images, f"test {planted.test_images}"],
+            "test_images": [planted.test_images, *planted.tested],
+            "leaked": planted.leaked,
             "batches": planted.batches,
             "seeds": planted.drawn,
         }
@@ -179,7 +184,8 @@ class Paper:
         several = {"start": 0.577, "again": False, "least": 1.0, "largest": planted.reach}
         self.number(0, "several steps", **several)
         self.number(0, "start", colours=[-103.939, 151.061], lost=planted.lost)
-        self.number(0, "evaluation", images=64, **{**EVALUATION, **planted.evaluated})
+        told = {"images": 64, "shown": " ".join(planted.tested), **EVALUATION, **planted.evaluated}
+        self.number(0, "evaluation", **told)
         for layer in LAYERS:
             self.number(
                 0, "batch norm", layer, dimensions=4, positions=POSITIONS,

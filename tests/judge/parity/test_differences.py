@@ -102,6 +102,14 @@ from tests.judge.parity.conftest import KERAS_2, KERAS_3, Against, Make, with_en
         ({"steeper": 1.2}, "gradient", "The gradient of conv/kernel is 1.2 times the one there"),
         ({"other_start": 1e-3}, "initial weight", "weights are not the same: logits/kernel"),
         ({"test_images": 108}, "data", "Other test images: 108 of them here, 100 there"),
+        ({"tested": ("others", "labels")}, "data", "Other test images, as many as there"),
+        ({"tested": ("pixels", "others")}, "data", "Other labels of the same test images"),
+        (
+            {"leaked": 8},
+            "data",
+            "8 of the test images are among the training images here, 0 there",
+        ),
+        ({"labels": "sorted"}, "data", "Other labels of the same training images"),
         ({"epochs": ("first", "third")}, "data", "The epochs come in another order"),
         (
             {"epochs": ("first", "first")},
@@ -290,8 +298,8 @@ def test_what_no_rounding_explains_is_not_called_rounded(make: Make) -> None:
 def test_what_follows_from_another_cause_is_not_told_beside_it(against: Against) -> None:
     causes = against(sgd=0.8, late=4e-4).causes
     assert not any("100,000th" in cause for cause in causes)
-    causes = against(test_images=108, evaluated={"information_gain": 1.0}).causes
-    assert causes == ["Other test images: 108 of them here, 100 there"]
+    causes = against(tested=("others", "labels"), evaluated={"information_gain": 1.0}).causes
+    assert causes == ["Other test images, as many as there"]
 
 
 def test_a_gradient_that_is_no_multiple_is_not_called_one(make: Make) -> None:

@@ -171,6 +171,24 @@ def test_the_lag_of_a_repetition_is_found_and_chance_is_none() -> None:
     assert again["correlation"] == [pytest.approx(1, abs=0.1), BUILDS * 1300]
 
 
+@pytest.mark.parametrize("shifted", ["layer", "seed", "nothing"])
+def test_a_stream_that_another_layer_or_seed_goes_on_with_is_seen(shifted: str) -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.uniform(-1, 1, (2, BUILDS, 6000))
+    if shifted == "layer":
+        second[:, :-4] = first[:, 4:]
+    elif shifted == "seed":
+        first[1, :-4] = first[0, 4:]
+    weights = {("a", "kernel"): first, ("b", "kernel"): 3 * second[:, :5000]}
+    [entry] = draws.between_layers(weights)
+    found = entry["repeat"]["correlation"]
+    if shifted == "nothing":
+        assert draws.deviations(found) < 5.5
+    else:
+        assert entry["repeat"]["lag"] == {"layer": 5996, "seed": 10996}[shifted]
+        assert found[0] > 0.3
+
+
 def test_filters_that_are_copies_are_alike(stack: Stack, sound: Record, plant: Plant) -> None:
     initializers = stack.keras.initializers
 

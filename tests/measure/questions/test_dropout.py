@@ -174,6 +174,23 @@ def test_masks_that_come_again_after_some_steps_are_seen() -> None:
     assert (value, pairs) == (pytest.approx(1, abs=0.01), (dropout.PASSES - 3) * 8 * 50)
 
 
+@pytest.mark.parametrize("shift", [0, 4])
+def test_masks_that_go_on_with_the_numbers_of_the_step_before_are_seen(shift: int) -> None:
+    rng = np.random.default_rng(0)
+    inputs = np.maximum(rng.normal(size=(1, 2, 1500)), 0).repeat(12, axis=0).astype(np.float32)
+    numbers = rng.random(12 * 3000)
+    starts = shift * np.arange(12) if shift else 3000 * np.arange(12)
+    kept = np.stack([numbers[start : start + 3000] for start in starts]).reshape(inputs.shape) > 0.2
+    row = dropout.Dropped(inputs, inputs * kept / np.float32(0.8), 0.0, 1, 0.2, "Dense")
+    entry = dropout.described("Dropout 1", row, row)
+    found = entry["repeat"]["correlation"]
+    if shift:
+        assert entry["repeat"]["lag"] == 3000 - shift
+        assert found[0] > 0.9
+    else:
+        assert draws.deviations(found) < 5.5
+
+
 def test_one_mask_for_all_steps_is_named(stack: Stack, sound: Record, plant: Plant) -> None:
     def fixed(asked: Asked) -> Any:
         if not asked.training:

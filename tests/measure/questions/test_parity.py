@@ -11,17 +11,12 @@ import numpy as np
 import pytest
 
 from suite.cases import Case
-from suite.data import Split
-from suite.data.split import pixels
 from suite.errors import WeightsError
 from suite.judge.parity.compare import Comparison, by_state, compare_traces
 from suite.judge.parity.implied import descent, first_rates, trace_of
 from suite.measure import states, statistics
-from suite.measure.evaluation import evaluate
 from suite.measure.named import layers_by_key, plant, weights_by_key
 from suite.measure.questions import parity
-from suite.measure.questions.parity import trace_steps
-from suite.measure.run import Run, subsets
 from suite.measure.states import load_states, save_states
 from suite.measure.summaries import Entry, signs, summarised
 from suite.measure.training import Batch
@@ -30,9 +25,9 @@ from suite.networks.batch_norm import batch_norms
 from suite.networks.phases import PHASES, Phases
 from suite.networks.types import Model
 from suite.records import Record
-from suite.stacks.protocol import Network, Stack, TrainStep
+from suite.stacks.protocol import Stack, TrainStep
 from suite.stacks.shared import OPTIMIZERS
-from tests.measure.conftest import SMALL, coloured, run_small
+from tests.measure.conftest import SMALL, run_small
 
 MakeRecord = Callable[..., Record]
 VERSIONS = {"keras": metadata.version("keras")}
@@ -78,7 +73,8 @@ def source() -> list[Batch]:
 def traced(
     stack: Stack, model: Model, source: list[Batch], phases: Phases | None = PHASES["intended"]
 ) -> list[Entry]:
-    return trace_steps(stack, model, source, phases=phases, epsilon=EPSILON, base_rate=RATE)
+    tracer = parity.tracer_of(stack, model, phases=phases, epsilon=EPSILON)
+    return list(parity.traced_steps(tracer, source, base_rate=RATE))
 
 
 def trained(
@@ -334,85 +330,6 @@ def test_a_parity_case_records_the_trace_of_every_step(stack: Stack) -> None:
     assert record.metrics["all_finite"] == 1
 
 
-@pytest.mark.parametrize(
-    ("fault", "told"),
-    [
-        (lambda run: run, set()),
-        (lambda run: run._replace(test=one_more(run.test)), {"test_images"}),
-        (lambda run: run._replace(test=relabelled(run.test)), {"test_images"}),
-        (
-            lambda run: run._replace(train=relabelled(run.train)),
-            {"training_images", "labels", "seeds"},
-        ),
-        (lambda run: run._replace(seed=1), {"epochs", "labels", "seeds"}),
-    ],
-    ids=["none", "one more test image", "a test label", "a training label", "order"],
-)
-def test_a_trace_tells_other_images_and_another_order(
-    stack: Stack, fault: Callable[[Run], Run], told: set[str]
-) -> None:
-    case = Case("lenet5", question="parity", **{**SMALL, "epochs": 1})
-    run = Run(case, 0, stack, *subsets(case, coloured(), seed=0), {})
-    before, after = parity.data(run), parity.data(fault(run))
-    assert {name for name in before if before[name] != after[name]} - {"digest"} == told
-    assert (before["digest"] != after["digest"]) == bool(told)
-    assert len(set(before["epochs"])) == parity.EPOCHS
-    assert before["batches"] == [case.batch_size] * 2
-    assert len(set(before["seeds"])) == 2
-
-
-def test_each_state_is_evaluated_as_a_training_is(stack: Stack, tmp_path: Path) -> None:
-    record, _ = stepped(stack, tmp_path)
-    told = [entry for entry in record.statistics if entry["quantity"] == "evaluation"]
-    assert [(entry["state"], entry["images"]) for entry in told] == [("0", 40), ("7", 40)]
-    case = Case("lenet5", question="parity", **SMALL)
-    run = Run(case, 0, stack, *subsets(case, coloured(), seed=0), {})
-    own = stack.network(build(stack, case))
-    found = parity.evaluation(run, own)
-    expected = evaluate(own, run.test, epsilon=case.epsilon, training=False)
-    assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-6)
-
-
-def test_by_their_batches_images_are_evaluated_and_nothing_is_moved(stack: Stack) -> None:
-    case = Case("resnet50", question="parity", **{**SMALL, "width": 0.125})
-    run = Run(case, 0, stack, *subsets(case, coloured(), seed=0), {})
-    own = stack.network(build(stack, case))
-    found = parity.evaluation(run, own)
-    expected = evaluate(own, run.test, epsilon=case.epsilon, training=True)
-    gain = found["training_phase_information_gain"]
-    assert gain == pytest.approx(expected["information_gain"], rel=1e-5)
-    assert gain != found["information_gain"]
-    assert found["weights_moved"] == 0
-
-
-def test_an_evaluation_that_leaves_the_statistics_elsewhere_is_told(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    case = Case("resnet50", question="parity", **{**SMALL, "width": 0.125})
-    run = Run(case, 0, stack, *subsets(case, coloured(), seed=0), {})
-    own = stack.network(build(stack, case))
-
-    def careless(network: Network, split: Split, **named: Any) -> dict[str, float]:
-        found = evaluate(network, split, **named)
-        network.logits(pixels(split.images), training=True)
-        return found
-
-    monkeypatch.setattr(parity, "evaluate", careless)
-    assert parity.evaluation(run, own)["weights_moved"] > 0.01
-
-
-def one_more(split: Split) -> Split:
-    """Repeat the first image."""
-    return Split(*(np.concatenate([array, array[:1]]) for array in split))
-
-
-def relabelled(split: Split) -> Split:
-    """Give the last image another label."""
-    labels = split.labels.copy()
-    labels[-1] += 1
-    return split._replace(labels=labels)
-
-
 def stepped(
     stack: Stack, folder: Path, *, loss: str = "intended", architecture: str = "lenet5"
 ) -> tuple[Record, dict[int, Any]]:
@@ -470,6 +387,12 @@ def test_dropout_drops_nothing_in_a_trace(stack: Stack, tmp_path: Path) -> None:
         for _ in range(2)
     )
     assert first == second
+
+
+def test_each_state_is_evaluated(stack: Stack, tmp_path: Path) -> None:
+    record, _ = stepped(stack, tmp_path)
+    told = [entry for entry in record.statistics if entry["quantity"] == "evaluation"]
+    assert [(entry["state"], entry["images"]) for entry in told] == [("0", 40), ("7", 40)]
 
 
 def test_states_that_are_missing_name_what_makes_them(stack: Stack, tmp_path: Path) -> None:
