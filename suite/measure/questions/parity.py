@@ -232,7 +232,7 @@ def perturbation(images: Images, perturbed: Images) -> Entry:
         "quantity": "perturbation",
         "layer": "",
         "largest": rounded(np.max(np.abs(change))),
-        "mean": rounded(np.mean(np.abs(change))),
+        "mean": rounded(float(np.mean(np.abs(change)))),
         "signs": base64.b64encode(signs).decode(),
     }
 
