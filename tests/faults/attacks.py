@@ -81,6 +81,29 @@ def through(real: Any) -> Any:
     return step
 
 
+def softened(_: Any) -> Any:
+    """Divide the gradient by its size and a little, so that small ones move a pixel less."""
+
+    def step(gradient: Any, epsilon: Any, norm: Any) -> Any:
+        del norm
+        return epsilon * tensorflow().stop_gradient(gradient / (abs(gradient) + 1e-6))
+
+    return step
+
+
+def in_own_range(real: Any) -> Any:
+    """Clip each perturbed image to the range that its own pixels had."""
+
+    def attack(model_fn: Any, images: Any, *more: Any, **named: Any) -> Any:
+        tf = tensorflow()
+        ends = [
+            end(images, axis=[1, 2, 3], keepdims=True) for end in (tf.reduce_min, tf.reduce_max)
+        ]
+        return tf.clip_by_value(real(model_fn, images, *more, **named), *ends)
+
+    return attack
+
+
 def half_batch(real: Any) -> Any:
     """Leave the second half of the batch as it is."""
 
@@ -223,6 +246,10 @@ ATTACKS = [
                    wrapped("tensorflow:stop_gradient", lambda _: lambda x, *_: x)), r"radient",
           missed="the sign lets no gradient through, and what a smooth stand-in adds is below the "
           "tolerance of a gradient"),
+    Fault("attack-softened", "attack", "The sign is g / (|g| + 1e-6), in place of g / |g|.",
+          wrapped(STEP, softened), r"moves a pixel by"),
+    Fault("attack-own-range", "attack", "Pixels are clipped to the range of each image.",
+          wrapped(CRAFT, in_own_range), r"moves a pixel by"),
     Fault("attack-none-in-step", "attack", "The step trains on the clean images twice; the "
           "evaluation attacks.",
           wrapped(f"{EAGER}:_adversarial", lambda real: lambda model, phases, _, branch:

@@ -111,6 +111,12 @@ def mixed(train: Split, test: Split) -> tuple[Split, Split]:
     return Split(*both), test
 
 
+def tested_on_training(train: Split, test: Split) -> tuple[Split, Split]:
+    """Evaluate on the training images."""
+    rows = np.arange(len(test.labels)) % len(train.labels)
+    return train, Split(*(array[rows] for array in train))
+
+
 def mislabelled(train: Split, test: Split) -> tuple[Split, Split]:
     """Give one test image in twenty the next class."""
     labels = test.labels.copy()
@@ -183,6 +189,20 @@ def halved(real: Any) -> Any:
         flat = tf.reshape(real(shape, *given, **named), [-1])
         half, size = flat[: len(flat) // 2], len(flat)
         return tf.reshape(tf.concat([half, half, flat[size - size % 2 :]], 0), shape)
+
+    return uniform
+
+
+def shifted_streams(_: Any) -> Any:
+    """Draw each weight of a seed from one stream, from four numbers later than the one before."""
+    calls: dict[int, int] = {}
+
+    def uniform(shape: Any, minval: float, maxval: float, **_: Any) -> Any:
+        seed = without_drawing()
+        calls[seed] = calls.get(seed, 0) + 4
+        numbers = np.random.default_rng(seed).random(calls[seed] + int(np.prod(shape)))
+        drawn = minval + (maxval - minval) * numbers[calls[seed] :].reshape(shape)
+        return tensorflow().constant(drawn.astype(np.float32))
 
     return uniform
 
@@ -281,6 +301,10 @@ DRAWS = [
     Fault("init-halves", "initialisers", "The second half of each weight repeats the first, as of "
           "streams of a generator that overlap.",
           wrapped("keras.src.backend.tensorflow.random:uniform", halved), r"repeat after"),
+    Fault("init-shifted", "initialisers", "Each weight is drawn from four numbers later than the "
+          "one before, of one stream.",
+          wrapped("keras.src.backend.tensorflow.random:uniform", shifted_streams),
+          r"all weights, layer by layer, repeat after"),
     Fault("init-bias", "initialisers", "Biases of dense layers begin at 0.01.",
           with_options(DENSE, bias_initializer=hundredths), r"bias of .* begins at 0\.01"),
     Fault("seed-ignored", "seeds", "Every seed gives the same (deepxde#2086 is of that kind).",
@@ -338,6 +362,8 @@ SCHEDULES = [
 EVALUATIONS = [
     Fault("evaluation-mislabelled", "evaluation", "One test image in twenty has a wrong label.",
           subsets(mislabelled), r"Other test images"),
+    Fault("evaluation-of-training", "evaluation", "The test images are the training images.",
+          subsets(tested_on_training), r"of the test images are among the training images"),
     Fault("evaluation-moves", "evaluation", "An evaluation in the training phase leaves the "
           "statistics that it moved, those of the test images.",
           together(*(wrapped(f"suite.measure.{name}:evaluate", unrestored)

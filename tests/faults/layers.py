@@ -99,6 +99,24 @@ def to_tf32(x: Any) -> Any:
     return tf.bitcast(tf.bitwise.bitwise_and(bits, -(1 << TF32_BITS)), tf.float32)
 
 
+def coarse_backward(_: Any) -> Any:
+    """Multiply as it should be, and the gradients in bfloat16."""
+    tf = tensorflow()
+
+    def coarsely(a: Any, b: Any, **named: bool) -> Any:
+        a, b = (tf.cast(x, tf.bfloat16) for x in (a, b))
+        return tf.cast(tf.matmul(a, b, **named), tf.float32)
+
+    @tf.custom_gradient
+    def matmul(a: Any, b: Any) -> Any:
+        def gradient(dy: Any) -> Any:
+            return coarsely(dy, b, transpose_b=True), coarsely(a, dy, transpose_a=True)
+
+        return tf.matmul(a, b), gradient
+
+    return lambda a, b: matmul(*map(tf.convert_to_tensor, (a, b)))
+
+
 def drop(change: Callable[..., Any]) -> Any:
     """Change what a dropout layer does in the training phase; it gets the layer and the inputs."""
 
@@ -176,6 +194,21 @@ def mask_of_image(_: Any, layer: Any, inputs: Any) -> Any:
     return tf.nn.experimental.stateless_dropout(inputs, layer.rate, seed=seed, noise_shape=shape)
 
 
+def shifted_masks(_: Any) -> Any:
+    """Draw all masks of a seed from one stream, each from four numbers after the one before."""
+    draw_seed = import_module("keras.src.random.seed_generator").draw_seed
+
+    def dropout(inputs: Any, rate: float, seed: Any = None, **_: Any) -> Any:
+        tf = tensorflow()
+        key, count = tf.unstack(tf.cast(draw_seed(seed), tf.int32))
+        size, start = tf.size(inputs), 4 * (count % 1000)
+        stream = tf.random.stateless_uniform([size + 4000], seed=tf.stack([key, 0]))
+        kept = tf.reshape(stream[start : start + size] >= rate, tf.shape(inputs))
+        return inputs * tf.cast(kept, inputs.dtype) / (1 - rate)
+
+    return dropout
+
+
 def always(real: Any) -> Any:
     """Drop in the inference phase too."""
     return lambda self, inputs, **_: real(self, inputs, training=True)
@@ -215,6 +248,8 @@ PRECISIONS = [
           rounded(to("float16"))),
     Fault("tf32", "precision", "What is multiplied is rounded to ten bits, as on an Ampere GPU "
           "(pytorch#53635, tensorflow/community#247).", rounded(to_tf32)),
+    Fault("bfloat16-backward", "precision", "Dense layers round to bfloat16 in the backward pass.",
+          wrapped("keras.src.ops:matmul", coarse_backward), r"Gradients part from every state"),
 ]  # fmt: skip
 
 DROPOUTS = [
@@ -228,6 +263,9 @@ DROPOUTS = [
           "(PaddlePaddle/Paddle#7796).", drop(one_mask), r"steps|seeds"),
     Fault("dropout-two-masks", "dropout", "Two masks take turns.",
           wrapped("keras.src.random.seed_generator:SeedGenerator.next", in_turns), r"over steps"),
+    Fault("dropout-shifted", "dropout", "Each call goes on four numbers after the last one began.",
+          wrapped("keras.src.backend.tensorflow.random:dropout", shifted_masks),
+          r"draws of Dropout \d repeat after"),
     Fault("dropout-mask-of-batch", "dropout", "All images of a batch share a mask.",
           drop(mask_of_image), r"images"),
     Fault("dropout-gradient-kept", "dropout", "Values are dropped, gradients are not.",

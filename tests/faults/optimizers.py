@@ -105,6 +105,18 @@ def frozen_vectors(real: Callable[..., None]) -> Callable[..., None]:
     return update
 
 
+def from_weights(real: Any) -> Any:
+    """Begin the memory at the weights, where zeros were asked for."""
+
+    def add(self: Any, variables: Any, *given: Any, **named: Any) -> Any:
+        made = real(self, variables, *given, **named)
+        for memory, variable in zip(made, variables):
+            memory.assign(variable)
+        return made
+
+    return add
+
+
 OPTIMIZERS = [
     Fault("rate-1-percent", GROUP, "The learning rate is multiplied by 1.01.",
           at_rate(1.01), r"at 1\.01 of the learning rate"),
@@ -125,6 +137,9 @@ OPTIMIZERS = [
     Fault("rate-after-momentum", GROUP, "The memory is one of gradients, and the present rate "
           "multiplies it, as in PyTorch: seen where the rate falls alone.",
           wrapped(f"{SGD}.update_step", rate_after), r"kept where the rate falls"),
+    Fault("momentum-from-weights", GROUP, "The momentum's memory begins as a copy of the weights.",
+          wrapped("keras.src.optimizers.base_optimizer:BaseOptimizer.add_optimizer_variables",
+                  from_weights), r"does not begin empty"),
     Fault("clip-norm-10", GROUP, "Gradients are clipped at a norm of 10, which few exceed.",
           with_options(f"{SGD}.__init__", clipnorm=10.0), r"a clip"),
     Fault("clip-norm-1", GROUP, "Gradients are clipped at a norm of 1 for each variable "

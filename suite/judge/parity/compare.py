@@ -15,8 +15,10 @@ from suite.judge.parity.distances import (
     Circumstances,
     Distance,
     distances,
+    tolerance_name,
     turned_tolerance,
 )
+from suite.judge.parity.everywhere import GRADIENT, gradients_differ
 from suite.judge.parity.implied import (
     STATE,
     Itself,
@@ -38,9 +40,9 @@ from suite.judge.verdicts import listed
 from suite.records import Record
 
 ADAM = "Adam"  # how the names of the states end that it steps from
+SLOPES = (GRADIENT, "change of weights")
 WITNESSES = 2  # states at least from which all steps agree, where those from others are excused
 PAIRS = 16  # of records whose comparisons are remembered: those of one release
-GRADIENT = "gradient"  # the quantity that only variables that train have
 SHARP = 5e-5  # of gradients that agree but for rounding, where no attack turns pixels; seen: 1.2e-5
 
 
@@ -130,8 +132,8 @@ def compare_states(measured: Record, reference: Record) -> list[Comparison]:
     every state; what parts at step 0 from one state alone, without a cause and by little more than
     rounding, is taken for that and listed as a known difference. So is what parts from two, where
     there is no attack and the gradients from all others agree a hundred times closer than they
-    must: kernels that round more coarsely part from all. So is an optimizer that the graph of
-    TensorFlow 1 seems to change from one or two states.
+    must: kernels that round more coarsely part from all (`suite.judge.parity.everywhere`). So is
+    an optimizer that the graph of TensorFlow 1 seems to change from one or two states.
 
     The last answers are remembered: what is judged by them is shown afterwards.
 
@@ -157,7 +159,19 @@ def _compared_states(first: Itself, second: Itself) -> tuple[Comparison, ...]:
         )
     found = [compare_traces(mine[state], theirs[state]) for state in mine]
     found = _excused(found, _unordered, most=2)
-    return tuple(_excused(found, _with_turned_units, most=2 if _sharp(found) else 1))
+    excused = _excused(found, _with_turned_units, most=2 if _sharp(found) else 1)
+    told = gradients_differ([each.distances for each in found]) if _unexplained(excused) else []
+    return tuple(each._replace(causes=[*each.causes, *told]) for each in excused)
+
+
+def _unexplained(found: Sequence[Comparison]) -> bool:
+    """True where no cause is known, and at step 0 nothing parts but gradients and their updates."""
+    return not any(each.causes for each in found) and all(
+        tolerance_name(each.place) in SLOPES
+        for one in found
+        for each in one.distances
+        if each.diverges and each.place.step == 0
+    )
 
 
 def _sharp(found: Sequence[Comparison]) -> bool:

@@ -47,6 +47,7 @@ CONSTANTS: Mapping[str, str] = {
 """Those of a BatchNorm, by the names that a trace has for them."""
 
 REPLAYED = 5e-5  # nats; a step and the suite's own passes differ by less than 1e-5
+MOVED = 1e-3  # of epsilon; rounding turns pixels round that a clip then holds
 FLIPPED = 0.01  # share of the pixels; where the gradient is about 0 rounding decides its sign
 FLIPPED_IMAGE = 0.2  # the same of one image; seen: 0.042, of one that is recognised for sure
 FEW = 0.5  # of the images: an attack that moves no more of them elsewhere treats these otherwise
@@ -64,6 +65,8 @@ EVALUATED: Mapping[str, float] = {
 4.1e-5 nats, and no image. Behind an attack rounding turns pixels round."""
 
 MISCOUNTED = 1.5  # images of a batch; two that are equally likely but for rounding may swap
+NEAR = 2  # the most that is subtracted from n by a correction
+PROBED = 8  # values that it is observed on (`suite.measure.constants.batch_norm`)
 GRADIENT = 2e-3  # distance of a gradient at step 0, relative to the largest of its layer
 SHARE = 1e-4  # difference of the shares of its way that a moving statistic goes in a step
 
@@ -184,6 +187,12 @@ def attack_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
         yield (
             f"FGSM epsilon, the largest change of a pixel: {here:.5g} here, {there:.5g} there. "
             "Another norm shows so too"
+        )
+    moved = [trace[place]["mean"] / own for trace, own in ((mine, here), (theirs, there))]
+    if not abs(moved[0] - moved[1]) <= MOVED and _same_forward(mine, theirs):
+        yield (
+            f"FGSM moves a pixel by {moved[0]:.4g} of epsilon on average here, {moved[1]:.4g} "
+            "there: another clip of the pixels, or a sign that is smooth or 0"
         )
     pixels = flips(mine[place]["signs"], theirs[place]["signs"])
     images = np.array_split(pixels, theirs[Place(0, "batch")]["images"])
@@ -320,9 +329,12 @@ def correction_differs(measured: Record, reference: Record) -> Iterator[str]:
 
 
 def _divisor(correction: float) -> str:
-    """Write what a sum of n squares is divided by."""
+    """Write what a sum of n squares is divided by, where that is near n."""
     if abs(correction) <= CORRECTION:
         return "n"
+    if correction < -CORRECTION or correction > NEAR:
+        share = PROBED / (PROBED - correction)
+        return f"no such number (what moves is {share:.4g} times the batch's variance)"
     return f"n - {1 if abs(correction - 1) <= CORRECTION else correction:.4g}"
 
 

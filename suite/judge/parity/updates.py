@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from suite.judge.verdicts import listed
 
 PROBE = Place(0, "optimizer")
 MOVED_AT = ("at once", "at the next step", "at those between", "at the last")
+ALIKE = 1e-4  # spread of the ratios of four moves; rounding leaves 2e-5
 FITTED = 0.02  # share of the update; SGD with momentum leaves less than 2e-3 of it unexplained
 NOISE = 2e-4  # of the update; honest fits leave less than 1e-4, in float32
 FIT_ERRORS = 5  # standard errors of a fit; honest ones were 4.5 off where a shrinking step is small
@@ -80,9 +81,17 @@ def _alone_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
         if not same(a, b, floor=rounded):
             yield (
                 "Optimizer, tried alone: one large gradient and small ones after it move a weight "
-                f"{when} by {a:.5g} here, {b:.5g} there: a clip, or another memory of gradients"
+                f"{when} by {a:.5g} here, {b:.5g} there: {_looks(here, there)}"
             )
             return
+
+
+def _looks(here: Sequence[float], there: Sequence[float]) -> str:
+    """Say what moves of a weight look like that are others than those there."""
+    ratios = np.divide(here, there)
+    if ratios[0] > 0 and np.ptp(ratios) <= ALIKE:
+        return f"{np.mean(ratios):.4g} times the rate"
+    return "a clip, another memory of gradients, or one that does not begin empty"
 
 
 def _late_differs(mine: Trace, theirs: Trace) -> Iterator[str]:

@@ -222,6 +222,20 @@ def test_more_than_that_is_a_fault_without_an_attack(
     assert among_four(make, planted, attacked=False).decision == WORSE
 
 
+@pytest.mark.parametrize(
+    ("states", "decision"), [(FOUR, WORSE), (FOUR[1:], NO_WORSE), (FOUR[:3], NO_WORSE)], ids=str
+)
+def test_gradients_that_part_from_every_state_are_no_rounding(
+    make: Make, states: list[str], decision: str
+) -> None:
+    coarse = {"turned": 3e-3}
+    planted = dict.fromkeys([*states, "200, Adam"] if "200" in states else states, coarse)
+    found = among_four(make, planted)
+    assert found.decision == decision
+    told = "Gradients part from every state, in conv: that of conv/kernel by 0.00"
+    assert (told in found.words) == (decision == WORSE), found.words
+
+
 def test_two_states_are_too_few_to_take_one_for_rounding(make: Make) -> None:
     assert judged(make, versions=KERAS_3, **TURNED).decision == WORSE
 

@@ -71,6 +71,7 @@ class Planted(NamedTuple):
         drawn: Digests of what two other seeds draw.
         labels: A word for the labels.
         pixels: A word for the pixels.
+        moved: How far the attack moves a pixel on average, in units of epsilon.
         skipped: Images at the end of the batch that the attack leaves out.
         test_images: How many images there are to evaluate on.
         tested: Words for their pixels and their labels.
@@ -114,6 +115,7 @@ class Planted(NamedTuple):
     drawn: tuple[str, ...] = ("of 1", "of 2")
     labels: str = "right"
     pixels: str = "RGB"
+    moved: float = 1.0
     skipped: int = 0
     test_images: int = 100
     tested: tuple[str, str] = ("pixels", "labels")
@@ -242,7 +244,9 @@ class Paper:
         signs ^= self.errors.random(800) < self.planted.elsewhere
         signs[len(signs) - self.planted.skipped * len(signs) // IMAGES :] = False
         bits = base64.b64encode(np.packbits(signs).tobytes()).decode()
-        self.number(step, "perturbation", largest=self.planted.epsilon, signs=bits)
+        epsilon = self.planted.epsilon
+        told = {"largest": epsilon, "mean": self.planted.moved * epsilon, "signs": bits}
+        self.number(step, "perturbation", **told)
 
     def lose(self, step: int, clean: float, adversarial: float) -> None:
         """Trace both cross-entropies, the loss and both accuracies."""

@@ -135,6 +135,7 @@ from tests.judge.parity.conftest import KERAS_2, KERAS_3, Against, Make, with_en
         ({"labels": "sorted"}, "data", "same images with other labels, from step 0 on"),
         ({"pixels": "BGR"}, "data", "images of the epochs have other pixels, in the same order"),
         ({"pixels": "BGR"}, "data", "other pixels with the same labels, from step 0 on"),
+        ({"moved": 0.898}, None, "FGSM moves a pixel by 0.898 of epsilon on average here, 1 there"),
         ({"skipped": 1}, None, "more than 20% in 1 of 16 images. It treats these images otherwise"),
         (
             {"narrow": -1.0},
@@ -153,6 +154,22 @@ def test_a_planted_difference_is_found_and_named(
     if quantity:
         assert found.first is not None
         assert found.first.place.quantity == quantity
+
+
+@pytest.mark.parametrize(
+    ("moved", "words"),
+    [
+        ((0.9495, 0.4 * 0.9995, 3.5982, 8e-4), ": a clip, another memory"),
+        ((0.949525, 0.4 * 0.9995, 3.6 * 0.9995, 8e-4 * 0.9995), ": 0.9995 times the rate"),
+        ((0.0, 0.4, 3.6, 8e-4), "at once by 0 here, 0.95 there: a clip, another memory of"),
+    ],
+    ids=["one of four", "all", "nothing at once"],
+)
+def test_moves_of_a_weight_tell_another_rate_from_another_memory(
+    against: Against, moved: tuple[float, ...], words: str
+) -> None:
+    [cause] = against(probed=moved).causes
+    assert words in cause
 
 
 def test_an_image_that_rounding_decides_is_no_difference(against: Against) -> None:
@@ -199,6 +216,21 @@ def test_a_keras_2_that_stops_correcting_is_told(make: Make, swapped: bool) -> N
     assert not found.agrees
     where = "there" if swapped else "here"
     assert f"divided by n {where}; Keras 2 divides by n - 1" in found.causes[0]
+
+
+@pytest.mark.parametrize(
+    ("correction", "words"),
+    [
+        (1.5, "divided by n - 1.5 here"),
+        (-43.52, "by no such number (what moves is 0.1553 times the batch's variance) here"),
+        (3.96, "by no such number (what moves is 1.98 times the batch's variance) here"),
+    ],
+)
+def test_a_variance_that_no_divisor_explains_is_told_as_that(
+    make: Make, correction: float, words: str
+) -> None:
+    found = compare_traces(make(versions=KERAS_3, correction=correction), make("tf-2.21"))
+    assert any(words in cause for cause in found.causes), found.causes
 
 
 def test_a_correction_that_is_not_a_number_is_told(make: Make) -> None:
