@@ -160,7 +160,9 @@ def _compared_states(first: Itself, second: Itself) -> tuple[Comparison, ...]:
     found = [compare_traces(mine[state], theirs[state]) for state in mine]
     found = _excused(found, _unordered, most=2)
     excused = _excused(found, _with_turned_units, most=2 if _sharp(found) else 1)
-    told = gradients_differ([each.distances for each in found]) if _unexplained(excused) else []
+    attacked = any(map(_attacked, found))
+    told = gradients_differ([each.distances for each in found], attacked=attacked)
+    told = told if _unexplained(excused) else []
     return tuple(each._replace(causes=[*each.causes, *told]) for each in excused)
 
 

@@ -222,18 +222,27 @@ def test_more_than_that_is_a_fault_without_an_attack(
     assert among_four(make, planted, attacked=False).decision == WORSE
 
 
+@pytest.mark.parametrize("attacked", [False, True])
 @pytest.mark.parametrize(
     ("states", "decision"), [(FOUR, WORSE), (FOUR[1:], NO_WORSE), (FOUR[:3], NO_WORSE)], ids=str
 )
 def test_gradients_that_part_from_every_state_are_no_rounding(
-    make: Make, states: list[str], decision: str
+    make: Make, states: list[str], decision: str, attacked: bool
 ) -> None:
-    coarse = {"turned": 3e-3}
+    coarse = {"turned": 5e-3 if attacked else 2.5e-4}
     planted = dict.fromkeys([*states, "200, Adam"] if "200" in states else states, coarse)
-    found = among_four(make, planted)
+    found = among_four(make, planted, attacked=attacked)
     assert found.decision == decision
     told = "Gradients part from every state, in conv: that of conv/kernel by 0.00"
     assert (told in found.words) == (decision == WORSE), found.words
+
+
+@pytest.mark.parametrize(("size", "attacked"), [(1e-3, True), (5e-5, False)])
+def test_gradients_that_rounding_moves_from_every_state_are_no_fault(
+    make: Make, size: float, attacked: bool
+) -> None:
+    planted = {state: {"turned": size} for state in (*FOUR, "200, Adam")}
+    assert among_four(make, planted, attacked=attacked).decision == NO_WORSE
 
 
 def test_two_states_are_too_few_to_take_one_for_rounding(make: Make) -> None:
