@@ -195,13 +195,13 @@ def halved(real: Any) -> Any:
 
 def shifted_streams(_: Any) -> Any:
     """Draw each weight of a seed from one stream, from four numbers later than the one before."""
-    calls: dict[int, int] = {}
+    last = [-1, 0]
 
     def uniform(shape: Any, minval: float, maxval: float, **_: Any) -> Any:
         seed = without_drawing()
-        calls[seed] = calls.get(seed, 0) + 4
-        numbers = np.random.default_rng(seed).random(calls[seed] + int(np.prod(shape)))
-        drawn = minval + (maxval - minval) * numbers[calls[seed] :].reshape(shape)
+        last[:] = seed, 4 + (last[1] if last[0] == seed else 0)
+        numbers = np.random.default_rng(seed).random(last[1] + int(np.prod(shape)))[last[1] :]
+        drawn = minval + (maxval - minval) * numbers.reshape(shape)
         return tensorflow().constant(drawn.astype(np.float32))
 
     return uniform

@@ -47,7 +47,7 @@ CONSTANTS: Mapping[str, str] = {
 """Those of a BatchNorm, by the names that a trace has for them."""
 
 REPLAYED = 5e-5  # nats; a step and the suite's own passes differ by less than 1e-5
-MOVED = 1e-3  # of epsilon; rounding turns pixels round that a clip then holds
+MOVED = 1e-3  # of epsilon; seen: 6.7e-5, where a gradient is 0 but for rounding
 FLIPPED = 0.01  # share of the pixels; where the gradient is about 0 rounding decides its sign
 FLIPPED_IMAGE = 0.2  # the same of one image; seen: 0.042, of one that is recognised for sure
 FEW = 0.5  # of the images: an attack that moves no more of them elsewhere treats these otherwise
