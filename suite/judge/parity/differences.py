@@ -188,8 +188,8 @@ def attack_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
             f"FGSM epsilon, the largest change of a pixel: {here:.5g} here, {there:.5g} there. "
             "Another norm shows so too"
         )
-    moved = [trace[place]["mean"] / own for trace, own in ((mine, here), (theirs, there))]
-    if not abs(moved[0] - moved[1]) <= MOVED and _same_forward(mine, theirs):
+    moved = np.divide([trace[place]["mean"] for trace in (mine, theirs)], [here, there])
+    if here and there and not abs(moved[0] - moved[1]) <= MOVED and _same_forward(mine, theirs):
         yield (
             f"FGSM moves a pixel by {moved[0]:.4g} of epsilon on average here, {moved[1]:.4g} "
             "there: another clip of the pixels, or a sign that is smooth or 0"
@@ -333,7 +333,7 @@ def _divisor(correction: float) -> str:
     if abs(correction) <= CORRECTION:
         return "n"
     if correction < -CORRECTION or correction > NEAR:
-        share = PROBED / (PROBED - correction)
+        share = np.divide(PROBED, PROBED - correction)
         return f"no such number (what moves is {share:.4g} times the batch's variance)"
     return f"n - {1 if abs(correction - 1) <= CORRECTION else correction:.4g}"
 

@@ -135,6 +135,7 @@ from tests.judge.parity.conftest import KERAS_2, KERAS_3, Against, Make, with_en
         ({"labels": "sorted"}, "data", "same images with other labels, from step 0 on"),
         ({"pixels": "BGR"}, "data", "images of the epochs have other pixels, in the same order"),
         ({"pixels": "BGR"}, "data", "other pixels with the same labels, from step 0 on"),
+        ({"epsilon": 0.0}, None, "FGSM epsilon, the largest change of a pixel: 0 here"),
         ({"moved": 0.898}, None, "FGSM moves a pixel by 0.898 of epsilon on average here, 1 there"),
         ({"skipped": 1}, None, "more than 20% in 1 of 16 images. It treats these images otherwise"),
         (
@@ -224,6 +225,7 @@ def test_a_keras_2_that_stops_correcting_is_told(make: Make, swapped: bool) -> N
         (1.5, "divided by n - 1.5 here"),
         (-43.52, "by no such number (what moves is 0.1553 times the batch's variance) here"),
         (3.96, "by no such number (what moves is 1.98 times the batch's variance) here"),
+        (8.0, "by no such number (what moves is -1e+05 times the batch's variance) here"),
     ],
 )
 def test_a_variance_that_no_divisor_explains_is_told_as_that(
