@@ -21,7 +21,7 @@ from suite.errors import RecordError
 from suite.files import read_bytes
 from suite.judge.bands import STALLED, Band, bands_of
 from suite.judge.metrics import BOTH, LESS, MORE, metric_row
-from suite.judge.staleness import Present, differences
+from suite.judge.staleness import Present, differences, machine_of
 from suite.judge.verdicts import shown
 from suite.records import Record, encoded, json_digest
 from suite.store import files_by_case, read_resident
@@ -177,11 +177,6 @@ def surroundings(record: Record) -> dict[str, Any]:
         if name == "library_digest"
         or not (name in ("versions", "machine") or name.endswith("_digest"))
     }
-
-
-def machine_of(record: Record) -> str:
-    """Name the machine that a record was measured on."""
-    return str(record.environment["machine"]["fingerprint"])
 
 
 def _baselines(runs: Sequence[Record]) -> dict[str, Baseline]:

@@ -15,7 +15,7 @@ from suite.errors import SuiteError
 from suite.files import measuring_digest
 from suite.libraries import PIN, installed, library_digest, site_packages
 from suite.locks import lock_digest, lock_of, pins_of, staleness
-from suite.records import Record, record_key
+from suite.records import Record, json_digest, record_key
 from suite.releases import read_releases
 from suite.tables import TIERS, asked
 
@@ -201,12 +201,24 @@ def must_share(record: Record) -> dict[str, str]:
         found[data] = environment["data_digest"]
     if "library_digest" in environment:
         found[LIBRARIES] = str(environment["library_digest"])
-    machine = environment["machine"]["fingerprint"]
     for name in SURROUNDINGS:
         if name in environment:
             text = json.dumps(environment[name], sort_keys=True)
-            found[f"the {name} on machine {machine:.8}"] = text
+            found[f"the {name} on machine {machine_of(record)}"] = text
     return found
+
+
+def machine_of(record: Record) -> str:
+    """Name the machine that a record was measured on: its fingerprint, and what it can compute.
+
+    Two processors may bear one name, such as those of rented machines, and only one of them have
+    AVX-512: then the end of the name, a digest of the instruction sets, is another.
+    """
+    environment = record.environment
+    fingerprint = str(environment["machine"]["fingerprint"])
+    if "instructions" not in environment:
+        return fingerprint
+    return f"{fingerprint}-{json_digest(environment['instructions'])[-4:]}"
 
 
 def _known_data(record: Record) -> str | None:

@@ -11,7 +11,7 @@ import pytest
 
 from suite.cases import PLAIN, Case
 from suite.files import probing_digest
-from suite.judge.staleness import DATA, Present, differences, must_share, present
+from suite.judge.staleness import DATA, Present, differences, machine_of, must_share, present
 from suite.records import Record
 from suite.store import read_record
 from tests.judge.conftest import MakeRecord
@@ -146,9 +146,20 @@ def test_records_must_share_their_libraries_and_data_that_are_not_known(make: Ma
     machine = {**record.environment["machine"], "fingerprint": "0123456789"}
     alone = {**record.environment, "threads": {"intra_op": 1}, "machine": machine}
     shared = must_share(replace(record, environment=alone))
-    assert shared["the threads on machine 01234567"] == '{"intra_op": 1}'
+    assert shared["the threads on machine 0123456789"] == '{"intra_op": 1}'
     larger = replace(record, settings={**record.settings, "size_px": 64})
     assert must_share(larger)["the data (gtsrb, 64 pixels)"] == DATA["gtsrb", "32"]
+
+
+def test_two_processors_of_one_name_are_two_machines(make: Make) -> None:
+    record = make()
+    made = [
+        replace(record, environment={**record.environment, "threads": {}, "instructions": sets})
+        for sets in ("avx avx2", "avx avx2 avx512f", "avx avx2")
+    ]
+    first, second, third = ([*must_share(each)] for each in made)
+    assert first == third != second
+    assert machine_of(made[0]).startswith(record.environment["machine"]["fingerprint"][:8])
 
 
 def test_the_known_data_are_those_of_every_stored_record() -> None:

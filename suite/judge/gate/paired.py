@@ -11,6 +11,7 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 
 from suite.judge.metrics import metric_row
+from suite.judge.staleness import machine_of
 from suite.records import Record, encoded, json_digest
 
 QUESTIONS = ("training", "fixes", "attack", "step-time")
@@ -256,7 +257,7 @@ def _metrics(
     times and memory where machines differ.
     """
     runs = (*before, *after)
-    machines = {run.environment["machine"]["fingerprint"] for run in runs}
+    machines = {machine_of(run) for run in runs}
     names = sorted({name for run in runs for name in run.metrics})
     lacking = [] if names else [f"{case}: its records hold no metric. {MEND}"]
     found = []

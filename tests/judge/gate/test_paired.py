@@ -134,16 +134,21 @@ def test_records_without_numbers_are_missing(make_record: MakeRecord) -> None:
     assert "net-plain: its records hold no metric" in faults(*empty)
 
 
-def test_times_of_other_machines_are_left_out(make_record: MakeRecord) -> None:
+@pytest.mark.parametrize(
+    ("other", "alike"),
+    [({}, True), ({"fingerprint": "machine-b"}, False), ({"instructions": "avx"}, False)],
+    ids=str,
+)
+def test_times_of_other_machines_are_left_out(
+    make_record: MakeRecord, other: dict[str, str], alike: bool
+) -> None:
     metrics = {"clean_accuracy": 0.7, "peak_memory_bytes": 1e9}
-    before = make_record(metrics=metrics)
-    for machine, names in (("machine-a", [*metrics]), ("machine-b", ["clean_accuracy"])):
-        after = make_record(
-            release="tf-2.21", wall_s=9, metrics=metrics, environment={"fingerprint": machine}
-        )
-        found, missing = pairs([before], [after])
-        assert missing == []
-        assert [own.metric for own in found] == names
+    before = make_record(metrics=metrics, environment={"instructions": "avx avx512f"})
+    environment = {"instructions": "avx avx512f", **other}
+    after = make_record(release="tf-2.21", wall_s=9, metrics=metrics, environment=environment)
+    found, missing = pairs([before], [after])
+    assert missing == []
+    assert [own.metric for own in found] == ([*metrics] if alike else ["clean_accuracy"])
 
 
 def test_what_is_not_finite_is_counted_and_left_out(
