@@ -1,4 +1,4 @@
-"""Tests of the gate on what is committed: no row's steps and draws are worse than the default's."""
+"""Tests of the gate on what is committed: each row is made alike, no step or draw is worse."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from suite.cases import TRACED
 from suite.judge.gate.draws import draw_findings
 from suite.judge.gate.finding import NO_WORSE
 from suite.judge.gate.steps import step_findings
+from suite.judge.staleness import must_share
 from suite.records import Record
 from suite.releases import read_table
 from suite.store import read_record
@@ -42,3 +43,11 @@ def test_the_steps_and_draws_of_every_row_are_no_worse_than_the_default_ones(
         found = [*judge(default, own), *judge(own, default)]
         assert [each for each in found if each.decision != NO_WORSE] == []
         assert len(found) >= 2 * 4
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_the_records_of_every_row_were_made_alike(row: str) -> None:
+    alike: dict[str, str] = {}
+    for path in sorted((BASELINES / row / TIER).glob("*.json")):
+        for what, value in must_share(read_record(path)).items():
+            assert alike.setdefault(what, value) == value, path.name
