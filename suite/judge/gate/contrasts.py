@@ -192,12 +192,11 @@ def repeated(name: str, before: Entry, after: Entry) -> Contrast:
     return strongest_of(new["lags"], old["correlation"], new["correlation"], words)
 
 
-def strongest_pair(before: Entry, after: Entry) -> list[Contrast]:
-    """Test the strongest correlations of two layers, which were chosen of many pairs and lags."""
+def strongest_pair(before: Entry, after: Entry) -> Contrast:
+    """Test the strongest correlation of two layers, which was chosen of many."""
     old, new = (row["correlations"]["layers"] for row in (before, after))
     words = f"{' and '.join(after['layers'])} are alike: they correlate by {new[0]:.3g}"
-    found = strongest_of(after["pairs"], old, new, words)
-    return [found, repeated("all weights, layer by layer,", before, after)]
+    return strongest_of(after["pairs"], old, new, words)
 
 
 def strongest_of(

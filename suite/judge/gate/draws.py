@@ -19,6 +19,7 @@ from suite.judge.gate.contrasts import (
     certain,
     correlated,
     dropout_contrasts,
+    repeated,
     strongest_pair,
     together,
     weight_contrasts,
@@ -134,7 +135,8 @@ def weights(before: Drawn, after: Drawn) -> list[Contrast]:
     if pairs:
         made.append(together(*zip(*pairs)))
     if "" in before.layers and "" in after.layers:
-        made += strongest_pair(before.layers[""], after.layers[""])
+        layers = before.layers[""], after.layers[""]
+        made += [strongest_pair(*layers), repeated("all weights, layer by layer,", *layers)]
     return made
 
 

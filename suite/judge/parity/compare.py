@@ -12,6 +12,7 @@ from suite.errors import RecordError
 from suite.judge.parity.differences import causes, correction_differs
 from suite.judge.parity.distances import (
     FINITE,
+    TOLERANCES,
     Circumstances,
     Distance,
     distances,
@@ -40,7 +41,6 @@ from suite.judge.verdicts import listed
 from suite.records import Record
 
 ADAM = "Adam"  # how the names of the states end that it steps from
-SLOPES = (GRADIENT, "change of weights")
 WITNESSES = 2  # states at least from which all steps agree, where those from others are excused
 PAIRS = 16  # of records whose comparisons are remembered: those of one release
 SHARP = 5e-5  # of gradients that agree but for rounding, where no attack turns pixels; seen: 1.2e-5
@@ -160,16 +160,17 @@ def _compared_states(first: Itself, second: Itself) -> tuple[Comparison, ...]:
     found = [compare_traces(mine[state], theirs[state]) for state in mine]
     found = _excused(found, _unordered, most=2)
     excused = _excused(found, _with_turned_units, most=2 if _sharp(found) else 1)
-    attacked = any(map(_attacked, found))
-    told = gradients_differ([each.distances for each in found], attacked=attacked)
-    told = told if _unexplained(excused) else []
+    told = []
+    if _unexplained(excused):
+        attacked = any(map(_attacked, found))
+        told = gradients_differ([each.distances for each in found], attacked=attacked)
     return tuple(each._replace(causes=[*each.causes, *told]) for each in excused)
 
 
 def _unexplained(found: Sequence[Comparison]) -> bool:
     """True where no cause is known, and at step 0 nothing parts but gradients and their updates."""
     return not any(each.causes for each in found) and all(
-        tolerance_name(each.place) in SLOPES
+        TOLERANCES[tolerance_name(each.place)].turned
         for one in found
         for each in one.distances
         if each.diverges and each.place.step == 0
