@@ -245,6 +245,13 @@ def test_gradients_that_rounding_moves_from_every_state_are_no_fault(
     assert among_four(make, planted, attacked=attacked).decision == NO_WORSE
 
 
+def test_gradients_that_a_cause_explains_are_not_called_coarse(make: Make) -> None:
+    planted = {state: {"turned": 5e-3, "rate": 1.01} for state in (*FOUR, "200, Adam")}
+    found = among_four(make, planted)
+    assert found.decision == WORSE
+    assert "Gradients part from every state" not in found.words
+
+
 def test_two_states_are_too_few_to_take_one_for_rounding(make: Make) -> None:
     assert judged(make, versions=KERAS_3, **TURNED).decision == WORSE
 

@@ -336,6 +336,12 @@ def test_what_follows_from_another_cause_is_not_told_beside_it(against: Against)
     assert causes == ["Other test images, as many as there"]
 
 
+def test_other_seeds_are_no_cause_of_other_labels_nor_a_mean_of_no_attack(against: Against) -> None:
+    causes = against(labels="sorted", drawn=("of 1", "of 3")).causes
+    assert not any("Other seeds" in cause for cause in causes)
+    assert not any("on average" in cause for cause in against(epsilon=0.0).causes)
+
+
 def test_a_gradient_that_is_no_multiple_is_not_called_one(make: Make) -> None:
     def turned(entry: Entry) -> None:
         if (entry["quantity"], entry["layer"], entry["step"]) == ("gradient", "conv", 0):
