@@ -307,7 +307,8 @@ def tests(session: nox.Session) -> None:
     """Test the suite itself (minutes; no data set needed)."""
     install(session, DEFAULT["name"], "tools")
     parallel = ("-n", "2", "--dist", "loadfile")  # a file's tests share their networks
-    run(session, "python", "-m", "pytest", *parallel, *session.posargs, env=ENVIRONMENT)
+    env = {**ENVIRONMENT, "TF_NUM_INTRAOP_THREADS": "1"}  # else two processes have four
+    run(session, "python", "-m", "pytest", *parallel, *session.posargs, env=env)
 
 
 @nox.session(name="cross-check")
