@@ -57,15 +57,22 @@ def all_but_times(record: Record) -> list[Any]:
     return [metrics, curves, record.statistics]
 
 
-@pytest.fixture
-def begun(stack: Stack, tmp_path: Path) -> Checkpoint:
-    """Begin a training and kill it in its second epoch."""
-    checkpoint = Checkpoint(tmp_path / "training", "key", 0)
+@pytest.fixture(scope="module")
+def left(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Begin a training and kill it in its second epoch; return what it left."""
+    checkpoint = Checkpoint(tmp_path_factory.mktemp("left") / "training", "key", 0)
     with pytest.MonkeyPatch.context() as patch:
         kill_after(4, patch, kill)
         with pytest.raises(KilledError):
             run_small(stack, LENET, checkpoint=checkpoint)
-    assert checkpoint.path.exists()
+    return checkpoint.path.read_bytes()
+
+
+@pytest.fixture
+def begun(left: bytes, tmp_path: Path) -> Checkpoint:
+    """Put a checkpoint of a training that was killed where a test may change it."""
+    checkpoint = Checkpoint(tmp_path / "training", "key", 0)
+    checkpoint.path.write_bytes(left)
     return checkpoint
 
 
@@ -158,9 +165,6 @@ def test_a_damaged_checkpoint_is_not_used_and_that_is_said(
     damaged = damage(whole)
     assert damaged != whole
     begun.path.write_bytes(damaged)
-    record = run_small(stack, replace(LENET, epochs=1, train_images=8), checkpoint=begun)
-    assert "earlier_s" not in record.timing  # one epoch needs none
-    assert begun.path.read_bytes() == damaged
     record = run_small(stack, replace(LENET, train_images=8, test_images=8), checkpoint=begun)
     assert f"{begun.path} is not used, and the training begins anew: it is damaged" in (
         capfd.readouterr().err
@@ -179,10 +183,14 @@ def test_a_checkpoint_takes_the_place_of_the_one_before_and_is_not_written_over_
     assert before.read_bytes() == whole
 
 
-def test_a_training_of_one_epoch_keeps_nothing(stack: Stack, tmp_path: Path) -> None:
-    checkpoint = Checkpoint(tmp_path / "training", "key", 0)
-    run_small(stack, replace(LENET, epochs=1), checkpoint=checkpoint)
-    assert list(tmp_path.iterdir()) == []
+def test_a_training_of_one_epoch_keeps_nothing_and_looks_for_nothing(
+    stack: Stack, begun: Checkpoint, capfd: pytest.CaptureFixture[str]
+) -> None:
+    begun.path.write_bytes(b"of somebody else")
+    run_small(stack, replace(LENET, epochs=1, train_images=8, test_images=8), checkpoint=begun)
+    assert "is not used" not in capfd.readouterr().err
+    assert begun.path.read_bytes() == b"of somebody else"
+    assert [*begun.path.parent.iterdir()] == [begun.path]
 
 
 def test_a_training_that_goes_on_draws_what_it_would_have_drawn(

@@ -56,7 +56,7 @@ def test_present_weights_are_evaluated_as_a_training_is(stack: Stack) -> None:
 
 
 def test_by_their_batches_images_are_evaluated_and_nothing_is_moved(stack: Stack) -> None:
-    case = Case("resnet50", question="parity", **{**SMALL, "width": 0.125})
+    case = Case("resnet50", question="parity", blocks=(1, 1, 1, 1), **SMALL)
     run = Run(case, 0, stack, *subsets(case, coloured(), seed=0), {})
     own = stack.network(build(stack, case))
     found = fed.evaluation(run, own)
@@ -70,7 +70,7 @@ def test_by_their_batches_images_are_evaluated_and_nothing_is_moved(stack: Stack
 def test_an_evaluation_that_leaves_the_statistics_elsewhere_is_told(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case = Case("resnet50", question="parity", **{**SMALL, "width": 0.125})
+    case = Case("resnet50", question="parity", blocks=(1, 1, 1, 1), **SMALL)
     run = Run(case, 0, stack, *subsets(case, coloured(), seed=0), {})
     own = stack.network(build(stack, case))
 
