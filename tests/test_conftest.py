@@ -141,16 +141,6 @@ def measure_once(case, seed, **more):
 once.measure_once = measure_once
 """
 
-DIVERGED = """
-from suite.measure.questions import step_time
-timed_pairs = step_time.timed_pairs
-def diverged(*args):
-    measured = timed_pairs(*args)
-    measured.metrics["last_loss"] = 9.0
-    return measured
-step_time.timed_pairs = diverged
-"""
-
 
 @pytest.mark.parametrize(("option", "status"), [("-v", 2), ("--partial", 0)])
 def test_a_skipped_case_is_told_and_no_pass_unless_asked_for(
@@ -178,9 +168,10 @@ def test_a_run_of_no_test_is_no_pass(options: tuple[str, ...], tmp_path: Path) -
 
 
 def test_a_failed_check_counts_where_another_gives_no_answer(tmp_path: Path) -> None:
-    finished = run(tmp_path, "-k", f"{CASE}- or {OTHER}-", planted=LACKING + DIVERGED)
+    unexpected = "from suite.judge import traps\ntraps.news = lambda *args: 'it does otherwise'\n"
+    finished = run(tmp_path, "-k", f"{CASE}- or traps", planted=LACKING + unexpected)
     assert finished.returncode == 1
-    assert f"{OTHER} (seed 0): last_loss is 9, expected 2 to 5.6" in finished.stdout
+    assert "it does otherwise" in finished.stdout
     assert re.search(r"NO ANSWER benchmarks\S+: .*the fix is of a later release", finished.stdout)
 
 

@@ -187,7 +187,8 @@ def test_a_training_of_one_epoch_keeps_nothing_and_looks_for_nothing(
     stack: Stack, begun: Checkpoint, capfd: pytest.CaptureFixture[str]
 ) -> None:
     begun.path.write_bytes(b"of somebody else")
-    run_small(stack, replace(LENET, epochs=1, train_images=8, test_images=8), checkpoint=begun)
+    one = replace(LENET, epochs=1, train_images=8, test_images=8)
+    assert "earlier_s" not in run_small(stack, one, checkpoint=begun).timing
     assert "is not used" not in capfd.readouterr().err
     assert begun.path.read_bytes() == b"of somebody else"
     assert [*begun.path.parent.iterdir()] == [begun.path]
