@@ -17,7 +17,7 @@ from typing import Any
 
 from suite.cases import Case, read_seeds
 from suite.commands.gpu_environment import normal
-from suite.commands.gpu_run import CONTENT
+from suite.commands.gpu_run import BARE_LOOPS, CONTENT
 from suite.commands.gpu_sample import load_sample, pack_sample
 from suite.commands.gpu_work import SAMPLE, TIMED
 from suite.commands.options import positive
@@ -226,7 +226,8 @@ def _members(home: Path, records: Path) -> Iterator[tuple[Path, str]]:
     for path in sorted(SUITE.rglob("*")):
         if path.suffix in PACKED and "node_modules" not in path.parts:
             yield path, f"suite/{path.relative_to(SUITE)}"
-    yield PROJECT, "pyproject.toml"
+    for name in (PROJECT.name, "conftest.py", BARE_LOOPS):
+        yield PROJECT.parent / name, name
     for name in sorted(recorded(home / "site")):
         yield home / "site" / name, f"site/{name}"
     for path in (home / SAMPLE, home / CONTENT):

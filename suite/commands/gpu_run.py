@@ -7,6 +7,7 @@ standard library alone. Each run is a slice: what is not finished goes on in the
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -17,7 +18,6 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,9 +27,10 @@ from suite.errors import SuiteError
 from suite.machine import cards
 
 CONTENT = "bundle.json"  # in the bundle: what is to be measured
-LOG, USAGE = "log.txt", "gpu.csv"
+LOG, USAGE, OVERHEAD = "log.txt", "gpu.csv", "overhead.txt"
 FILES, FILE_BYTES = 8, 16 << 20  # at most, that a run leaves
-RECORD_FILES = FILES - 2  # beside `LOG` and `USAGE`
+RECORD_FILES = FILES - 3  # beside `LOG`, `USAGE` and `OVERHEAD`
+BARE_LOOPS = "benchmarks/bare_loops.py"  # in the bundle, as in the repository
 DIRECTORY_BYTES = 200  # of an archive's list of members, for each
 LOG_BYTES = 1_000_000  # kept of each log
 PACK_S = 60.0  # between two times at which the files are written
@@ -75,6 +76,8 @@ class Slice(NamedTuple):
 def run_slice(arguments: Sequence[str], bundle: Path) -> int:
     """Measure what a bundle asks for, within its time; 0 when all of it is there, else 1.
 
+    With ``--overhead``, how fast its steps are beside bare loops; 0 when all are fast enough.
+
     Raises:
         SuiteError: If this machine is not the one that the bundle was made for, or not one of the
             first cases could be measured.
@@ -90,6 +93,8 @@ def run_slice(arguments: Sequence[str], bundle: Path) -> int:
     run = Slice(name, work, options.out.resolve(), home, asked, python, deadline_s)
     for folder in (run.out, run.records, run.logs):
         folder.mkdir(parents=True, exist_ok=True)
+    if options.overhead:
+        return overhead(run)
     with usage_noted(run.logs / USAGE):
         measure(run, workers=1, alone=True)
         if not own_records(run):
@@ -129,6 +134,25 @@ def _started_at(path: Path) -> str:
         return str(json.loads(path.read_text(encoding="utf-8"))["started_at"])
     except (LookupError, TypeError, ValueError):
         return ""
+
+
+def overhead(run: Slice) -> int:
+    """Compare the suite's steps with bare loops while nothing else runs; give pytest's status.
+
+    What was told is printed and left, also where the time ends first (status 1).
+    """
+    command = [f"{run.python}", "-m", "pytest", "-W", "default", BARE_LOOPS]
+    command += ["--tier", run.asked["tier"]]
+    variables = {**_variables(run), "PYTHONUNBUFFERED": "1"}  # a killed process has told all
+    place, seconds = run.out / OVERHEAD, run.deadline_s - time.monotonic()
+    status, end = 1, "The time was up: run it again with more --minutes."
+    with place.open("wb") as told, contextlib.suppress(subprocess.TimeoutExpired):
+        status, end = subprocess.run(
+            command, cwd=run.home, env=variables, stdout=told, stderr=told, timeout=seconds,
+            check=False,
+        ).returncode, f"All of it: {place}"  # fmt: skip
+    print(place.read_text(encoding="utf-8", errors="replace"), end, sep="\n")
+    return status
 
 
 def measure(run: Slice, *, workers: int, alone: bool) -> None:
@@ -178,7 +202,7 @@ def _variables(run: Slice) -> dict[str, str]:
     return {**seen, **run.asked["env"], **own}
 
 
-@contextmanager
+@contextlib.contextmanager
 def usage_noted(path: Path) -> Iterator[None]:
     """Note what the GPU does meanwhile, where its driver tells."""
     command = ["nvidia-smi", f"--query-gpu={QUERY}", "--format=csv,noheader", "-l", f"{USAGE_S}"]
@@ -329,6 +353,9 @@ def _parser() -> argparse.ArgumentParser:
         "--jobs", type=int, default=at_once(),
         help="cases at once; else as many as fit into the GPU's memory, at most one a core",
     )  # fmt: skip
+    parser.add_argument(
+        "--overhead", action="store_true", help="time steps beside bare loops, and nothing else"
+    )
     return parser
 
 

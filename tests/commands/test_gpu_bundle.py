@@ -152,6 +152,7 @@ def test_a_bundle_holds_what_measures_and_what_is_asked_for_and_starts(
         archive.extract("sample.zip", tmp_path)
     assert {"site/own.py", "site/own-1.0.dist-info/RECORD", "pyproject.toml"} <= names
     assert {"suite/stacks/torch.py", "suite/judge/bands.csv", "suite/commands/gpu_work.py"} <= names
+    assert {"conftest.py", "benchmarks/bare_loops.py"} <= names
     assert f"records/{NAME}/sample/vgg19-plain-seed0.json" in names
     assert "site/.lock" not in names
     assert content["beside"] == ["numpy", "torch"]

@@ -22,6 +22,7 @@ from suite.commands.gpu_run import (
     Slice,
     at_once,
     measure,
+    own_records,
     pack,
     run_slice,
     started,
@@ -291,6 +292,33 @@ def test_a_run_makes_the_environment_and_all_records(
     assert run_slice(given, bundle) == 0
     assert "4 of 4 records" in capsys.readouterr().out
     assert (run.home / "locks" / "row-gpu.txt").read_text() == "torch==2\n"
+
+
+@pytest.mark.parametrize(
+    ("what", "minutes", "status", "end"),
+    [
+        ("echo 0.98; exit 0", 1, 0, "All of it: "),
+        ("echo 0.90; exit 1", 1, 1, "All of it: "),
+        ("echo 0.97; exec sleep 60", 0.03, 1, "The time was up: "),
+    ],
+)
+def test_bare_loops_are_told_and_left_alone_and_in_time(
+    *, what: str, minutes: float, status: int, end: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output,
+) -> None:  # fmt: skip
+    run = a_slice(tmp_path, MAKES)
+    (run.home / "locks").mkdir()
+    run.python.write_text(f"#!/bin/sh\necho $@ $STATED$PYTHONUNBUFFERED; {what}\n")
+    monkeypatch.setattr(gpu_run, "make_environment", lambda *_: run.python)
+    monkeypatch.setattr(gpu_run, "unpacked", lambda *_: run.home)
+    given = ["--work", f"{run.work}", "--out", f"{run.out}", "--minutes", f"{minutes}"]
+    begun_s = time.monotonic()
+    assert run_slice([*given, "--overhead"], bundle_of(tmp_path)) == status
+    assert time.monotonic() - begun_s < 10
+    told = (run.out / "overhead.txt").read_text()
+    assert "-m pytest -W default benchmarks/bare_loops.py --tier sample yes1\n0.9" in told
+    assert f"{told}\n{end}" in capsys.readouterr().out
+    assert not own_records(run)
 
 
 def test_where_nothing_can_be_measured_a_run_ends_at_once_and_says_why(
