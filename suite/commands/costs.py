@@ -15,7 +15,7 @@ from suite.cases import Case
 from suite.errors import RecordError
 from suite.files import parse_json, read_within, write_atomically
 from suite.judge.compatibility import TIER
-from suite.judge.gate.cost import Start, cost_findings, settled
+from suite.judge.gate.cost import FEWEST_BLOCKS, Start, cost_findings, settled
 from suite.judge.gate.evidence import Side
 from suite.judge.gate.finding import COST, UNDECIDED, Finding
 from suite.judge.staleness import shown
@@ -129,6 +129,9 @@ def stale(costs: Costs, sides: tuple[Side, Side]) -> Iterator[str]:
     if costs.starts and len(costs.sides) != len(sides):
         yield f"it states what {len(costs.sides)} of {len(sides)} workers were, expected both"
     for case, starts in costs.starts.items():
+        fewest = min((len(start.step_s) for start in starts), default=FEWEST_BLOCKS)
+        if fewest < FEWEST_BLOCKS:
+            yield f"{case}: a start has {fewest} pairs of blocks, expected at least {FEWEST_BLOCKS}"
         if len({json.dumps(start) for start in starts}) < len(starts):
             yield f"{case}: two starts have the very same times, expected measurements of their own"
     here = machine.describe(())
@@ -142,7 +145,10 @@ def stale(costs: Costs, sides: tuple[Side, Side]) -> Iterator[str]:
             found = said.get(name, "not stated")
             if expected and found != expected:
                 yield f"{side.name}: {what}: {shown(found)}, expected {shown(expected)}"
-        then = said.get("machine", {})
+        then = said.get("machine")
+        if not isinstance(then, dict):
+            yield f"{side.name}: the machine: {then!r:.60}, expected what describes it"
+            continue
         for part in MACHINE:
             if then.get(part) != here[part]:
                 yield f"{side.name}: the machine's {part}: {then.get(part)}, expected {here[part]}"

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     if more and (options.address or options.no_run):
         who = "a cluster takes" if options.address else "what is not run takes"
         raise SuiteError(f"{who} no options of pytest. Leave out: {' '.join(more)}")
-    for path in (options.json, options.junit):
+    for path in (options.json, options.junit, options.summary, options.markdown):
         if path and path.is_file():
             path.unlink()  # what an earlier gate said must not stand for an answer that never came
     gate, notes = opened(options), list[str]()

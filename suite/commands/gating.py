@@ -161,10 +161,7 @@ def _counted(seeds: Sequence[int] | None, steps: Sequence[int]) -> dict[str, Seq
     on both sides.
     """
     counted: dict[str, Sequence[int]] = {STEPS: steps} if steps else {}
-    if seeds is None:
-        return counted
-    others = {question: seeds if question == TRAINING else seeds[:1] for question in ASKED}
-    return {**others, **counted}
+    return counted if seeds is None else {**dict.fromkeys(ASKED, seeds), **counted}
 
 
 def _side(

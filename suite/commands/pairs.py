@@ -23,7 +23,7 @@ from suite.commands.costs import Costs, read, stale, write
 from suite.commands.outcomes import outcome_of
 from suite.commands.processes import GRACE_S, POLL_S, Run, start, stop
 from suite.errors import SuiteError
-from suite.judge.gate.cost import LOOKS, TIME, Start, precise
+from suite.judge.gate.cost import FEWEST_BLOCKS, LOOKS, TIME, Start, precise
 from suite.judge.gate.evidence import Side
 from suite.locks import fault, lock_of
 from suite.releases import Release
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 JOB = "cost"  # names the logs and reports
 BLOCKS, MOST_BLOCKS = 30, 100  # pairs of blocks a start: more where they scatter
-FEWEST_BLOCKS = 20  # of a start that the budget cuts short
 BLOCK_S = 0.2  # of one side: a pair lies within the same second
 FEWEST, MOST = 5, 50  # steps in a block
 HANG_UP_S = 20.0  # for workers to end by themselves: pytest and nox report first

@@ -484,6 +484,11 @@ LATER = "2026-03-01T00:00:00+00:00"
             f"{PLAIN_CASE}: {NEW}: no record of seed 3, but of later ones",
         ),
         (
+            lambda: [ONE.with_name(f"{PLAIN_CASE}-seed3.json").unlink(),
+                     OLD_ONE.with_name(f"{PLAIN_CASE}-seed3.json").unlink()],
+            f"{PLAIN_CASE}: {NEW}: no record of seed 3, but of later ones",
+        ),
+        (
             lambda: change(ONE, wall_s=read_record(OLD_ONE).wall_s, started_at=LATER),
             "seed 1 of the candidate is the run of the baseline's seed ",
         ),

@@ -170,6 +170,7 @@ def test_what_is_stale_is_told_and_measured_anew(field: str) -> None:
     [
         ("sides", "it states what 0 of 2 workers were"),
         ("starts", "two starts have the very same times"),
+        ("step_s", "a start has 1 pairs of blocks, expected at least 20"),
     ],
 )
 def test_times_that_nobody_measured_are_no_evidence(field: str, reason: str) -> None:
@@ -180,6 +181,9 @@ def test_times_that_nobody_measured_are_no_evidence(field: str, reason: str) -> 
     PATH.write_text(json.dumps({**content, "sides": [], "starts": starts}))
     if field == "starts":
         PATH.write_text(json.dumps({**content, "starts": copied}))
+    if field == "step_s":
+        few = {case: [{**own[0], field: own[0][field][:1]}] for case, own in starts.items()}
+        PATH.write_text(json.dumps({**content, "starts": few}))
     found, missing = judged()
     assert found == []
     assert reason in missing[0]

@@ -77,6 +77,8 @@ def certain(kind: str, words: str) -> Contrast:
 
 def measured(kind: str, size: float, deviation: float, words: str) -> Contrast:
     """Test whether a difference with a normal error exceeds what is negligible, on either side."""
+    if not np.isfinite([size, deviation]).all():
+        return certain("no number", f"{words}: NaN or infinite")
     excess = max(0.0, abs(size) - NEGLIGIBLE[kind])
     p = 2 * float(stats.norm.sf(excess / deviation)) if excess else 1.0
     return Contrast(p, words, kind, size, deviation)
@@ -225,15 +227,15 @@ def dropout_contrasts(name: str, before: Entry, after: Entry) -> list[Contrast]:
     here, there = (f"{entry['units']} units behind {entry['behind']}" for entry in (after, before))
     if here != there:
         found.append(certain("units", f"{name} has {here} instead of {there}: it lies elsewhere"))
-    if abs(after["scale"] - before["scale"]) > EXACT * before["scale"]:
+    if not abs(after["scale"] - before["scale"]) <= EXACT * before["scale"]:  # NaN too
         words = f"{name} multiplies what it keeps by {after['scale']:.4g} instead of "
         found.append(certain("multiplier", f"{words}{before['scale']:.4g}"))
-    if after["scale_error"] > EXACT >= before["scale_error"]:
+    if not after["scale_error"] <= EXACT and before["scale_error"] <= EXACT:
         found.append(certain("uneven", f"{name} does not multiply what it keeps by 1 / (1 - rate)"))
-    if after["inference_change"] > EXACT >= before["inference_change"]:
+    if not after["inference_change"] <= EXACT and before["inference_change"] <= EXACT:
         found.append(certain("inference", f"{name} changes its input in the inference phase"))
     wrong = after["gradient_error"]
-    if wrong > EXACT >= before["gradient_error"]:
+    if not wrong <= EXACT and before["gradient_error"] <= EXACT:
         words = f"{name} does not drop or scale the gradient of {100 * wrong:.3g} % of its units"
         found.append(certain("gradient", f"{words} as it does their values"))
     shared = set(before["correlations"]) & set(after["correlations"]) - {"seeds"}

@@ -32,6 +32,7 @@ MORE: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {TIME: ("steps are", "slower", "faster"), MEMORY: ("steps take", "more memory", "less memory")}
 )
 LOOKS = 6  # at most: starts of the workers after each of which it is judged
+FEWEST_BLOCKS = 20  # pairs of blocks of a start that the budget cuts short
 LEVEL = 0.05  # of the intervals of all looks at one finding together
 POWER = 0.8  # with which the smallest effect that is stated is found
 RESAMPLES = 4000
@@ -57,7 +58,7 @@ class Start(NamedTuple):
         """Compute the logarithms of the candidate's share of the baseline, pair by pair."""
         memory = [self.peak_memory_bytes] if self.peak_memory_bytes else []
         pairs = self.step_s if metric == TIME else memory
-        return [math.log(new / old) for old, new in pairs]
+        return [math.log(new) - math.log(old) for old, new in pairs]
 
 
 def cost_findings(

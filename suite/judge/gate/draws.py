@@ -31,6 +31,7 @@ from suite.records import Record
 QUESTION = "random"
 WEIGHTS, SEEDS, DROPOUT = QUANTITIES = ("initial weights", "seeds", "dropout")
 
+ENOUGH = 0.5  # of the baseline's draws: units that are 0 are none of dropout's, and vary
 SCALES = (WEIGHT_SCALE, SCALE_OF_ALL)
 FOLLOW = (SCALE_OF_ALL, ELSEWHERE)  # kinds that go without saying where another is said
 
@@ -83,9 +84,30 @@ def draw_findings(before: Sequence[Record], after: Sequence[Record]) -> list[Fin
 def judged_case(case: str, before: Sequence[Record], after: Sequence[Record]) -> list[Finding]:
     """Judge what two releases drew in one case."""
     try:
-        return [*case_findings(case, drawn_by(before), drawn_by(after))]
+        mine, theirs = drawn_by(before), drawn_by(after)
+        found, words = [*case_findings(case, mine, theirs)], "; ".join(lacks(mine, theirs))
     except RecordError as error:
-        return [Finding(RANDOM_PARTS, case, WEIGHTS, UNDECIDED, str(error))]
+        found, words = [], str(error)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        found, words = [], f"an entry cannot be judged: {error!r:.200}. Measure the case anew."
+    return [*found, *([Finding(RANDOM_PARTS, case, WEIGHTS, UNDECIDED, words)] if words else [])]
+
+
+def lacks(before: Drawn, after: Drawn) -> Iterator[str]:
+    """Yield what the candidate lacks of what the baseline has: there no difference can be seen."""
+    if len(after.digests) < len(before.digests):
+        yield f"networks of {len(after.digests)} seeds, expected of {len(before.digests)}"
+    for mine, theirs in (
+        (before.weights, after.weights),
+        (before.dropout, after.dropout),
+        (before.layers, after.layers),
+    ):
+        for name, entry in mine.items():
+            own = theirs.get(name, {} if mine is before.layers else entry)  # else it is missing
+            for kind in sorted({*entry.get("correlations", ())} - {*own.get("correlations", ())}):
+                yield f"{name or 'all weights'}: no correlation of {kind}"
+            if own.get("draws", 0) < ENOUGH * entry.get("draws", 0):
+                yield f"{name}: {own.get('draws', 0):,} draws, expected some {entry['draws']:,}"
 
 
 def by_case(records: Iterable[Record]) -> dict[str, list[Record]]:

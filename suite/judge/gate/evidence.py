@@ -183,11 +183,13 @@ def passed_over(found: Evidence, other: Evidence, cases: Mapping[str, Case]) -> 
 
     Args:
         found: A side that is measured here.
-        other: The other; where the order of the seeds is not told, its seeds tell which there are.
+        other: The other; where the order of the seeds is not told, they are those between the
+            least and the largest of both.
         cases: The cases that are judged, by name.
     """
     for name, own in sorted(found.there.items()):
-        asked = found.side.seeds.get(cases[name].question) or sorted(other.there.get(name, ()))
+        either = own | other.there.get(name, set())
+        asked = found.side.seeds.get(cases[name].question) or range(min(either), max(either) + 1)
         places = [place for place, seed in enumerate(asked) if seed in own]
         lost = [seed for seed in asked[: max(places, default=0)] if seed not in own]
         if lost:

@@ -43,6 +43,8 @@ class Claim(NamedTuple):
         found: The difference, turned so that a larger one is better; None of too few seeds.
         p: Its p-value over all looks; 1 of too few seeds.
         tail: True where the numbers have a tail, so that the ranks must agree with the means.
+        usual: The margin that decides, where a stricter one is asked for, what the answer needs:
+            else who asks for more would be told less.
     """
 
     pairs: Pairs
@@ -52,6 +54,7 @@ class Claim(NamedTuple):
     found: Difference | None
     p: float
     tail: bool = False
+    usual: float = 0.0
 
     @property
     def name(self) -> tuple[str, str]:
@@ -91,7 +94,9 @@ class Surprise(NamedTuple):
     family: int
 
 
-def claim_of(pairs: Pairs, *, margin: float | None, primary: bool, plan: Plan) -> Claim:
+def claim_of(
+    pairs: Pairs, *, margin: float | None, primary: bool, plan: Plan, usual: float = 0.0
+) -> Claim:
     """Compute the difference of a metric, and the chance of it over all looks.
 
     Args:
@@ -99,6 +104,7 @@ def claim_of(pairs: Pairs, *, margin: float | None, primary: bool, plan: Plan) -
         margin: How much worse still counts as no worse, in the metric's unit.
         primary: True where the metric is one of those that the answer depends on.
         plan: The looks and the level.
+        usual: The margin unless another is given.
     """
     if min(pairs.seeds) < max(FEWEST, plan.first):
         return Claim(pairs, margin, primary, certain=True, found=None, p=1.0)
@@ -107,10 +113,10 @@ def claim_of(pairs: Pairs, *, margin: float | None, primary: bool, plan: Plan) -
     estimate = _sign(pairs.metric) * float(apart.estimate)
     found = Difference(estimate, float(apart.error), float(apart.freedom))
     sure = replace(plan, power=CERTAIN)
-    certain = margin is None or admitted(before, margin=margin, plan=sure)
+    certain = margin is None or admitted(before, margin=max(margin, usual), plan=sure)
     tail, p = bool(tailed(before, after)), p_value(*found)
     p = max(p, float(rank_p(before, after))) if tail else p
-    return Claim(pairs, margin, primary, certain, found, plan.repeated(p), tail)
+    return Claim(pairs, margin, primary, certain, found, plan.repeated(p), tail, usual)
 
 
 def _sign(metric: str) -> float:
@@ -155,7 +161,7 @@ def best(claims: Sequence[Claim], plan: Plan) -> Claim | None:
     _, index = min((own.spread, index) for index, own in enumerate(gains))
     own = gains[index]
     values, sure = list(own.pairs.before.values()), replace(plan, power=CERTAIN)
-    fit = admitted(values, margin=own.margin or 0.0, plan=sure, caution=EVEN)
+    fit = admitted(values, margin=max(own.margin or 0.0, own.usual), plan=sure, caution=EVEN)
     return own._replace(certain=True) if fit else None
 
 

@@ -6,24 +6,27 @@ import math
 from collections.abc import Iterable, Sequence
 
 from suite.judge.bands import Band, bands_of
-from suite.judge.gate.evidence import DRAWS, STEPS
-from suite.judge.gate.finding import NO_WORSE, OUTCOME, WORSE, Finding
+from suite.judge.gate.evidence import DRAWS, STEPS, TRAINING
+from suite.judge.gate.finding import NO_WORSE, OUTCOME, UNDECIDED, WORSE, Finding
 from suite.judge.gate.paired import CANDIDATE, MEND, QUESTIONS
 from suite.judge.metrics import metric_row
 from suite.judge.verdicts import shown
 from suite.records import Record
 
 METRIC = "limits of any release"
-SHARE = Band(0.0, 1.0)
+SHARE, ANY = Band(0.0, 1.0), Band(-math.inf, math.inf)
 UNITS = ("1", "pixel")
-"""Of the metrics that a seed changes little or not at all: phases, parameters, updates, attack."""
+"""Of the metrics that a seed changes little or not at all: phases, parameters, updates. Others are
+held by the lower end of their band: what a network of whatever release learns at least, what an
+attack reaches. Above its band a control may lie that stalls no more: the outcome judges that."""
 
 
 def limit_findings(before: Iterable[Record], after: Iterable[Record]) -> list[Finding]:
     """Judge what must hold in any release, such as the phases of a step, by the table of bands.
 
     One number outside its band is worse, of whatever seed, unless the baseline has such a one too:
-    then nothing has become worse, and a diagnostic says so.
+    then nothing has become worse, and a diagnostic says so. What a single seed of a training has
+    learned too little is undecided: that can be chance, of two it is none.
 
     Args:
         before: Records of the baseline.
@@ -40,14 +43,23 @@ def limit_findings(before: Iterable[Record], after: Iterable[Record]) -> list[Fi
 
 def outside(record: Record) -> dict[str, str]:
     """Say of each number that lies outside its band what it is and was expected to be."""
-    shares = (m for m, value in record.metrics.items() if math.isfinite(value))  # else told as such
-    found = {metric: SHARE for metric in shares if metric_row(metric).is_fraction}
-    found |= {m: band for m, band in bands_of(record).items() if metric_row(m).unit in UNITS}
     return {
         metric: f"{metric} is {shown(record.metrics[metric], band)}, expected {band}"
-        for metric, band in found.items()
+        for metric, band in _limits(record).items()
         if metric in record.metrics and record.metrics[metric] not in band
     }
+
+
+def _limits(record: Record) -> dict[str, Band]:
+    """List the limits of a record's numbers; NaN and infinity are told as such."""
+    finite = {metric for metric, value in record.metrics.items() if math.isfinite(value)}
+    found = {metric: SHARE for metric in finite if metric_row(metric).is_fraction}
+    for metric, band in bands_of(record).items():
+        if metric_row(metric).unit in UNITS:
+            found[metric] = band
+        elif metric in finite and math.isfinite(band.low):
+            found[metric] = Band(band.low, found.get(metric, ANY).high)
+    return found
 
 
 def lacking(before: Iterable[Record], after: Iterable[Record]) -> list[str]:
@@ -66,14 +78,22 @@ def lacking(before: Iterable[Record], after: Iterable[Record]) -> list[str]:
 
 def _finding(case: str, runs: Sequence[Record], known: set[tuple[str, str]]) -> Finding:
     """Judge the records of one case."""
-    found = [
-        (text, (case, metric) in known) for run in runs for metric, text in outside(run).items()
-    ]
-    new = [*dict.fromkeys(text for text, old in found if not old)]
-    old = [*dict.fromkeys(text for text, old in found if old)]
+    found = [(run, metric, text) for run in runs for metric, text in outside(run).items()]
+    new = [each for each in found if (case, each[1]) not in known]
     finding = Finding(
         OUTCOME, case, METRIC, NO_WORSE, "all within their limits", seeds=(0, len(runs))
     )
-    if new:
-        return finding._replace(decision=WORSE, words="; ".join(new))
-    return finding._replace(words=f"as before: {'; '.join(old)}") if old else finding
+    words = "; ".join(dict.fromkeys(text for *_, text in new or found))
+    if not new:
+        return finding._replace(words=f"as before: {words}") if found else finding
+    if len({run.seed for run, *_ in new}) == 1 and all(_learned(*each) for each in new):
+        words = f"{words}; of seed {new[0][0].seed} alone, which can be chance"
+        return finding._replace(decision=UNDECIDED, words=words)
+    return finding._replace(decision=WORSE, words=words)
+
+
+def _learned(run: Record, metric: str, _: str) -> bool:
+    """True for what a training's seed decides too: a number that there can be."""
+    row = metric_row(metric)
+    possible = not row.is_fraction or run.metrics[metric] in SHARE
+    return run.question == TRAINING and row.unit not in UNITS and possible

@@ -75,6 +75,7 @@ def _claims(
         claim_of(
             own,
             margin=margins.get(own.metric, margins.get(metric_row(own.metric).unit)),
+            usual=MARGINS.get(metric_row(own.metric).unit, 0.0),
             primary=questions[own.case] in TRAINED and _is_primary(own, there, controls),
             plan=plan,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -119,8 +120,15 @@ def evaluation_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
         and not absolute_difference(here[name], there[name])
         <= allowed / (there["images"] if name.endswith("accuracy") else 1)
     ]
-    if here["shown"] == there["shown"] and _same_forward(mine, theirs):
-        yield from odd  # else the evaluation is another for that reason
+    if here["shown"] == there["shown"]:
+        yield from odd if _same_forward(mine, theirs) else ()  # else it is another for that reason
+    elif _test_images(mine) == _test_images(theirs):  # else they are told as other ones
+        yield "The evaluation is another: it is shown other images"
+
+
+def _test_images(trace: Trace) -> Any:
+    """Give the number and digest of the test images; None of a trace that does not tell."""
+    return trace.get(Place(0, "data"), {}).get("test_images")
 
 
 def schedule_differs(mine: Trace, theirs: Trace) -> Iterator[str]:

@@ -293,6 +293,9 @@ def test_a_scale_is_named_with_both_rules(drawn: Callable[..., Record]) -> None:
             DROPOUT,
             "does not drop or scale the gradient of 50 % of its",
         ),
+        ({"dropout": {"gradient_error": np.nan}}, DROPOUT, "does not drop or scale the gradient"),
+        ({"dropout": {"share": np.nan}}, DROPOUT, "NaN or infinite"),
+        ({"weights": {"mean": np.nan}}, WEIGHTS, "NaN or infinite"),
         ({"dropout steps": {"clean_step_spread": 0.0}}, DROPOUT, "not at work in the clean pass"),
         ({"dropout": {"layer": "Dropout 2"}}, DROPOUT, "Dropout 1 is missing; Dropout 2 is new"),
     ],
@@ -303,6 +306,24 @@ def test_each_difference_is_named_once(
     findings = draw_findings([drawn()], [drawn(1, **changes)])
     assert worse(findings) == {metric}
     assert words in only(findings, metric).words
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"builds": {"seeds": [0], "digests": ["x"], "again": "x"}}, "networks of 1 seeds, expec"),
+        ({"weights": {"correlations": {}}}, "kernel of Conv2D 1: no correlation of "),
+        ({"weights": {"draws": 9}}, "kernel of Conv2D 1: 9 draws, expected some "),
+        ({"dropout": {"correlations": {}}}, "Dropout 1: no correlation of images; Dropout 1: no "),
+        ({"weights": {"counts": [1]}}, "an entry cannot be judged: ValueError("),
+        ({"weights": {"draws": 0}}, "an entry cannot be judged: "),
+    ],
+)
+def test_what_the_candidate_did_not_measure_is_undecided(
+    drawn: Callable[..., Record], changes: dict[str, Any], words: str
+) -> None:
+    findings = draw_findings([drawn()], [drawn(1, **changes)])
+    assert [found for found in findings if found.decision == UNDECIDED and words in found.words]
 
 
 def test_masks_that_two_seeds_share_are_a_fault_of_the_seeds(drawn: Callable[..., Record]) -> None:

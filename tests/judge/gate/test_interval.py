@@ -141,6 +141,15 @@ def test_a_case_without_a_certain_gain_is_judged_by_the_one_that_varies_least() 
     assert best([*claims, certain], PLAN) is None
 
 
+def test_who_asks_for_a_stricter_margin_is_told_no_less() -> None:
+    given = {"margin": 0.01, "primary": True, "plan": PLAN}
+    assert not claim_of(sides(0.0, spread=0.03), **given).needed
+    assert claim_of(sides(0.0, spread=0.03), **given, usual=0.1).needed
+    chosen = best([claim_of(sides(0.0, spread=0.06), **given, usual=0.1)], PLAN)
+    assert chosen is not None
+    assert chosen.needed
+
+
 def test_a_gain_that_no_plan_shows_is_needed_by_no_case() -> None:
     hopeless = claim_of(sides(0.0, spread=0.5), margin=0.1, primary=True, plan=PLAN)
     accuracy = sides(0.0, spread=0.001, metric="clean_accuracy")

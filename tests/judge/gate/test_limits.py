@@ -4,7 +4,7 @@ import pytest
 
 from suite.judge.bands import Band
 from suite.judge.gate import limits
-from suite.judge.gate.finding import NO_WORSE, WORSE
+from suite.judge.gate.finding import NO_WORSE, UNDECIDED, WORSE
 from suite.judge.gate.limits import lacking, limit_findings
 from tests.conftest import MakeRecord
 
@@ -39,8 +39,26 @@ def test_what_the_baseline_had_too_has_not_become_worse(make_record: MakeRecord)
     assert other.decision == WORSE
 
 
-def test_outcomes_are_not_judged_by_bands(make_record: MakeRecord) -> None:
-    (finding,) = limit_findings([], [make_record(metrics={**RIGHT, "clean_accuracy": 0.1})])
+@pytest.mark.parametrize(
+    ("question", "seeds", "decision"),
+    [("training", 1, UNDECIDED), ("training", 2, WORSE), ("attack", 1, WORSE)],
+)
+def test_what_two_trainings_learn_too_little_is_worse_and_of_one_undecided(
+    make_record: MakeRecord, question: str, seeds: int, decision: str
+) -> None:
+    right = [make_record(seed=seed, question=question, metrics=RIGHT) for seed in range(4)]
+    low = [
+        make_record(seed=seed, question=question, metrics={**RIGHT, "clean_accuracy": 0.1})
+        for seed in range(seeds)
+    ]
+    (finding,) = limit_findings(right, [*low, *right[seeds:]])
+    assert finding.decision == decision
+    assert finding.words.startswith("clean_accuracy is 0.1, expected 0.7 to 1")
+    assert limit_findings(low, low)[0].decision == NO_WORSE
+
+
+def test_outcomes_are_not_judged_by_the_upper_end_of_bands(make_record: MakeRecord) -> None:
+    (finding,) = limit_findings([], [make_record(metrics={**RIGHT, "clean_accuracy": 0.95})])
     assert finding.decision == NO_WORSE
 
 

@@ -94,6 +94,7 @@ from tests.judge.parity.conftest import KERAS_2, KERAS_3, Against, Make, with_en
             None,
             "training phase information gain of 1.499 here, 1.5 there",
         ),
+        ({"evaluated": {"shown": "others"}}, None, "The evaluation is another: it is shown other"),
         ({"evaluated": {"weights_moved": 0.1}}, None, "weights moved of 0.1 here, 0 there"),
         ({"sure": 0.008}, None, "wrong for sure is 0.008 of the difference of its logits here"),
         ({"reach": 3.5}, None, "Attack of several steps (PGD), in units of epsilon: and at most"),
