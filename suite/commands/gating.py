@@ -161,7 +161,9 @@ def _counted(seeds: Sequence[int] | None, steps: Sequence[int]) -> dict[str, Seq
     on both sides.
     """
     counted: dict[str, Sequence[int]] = {STEPS: steps} if steps else {}
-    return counted if seeds is None else {**dict.fromkeys(ASKED, seeds), **counted}
+    if seeds is None:
+        return counted
+    return {**dict.fromkeys(ASKED, seeds), STEPS: seeds[:1], **counted}
 
 
 def _side(

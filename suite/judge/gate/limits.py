@@ -86,13 +86,15 @@ def _finding(case: str, runs: Sequence[Record], known: set[tuple[str, str]]) -> 
     words = "; ".join(dict.fromkeys(text for *_, text in new or found))
     if not new:
         return finding._replace(words=f"as before: {words}") if found else finding
-    if len({run.seed for run, *_ in new}) == 1 and all(_learned(*each) for each in new):
+    if len({run.seed for run, *_ in new}) == 1 and all(
+        _learned(run, metric) for run, metric, _ in new
+    ):
         words = f"{words}; of seed {new[0][0].seed} alone, which can be chance"
         return finding._replace(decision=UNDECIDED, words=words)
     return finding._replace(decision=WORSE, words=words)
 
 
-def _learned(run: Record, metric: str, _: str) -> bool:
+def _learned(run: Record, metric: str) -> bool:
     """True for what a training's seed decides too: a number that there can be."""
     row = metric_row(metric)
     possible = not row.is_fraction or run.metrics[metric] in SHARE
