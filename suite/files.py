@@ -280,6 +280,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         WriteError: If it cannot be written; the file that was there before is unchanged.
     """
     try:
+        if path.exists():
+            _check_regular(path.stat().st_mode)
         _sweep(path.parent)
         if _holds(path, content):
             return

@@ -53,12 +53,19 @@ def _environment(**changes: Any) -> dict[str, Any]:
     machine = {"fingerprint": changes.pop("fingerprint", "machine-a"), "cores": 2}
     content = {
         **({} if "versions" in changes else {"stack": "eager"}),  # as versions of a framework tell
-        "versions": {"numpy": "2.0.0"},
+        "versions": {"python": "3.11.7", "numpy": "2.0.0"},
+        "library_digest": "sha256:4",
+        "variables": {},
+        "threads": {"cores": 2},
+        "instructions": [],
+        "keras": {},
         "lock_digest": "sha256:1",
         "data_digest": "sha256:2",
         "code_digest": "sha256:3",
         "machine": machine,
     }
+    if isinstance(changes.get("versions"), dict):
+        changes["versions"] = {"python": "3.11.7", **changes["versions"]}
     return {**content, **changes}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from suite import files
-from suite.errors import RecordError
+from suite.errors import RecordError, WriteError
 from suite.files import code_digest, file_digest, parse_json, read_bytes, write_atomically
 from tests.bounds import within
 
@@ -86,6 +86,21 @@ def test_what_is_no_file_is_refused_at_once(
     make(tmp_path / "record.json")
     with within(30), pytest.raises(RecordError, match=rf"record.json cannot be read: .*{message}"):
         read(tmp_path / "record.json")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [(os.mkfifo, "named pipe"), (_socket, "socket"), (NO_FILES[2][0], "device"), (Path.mkdir, "")],
+)
+def test_what_is_no_file_is_not_written_over(
+    tmp_path: Path, make: Callable[[Path], object], message: str
+) -> None:
+    path = tmp_path / "gate.json"
+    make(path)
+    kind = path.lstat().st_mode
+    with within(30), pytest.raises(WriteError, match=f"gate.json cannot be written: .*{message}"):
+        write_atomically(path, b"1")
+    assert path.lstat().st_mode == kind
 
 
 def test_a_file_that_becomes_a_pipe_while_it_is_opened_is_refused(

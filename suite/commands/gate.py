@@ -41,6 +41,7 @@ from suite.report.grid import terminal_width
 from suite.report.junit import junit
 
 STATUSES = {NO_WORSE: 0, WORSE: REGRESSION_STATUS}
+WRITTEN = ("markdown", "summary", "json", "junit")  # options that name a file
 ACCURACY = "accuracy"  # as people call the unit of a share of images
 SHARE = 0.5  # of the budget, for time and memory at most: seeds need some too
 
@@ -55,9 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     if more and (options.address or options.no_run):
         who = "a cluster takes" if options.address else "what is not run takes"
         raise SuiteError(f"{who} no options of pytest. Leave out: {' '.join(more)}")
-    for path in (options.json, options.junit, options.summary, options.markdown):
-        if path and path.is_file():
-            path.unlink()  # what an earlier gate said must not stand for an answer that never came
+    _clear([getattr(options, name) for name in WRITTEN if getattr(options, name)])
     gate, notes = opened(options), list[str]()
     if options.cases and not (gate.wanted or gate.timed):
         named = ",".join(options.cases)
@@ -72,6 +71,26 @@ def main(arguments: Sequence[str]) -> int:
         for line in lines(found, width=terminal_width(), verbose=options.verbose):
             print(line)
     return STATUSES.get(found.answer.decision, ERROR_STATUS)
+
+
+def _clear(files: Sequence[Path]) -> None:
+    """Remove what an earlier gate said: it must not stand for an answer that never came.
+
+    Raises:
+        SuiteError: If two are one file, or one is a link, a folder or a device; none is removed.
+    """
+    for path in files:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise SuiteError(
+                f"{path} cannot be written: it is a link, a folder or a device, expected a file."
+            )
+    if len({path.resolve() for path in files}) < len(files):
+        raise SuiteError(
+            f"{', '.join(map(str, files))}: found one file twice, expected one for each option."
+        )
+    for path in files:
+        if path.is_file():
+            path.unlink()
 
 
 def _measure(gate: Gate, more: Sequence[str]) -> list[str]:
@@ -193,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=positive, default=2, metavar="N", help="rows at once; 2")
     parser.add_argument("--records", type=Path, default=Path("records"), metavar="DIR")
     parser.add_argument("--baselines", type=Path, default=Path("baselines"), metavar="DIR")
-    for name in ("markdown", "summary", "json", "junit"):
+    for name in WRITTEN:
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help="write the answer here")
     parser.add_argument("-v", "--verbose", action="store_true", help="print every finding")
     return parser

@@ -35,6 +35,8 @@ DISTRIBUTIONS: Mapping[str, Sequence[str]] = MappingProxyType(
 
 LIBRARIES = "the libraries"
 SURROUNDINGS = ("keras", "threads", "variables")  # what a process rounds by, on one machine
+STATED = ("library_digest", "variables")  # by every record
+ROUNDED = ("instructions", "keras", "threads")  # by those of what is rounded, which no trap is
 SHOWN = len("sha256:") + 12  # characters of a digest in a message
 
 
@@ -120,6 +122,7 @@ def differences(record: Record, now: Present) -> list[Difference]:
     """List everything in which a record is not of the present; nothing for one that still holds."""
     return [
         *_of_case(record, now.cases.get(record.case)),
+        *_unstated(record, now),
         *_of_lock(record, now),
         *_of_digests(record, now),
     ]
@@ -143,6 +146,16 @@ def _of_case(record: Record, case: Case | None) -> Iterator[Difference]:
 def _settings(case: Case) -> Mapping[str, Any]:
     """List the settings of a case, once for all of its records."""
     return MappingProxyType(case.settings())
+
+
+def _unstated(record: Record, now: Present) -> Iterator[Difference]:
+    """Yield what a record leaves out of its making, though every run states it."""
+    environment = record.environment
+    for name in (*STATED, *(() if record.question == "traps" else ROUNDED)):
+        if name not in environment:
+            yield Difference(f"the environment's {name}", "not stated", "what it was made with")
+    if "python" not in environment["versions"]:
+        yield Difference("the version of python", "not stated", now.python)
 
 
 def _of_lock(record: Record, now: Present) -> Iterator[Difference]:

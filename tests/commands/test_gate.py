@@ -622,10 +622,24 @@ def test_the_answer_is_written_to_every_file_that_is_named(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("good")
-def test_a_file_that_cannot_be_written_is_an_error(capsys: Output) -> None:
-    Path("taken").mkdir()
-    assert main([*JUDGE, "--json", "taken"]) == 2
-    assert "taken cannot be written" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "taken", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("gate.md")], ids=str
+)
+def test_a_file_that_cannot_be_written_is_an_error_before_anything_is_removed(
+    capsys: Output, taken: Callable[[Path], None]
+) -> None:
+    taken(Path("taken"))
+    Path("gate.md").touch()
+    assert main([*JUDGE, "--markdown", "gate.md", "--json", "taken"]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("error: taken cannot be written: it is a link, a folder or a device")
+    assert not said.out
+    assert Path("gate.md").exists()
+
+
+def test_two_answers_for_one_file_are_an_error(capsys: Output) -> None:
+    assert main([*JUDGE, "--markdown", "gate.md", "--summary", "./gate.md"]) == 2
+    assert "gate.md, gate.md: found one file twice" in capsys.readouterr().err
 
 
 def test_findings_of_every_layer_are_counted(

@@ -119,7 +119,10 @@ def test_two_updates_a_step_are_no_baseline_of_another_stack(seeds: MakeRuns) ->
         ({"environment": {"data_digest": "x"}}, "data digests: sha256:2 of seed 0, x of seed 4"),
         ({"environment": {"code_digest": "x"}}, "code digests: sha256:3 of seed 0, x of seed 4"),
         ({"environment": {"probe_digest": "x"}}, "probe digests: None of seed 0, x of seed 4"),
-        ({"environment": {"fingerprint": "x"}}, "machines: machine-a of seed 0, x of seed 4"),
+        (
+            {"environment": {"fingerprint": "x"}},
+            r"machines: machine-a-\w+ of seed 0, x-\w+ of seed 4",
+        ),
         ({"settings": {"steps": 9}}, "settings: "),
         ({"question": "attack"}, "questions: training of seed 0, attack of seed 4"),
         ({"environment": {"variables": {"OMP_NUM_THREADS": "1"}}}, "environments: "),

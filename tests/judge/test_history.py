@@ -63,7 +63,7 @@ def test_an_entry_tells_what_its_records_were_made_with(make_record: MakeRecord)
     ]
     found = entry(records, removed=["b", "a"], former="sha256:0", worse=["x is lower"])
     assert found.measured == ["2024-05-01", "2026-11-22"]
-    assert found.versions == {"numpy": ["1.9", "2.0.0"]}
+    assert found.versions == {"numpy": ["1.9", "2.0.0"], "python": ["3.11.7"]}
     assert (found.code, found.lock) == (["sha256:3", "sha256:9"], ["sha256:1"])
     assert (found.data, found.removed) == (["sha256:2"], ["a", "b"])
     assert (found.former, found.worse) == ("sha256:0", ["x is lower"])

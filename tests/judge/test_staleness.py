@@ -12,7 +12,7 @@ import pytest
 from suite.cases import PLAIN, Case
 from suite.files import probing_digest
 from suite.judge.staleness import DATA, Present, differences, machine_of, must_share, present
-from suite.records import Record
+from suite.records import Record, record_key
 from suite.store import read_record
 from tests.judge.conftest import MakeRecord
 
@@ -74,6 +74,20 @@ def test_what_is_no_longer_there_is_told(
     make: Make, environment: dict[str, Any], difference: str
 ) -> None:
     assert told(make(**environment)) == [difference]
+
+
+@pytest.mark.parametrize(
+    "name", ["instructions", "keras", "library_digest", "threads", "variables"]
+)
+def test_what_a_record_leaves_out_of_its_making_is_told(make: Make, name: str) -> None:
+    record = make()
+    around = {key: value for key, value in record.environment.items() if key != name}
+    told_of = told(replace(record, environment=around, key=record_key(record.settings, around)))
+    assert f"the environment's {name}: not stated, expected what it was made with" in told_of
+    versions = make(versions={"python": ""}).environment
+    versions["versions"].pop("python")
+    bare = replace(record, environment=versions, key=record_key(record.settings, versions))
+    assert told(bare) == ["the version of python: not stated, expected 3.11"]
 
 
 def test_what_probed_a_trace_is_told_of_traces_alone(make: Make) -> None:
@@ -142,9 +156,14 @@ def test_another_case_setting_or_question_is_told(make: Make) -> None:
 
 def test_records_must_share_their_libraries_and_data_that_are_not_known(make: Make) -> None:
     record = make()
-    assert must_share(record) == {"the libraries": "sha256:11b"}
+    around = {"keras": "{}", "threads": '{"cores": 2}', "variables": "{}"}
+    assert must_share(record) == {
+        "the libraries": "sha256:11b",
+        **{f"the {name} on machine {machine_of(record)}": text for name, text in around.items()},
+    }
     machine = {**record.environment["machine"], "fingerprint": "0123456789"}
     alone = {**record.environment, "threads": {"intra_op": 1}, "machine": machine}
+    del alone["instructions"]
     shared = must_share(replace(record, environment=alone))
     assert shared["the threads on machine 0123456789"] == '{"intra_op": 1}'
     larger = replace(record, settings={**record.settings, "size_px": 64})

@@ -138,7 +138,8 @@ def test_each_release_and_tier_has_a_table_and_says_where_it_comes_from(make_run
     heads = [line for line in page.splitlines() if line.startswith("## ")]
     assert heads == [f"## {release}, {tier} tier" for release, tier in places]
     assert "- ResNet-50, width 0.25: size px 32, test images 1000, epsilon 0.01\n" in page
-    assert "- trained 2026-11-22 to 2026-11-23: keras 2.15; 2 cores (machine-a); data 2;" in page
+    trained = "trained 2026-11-22 to 2026-11-23: python 3.11.7, keras 2.15"
+    assert f"- {trained}; 2 cores (machine-a); data 2;" in page
     assert page.count("seeds 2, 3; 2 records.") == 3
     assert "cost measured" not in page
 

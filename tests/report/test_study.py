@@ -179,7 +179,7 @@ def test_where_the_numbers_come_from(make_record: MakeRecord) -> None:
     second = {**first, "versions": {"numpy": "2.1.0"}, "machine": {"fingerprint": "f2"}}
     records = [make_record(seed=3, environment=first), make_record(seed=1, environment=second)]
     assert provenance(records) == (
-        "numpy 2.0.0, 2.1.0, keras 3.0, none; A, 2 cores, 24 GiB, H (f1) and (f2); "
+        "python 3.11.7, numpy 2.0.0, 2.1.0, keras 3.0, none; A, 2 cores, 24 GiB, H (f1) and (f2); "
         "data abababababab; suite 3; seeds 1, 3; 2 records."
     )
 

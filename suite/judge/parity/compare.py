@@ -351,12 +351,14 @@ def _refuse_unlike(measured: Record, reference: Record) -> None:
                 f"{reference.release} cannot be compared: {name} differs. Found: {mine}. Expected: "
                 f"{theirs}. {_again(measured, reference)}"
             )
-    lone = set(trace_of(measured)) ^ set(trace_of(reference))
-    odd = sorted(str(place) for place in lone if place.quantity != GRADIENT)
+    mine, theirs = trace_of(measured), trace_of(reference)
+    odd = {str(place) for place in mine.keys() ^ theirs.keys() if place.quantity != GRADIENT}
+    sizes = {"projections", "rms"}
+    odd |= {f"{place} without rms" for place in mine if sizes & {*mine[place]} == {"projections"}}
     if odd:
         raise RecordError(
             f"{measured.name} of {measured.release} and {reference.release} hold other layers or "
-            f"quantities, such as: {'; '.join(odd[:3])}. {_again(measured, reference)}"
+            f"quantities, such as: {'; '.join(sorted(odd)[:3])}. {_again(measured, reference)}"
         )
 
 

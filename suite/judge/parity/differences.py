@@ -291,6 +291,20 @@ def _accuracies_differ(here: Replay, there: Replay, *, graph: bool) -> Iterator[
             )
 
 
+def counting_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
+    """Say that a step under the plain loss, which is not replayed, counts its images otherwise."""
+    place, replayed = Place(0, "clean_accuracy"), Place(0, "replay")
+    if place not in theirs or replayed in theirs or not _same_forward(mine, theirs):
+        return
+    images = theirs[Place(0, "batch")]["images"]
+    here, there = (images * trace[place]["value"] for trace in (mine, theirs))
+    if not abs(here - there) <= MISCOUNTED:
+        yield (
+            f"The accuracy that the step reports is another: {here:.3g} of {images} images here, "
+            f"{there:.3g} there, from the same weights"
+        )
+
+
 def loss_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
     """Say how the two cross-entropies are weighted in the loss, where that is not the same."""
     here, there = loss_weights(mine), loss_weights(theirs)
@@ -367,6 +381,7 @@ CAUSES: Sequence[Callable[[Trace, Trace], Iterator[str]]] = (
     sure_differs,
     evaluation_differs,
     step_differs,
+    counting_differs,
     loss_differs,
     gradients_differ,
 )

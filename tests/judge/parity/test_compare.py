@@ -9,7 +9,15 @@ import pytest
 
 from suite.errors import RecordError
 from suite.judge.parity.compare import check_traces, compare_traces
-from tests.judge.parity.conftest import KERAS_3, Against, Make, MakeRecord, paper_trace
+from suite.measure.summaries import Entry
+from tests.judge.parity.conftest import (
+    KERAS_3,
+    Against,
+    Make,
+    MakeRecord,
+    paper_trace,
+    with_entries,
+)
 
 
 def test_the_same_training_agrees_to_the_last_digit(against: Against) -> None:
@@ -47,6 +55,15 @@ def test_other_layers_are_refused(make: Make) -> None:
     entries = [entry for entry in record.statistics if entry["layer"] != "second_bn"]
     with pytest.raises(RecordError, match=r"other layers or quantities, such as: .*second_bn"):
         compare_traces(replace(record, statistics=entries), make("tf-2.21"))
+
+
+def test_an_array_without_its_size_is_refused(make: Make) -> None:
+    def sizeless(entry: Entry) -> None:
+        if (entry["quantity"], entry["layer"], entry["step"]) == ("batch mean", "second_bn", 2):
+            entry.pop("rms")
+
+    with pytest.raises(RecordError, match=r"such as: .*second_bn.* without rms"):
+        compare_traces(with_entries(make(), sizeless), make("tf-2.21"))
 
 
 @pytest.mark.parametrize("frozen", ["here", "there"])

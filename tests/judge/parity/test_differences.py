@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from suite.judge.parity.compare import compare_traces
+from suite.judge.parity.differences import counting_differs
 from suite.judge.parity.implied import descent, trace_of
 from suite.judge.parity.updates import OPTIMIZER, optimizer_differs
 from suite.judge.verdicts import SHOWN, listed
 from suite.measure.summaries import PROJECTIONS, Entry
 from suite.records import Record
-from tests.judge.parity.conftest import KERAS_2, KERAS_3, Against, Make, with_entries
+from tests.judge.parity.conftest import IMAGES, KERAS_2, KERAS_3, Against, Make, with_entries
 
 
 @pytest.mark.parametrize(
@@ -187,6 +188,25 @@ def test_the_accuracy_of_another_pass_is_not_told_again(against: Against) -> Non
     found = against(wrong_pass=0.05, miscounted=2)
     assert len(found.causes) == 1
     assert "adversarial pass is not the one it was told" in found.causes[0]
+
+
+@pytest.mark.parametrize(("images", "told"), [(1, False), (2, True), (float("nan"), True)])
+def test_a_plain_step_that_counts_its_images_otherwise_is_told(
+    make: Make, images: float, told: bool
+) -> None:
+    def plain(entry: Entry) -> None:
+        if entry["quantity"] == "replay":
+            entry["quantity"] = "several steps"
+
+    def miscounts(entry: Entry) -> None:
+        plain(entry)
+        if (entry["quantity"], entry["step"]) == ("clean_accuracy", 0):
+            entry["value"] += images / IMAGES
+
+    mine, theirs = (trace_of(with_entries(make(), change)) for change in (miscounts, plain))
+    found = [*counting_differs(mine, theirs)]
+    assert len(found) == told
+    assert all("The accuracy that the step reports is another" in words for words in found)
 
 
 def test_what_a_setting_explains_is_not_told_again_of_the_optimizer_alone(against: Against) -> None:
