@@ -623,7 +623,9 @@ def test_the_answer_is_written_to_every_file_that_is_named(tmp_path: Path) -> No
 
 @pytest.mark.usefixtures("good")
 @pytest.mark.parametrize(
-    "taken", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("gate.md")], ids=str
+    "taken",
+    [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("gate.md")],
+    ids=["folder", "pipe", "link"],
 )
 def test_a_file_that_cannot_be_written_is_an_error_before_anything_is_removed(
     capsys: Output, taken: Callable[[Path], None]
