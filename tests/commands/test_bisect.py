@@ -87,7 +87,8 @@ for seed in value("--seeds").split(","):
     metrics["clean_accuracy"] = accuracy
     metrics["information_gain"] = 2 + noise  # nats; a fault leaves it alone
     digest = file_digest(pathlib.Path("locks", name + ".txt"))
-    environment = {{**template.environment, "lock_digest": digest, "versions": {{}}}}
+    ran = {{"python": f"{{python}}.0"}}
+    environment = {{**template.environment, "lock_digest": digest, "versions": ran}}
     record = dataclasses.replace(
         template, release=name, seed=int(seed), environment=environment, metrics=metrics,
         wall_s=1 + abs(noise), key=record_key(template.settings, environment),
