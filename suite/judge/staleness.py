@@ -35,7 +35,7 @@ DISTRIBUTIONS: Mapping[str, Sequence[str]] = MappingProxyType(
 
 LIBRARIES = "the libraries"
 SURROUNDINGS = ("keras", "threads", "variables")  # what a process rounds by, on one machine
-STATED = ("library_digest", "variables")  # by every record
+STATED = ("library_digest", "python", "variables")  # by every record
 ROUNDED = ("instructions", "keras", "threads")  # by those of what is rounded, which no trap is
 SHOWN = len("sha256:") + 12  # characters of a digest in a message
 
@@ -122,7 +122,7 @@ def differences(record: Record, now: Present) -> list[Difference]:
     """List everything in which a record is not of the present; nothing for one that still holds."""
     return [
         *_of_case(record, now.cases.get(record.case)),
-        *_unstated(record, now),
+        *_unstated(record),
         *_of_lock(record, now),
         *_of_digests(record, now),
     ]
@@ -148,14 +148,13 @@ def _settings(case: Case) -> Mapping[str, Any]:
     return MappingProxyType(case.settings())
 
 
-def _unstated(record: Record, now: Present) -> Iterator[Difference]:
+def _unstated(record: Record) -> Iterator[Difference]:
     """Yield what a record leaves out of its making, though every run states it."""
-    environment = record.environment
-    for name in (*STATED, *(() if record.question == "traps" else ROUNDED)):
-        if name not in environment:
-            yield Difference(f"the environment's {name}", "not stated", "what it was made with")
-    if "python" not in environment["versions"]:
-        yield Difference("the version of python", "not stated", now.python)
+    stated = {*record.environment, *({"python"} & {*record.environment["versions"]})}
+    names = (*STATED, *(() if record.question == "traps" else ROUNDED))
+    lost = [name for name in names if name not in stated]
+    if lost:
+        yield Difference("the environment", f"without {', '.join(lost)}", "all that a run states")
 
 
 def _of_lock(record: Record, now: Present) -> Iterator[Difference]:

@@ -88,6 +88,11 @@ def record_of(release: str, case: Case, seed: int, *, shift: int) -> Record:
     environment = {
         "stack": "eager",
         "versions": {"python": "3.11.1"},
+        "library_digest": "sha256:11b",
+        "variables": {},
+        "threads": {},
+        "instructions": "",
+        "keras": {},
         "lock_digest": LOCKS[release],
         "data_digest": DATA[case.data, str(case.size_px)],
         "code_digest": code(),

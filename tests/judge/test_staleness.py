@@ -77,17 +77,20 @@ def test_what_is_no_longer_there_is_told(
 
 
 @pytest.mark.parametrize(
-    "name", ["instructions", "keras", "library_digest", "threads", "variables"]
+    "name", ["instructions", "keras", "library_digest", "python", "threads", "variables"]
 )
 def test_what_a_record_leaves_out_of_its_making_is_told(make: Make, name: str) -> None:
     record = make()
     around = {key: value for key, value in record.environment.items() if key != name}
-    told_of = told(replace(record, environment=around, key=record_key(record.settings, around)))
-    assert f"the environment's {name}: not stated, expected what it was made with" in told_of
-    versions = make(versions={"python": ""}).environment
-    versions["versions"].pop("python")
-    bare = replace(record, environment=versions, key=record_key(record.settings, versions))
-    assert told(bare) == ["the version of python: not stated, expected 3.11"]
+    around["versions"] = {"keras": "3.15.1", **({} if name == "python" else {"python": "3.11.7"})}
+    bare = replace(record, environment=around, key=record_key(record.settings, around))
+    assert f"the environment: without {name}, expected all that a run states" in told(bare)
+
+
+def test_a_trap_is_rounded_by_nothing(make: Make) -> None:
+    record = replace(make(), question="traps")
+    around = {key: record.environment[key] for key in record.environment if key != "threads"}
+    assert not any("without" in text for text in told(replace(record, environment=around)))
 
 
 def test_what_probed_a_trace_is_told_of_traces_alone(make: Make) -> None:

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from suite.stacks.protocol import Stack
 
 ENVIRONMENT: dict[str, Any] = {
-    "versions": {"numpy": np.__version__},
+    "versions": {"python": "3.11.7", "numpy": np.__version__},
+    "library_digest": "sha256:4",
+    "variables": {},
+    "threads": {},
+    "instructions": [],
+    "keras": {},
     "lock_digest": "sha256:1",
     "data_digest": "sha256:2",
     "code_digest": "sha256:3",
