@@ -35,8 +35,7 @@ DISTRIBUTIONS: Mapping[str, Sequence[str]] = MappingProxyType(
 
 LIBRARIES = "the libraries"
 SURROUNDINGS = ("keras", "threads", "variables")  # what a process rounds by, on one machine
-STATED = ("library_digest", "python", "variables")  # by every record
-ROUNDED = ("instructions", "keras", "threads")  # by those of what is rounded, which no trap is
+STATED = ("library_digest", "python", "instructions", *SURROUNDINGS)  # by every run
 SHOWN = len("sha256:") + 12  # characters of a digest in a message
 
 
@@ -151,8 +150,7 @@ def _settings(case: Case) -> Mapping[str, Any]:
 def _unstated(record: Record) -> Iterator[Difference]:
     """Yield what a record leaves out of its making, though every run states it."""
     stated = {*record.environment, *({"python"} & {*record.environment["versions"]})}
-    names = (*STATED, *(() if record.question == "traps" else ROUNDED))
-    lost = [name for name in names if name not in stated]
+    lost = [name for name in STATED if name not in stated]
     if lost:
         yield Difference("the environment", f"without {', '.join(lost)}", "all that a run states")
 

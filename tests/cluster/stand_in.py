@@ -77,7 +77,11 @@ def pretend(row: str, case: str, seed: int, records: Path, *, tier: str, lock: s
     asked_for = asked(tier)[case]
     settings = asked_for.settings()
     environment = {
-        "versions": {},
+        "versions": {"python": "3.11.7"},  # of both rows
+        "library_digest": "sha256:11b",
+        "threads": {},
+        "instructions": "",
+        "keras": {},
         "variables": {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "unset")},
         "lock_digest": file_digest(Path("locks", f"{lock}.txt")),
         "data_digest": DATA["gtsrb", "32"],

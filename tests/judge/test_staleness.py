@@ -87,12 +87,6 @@ def test_what_a_record_leaves_out_of_its_making_is_told(make: Make, name: str) -
     assert f"the environment: without {name}, expected all that a run states" in told(bare)
 
 
-def test_a_trap_is_rounded_by_nothing(make: Make) -> None:
-    record = replace(make(), question="traps")
-    around = {key: record.environment[key] for key in record.environment if key != "threads"}
-    assert not any("without" in text for text in told(replace(record, environment=around)))
-
-
 def test_what_probed_a_trace_is_told_of_traces_alone(make: Make) -> None:
     trained = make(probe_digest="sha256:01d")
     stale, fresh = (replace(each, question="parity") for each in
