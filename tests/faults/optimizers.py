@@ -74,6 +74,16 @@ def inner_epsilon(real: Callable[..., None]) -> Callable[..., None]:
     return update
 
 
+def through_float16(real: Callable[..., None]) -> Callable[..., None]:
+    """Round each gradient to float16, as a compressed all-reduce does, and back."""
+
+    def update(self: Any, gradient: Any, variable: Any, rate: Any) -> None:
+        cast = tensorflow().cast
+        real(self, cast(cast(gradient, "float16"), gradient.dtype), variable, rate)
+
+    return update
+
+
 def slowing(real: Callable[..., None]) -> Callable[..., None]:
     """Let the rate fall by 1e-6 of itself a step, Keras' old `decay`."""
 
@@ -157,6 +167,9 @@ OPTIMIZERS = [
           "(apache/mxnet#1949 asks for that).", wrapped(f"{SGD}.update_step", decayed_biases)),
     Fault("vectors-never-train", GROUP, "No bias, gamma or beta is updated.",
           wrapped(f"{SGD}.update_step", frozen_vectors), r"another multiple|Optimizer"),
+    Fault("gradients-float16", GROUP, "Gradients reach the optimizer through float16, as of a "
+          "compressed all-reduce.", wrapped(f"{SGD}.update_step", through_float16),
+          r"entry by entry"),
     Fault("rate-decays-1e-6", GROUP, "The rate decays by 1e-6 a step on top of its schedule.",
           wrapped(f"{SGD}.update_step", slowing), r"100,000th step"),
     Fault("weights-averaged", GROUP, "Weights become their moving average at each hundredth step.",

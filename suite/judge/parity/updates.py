@@ -35,6 +35,8 @@ NOISE = 2e-4  # of the update; honest fits leave less than 1e-4, in float32
 FIT_ERRORS = 5  # standard errors of a fit; honest ones were 4.5 off where a shrinking step is small
 UPDATED = 5e-3  # of the size of the updates by another optimizer than SGD
 FIRST_RATE = 0.01  # difference of the learning rates of a layer's first update
+LARGE = 500.0  # a weight over its change: up to there its rounding is 3e-5 of the change
+SCALED = 1e-4  # of such a first change is no multiple of the gradient; seen: 4.4e-5 (17 releases)
 OPTIMIZER: Mapping[str, float] = {
     "rate": 2e-3,
     "momentum": 2e-3,
@@ -122,6 +124,41 @@ def _updates_differ(mine: Trace, theirs: Trace, allowed: Mapping[str, float]) ->
     ]
     if odd and (alike or len(odd) < len(rates)):
         yield f"The updates of step 0 are another multiple of the gradient in {listed(odd)}"
+    elif here and there and alike and not odd:
+        yield from _entries_differ(mine, theirs)
+
+
+def _entries_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
+    """Say that the first update of SGD is not its gradient times a number, entry by entry."""
+    here, there = dict(_left_over(mine)), dict(_left_over(theirs))
+    odd = [
+        place
+        for place, share in here.items()
+        if share > SCALED >= there.get(place, 0.0) and np.isfinite(share)
+    ]
+    if odd:
+        most = max(odd, key=here.__getitem__)
+        yield (
+            f"The updates of step 0 are no multiple of the gradient, in {len(odd)} of {len(here)} "
+            f"weights: {here[most]:.2g} of that of {most.layer}/{most.weight} is something else "
+            f"here, {there.get(most, 0.0):.2g} there. Gradients that are rounded, clipped or "
+            "changed entry by entry on their way to the optimizer"
+        )
+
+
+def _left_over(trace: Trace) -> Iterator[tuple[Place, float]]:
+    """Yield which share of a weight's first change no multiple of its gradient explains.
+
+    Of weights that are far larger than their change nothing is told: their rounding hides it.
+    """
+    for place in trace:
+        change, weight = (place._replace(quantity=name) for name in ("change", "initial weight"))
+        if place.step or place.quantity != "gradient" or change not in trace:
+            continue
+        if trace[weight]["rms"] <= LARGE * trace[change]["rms"]:
+            moved, slope = projected(trace, change), projected(trace, place)
+            left = np.linalg.norm(moved - ratio(moved, slope) * slope)
+            yield place, float(left / (np.linalg.norm(moved) or 1.0))
 
 
 def _other_updates(mine: Trace, theirs: Trace) -> Iterator[str]:

@@ -338,6 +338,23 @@ def test_updates_that_no_setting_explains_are_told_to_be_rounded(make: Make) -> 
     assert not any("coarsely" in cause for cause in compare_traces(make(sgd=0.8), honest).causes)
 
 
+@pytest.mark.parametrize(("share", "told"), [(2e-5, False), (1e-3, True)])
+def test_a_first_update_that_is_no_multiple_of_its_gradient_is_told(
+    make: Make, share: float, told: bool
+) -> None:
+    rng = np.random.default_rng(0)
+
+    def rounded(entry: Entry) -> None:
+        if (entry["quantity"], entry["step"]) == ("change", 0) and entry["layer"] == "conv":
+            entry["projections"] = [x * (1 + share * rng.normal()) for x in entry["projections"]]
+
+    other, honest = with_entries(make(), rounded), make("tf-2.21")
+    causes = compare_traces(other, honest).causes
+    assert any("are no multiple of the gradient, in 2 of 4" in cause for cause in causes) == told
+    assert compare_traces(honest, honest).agrees
+    assert not any("no multiple" in cause for cause in compare_traces(honest, other).causes)
+
+
 def test_what_no_rounding_explains_is_not_called_rounded(make: Make) -> None:
     rng = np.random.default_rng(0)
 
