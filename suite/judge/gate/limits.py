@@ -14,6 +14,9 @@ from suite.judge.verdicts import shown
 from suite.records import Record
 
 METRIC = "limits of any release"
+PREDICTIONS = "predictions"  # of a training, by label: they are counted apart from its accuracy
+COUNTED = 1.5  # images, as two classes may be equally likely but for rounding; seen: none of 1000
+WHOLE = 0.01  # images by which a share of them is no whole number; seen: 1e-13
 SHARE, ANY = Band(0.0, 1.0), Band(-math.inf, math.inf)
 UNITS = ("1", "pixel")
 """Of the metrics that a seed changes little or not at all: phases, parameters, updates. Others are
@@ -43,11 +46,37 @@ def limit_findings(before: Iterable[Record], after: Iterable[Record]) -> list[Fi
 
 def outside(record: Record) -> dict[str, str]:
     """Say of each number that lies outside its band what it is and was expected to be."""
-    return {
+    found = {
         metric: f"{metric} is {shown(record.metrics[metric], band)}, expected {band}"
         for metric, band in _limits(record).items()
         if metric in record.metrics and record.metrics[metric] not in band
     }
+    miscounted = _miscounted(record)
+    return {**found, PREDICTIONS: miscounted} if miscounted else found
+
+
+def _miscounted(record: Record) -> str:
+    """Say where a training's accuracy is not that of its predictions, or these are of few images.
+
+    The two are counted by passes of their own over the same images.
+    """
+    rows = [entry for entry in record.statistics if "predicted" in entry]
+    accuracy, expected = record.metrics.get("clean_accuracy"), record.settings.get("test_images")
+    if record.question != TRAINING or not rows or accuracy is None:
+        return ""
+    try:
+        images = sum(int(count) for row in rows for count in row["predicted"].values())
+        right = sum(int(row["predicted"].get(str(row["label"]), 0)) for row in rows)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        return f"the predictions by label cannot be read: {error!r:.80}"
+    told = images * accuracy
+    whole = math.isfinite(told) and abs(told - round(told)) < WHOLE
+    if images == expected and whole and abs(right - told) < COUNTED:
+        return ""
+    return (
+        f"clean_accuracy is {accuracy:.6g}, but {right} of {images} predictions are right, "
+        f"expected the same of {expected} images: the evaluation is of other images or weights"
+    )
 
 
 def _limits(record: Record) -> dict[str, Band]:
@@ -96,6 +125,8 @@ def _finding(case: str, runs: Sequence[Record], known: set[tuple[str, str]]) -> 
 
 def _learned(run: Record, metric: str) -> bool:
     """True for what a training's seed decides too: a number that there can be."""
+    if metric == PREDICTIONS:
+        return False
     row = metric_row(metric)
     possible = not row.is_fraction or run.metrics[metric] in SHARE
     return run.question == TRAINING and row.unit not in UNITS and possible

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from suite.judge.bands import Band
 from suite.judge.gate import limits
 from suite.judge.gate.finding import NO_WORSE, UNDECIDED, WORSE
-from suite.judge.gate.limits import lacking, limit_findings
+from suite.judge.gate.limits import lacking, limit_findings, outside
 from tests.conftest import MakeRecord
 
 BANDS = {"phases_agree": Band(1, 1), "clean_accuracy": Band(0.7, 0.9), "parameters": Band(7, 7)}
@@ -60,6 +64,31 @@ def test_what_two_trainings_learn_too_little_is_worse_and_of_one_undecided(
 def test_outcomes_are_not_judged_by_the_upper_end_of_bands(make_record: MakeRecord) -> None:
     (finding,) = limit_findings([], [make_record(metrics={**RIGHT, "clean_accuracy": 0.95})])
     assert finding.decision == NO_WORSE
+
+
+@pytest.mark.parametrize(
+    ("predicted", "told"),
+    [
+        ([{"0": 8, "1": 1}, {"1": 0, "0": 1}], ""),
+        ([{"0": 7, "1": 2}, {"0": 1}], ""),  # rounding
+        ([{"0": 6, "1": 3}, {"0": 1}], "but 6 of 10 predictions are right"),
+        ([{"0": 4}, {"0": 1}], "but 4 of 5 predictions are right, expected the same of 10 images"),
+        ([["0"], {}], "the predictions by label cannot be read"),
+    ],
+)
+def test_an_accuracy_is_that_of_the_predictions(
+    make_record: MakeRecord, predicted: list[Any], told: str
+) -> None:
+    rows = [{"label": label, "predicted": own} for label, own in enumerate(predicted)]
+    run = make_record(metrics=RIGHT, statistics=rows, settings={"test_images": 10})
+    for accuracy in (0.75, math.nan):  # of four images, or of eight; of none
+        other = replace(run, metrics={**RIGHT, "clean_accuracy": accuracy})
+        assert "predictions" in outside(other)
+    (finding,) = limit_findings([], [run])
+    assert finding.decision == (WORSE if told else NO_WORSE)
+    assert told in finding.words
+    assert limit_findings([run], [run])[0].decision == NO_WORSE
+    assert not outside(replace(run, question="attack"))
 
 
 def test_other_questions_are_passed_over(make_record: MakeRecord) -> None:
