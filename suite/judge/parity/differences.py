@@ -173,8 +173,8 @@ def statistics_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
     }
     odd = _by_text(
         (
-            f"{a:.4g} of the way to the batch's here, {b:.4g} there: momentum {1 - a:.4g} and "
-            f"{1 - b:.4g} at one update a step; updates a step {here[layer, kind]:.4g} and "
+            f"{a:.4g} of the way to the batch's here, {b:.4g} there: "
+            f"{_moved_by(a, b)}; updates a step {here[layer, kind]:.4g} and "
             f"{there[layer, kind]:.4g}",
             f"{layer}/moving_{kind}",
         )
@@ -183,6 +183,13 @@ def statistics_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
     )
     for text, names in odd.items():
         yield f"Moving statistics of step 0 go {text} ({listed(names)})"
+
+
+def _moved_by(here: float, there: float) -> str:
+    """Say which momenta two shares of the way are, or that one of them is that of none."""
+    if 0 <= here <= 1:
+        return f"momentum {1 - here:.4g} and {1 - there:.4g} at one update a step"
+    return "no momentum goes so far: they are rounded or kept otherwise"
 
 
 def attack_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
@@ -217,7 +224,9 @@ def _elsewhere(share: float, images: float) -> str:
     """Say what an attack looks like that moves a share of the pixels, and of the images, so."""
     if share > REVERSED:
         return "It goes the other way: another sign, or towards labels instead of away from them"
-    if 0 < images <= FEW:
+    if not images:
+        return "In each image a few pixels do: another sign of a gradient of 0, or coarser images"
+    if images <= FEW:
         return "It treats these images otherwise: it leaves them out, or their loss is another"
     return "It follows another gradient: of other labels or images, another loss, norm or phase"
 
@@ -266,8 +275,8 @@ def _passes_differ(here: Replay, there: Replay, *, allowed: float) -> Iterator[s
         )
     if not absolute_difference(here.adversarial, there.adversarial) <= allowed:
         rises = (
-            f", other labels, or another epsilon inside the step: it rises {here.reach:.4g} times "
-            "as far as the attack of the suite's passes makes it rise, "
+            ", other labels or weights, or another epsilon inside the step: it rises "
+            f"{here.reach:.4g} times as far as the attack of the suite's passes makes it rise, "
             f"{there.reach:.4g} times there"
         )
         yield (

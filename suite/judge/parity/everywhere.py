@@ -9,6 +9,7 @@ from suite.judge.parity.implied import Place
 from suite.judge.verdicts import listed
 
 GRADIENT = "gradient"  # the quantity that only variables that train have
+NEARLY = 0.1  # of the largest gradient in the layer: what parts by more is no rounding
 STATES = 3  # at least, for an agreement from one of them to be no chance
 CLOSE = (1e-4, 2e-3)
 """Of the largest gradient in the layer, from the state that agrees best, without and with an
@@ -44,11 +45,14 @@ def gradients_differ(states: Sequence[Iterable[Distance]], *, attacked: bool) ->
     if not apart:
         return []
     most = max(apart, key=apart.__getitem__)
+    looks = "Coarser arithmetic, or a formula that is nearly the same"
+    if not apart[most] <= NEARLY:
+        looks = "Another backward pass: a part of the gradient does not flow, or flows twice"
     layers = list(dict.fromkeys(place.layer for place in apart))
     return [
         f"Gradients part from every state, in {listed(layers)}: that of {most.layer}/{most.weight} "
         f"by {apart[most]:.2g} at least, where rounding leaves {close:.2g} at most from one of "
-        "them. Coarser arithmetic, or a formula that is nearly the same"
+        f"them. {looks}"
     ]
 
 

@@ -30,7 +30,7 @@ def _images_differ(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterat
         if count != known:
             yield f"Other {words}: {count} of them here, {known} there"
         elif here[0] != there[0]:
-            yield f"Other {words}, as many as there"
+            yield f"Other {words}, as many as there, or another order of the same"
         elif here != there:
             yield f"Other labels of the same {words}"
     if mine["leaked"] != theirs["leaked"]:
@@ -66,7 +66,7 @@ def _epochs_differ(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterat
             for where, own in (("here", here), ("there", there))
             if len(set(own)) < len(own)
         ]
-        yield f"The epochs come in another order{''.join(told)}"
+        yield f"The epochs come in another order{''.join(told) or ', or with other images'}"
 
 
 def batches_differ(mine: Trace, theirs: Trace) -> Iterator[str]:

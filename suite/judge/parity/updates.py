@@ -123,7 +123,7 @@ def _updates_differ(mine: Trace, theirs: Trace, allowed: Mapping[str, float]) ->
         if not same(rate, rates[layer], floor=FIRST_RATE + 2 * rounding(_update(layer), reference))
     ]
     if odd and (alike or len(odd) < len(rates)):
-        yield f"The updates of step 0 are another multiple of the gradient in {listed(odd)}"
+        yield f"The updates of step 0 are another multiple of the gradient: in {listed(odd)}"
     elif here and there and alike and not odd:
         yield from _entries_differ(mine, theirs)
 
@@ -194,7 +194,8 @@ def _noise(here: Descent, there: Descent) -> str:
         return ""
     return (
         f". The settings leave {here.unexplained:.2%} of the updates unexplained here, "
-        f"{there.unexplained:.2%} there: rounded more coarsely, rather than set otherwise"
+        f"{there.unexplained:.2%} there: rounded more coarsely, or changed in some weights alone, "
+        "rather than set otherwise"
     )
 
 

@@ -237,6 +237,14 @@ def test_gradients_that_part_from_every_state_are_no_rounding(
     assert (told in found.words) == (decision == WORSE), found.words
 
 
+@pytest.mark.parametrize(("size", "words"), [(0.02, "Coarser"), (0.5, "Another backward pass")])
+def test_gradients_that_part_by_much_are_no_coarser_arithmetic(
+    make: Make, size: float, words: str
+) -> None:
+    planted = {state: {"turned": size} for state in (*FOUR, "200, Adam")}
+    assert f"one of them. {words}" in among_four(make, planted).words
+
+
 @pytest.mark.parametrize(("size", "attacked"), [(1e-3, True), (5e-5, False)])
 def test_gradients_that_rounding_moves_from_every_state_are_no_fault(
     make: Make, size: float, attacked: bool
