@@ -27,6 +27,16 @@ def make_record() -> MakeRecord:
     return record_of
 
 
+AROUND = {
+    "library_digest": "sha256:4",
+    "variables": {},
+    "threads": {"cores": 2},
+    "instructions": [],
+    "keras": {},
+}
+"""What every run states of its making beside its versions and digests."""
+
+
 def record_of(case: str = "net-plain", seed: int = 0, **changes: Any) -> Record:
     """Make a valid record; `changes` replace fields."""
     settings = changes.pop("settings", {"architecture": "lenet5", "steps": 3, "test_images": 1000})
@@ -54,11 +64,7 @@ def _environment(**changes: Any) -> dict[str, Any]:
     content = {
         **({} if "versions" in changes else {"stack": "eager"}),  # as versions of a framework tell
         "versions": {"python": "3.11.7", "numpy": "2.0.0"},
-        "library_digest": "sha256:4",
-        "variables": {},
-        "threads": {"cores": 2},
-        "instructions": [],
-        "keras": {},
+        **AROUND,
         "lock_digest": "sha256:1",
         "data_digest": "sha256:2",
         "code_digest": "sha256:3",

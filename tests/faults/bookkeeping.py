@@ -26,6 +26,7 @@ from suite.judge.staleness import DATA, Present
 from suite.records import SCHEMA_VERSION, Record, json_digest, record_key
 from suite.store import read_record, stored_cases, write_record
 from suite.tables import asked
+from tests.conftest import AROUND
 from tests.faults.fault import Tampering
 from tests.faults.score import Outcome
 
@@ -88,11 +89,7 @@ def record_of(release: str, case: Case, seed: int, *, shift: int) -> Record:
     environment = {
         "stack": "eager",
         "versions": {"python": "3.11.1"},
-        "library_digest": "sha256:11b",
-        "variables": {},
-        "threads": {},
-        "instructions": "",
-        "keras": {},
+        **AROUND,
         "lock_digest": LOCKS[release],
         "data_digest": DATA[case.data, str(case.size_px)],
         "code_digest": code(),

@@ -34,11 +34,16 @@ def test_versions_that_differ_are_noted_within_one_release(seeds: MakeRuns) -> N
 
 
 def test_what_else_an_environment_states_is_noted_where_both_state_it(seeds: MakeRuns) -> None:
+    one, two = (
+        seeds("last_loss", VALUES, environment={"variables": {"OMP_NUM_THREADS": n}})
+        for n in ("1", "2")
+    )
     plain = seeds("last_loss", VALUES)
-    one, two = (seeds("last_loss", VALUES, environment={"started_with": n}) for n in ("1", "2"))
+    for run in plain:
+        del run.environment["variables"]
     assert noted(plain, one) == []
     [note] = noted(one, two)
-    assert note.startswith("environment.started_with is 2, the baseline has 1")
+    assert note.startswith("environment.variables is {'OMP_NUM_THREADS': '2'}, the baseline has")
 
 
 def test_records_that_were_not_made_alike_are_noted(seeds: MakeRuns) -> None:

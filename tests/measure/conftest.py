@@ -13,6 +13,7 @@ from suite.data import CLASSES, Dataset, Split
 from suite.measure import pipeline, run
 from suite.measure.questions import fixes
 from suite.networks.types import Images, Labels
+from tests.conftest import AROUND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,11 +23,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENT: dict[str, Any] = {
     "versions": {"python": "3.11.7", "numpy": np.__version__},
-    "library_digest": "sha256:4",
-    "variables": {},
-    "threads": {},
-    "instructions": [],
-    "keras": {},
+    **AROUND,
     "lock_digest": "sha256:1",
     "data_digest": "sha256:2",
     "code_digest": "sha256:3",

@@ -131,11 +131,7 @@ def _updates_differ(mine: Trace, theirs: Trace, allowed: Mapping[str, float]) ->
 def _entries_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
     """Say that the first update of SGD is not its gradient times a number, entry by entry."""
     here, there = dict(_left_over(mine)), dict(_left_over(theirs))
-    odd = [
-        place
-        for place, share in here.items()
-        if share > SCALED >= there.get(place, 0.0) and np.isfinite(share)
-    ]
+    odd = [place for place, share in here.items() if share > SCALED >= there.get(place, 0.0)]
     if odd:
         most = max(odd, key=here.__getitem__)
         yield (
@@ -151,11 +147,9 @@ def _left_over(trace: Trace) -> Iterator[tuple[Place, float]]:
 
     Of weights that are far larger than their change nothing is told: their rounding hides it.
     """
-    for place in trace:
+    for place in (p for p in trace if p.step == 0 and p.quantity == "gradient"):
         change, weight = (place._replace(quantity=name) for name in ("change", "initial weight"))
-        if place.step or place.quantity != "gradient" or change not in trace:
-            continue
-        if trace[weight]["rms"] <= LARGE * trace[change]["rms"]:
+        if change in trace and trace[weight]["rms"] <= LARGE * trace[change]["rms"]:
             moved, slope = projected(trace, change), projected(trace, place)
             left = np.linalg.norm(moved - ratio(moved, slope) * slope)
             yield place, float(left / (np.linalg.norm(moved) or 1.0))
