@@ -14,7 +14,7 @@ from suite.networks.architectures import PRETRAINED_INPUTS
 from suite.networks.batch_norm import is_batch_norm, state_kept
 from suite.networks.preprocessing import imagenet_inputs
 from suite.networks.types import Model
-from suite.stacks.protocol import Stack
+from suite.stacks.protocol import Network, Stack
 
 if TYPE_CHECKING:
     from suite.measure.summaries import Entry
@@ -23,7 +23,7 @@ NARROW = 0.001  # of the values that tell a BatchNorm's epsilon in the training 
 LOUD, CALM = 1000.0, 1.0  # the inputs of the optimizer's probe
 CALM_STEPS = 60  # after which Adam has forgotten 6 % of the loud gradient's square
 BEGUN = 0.125  # what its weights are then; a binary fraction
-LATE = 99_999  # steps made before a late one: it is the hundredth of a hundred, and of a thousand
+LATE = 127_999  # steps made before a late one: it is a multiple of 1,000 and of 1,024
 RATES = {"sgd": 1e-3, "adam": 0.01}
 REACH = 0.01  # epsilon of the attack of several steps
 SEVERAL = 10  # its steps
@@ -148,33 +148,59 @@ def several_steps(stack: Stack) -> Entry:
     """Observe an attack of several steps (PGD), which no step of a case makes.
 
     On a model without a gradient it stays at its random start; on a linear one every pixel ends at
-    the bound, wherever it started.
+    the bound, wherever it started, and does after two steps already, which are the longest; where
+    the loss falls on both sides of the image, it ends within a step of it.
 
     Returns:
         In units of epsilon ``start``, the root mean square of the start's change: 0.577 of a
         uniform one; ``least`` and ``largest``, the smallest and the largest change of a pixel of
-        the linear model. And ``again``: whether a second start is the same.
+        the linear model, and ``two``, the smallest after two steps; ``stride``, the largest change
+        where the loss falls on both sides; ``outside``, how far black and white pixels leave
+        [0, 1]. Further ``again``, whether a second start is the same, and ``alike``, the
+        correlation of the starts of two images.
     """
-    layer, model = _linear(stack, (SIDE, SIDE, 3))
-    network, images = stack.network(model), np.full((32, SIDE, SIDE, 3), 0.5, np.float32)
+    layer, linear = _linear(stack, (SIDE, SIDE, 3))
+    network, kinked = stack.network(linear), stack.network(_kinked(stack))
+    grey = np.full((32, SIDE, SIDE, 3), 0.5, np.float32)
+    edges = np.indices(grey.shape).sum(axis=0).astype(np.float32) // 2 % 2  # 0 0 1 1 0 0 1 1
 
-    def moved(kernel: np.ndarray) -> np.ndarray:
-        """Attack the layer with these weights."""
-        layer.set_weights([kernel.astype(np.float32)])
-        made = network.craft(images, epsilon=REACH, training=False, steps=SEVERAL)
-        return (made.astype(np.float64) - images) / REACH
+    def moved(network: Network, images: np.ndarray = grey, steps: int = SEVERAL) -> np.ndarray:
+        """Attack a model and give the changes of the pixels."""
+        made = network.craft(images, epsilon=REACH, training=False, steps=steps)
+        changes: np.ndarray = (made.astype(np.float64) - images) / REACH
+        return changes
 
-    flat = np.zeros((3 * SIDE * SIDE, 2))
-    first, second = moved(flat), moved(flat)
-    ends = np.abs(moved(flat + np.where(np.indices(flat.shape).sum(axis=0) % 2, -1.0, 1.0)))
+    first, second = moved(network), moved(network)
+    signs = np.where(np.indices((3 * SIDE * SIDE, 2)).sum(axis=0) % 2, -1.0, 1.0)
+    layer.set_weights([signs.astype(np.float32)])
+    ends, two, close = (
+        np.abs(change) for change in (moved(network), moved(network, steps=2), moved(kinked))
+    )
+    clipped = edges + REACH * moved(network, edges)
     return {
         "quantity": "several steps",
         "layer": "",
         "start": rounded(np.sqrt(np.mean(first**2))),
         "again": bool(np.array_equal(first, second)),
+        "alike": rounded(np.mean(first[:-1] * first[1:]) / np.mean(first**2)),
         "least": rounded(np.min(ends)),
         "largest": rounded(np.max(ends)),
+        "two": rounded(np.min(two)),
+        "stride": rounded(np.max(close)),
+        "outside": rounded((np.max(np.abs(clipped - 0.5)) - 0.5) / REACH),
     }
+
+
+def _kinked(stack: Stack) -> Model:
+    """Make a model that is surer of its first class the farther the pixels are from 0.5."""
+    inputs = stack.keras.Input((SIDE, SIDE, 3))
+    sides = stack.keras.layers.Conv2D(6, 1, activation="relu")
+    added = stack.keras.layers.Dense(2)
+    model = stack.keras.Model(inputs, added(stack.keras.layers.Flatten()(sides(inputs))))
+    eye = np.eye(3, dtype=np.float32)
+    sides.set_weights([np.hstack([eye, -eye]).reshape(1, 1, 3, 6), np.repeat([-0.5, 0.5], 3)])
+    added.set_weights([np.tile([1.0, -1.0], (6 * SIDE * SIDE, 1)), np.array([1.0, 0.0])])
+    return model
 
 
 def start(stack: Stack, model: Model) -> Entry:

@@ -57,6 +57,34 @@ def unmoved(shape: Any, *_: Any, **__: Any) -> Any:
     return tensorflow().zeros(shape)
 
 
+def of_one_image(real: Any) -> Any:
+    """Start all images of a batch from the vector that is drawn for one."""
+
+    def start(shape: Any, *arguments: Any, **options: Any) -> Any:
+        tf = tensorflow()
+        return tf.broadcast_to(real([1, *shape[1:]], *arguments, **options), shape)
+
+    return start
+
+
+def stepping(length: float = 1, fewer: int = 0) -> Any:
+    """Make an attack of several steps take longer ones, or fewer."""
+    return wrapped(
+        f"{PGD}:projected_gradient_descent",
+        lambda real: (
+            lambda model, images, bound, step, count, *arguments, **options: real(
+                model,
+                images,
+                bound,
+                min(length * step, bound),
+                count - fewer,
+                *arguments,
+                **options,
+            )
+        ),
+    )
+
+
 def clipped(real: Any) -> Any:
     """Take the cross-entropy of probabilities that are clipped, as Keras does of no logits."""
 
@@ -258,6 +286,16 @@ ATTACKS = [
           constant(f"{PGD}:clip_eta", lambda eta, *_: eta), r"several steps .*at most by"),
     Fault("attack-pgd-unstarted", "attack", "An attack of several steps starts at the image.",
           constant(f"{PGD}:random_lp_vector", unmoved), r"several steps .*random start"),
+    Fault("attack-pgd-start-of-one", "attack", "An attack of several steps starts each image of a "
+          "batch alike.",
+          wrapped(f"{PGD}:random_lp_vector", of_one_image), r"several steps .*correlate by 1 "),
+    Fault("attack-pgd-unclipped", "attack", "An attack of several steps may leave [0, 1].",
+          with_options(f"{PGD}:projected_gradient_descent", clip_min=None, clip_max=None),
+          r"several steps .*outside \[0, 1\] by 1 "),
+    Fault("attack-pgd-a-step-less", "attack", "An attack of several steps makes one less.",
+          stepping(fewer=1), r"several steps .*suffice for the bound"),
+    Fault("attack-pgd-long-steps", "attack", "The steps of an attack of several are twice as long.",
+          stepping(length=2), r"several steps .*as long as 0\.5"),
 ]  # fmt: skip
 
 LOSSES = [

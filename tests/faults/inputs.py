@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -227,6 +228,11 @@ def unrepeatable(real: Any) -> Any:
     return seed
 
 
+def of_process(real: Any) -> Any:
+    """Let the number of the process decide too, as Python's hash of a string does."""
+    return lambda: real() + os.getpid()
+
+
 def frozen_rate(real: Any) -> Any:
     """Ignore what is assigned to the learning rate."""
     return property(real.fget, lambda _, __: None)
@@ -316,6 +322,8 @@ DRAWS = [
           first="parity"),
     Fault("seed-unrepeatable", "seeds", "A seed does not decide what is drawn (tfjs#7104).",
           wrapped(SEED, unrepeatable), r"second time"),
+    Fault("seed-of-process", "seeds", "What is drawn hangs on the process too.",
+          wrapped("keras.src.random.seed_generator:make_default_seed", of_process), r"process"),
 ]  # fmt: skip
 
 DATA = [

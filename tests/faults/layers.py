@@ -187,6 +187,19 @@ def in_turns(real: Any) -> Any:
     return following
 
 
+def saturating(real: Any) -> Any:
+    """Let a generator of seeds count to 255 and stay there."""
+
+    def following(self: Any, ordered: bool = True) -> Any:
+        if not ordered:
+            return real(self, ordered=ordered)
+        tf, seed = tensorflow(), self.state.value * 1
+        self.state.assign(tf.stack([seed[0], tf.minimum(seed[1] + 1, 255)]))
+        return seed
+
+    return following
+
+
 def mask_of_image(_: Any, layer: Any, inputs: Any) -> Any:
     """Draw one mask for all images of a batch."""
     tf, shape = tensorflow(), [1, *inputs.shape[1:]]
@@ -263,6 +276,9 @@ DROPOUTS = [
           "(PaddlePaddle/Paddle#7796).", drop(one_mask), r"steps|seeds"),
     Fault("dropout-two-masks", "dropout", "Two masks take turns.",
           wrapped("keras.src.random.seed_generator:SeedGenerator.next", in_turns), r"over steps"),
+    Fault("dropout-frozen", "dropout", "From the 256th on all masks of a layer are one.",
+          wrapped("keras.src.random.seed_generator:SeedGenerator.next", saturating),
+          r"over passes are alike"),
     Fault("dropout-shifted", "dropout", "Each call goes on four numbers after the last one began.",
           wrapped("keras.src.backend.tensorflow.random:dropout", shifted_masks),
           r"draws of Dropout \d repeat after"),

@@ -94,6 +94,18 @@ def slowing(real: Callable[..., None]) -> Callable[..., None]:
     return update
 
 
+def forgetful(real: Callable[..., None]) -> Callable[..., None]:
+    """Empty the momentum at each 256th step."""
+
+    def update(self: Any, gradient: Any, variable: Any, rate: Any) -> None:
+        memory = self.momentums[self._get_variable_index(variable)]
+        kept = tensorflow().cast((self.iterations + 1) % 256 != 0, "float32")
+        memory.assign(kept * memory)
+        real(self, gradient, variable, rate)
+
+    return update
+
+
 def decayed_biases(real: Callable[..., None]) -> Callable[..., None]:
     """Let the vectors shrink too, and the statistics of none."""
 
@@ -171,10 +183,12 @@ OPTIMIZERS = [
           "compressed all-reduce.", wrapped(f"{SGD}.update_step", through_float16),
           r"entry by entry"),
     Fault("rate-decays-1e-6", GROUP, "The rate decays by 1e-6 a step on top of its schedule.",
-          wrapped(f"{SGD}.update_step", slowing), r"100,000th step"),
+          wrapped(f"{SGD}.update_step", slowing), r"128,000th step"),
+    Fault("momentum-emptied", GROUP, "The momentum is emptied at each 256th step.",
+          wrapped(f"{SGD}.update_step", forgetful), r"128,000th step"),
     Fault("weights-averaged", GROUP, "Weights become their moving average at each hundredth step.",
           with_options(f"{SGD}.__init__", use_ema=True, ema_overwrite_frequency=100),
-          r"100,000th step"),
+          r"128,000th step"),
     Fault("adam-epsilon-1e-3", GROUP, "Adam's epsilon is 1e-3 instead of 1e-7.",
           with_options(f"{ADAM}.__init__", epsilon=1e-3), r"Adam", first=PRETRAINED),
     Fault("adam-epsilon-1e-8", GROUP, "Adam's epsilon is 1e-8, PyTorch's, instead of 1e-7.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -76,6 +77,7 @@ class Drawn(NamedTuple):
         repeats: True where the same seed gave the same weights, and the same masks, each time.
         mask_seeds: The seeds of which dropout drew its masks.
         spreads: How the losses of steps vary that change nothing, in nats; none without dropout.
+        libraries: The digests of the libraries that drew.
     """
 
     weights: Mapping[str, Entry]
@@ -85,6 +87,7 @@ class Drawn(NamedTuple):
     repeats: bool
     mask_seeds: Sequence[int]
     spreads: Mapping[str, float]
+    libraries: AbstractSet[str]
 
 
 def drawn_by(records: Sequence[Record]) -> Drawn:
@@ -109,6 +112,7 @@ def drawn_by(records: Sequence[Record]) -> Drawn:
             for name in (steps[0] if steps else ())
             if name.endswith("_spread")
         },
+        {str(record.environment.get("library_digest", "")) for record in records},
     )
 
 

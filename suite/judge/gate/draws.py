@@ -35,6 +35,12 @@ ENOUGH = 0.5  # of the baseline's draws: units that are 0 are none of dropout's,
 SCALES = (WEIGHT_SCALE, SCALE_OF_ALL)
 FOLLOW = (SCALE_OF_ALL, ELSEWHERE)  # kinds that go without saying where another is said
 
+ROUNDING = 1e-6  # of a root mean square; that of the same numbers, and no others, is as near
+ANEW = (
+    "the same seeds and the same libraries draw other weights than before: something else decides "
+    "them too, such as the process, its variables or the machine"
+)
+
 PASSES = {
     "plain_step_spread": "the plain loss",
     "clean_step_spread": "the clean pass of the adversarial loss",
@@ -183,6 +189,8 @@ def seed(before: Drawn, after: Drawn) -> list[Contrast]:
         made.append(certain("repeats", "the same seed draws something else the second time"))
     if unlike(before) and not unlike(after):
         made.append(certain("ignored", "two seeds draw the same weights: the seed is ignored"))
+    if draws_anew(before, after) and not any(c.p <= LEVEL for c in weights(before, after)):
+        made.append(certain("anew", ANEW))
     for mine, theirs in ((before.weights, after.weights), (before.dropout, after.dropout)):
         made += [
             correlated(f"draws of {name} by two seeds", "seeds", entry, theirs[name])
@@ -191,6 +199,17 @@ def seed(before: Drawn, after: Drawn) -> list[Contrast]:
             and all("seeds" in row.get("correlations", {}) for row in (entry, theirs[name]))
         ]
     return made
+
+
+def draws_anew(before: Drawn, after: Drawn) -> bool:
+    """True where the same seeds and libraries drew other numbers, by their root mean squares."""
+    same = before.libraries == after.libraries and before.digests.keys() == after.digests.keys()
+    sizes = [
+        (entry["rms"], after.weights[name]["rms"])
+        for name, entry in before.weights.items()
+        if "rms" in entry and "rms" in after.weights.get(name, {})
+    ]
+    return same and any(not abs(new - old) <= ROUNDING * old for old, new in sizes)
 
 
 def unlike(drawn: Drawn) -> bool:

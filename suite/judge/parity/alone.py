@@ -11,11 +11,15 @@ from suite.judge.parity.implied import Place, Trace
 SEVERAL: tuple[tuple[str, str, float], ...] = (
     ("start", "a random start with a root mean square of", 0.02),
     ("again", "a second start that is the first (1) or not (0):", 0.0),
+    ("alike", "starts of two images that correlate by", 0.05),
     ("least", "a pixel of a linear model moved at least by", 1e-3),
     ("largest", "and at most by", 1e-3),
+    ("two", "in two steps, which suffice for the bound, at least by", 1e-3),
+    ("stride", "steps as long as", 0.01),
+    ("outside", "pixels outside [0, 1] by", 1e-3),
 )
 """What is told of an attack, the words for it, and how far two honest releases may lie apart, in
-units of epsilon; seen: 0.004, nothing, 1e-6 and 1e-6."""
+units of epsilon; seen: XXX."""
 
 COLOURS = 1e-3  # of values up to 151
 SURE = 1e-3  # of the difference of the logits; seen: nothing

@@ -101,7 +101,7 @@ def _late_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
     late = [trace[PROBE]["late"] for trace in (mine, theirs)]
     if None not in late and not same(*late):
         yield (
-            f"Optimizer, tried alone: its 100,000th step moves a weight by {late[0]:.5g} here, "
+            f"Optimizer, tried alone: its 128,000th step moves a weight by {late[0]:.5g} here, "
             f"{late[1]:.5g} there: a rate that decays with the steps, or what is done once in many"
         )
 

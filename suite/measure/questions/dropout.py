@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PASSES = 12  # of the same batch in the training phase, for each seed
 STEPS = 4  # of the same batch at a learning rate of zero
 UNITS = 4000  # whose forward and backward masks are compared
+DRAWN = 600  # masks of the same layer, which are compared with as many as half of them later
 CLASSES = 10  # of the few-layer network that does so
 SCALED = 1e-3  # of the root mean square of gradients that agree but for rounding
 
@@ -51,6 +52,18 @@ class Dropped(NamedTuple):
     behind: str
 
 
+class Alone(NamedTuple):
+    """What is seen of dropout where it stands alone.
+
+    Attributes:
+        gradient_error: The share of units whose gradient is not dropped, or scaled, as their value.
+        correlation: Of its masks over many passes: the strongest coefficient, and its pairs.
+    """
+
+    gradient_error: float
+    correlation: list[float]
+
+
 class Found(NamedTuple):
     """What is known of a network's dropout.
 
@@ -74,9 +87,9 @@ def dropout(run: Run, seeds: Sequence[int]) -> Found:
     first, other = (dropped(run, seed, images, passes=PASSES) for seed in seeds)
     if not first:
         return Found({}, [])
-    errors = {rate: gradient_error(run, rate) for rate in {row.rate for row in first}}
+    alone = {rate: tried_alone(run, rate) for rate in {row.rate for row in first}}
     entries = [
-        {**described(f"Dropout {place}", *rows), "gradient_error": errors[rows[0].rate]}
+        described(f"Dropout {place}", *rows, alone[rows[0].rate])
         for place, rows in enumerate(zip(first, other), start=1)
     ]
     again = dropped(run, seeds[0], images, passes=1)
@@ -137,8 +150,8 @@ def opened(keras: Keras, model: Model, layers: Sequence[Model]) -> Model:
     return keras.Model(model.input, keras.layers.Concatenate()(flat))
 
 
-def described(name: str, first: Dropped, other: Dropped) -> Entry:
-    """Describe a dropout layer by the masks that two seeds drew in it."""
+def described(name: str, first: Dropped, other: Dropped, alone: Alone) -> Entry:
+    """Describe a dropout layer by the masks that two seeds drew in it, and by one that is alone."""
     given = [row.inputs != 0 for row in (first, other)]
     share = 1 - kept_share(first, other)
     ratios = np.concatenate(
@@ -156,7 +169,8 @@ def described(name: str, first: Dropped, other: Dropped) -> Entry:
         "scale": rounded(ratios.mean()) if ratios.size else 0.0,
         "scale_error": rounded(error),
         "inference_change": rounded(max(first.change, other.change)),
-        "correlations": dict(independence(first, other, share)),
+        "gradient_error": alone.gradient_error,
+        "correlations": {**dict(independence(first, other, share)), "passes": alone.correlation},
         "repeat": repeat(centred(first, share).reshape(1, -1)),
     }
 
@@ -248,13 +262,12 @@ def rate_error(entry: Entry) -> float:
     return float(abs(entry["share"] - rate) / deviation)
 
 
-def gradient_error(run: Run, rate: float) -> float:
-    """Measure the share of units whose gradient is not dropped, or scaled, as their value is.
+def tried_alone(run: Run, rate: float) -> Alone:
+    """Try a dropout layer of a rate behind `UNITS` units that are all 1, of an image of one pixel.
 
-    It is seen in one step of a network of an image of one pixel, whose units are all 1 before
-    dropout: where a unit is dropped, its weights behind get no gradient; where its gradient is
-    dropped, the weight before it gets none. Where it is kept, the gradient of the weight before it
-    is what its weights behind and their gradients make of it, if it is scaled as the value is.
+    In one step its weights behind get no gradient where a unit is dropped; the weight before it
+    gets none where the unit's gradient is. Where it is kept, the gradient of the weight before is
+    what its weights behind and their gradients make of it, if it is scaled as the value is.
     """
     keras, stack = run.stack.keras, run.stack
     stack.seed(run.seed)
@@ -264,12 +277,30 @@ def gradient_error(run: Run, rate: float) -> float:
     model = keras.Model(inputs, keras.layers.Dense(CLASSES, use_bias=False)(dropped))
     behind = np.random.default_rng(0).normal(0, 0.01, (UNITS, CLASSES)).astype(np.float32)
     model.set_weights([np.ones((1, UNITS), np.float32), behind])
-    batch = np.ones((1, 1, 1, 1), np.float32), np.zeros(1, np.int64)
-    slopes = stack.gradients(model, phases=None, epsilon=run.case.epsilon)(*batch)
+    image = np.ones((1, 1, 1, 1), np.float32)
+    slopes = stack.gradients(model, phases=None, epsilon=run.case.epsilon)(
+        image, np.zeros(1, np.int64)
+    )
     before, after = slopes[0][0], np.sum(behind * slopes[1], axis=1)
     value, slope = np.abs(slopes[1]).max(axis=1) > 0, np.abs(before) > 0
     scaled = np.abs(before - after) <= SCALED * np.sqrt(np.mean(after**2))
-    return float(np.mean((value != slope) | ~scaled))
+    network = stack.network(keras.Model(inputs, dropped))
+    masks = np.array([network.logits(image, training=True)[0] == 0 for _ in range(DRAWN)])
+    return Alone(float(np.mean((value != slope) | ~scaled)), over_passes(masks))
+
+
+def over_passes(masks: NDArray[np.bool_]) -> list[float]:
+    """Find the strongest correlation of masks ``(passes, units)`` that are so many passes apart.
+
+    Returns:
+        The coefficient and its pairs. A lag leaves at least half of the passes.
+    """
+    marks = masks - masks.mean()
+    products = marks @ marks.T / (np.mean(marks**2) * marks.shape[1])
+    counts = [len(marks) - lag for lag in range(1, len(marks) // 2 + 1)]
+    found = [(np.trace(products, len(marks) - n) / n, n * marks.shape[1]) for n in counts]
+    value, pairs = max(found, key=lambda row: abs(row[0]) * np.sqrt(row[1]))
+    return [rounded(float(value)), pairs]
 
 
 def step_spreads(run: Run, seed: int) -> dict[str, float]:

@@ -35,6 +35,15 @@ def network(keras: Keras) -> Model:
     return model
 
 
+def chained(keras: Keras) -> Model:
+    """Build `network` with two further dense layers, of one shape: which is which counts."""
+    small = network(keras)
+    second, third = (keras.layers.Dense(2, name=name) for name in ("second", "third"))
+    model = keras.Model(small.input, third(second(small.output)))
+    model.set_weights([values.astype(np.float32) for values in weights(model)])
+    return model
+
+
 def weights(model: Model) -> list[np.ndarray]:
     """Count up through the weights of `model`, in the shapes that they have."""
     shapes = [value.shape for value in model.get_weights()]
@@ -52,17 +61,17 @@ def keras_format(keras: Keras) -> Seen:
 
 def saved_h5(keras: Keras) -> Seen:
     """Observe what ``save("model.h5")`` keeps."""
-    return _saved(keras, network(keras), "model.h5")
+    return _saved(keras, chained(keras), "model.h5")
 
 
 def saved_keras(keras: Keras) -> Seen:
     """Observe what ``save("model.keras")`` keeps."""
-    return _saved(keras, network(keras), "model.keras")
+    return _saved(keras, chained(keras), "model.keras")
 
 
 def saved_folder(keras: Keras) -> Seen:
     """Observe what ``save("model")`` keeps, which has no suffix."""
-    return _saved(keras, network(keras), "model")
+    return _saved(keras, chained(keras), "model")
 
 
 def weights_h5(keras: Keras) -> Seen:
@@ -118,12 +127,12 @@ def _saved(keras: Keras, model: Model, name: str) -> Seen:
 
 def _saved_weights(keras: Keras, name: str) -> Seen:
     """Observe whether a network gives the same outputs once it has loaded the weights of one."""
-    model = network(keras)
+    model = chained(keras)
     with TemporaryDirectory() as folder:
         path = str(Path(folder, name))
         try:
             model.save_weights(path)
-            loaded = _emptied(keras)
+            loaded = _emptied(chained(keras))
             loaded.load_weights(path)
         except REFUSALS as error:
             return _refused(error, folder)
@@ -136,9 +145,8 @@ def _refused(error: Exception, folder: str) -> Seen:
     return Seen(outcome, detail.replace(folder + os.sep, ""))
 
 
-def _emptied(keras: Keras) -> Model:
-    """Build the network with all its weights 0."""
-    model = network(keras)
+def _emptied(model: Model) -> Model:
+    """Set all weights of a model to 0."""
     model.set_weights([np.zeros_like(value) for value in model.get_weights()])
     return model
 
@@ -159,7 +167,7 @@ def loaded_weights(name: str) -> Callable[[Keras], Seen]:
     """Make the call that loads weights of `SAVED` into the network and compares them."""
 
     def load(keras: Keras, path: str) -> Model:
-        model = _emptied(keras)
+        model = _emptied(network(keras))
         model.load_weights(path)
         return model
 
