@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,7 +132,41 @@ def test_an_attack_of_several_steps_starts_at_random_and_ends_at_its_bound(stack
     found = constants.several_steps(stack)
     assert found["start"] == pytest.approx(1 / np.sqrt(3), abs=0.01)
     assert found["again"] is False
-    assert [found["least"], found["largest"]] == pytest.approx([1, 1], abs=1e-5)
+    assert [found["least"], found["largest"], found["two"]] == pytest.approx([1, 1, 1], abs=1e-5)
+    assert found["stride"] == pytest.approx(2.5 / constants.SEVERAL, rel=2e-3)
+    assert found["alike"] == pytest.approx(0, abs=0.03)
+    assert found["outside"] == 0
+
+
+@pytest.mark.parametrize(("longer", "shown", "expected"), [(5.0, "stride", 0.5), (2.5, "two", 0)])
+def test_steps_of_another_length_are_seen(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, longer: float, shown: str, expected: float
+) -> None:
+    monkeypatch.setattr(
+        stack, "step_size", lambda epsilon, steps: epsilon * min(0.5, longer / steps)
+    )
+    stack.seed(0)
+    assert constants.several_steps(stack)[shown] == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_clip_that_is_left_out_and_a_start_that_is_shared_are_seen(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = stack.network
+
+    def faulty(model: Any) -> Any:
+        network = real(model)
+
+        def craft(images: np.ndarray, **options: Any) -> np.ndarray:
+            grey = np.full_like(images, 0.5)
+            return images + (network.craft(grey, **options) - grey)[:1]
+
+        return SimpleNamespace(craft=craft)
+
+    monkeypatch.setattr(stack, "network", faulty)
+    stack.seed(0)
+    found = constants.several_steps(stack)
+    assert [found["alike"], found["outside"]] == pytest.approx([1, 1], abs=1e-5)
 
 
 def test_pretrained_weights_and_their_pixels_arrive_as_they_are(stack: Stack) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from suite.errors import RecordError
 from suite.judge.gate.contrasts import (
     DROPOUT_RATE,
@@ -35,9 +37,9 @@ ENOUGH = 0.5  # of the baseline's draws: units that are 0 are none of dropout's,
 SCALES = (WEIGHT_SCALE, SCALE_OF_ALL)
 FOLLOW = (SCALE_OF_ALL, ELSEWHERE)  # kinds that go without saying where another is said
 
-ROUNDING = 1e-6  # of a root mean square; that of the same numbers, and no others, is as near
+ROUNDING = 1e-6  # of a number that tells what was drawn from all else that could have been
 ANEW = (
-    "the same seeds and the same libraries draw other weights than before: something else decides "
+    "the same seeds and the same libraries draw other numbers than before: something else decides "
     "them too, such as the process, its variables or the machine"
 )
 
@@ -132,24 +134,18 @@ def case_findings(case: str, before: Drawn, after: Drawn) -> Iterator[Finding]:
     draws = sum(entry["draws"] for entry in kernels)
     what = f"{len(kernels)} weights, {draws:,} draws on each side"
     note = "the same bit for bit" if same else "drawn alike"
-    rows = [
-        (Judged(WEIGHTS, "%", 100, SCALES, f"{what}, are {note}"), weights),
-        (
-            Judged(
-                SEEDS, "", 1, [INDEPENDENCE], "a seed decides what is drawn, and no two draw alike"
-            ),
-            seed,
-        ),
-        (
-            Judged(
-                DROPOUT, "points", 100, [DROPOUT_RATE], f"{len(before.dropout)} layers drop alike"
-            ),
-            masks,
-        ),
-    ]
-    for judged, contrasts in rows[: 3 if before.dropout or after.dropout else 2]:
-        finding = found(case, judged, contrasts(before, after))
-        yield finding._replace(seeds=seeds_of(before, after, judged.metric))
+    judged = Judged(WEIGHTS, "%", 100, SCALES, f"{what}, are {note}")
+    made = [found(case, judged, weights(before, after))]
+    if before.dropout or after.dropout:
+        what = f"{len(before.dropout)} layers drop alike"
+        judged = Judged(DROPOUT, "points", 100, [DROPOUT_RATE], what)
+        made.append(found(case, judged, masks(before, after)))
+    alike = all(finding.decision != WORSE for finding in made)
+    what = "a seed decides what is drawn, and no two draw alike"
+    contrasts = [*seed(before, after), *(anew(before, after) if alike else [])]
+    made.insert(1, found(case, Judged(SEEDS, "", 1, [INDEPENDENCE], what), contrasts))
+    for finding in made:
+        yield finding._replace(seeds=seeds_of(before, after, finding.metric))
 
 
 def weights(before: Drawn, after: Drawn) -> list[Contrast]:
@@ -189,8 +185,6 @@ def seed(before: Drawn, after: Drawn) -> list[Contrast]:
         made.append(certain("repeats", "the same seed draws something else the second time"))
     if unlike(before) and not unlike(after):
         made.append(certain("ignored", "two seeds draw the same weights: the seed is ignored"))
-    if draws_anew(before, after) and not any(c.p <= LEVEL for c in weights(before, after)):
-        made.append(certain("anew", ANEW))
     for mine, theirs in ((before.weights, after.weights), (before.dropout, after.dropout)):
         made += [
             correlated(f"draws of {name} by two seeds", "seeds", entry, theirs[name])
@@ -201,15 +195,28 @@ def seed(before: Drawn, after: Drawn) -> list[Contrast]:
     return made
 
 
-def draws_anew(before: Drawn, after: Drawn) -> bool:
-    """True where the same seeds and libraries drew other numbers, by their root mean squares."""
+def anew(before: Drawn, after: Drawn) -> list[Contrast]:
+    """Say where the same seeds and libraries drew other numbers, which are as good as any."""
     same = before.libraries == after.libraries and before.digests.keys() == after.digests.keys()
-    sizes = [
-        (entry["rms"], after.weights[name]["rms"])
-        for name, entry in before.weights.items()
-        if "rms" in entry and "rms" in after.weights.get(name, {})
+    obeyed = after.repeats and unlike(after)  # else that is said
+    mine, theirs = fingerprint(before), fingerprint(after)
+    other = [
+        name
+        for name, value in mine.items()
+        if not np.isclose(theirs.get(name, value), value, rtol=ROUNDING, atol=0)
     ]
-    return same and any(not abs(new - old) <= ROUNDING * old for old, new in sizes)
+    return [certain("anew", ANEW)] if same and obeyed and other else []
+
+
+def fingerprint(drawn: Drawn) -> dict[str, float]:
+    """Collect what numbers have that no others have: sizes of weights, correlations of masks."""
+    sizes = {name: entry["rms"] for name, entry in drawn.weights.items() if "rms" in entry}
+    passes = {
+        name: entry["correlations"]["passes"][0]
+        for name, entry in drawn.dropout.items()
+        if "passes" in entry["correlations"]
+    }
+    return {**sizes, **passes}
 
 
 def unlike(drawn: Drawn) -> bool:

@@ -43,7 +43,10 @@ def entry(values: NDArray[np.float64], layer: str = "Conv2D 1") -> dict[str, Any
 
 def masks(rng: np.random.Generator, rate: float = 0.5, draws: int = 100_000) -> dict[str, Any]:
     """Describe a layer of dropout that draws as it should, at some rate."""
-    pairs = {kind: [rng.normal() / np.sqrt(draws), draws] for kind in ("steps", "images", "seeds")}
+    pairs = {
+        kind: [rng.normal() / np.sqrt(draws), draws]
+        for kind in ("steps", "images", "seeds", "passes")
+    }
     return {
         "quantity": "dropout",
         "layer": "Dropout 1",
@@ -59,6 +62,9 @@ def masks(rng: np.random.Generator, rate: float = 0.5, draws: int = 100_000) -> 
         "correlations": pairs,
         "repeat": {"lag": 9, "correlation": [0.01, draws], "lags": draws // 2},
     }
+
+
+OTHER = np.random.default_rng(9)
 
 
 @pytest.fixture
@@ -82,7 +88,13 @@ def drawn(make_record: MakeRecord) -> Callable[..., Record]:
             "dropout steps": {"seeds": [0, 1], "repeats": 1.0, "clean_step_spread": 0.01},
         }
         entries = [{"quantity": name, **row, **changes.get(name, {})} for name, row in rows.items()]
-        return make_record("random-net", seed=seed, question="random", statistics=entries)
+        return make_record(
+            "random-net",
+            seed=seed,
+            question="random",
+            statistics=entries,
+            environment={"library_digest": changes.get("libraries", f"of {seed}")},
+        )
 
     return made
 
@@ -340,6 +352,25 @@ def test_what_the_baseline_lacks_is_no_fault_of_the_candidates(
     broken = drawn(1, builds={"again": "else"}, dropout={"inference_change": 1.0, "scale_error": 1})
     assert worse(draw_findings([drawn()], [broken])) == {SEEDS, DROPOUT}
     assert not worse(draw_findings([broken], [drawn()]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "libraries", "told"),
+    [
+        ({}, "of 0", set()),
+        ({"weights": entry(kernel(OTHER))}, "of 0", {SEEDS}),
+        ({"dropout": masks(OTHER)}, "of 0", {SEEDS}),
+        ({"weights": entry(kernel(OTHER)), "dropout": masks(OTHER)}, "others", set()),
+        ({"weights": entry(kernel(OTHER, 1.5))}, "of 0", {WEIGHTS}),
+    ],
+)
+def test_other_numbers_of_the_same_seeds_and_libraries_are_told(
+    drawn: Callable[..., Record], changes: dict[str, Any], libraries: str, told: set[str]
+) -> None:
+    findings = draw_findings([drawn()], [drawn(libraries=libraries, **changes)])
+    assert worse(findings) == told
+    words = only(findings, SEEDS).words
+    assert words.startswith("the same seeds and the same libraries draw other") == (SEEDS in told)
 
 
 def test_several_records_of_a_case_are_one_sample(drawn: Callable[..., Record]) -> None:

@@ -83,7 +83,7 @@ class Planted(NamedTuple):
         turned: Size of what is added at random to the gradient of one kernel at step 0.
         probed: How far the optimizer, tried alone, moves a weight.
         set_rate: The learning rate that it holds after Keras' own setter; None in a graph.
-        late: Where a weight stands after the 100,000th step; None in a graph.
+        late: Where a weight stands after the 128,000th step; None in a graph.
         sure: Share of the loss of an image that is wrong for sure.
         reach: Largest change of a pixel by an attack of several steps, in units of epsilon.
         lost: How many pretrained weights are others once they are set.
@@ -184,6 +184,7 @@ class Paper:
         probed = {"moved": list(planted.probed), "late": planted.late, "rate": planted.set_rate}
         self.number(0, "optimizer", sure=planted.sure, **probed)
         several = {"start": 0.577, "again": False, "least": 1.0, "largest": planted.reach}
+        several.update({"alike": 0.004, "two": 1.0, "stride": 0.25, "outside": 0.0})
         self.number(0, "several steps", **several)
         self.number(0, "start", colours=[-103.939, 151.061], lost=planted.lost)
         told = {"images": 64, "shown": " ".join(planted.tested), **EVALUATION, **planted.evaluated}

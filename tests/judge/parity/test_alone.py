@@ -7,7 +7,16 @@ import pytest
 from suite.judge.parity.alone import several_steps_differ, start_differs, sure_differs
 from suite.judge.parity.implied import Place
 
-PGD = {"start": 0.576, "again": False, "least": 1.0, "largest": 1.0}
+PGD = {
+    "start": 0.576,
+    "again": False,
+    "alike": 0.004,
+    "least": 1.0,
+    "largest": 1.0,
+    "two": 1.0,
+    "stride": 0.25,
+    "outside": 0.0,
+}
 START = {"colours": [-103.939, 0.0, 151.061], "lost": 0}
 
 
@@ -18,7 +27,11 @@ def trace(quantity: str, told: dict[str, Any], **changes: Any) -> dict[Place, An
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"start": 0.579, "least": 0.9999}, ""),
+        ({"start": 0.579, "least": 0.9999, "alike": -0.02, "stride": 0.2499}, ""),
+        ({"alike": 1.0}, "starts of two images that correlate by 1 here, 0.004 there"),
+        ({"two": 0.0}, "in two steps, which suffice for the bound, at least by 0 here, 1 there"),
+        ({"stride": 0.5}, "steps as long as 0.5 here, 0.25 there"),
+        ({"outside": 1.0}, "pixels outside [0, 1] by 1 here, 0 there"),
         ({"start": 0.0, "again": True}, "root mean square of 0 here, 0.576 there; a second start"),
         ({"largest": 3.5}, "units of epsilon: and at most by 3.5 here, 1 there"),
         ({"least": float("nan")}, "at least by nan here"),

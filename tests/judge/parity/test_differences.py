@@ -75,7 +75,7 @@ from tests.judge.parity.conftest import IMAGES, KERAS_2, KERAS_3, Against, Make,
             "once by 0.0134 here, 0.95 there",
         ),
         ({"probed": (0.95, 0.4, 3.6, 7.9e-4)}, None, "at the last by 0.00079 here, 0.0008 there"),
-        ({"late": 4.5e-4}, None, "its 100,000th step moves a weight by 0.00045 here, 0.0005 there"),
+        ({"late": 4.5e-4}, None, "its 128,000th step moves a weight by 0.00045 here, 0.0005 there"),
         (
             {"evaluated": {"information_gain": 1.998}},
             None,
@@ -371,7 +371,7 @@ def test_what_no_rounding_explains_is_not_called_rounded(make: Make) -> None:
 
 def test_what_follows_from_another_cause_is_not_told_beside_it(against: Against) -> None:
     causes = against(sgd=0.8, late=4e-4).causes
-    assert not any("100,000th" in cause for cause in causes)
+    assert not any("128,000th" in cause for cause in causes)
     causes = against(tested=("others", "labels"), evaluated={"information_gain": 1.0}).causes
     assert causes == ["Other test images, as many as there, or another order of the same"]
 

@@ -174,6 +174,15 @@ def test_masks_that_come_again_after_some_steps_are_seen() -> None:
     assert (value, pairs) == (pytest.approx(1, abs=0.01), (dropout.PASSES - 3) * 8 * 50)
 
 
+def test_masks_that_stay_or_come_again_after_hundreds_are_seen() -> None:
+    honest = np.random.default_rng(0).random((dropout.DRAWN, 500)) < 0.2
+    value, pairs = dropout.over_passes(honest)
+    assert abs(value) * np.sqrt(pairs) < 4
+    frozen, again = honest[np.minimum(np.arange(len(honest)), 255)], np.tile(honest[:256], (3, 1))
+    assert dropout.over_passes(frozen)[0] == pytest.approx((600 - 256) / 599, abs=0.02)
+    assert dropout.over_passes(again[: dropout.DRAWN]) == pytest.approx([1, 344 * 500], abs=0.01)
+
+
 @pytest.mark.parametrize("shift", [0, 4])
 def test_masks_that_go_on_with_the_numbers_of_the_step_before_are_seen(shift: int) -> None:
     rng = np.random.default_rng(0)
@@ -182,7 +191,7 @@ def test_masks_that_go_on_with_the_numbers_of_the_step_before_are_seen(shift: in
     starts = shift * np.arange(12) if shift else 3000 * np.arange(12)
     kept = np.stack([numbers[start : start + 3000] for start in starts]).reshape(inputs.shape) > 0.2
     row = dropout.Dropped(inputs, inputs * kept / np.float32(0.8), 0.0, 1, 0.2, "Dense")
-    entry = dropout.described("Dropout 1", row, row)
+    entry = dropout.described("Dropout 1", row, row, dropout.Alone(0.0, [0.0, 1]))
     found = entry["repeat"]["correlation"]
     if shift:
         assert entry["repeat"]["lag"] == 3000 - shift
