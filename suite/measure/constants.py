@@ -182,7 +182,7 @@ def several_steps(stack: Stack) -> Entry:
         "layer": "",
         "start": rounded(np.sqrt(np.mean(first**2))),
         "again": bool(np.array_equal(first, second)),
-        "alike": rounded(np.mean(first[:-1] * first[1:]) / np.mean(first**2)),
+        "alike": rounded(np.mean(first[:-1] * first[1:]) / (np.mean(first**2) or 1.0)),
         "least": rounded(np.min(ends)),
         "largest": rounded(np.max(ends)),
         "two": rounded(np.min(two)),

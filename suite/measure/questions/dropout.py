@@ -296,7 +296,7 @@ def over_passes(masks: NDArray[np.bool_]) -> list[float]:
         The coefficient and its pairs. A lag leaves at least half of the passes.
     """
     marks = masks - masks.mean()
-    products = marks @ marks.T / (np.mean(marks**2) * marks.shape[1])
+    products = marks @ marks.T / (np.mean(marks**2) * marks.shape[1] or 1.0)
     counts = [len(marks) - lag for lag in range(1, len(marks) // 2 + 1)]
     found = [(np.trace(products, len(marks) - n) / n, n * marks.shape[1]) for n in counts]
     value, pairs = max(found, key=lambda row: abs(row[0]) * np.sqrt(row[1]))

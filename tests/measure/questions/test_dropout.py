@@ -179,7 +179,7 @@ def test_masks_that_stay_or_come_again_after_hundreds_are_seen() -> None:
     value, pairs = dropout.over_passes(honest)
     assert abs(value) * np.sqrt(pairs) < 4
     frozen, again = honest[np.minimum(np.arange(len(honest)), 255)], np.tile(honest[:256], (3, 1))
-    assert dropout.over_passes(frozen)[0] == pytest.approx((600 - 256) / 599, abs=0.02)
+    assert dropout.over_passes(frozen)[0] == pytest.approx((600 - 256) / 599, abs=0.05)
     assert dropout.over_passes(again[: dropout.DRAWN]) == pytest.approx([1, 344 * 500], abs=0.01)
 
 
