@@ -293,6 +293,19 @@ def test_weights_that_are_loaded_otherwise_are_lost(stack: Stack, call: Any) -> 
     assert on(losing(stack), stack, call).outcome == "lost"
 
 
+def test_layers_of_one_kind_that_change_places_are_lost(stack: Stack) -> None:
+    def load(path: str) -> Any:
+        model = stack.keras.models.load_model(path)
+        second, third = (model.get_layer(name) for name in ("second", "third"))
+        weights = second.get_weights(), third.get_weights()
+        third.set_weights(weights[0])
+        second.set_weights(weights[1])
+        return model
+
+    keras = parts_of(stack, models=SimpleNamespace(load_model=load))
+    assert on(keras, stack, trap_saves.saved_h5).outcome == "lost"
+
+
 def test_weights_that_load_nothing_are_lost(stack: Stack) -> None:
     class Deaf(stack.keras.Model):
         def load_weights(self, path: str) -> None:
