@@ -295,7 +295,7 @@ ATTACKS = [
     Fault("attack-pgd-a-step-less", "attack", "An attack of several steps makes one less.",
           stepping(fewer=1), r"several steps .*suffice for the bound"),
     Fault("attack-pgd-long-steps", "attack", "The steps of an attack of several are twice as long.",
-          stepping(length=2), r"several steps .*as long as 0\.5"),
+          stepping(length=2), r"several steps .*step size of 0\.(5|4999)"),
 ]  # fmt: skip
 
 LOSSES = [

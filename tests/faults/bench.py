@@ -68,6 +68,8 @@ def environment(stack: Stack, data: Dataset) -> dict[str, Any]:
         "lock_digest": "sha256:of this environment",
         "data_digest": data.digest,
         "code_digest": "sha256:of this checkout",
+        "probe_digest": "sha256:of this checkout",
+        "library_digest": "sha256:of this environment",
         "machine": {"fingerprint": "this machine"},
     }
 

@@ -323,7 +323,7 @@ DRAWS = [
     Fault("seed-unrepeatable", "seeds", "A seed does not decide what is drawn (tfjs#7104).",
           wrapped(SEED, unrepeatable), r"second time"),
     Fault("seed-of-process", "seeds", "What is drawn hangs on the process too.",
-          wrapped(DEFAULT_SEED, of_process), r"process"),
+          wrapped(DEFAULT_SEED, of_process), r"same seed draws other"),
 ]  # fmt: skip
 
 DATA = [

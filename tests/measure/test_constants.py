@@ -24,7 +24,7 @@ ROUNDING = 2.4e-7  # of the weight that is moved, in float32
 
 
 UNCORRECTED = {"sgd": 1.0, "adam": (1 - 0.9**62) / np.sqrt(1 - 0.999**62)}
-"""How many times as far a step goes whose optimizer has counted a hundred thousand, not 61."""
+"""How many times as far a step goes whose optimizer has counted 127,999, not 61."""
 
 
 def moved_by_hand(name: str) -> Iterator[float]:

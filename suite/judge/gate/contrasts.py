@@ -239,7 +239,9 @@ def dropout_contrasts(name: str, before: Entry, after: Entry) -> list[Contrast]:
         words = f"{name} does not drop or scale the gradient of {100 * wrong:.3g} % of its units"
         found.append(certain("gradient", f"{words} as it does their values"))
     shared = set(before["correlations"]) & set(after["correlations"]) - {"seeds"}
-    found += [correlated(f"masks of {name} over {x}", x, before, after) for x in shared]
+    for kind in shared:
+        where = f"{name}'s rate in a layer alone" if kind == "passes" else name
+        found.append(correlated(f"masks of {where} over {kind}", kind, before, after))
     return [*found, repeated(name, before, after)]
 
 

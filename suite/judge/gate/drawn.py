@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +24,9 @@ NEAR = 0.02  # a standard deviation so near to a rule's, as a share of it, looks
 SURE = 3  # standard errors within which a standard deviation could be a rule's
 NEAR_KURTOSIS = 0.12
 LISTED = 2  # rules that are named where several fit
+
+MADE_WITH = ("library_digest", "code_digest", "probe_digest")
+"""What decides, by a record's environment, which numbers a seed draws, on any machine."""
 
 PLACE = ("layer", "weight", "shape", "draws")
 DROPPED = (
@@ -77,7 +80,8 @@ class Drawn(NamedTuple):
         repeats: True where the same seed gave the same weights, and the same masks, each time.
         mask_seeds: The seeds of which dropout drew its masks.
         spreads: How the losses of steps vary that change nothing, in nats; none without dropout.
-        libraries: The digests of the libraries that drew.
+        sizes: Root mean squares of drawn weights, by what they were drawn with (`MADE_WITH`), the
+            record's seed and the weight: the same draws, and no others, have the same.
     """
 
     weights: Mapping[str, Entry]
@@ -87,7 +91,7 @@ class Drawn(NamedTuple):
     repeats: bool
     mask_seeds: Sequence[int]
     spreads: Mapping[str, float]
-    libraries: AbstractSet[str]
+    sizes: Mapping[tuple[str, ...], float]
 
 
 def drawn_by(records: Sequence[Record]) -> Drawn:
@@ -112,8 +116,16 @@ def drawn_by(records: Sequence[Record]) -> Drawn:
             for name in (steps[0] if steps else ())
             if name.endswith("_spread")
         },
-        {str(record.environment.get("library_digest", "")) for record in records},
+        dict(itertools.chain.from_iterable(map(sizes_of, records))),
     )
+
+
+def sizes_of(record: Record) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Yield the root mean square of each drawn weight; none of a record that states too little."""
+    made = [str(record.environment.get(name, "")) for name in MADE_WITH]
+    for entry in record.statistics:
+        if all(made) and entry["quantity"] == DRAWN:
+            yield (*made, str(record.seed), weight_place(entry)), entry["rms"]
 
 
 def checked(record: Record) -> Sequence[Entry]:

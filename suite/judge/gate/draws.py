@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from suite.errors import RecordError
 from suite.judge.gate.contrasts import (
     DROPOUT_RATE,
@@ -37,10 +35,10 @@ ENOUGH = 0.5  # of the baseline's draws: units that are 0 are none of dropout's,
 SCALES = (WEIGHT_SCALE, SCALE_OF_ALL)
 FOLLOW = (SCALE_OF_ALL, ELSEWHERE)  # kinds that go without saying where another is said
 
-ROUNDING = 1e-6  # of a number that tells what was drawn from all else that could have been
+ROUNDING = 1e-6  # of a root mean square; that of other draws is some 1e-4 to 1e-2 off
 ANEW = (
-    "the same seeds and the same libraries draw other numbers than before: something else decides "
-    "them too, such as the process, its variables or the machine"
+    "the same seed draws other weights than before, with the same libraries and code: something "
+    "else decides them too, such as the process or a variable"
 )
 
 PASSES = {
@@ -196,27 +194,15 @@ def seed(before: Drawn, after: Drawn) -> list[Contrast]:
 
 
 def anew(before: Drawn, after: Drawn) -> list[Contrast]:
-    """Say where the same seeds and libraries drew other numbers, which are as good as any."""
-    same = before.libraries == after.libraries and before.digests.keys() == after.digests.keys()
-    obeyed = after.repeats and unlike(after)  # else that is said
-    mine, theirs = fingerprint(before), fingerprint(after)
-    other = [
-        name
-        for name, value in mine.items()
-        if not np.isclose(theirs.get(name, value), value, rtol=ROUNDING, atol=0)
-    ]
-    return [certain("anew", ANEW)] if same and obeyed and other else []
-
-
-def fingerprint(drawn: Drawn) -> dict[str, float]:
-    """Collect what numbers have that no others have: sizes of weights, correlations of masks."""
-    sizes = {name: entry["rms"] for name, entry in drawn.weights.items() if "rms" in entry}
-    passes = {
-        name: entry["correlations"]["passes"][0]
-        for name, entry in drawn.dropout.items()
-        if "passes" in entry["correlations"]
-    }
-    return {**sizes, **passes}
+    """Say where a seed drew other weights than before, with the same libraries and code."""
+    shared = [key for key in before.sizes if key in after.sizes]
+    other = [key for key in shared if not abs(after.sizes[key] / before.sizes[key] - 1) <= ROUNDING]
+    if not other or not after.repeats or not unlike(after):  # else that is said
+        return []
+    first = f"{other[0][-1]} has a size of {{:.6g}} instead of {{:.6g}}"
+    words = f"{first.format(*(side.sizes[other[0]] for side in (after, before)))}"
+    more = f" (and {len(other) - 1} more like it)" if len(other) > 1 else ""
+    return [certain("anew", f"{ANEW}: {words}{more}")]
 
 
 def unlike(drawn: Drawn) -> bool:

@@ -15,11 +15,11 @@ SEVERAL: tuple[tuple[str, str, float], ...] = (
     ("least", "a pixel of a linear model moved at least by", 1e-3),
     ("largest", "and at most by", 1e-3),
     ("two", "in two steps, which suffice for the bound, at least by", 1e-3),
-    ("stride", "steps as long as", 0.01),
+    ("stride", "a step size of", 0.01),
     ("outside", "pixels outside [0, 1] by", 1e-3),
 )
 """What is told of an attack, the words for it, and how far two honest releases may lie apart, in
-units of epsilon; seen: XXX."""
+units of epsilon but for ``again`` and ``alike``."""
 
 COLOURS = 1e-3  # of values up to 151
 SURE = 1e-3  # of the difference of the logits; seen: nothing

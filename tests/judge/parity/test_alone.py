@@ -30,7 +30,7 @@ def trace(quantity: str, told: dict[str, Any], **changes: Any) -> dict[Place, An
         ({"start": 0.579, "least": 0.9999, "alike": -0.02, "stride": 0.2499}, ""),
         ({"alike": 1.0}, "starts of two images that correlate by 1 here, 0.004 there"),
         ({"two": 0.0}, "in two steps, which suffice for the bound, at least by 0 here, 1 there"),
-        ({"stride": 0.5}, "steps as long as 0.5 here, 0.25 there"),
+        ({"stride": 0.5}, "a step size of 0.5 here, 0.25 there"),
         ({"outside": 1.0}, "pixels outside [0, 1] by 1 here, 0 there"),
         ({"start": 0.0, "again": True}, "root mean square of 0 here, 0.576 there; a second start"),
         ({"largest": 3.5}, "units of epsilon: and at most by 3.5 here, 1 there"),
