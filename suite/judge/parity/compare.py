@@ -284,7 +284,7 @@ def compare_traces(measured: Record, reference: Record) -> Comparison:
 
     Raises:
         RecordError: If they are not of the same case, seed and data, have other layers, or one of
-            them holds what no trace holds.
+            them lacks what every trace holds, or holds what none does.
     """
     try:
         with np.errstate(all="ignore"):  # numbers that are none are told as such
@@ -292,7 +292,7 @@ def compare_traces(measured: Record, reference: Record) -> Comparison:
     except (LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise RecordError(
             f"{measured.name} of {measured.release} and {reference.release} cannot be compared: "
-            f"one of them holds what no trace holds ({type(error).__name__}: {error}). "
+            f"one of them is no whole trace ({type(error).__name__}: {error}). "
             f"{_again(measured, reference)}"
         ) from error
 
