@@ -71,6 +71,10 @@ def test_a_clip_above_all_gradients_and_another_memory_are_seen(
     assert max(abs(np.divide(faulty, honest) - 1)) > 0.02  # 100 times what is allowed
 
 
+def test_the_late_step_is_one_at_which_something_is_done_once_in_many() -> None:
+    assert [(constants.LATE + 1) % every for every in (100, 256, 500, 512, 1000, 1024)] == [0] * 6
+
+
 def test_a_rate_that_decays_with_the_steps_is_seen_late(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -240,7 +240,7 @@ def dropout_contrasts(name: str, before: Entry, after: Entry) -> list[Contrast]:
         found.append(certain("gradient", f"{words} as it does their values"))
     shared = set(before["correlations"]) & set(after["correlations"]) - {"seeds"}
     for kind in shared:
-        where = f"{name}'s rate in a layer alone" if kind == "passes" else name
+        where = f"a layer alone with the rate of {name}" if kind == "passes" else name
         found.append(correlated(f"masks of {where} over {kind}", kind, before, after))
     return [*found, repeated(name, before, after)]
 

@@ -199,8 +199,8 @@ def anew(before: Drawn, after: Drawn) -> list[Contrast]:
     other = [key for key in shared if not abs(after.sizes[key] / before.sizes[key] - 1) <= ROUNDING]
     if not other or not after.repeats or not unlike(after):  # else that is said
         return []
-    first = f"{other[0][-1]} has a size of {{:.6g}} instead of {{:.6g}}"
-    words = f"{first.format(*(side.sizes[other[0]] for side in (after, before)))}"
+    now, then = (side.sizes[other[0]] for side in (after, before))
+    words = f"{other[0][-1]} has a root mean square of {now:.6g} instead of {then:.6g}"
     more = f" (and {len(other) - 1} more like it)" if len(other) > 1 else ""
     return [certain("anew", f"{ANEW}: {words}{more}")]
 

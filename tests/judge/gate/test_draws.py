@@ -376,7 +376,10 @@ def test_other_weights_of_the_same_seed_and_libraries_are_told(
     assert worse(findings) == told
     words = only(findings, SEEDS).words
     assert words.startswith("the same seed draws other weights than before") == (SEEDS in told)
-    assert re.search(r"kernel of Conv2D 1 has a size of 0\.\d+ instead", words) or SEEDS not in told
+    assert (
+        re.search(r"kernel of Conv2D 1 has a root mean square of 0\.\d+ instead", words)
+        or SEEDS not in told
+    )
 
 
 def test_several_records_of_a_case_are_one_sample(drawn: Callable[..., Record]) -> None:
