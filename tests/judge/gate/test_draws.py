@@ -382,6 +382,19 @@ def test_other_weights_of_the_same_seed_and_libraries_are_told(
     )
 
 
+@pytest.mark.parametrize(
+    ("builds", "told"),
+    [({"again": "x"}, "second time"), ({"digests": ["x"] * BUILDS, "again": "x"}, "is ignored")],
+)
+def test_a_seed_that_is_not_obeyed_is_told_once(
+    drawn: Callable[..., Record], builds: dict[str, Any], told: str
+) -> None:
+    other = {"weights": entry(kernel(OTHER)), "builds": builds, "libraries": "of 0"}
+    words = only(draw_findings([drawn()], [drawn(**other)]), SEEDS).words
+    assert told in words
+    assert "draws other weights than before" not in words
+
+
 def test_several_records_of_a_case_are_one_sample(drawn: Callable[..., Record]) -> None:
     one = only(draw_findings([drawn(0)], [drawn(1)]), WEIGHTS)
     both = [[drawn(0), drawn(2)], [drawn(1), drawn(3)]]
