@@ -174,30 +174,20 @@ def one_mask(_: Any, layer: Any, inputs: Any) -> Any:
     return tf.nn.experimental.stateless_dropout(inputs, layer.rate, seed=[7, 7])
 
 
-def in_turns(real: Any) -> Any:
-    """Let a generator of seeds go to and fro between two."""
+def counting(follow: Callable[[Any], Any]) -> Any:
+    """Let a generator of seeds go from one number to what `follow` makes of it."""
 
-    def following(self: Any, ordered: bool = True) -> Any:
-        if not ordered:
-            return real(self, ordered=ordered)
-        seed = self.state.value * 1
-        self.state.assign(tensorflow().stack([seed[0], 1 - seed[1]]))
-        return seed
+    def changed(real: Any) -> Any:
+        def following(self: Any, ordered: bool = True) -> Any:
+            if not ordered:
+                return real(self, ordered=ordered)
+            seed = self.state.value * 1
+            self.state.assign(tensorflow().stack([seed[0], follow(seed[1])]))
+            return seed
 
-    return following
+        return following
 
-
-def saturating(real: Any) -> Any:
-    """Let a generator of seeds count to 255 and stay there."""
-
-    def following(self: Any, ordered: bool = True) -> Any:
-        if not ordered:
-            return real(self, ordered=ordered)
-        tf, seed = tensorflow(), self.state.value * 1
-        self.state.assign(tf.stack([seed[0], tf.minimum(seed[1] + 1, 255)]))
-        return seed
-
-    return following
+    return changed
 
 
 def mask_of_image(_: Any, layer: Any, inputs: Any) -> Any:
@@ -275,9 +265,11 @@ DROPOUTS = [
     Fault("dropout-one-mask", "dropout", "Each step draws the same mask "
           "(PaddlePaddle/Paddle#7796).", drop(one_mask), r"steps|seeds"),
     Fault("dropout-two-masks", "dropout", "Two masks take turns.",
-          wrapped("keras.src.random.seed_generator:SeedGenerator.next", in_turns), r"over steps"),
+          wrapped("keras.src.random.seed_generator:SeedGenerator.next",
+                  counting(lambda number: 1 - number)), r"over steps"),
     Fault("dropout-frozen", "dropout", "From the 256th on all masks of a layer are one.",
-          wrapped("keras.src.random.seed_generator:SeedGenerator.next", saturating),
+          wrapped("keras.src.random.seed_generator:SeedGenerator.next",
+                  counting(lambda number: tensorflow().minimum(number + 1, 255))),
           r"alone .*over passes are alike"),
     Fault("dropout-shifted", "dropout", "Each call goes on four numbers after the last one began.",
           wrapped("keras.src.backend.tensorflow.random:dropout", shifted_masks),

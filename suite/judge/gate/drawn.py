@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -116,7 +115,7 @@ def drawn_by(records: Sequence[Record]) -> Drawn:
             for name in (steps[0] if steps else ())
             if name.endswith("_spread")
         },
-        dict(itertools.chain.from_iterable(map(sizes_of, records))),
+        {key: size for record in records for key, size in sizes_of(record)},
     )
 
 

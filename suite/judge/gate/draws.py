@@ -133,16 +133,16 @@ def case_findings(case: str, before: Drawn, after: Drawn) -> Iterator[Finding]:
     what = f"{len(kernels)} weights, {draws:,} draws on each side"
     note = "the same bit for bit" if same else "drawn alike"
     judged = Judged(WEIGHTS, "%", 100, SCALES, f"{what}, are {note}")
-    made = [found(case, judged, weights(before, after))]
+    drawn, dropped = found(case, judged, weights(before, after)), []
     if before.dropout or after.dropout:
         what = f"{len(before.dropout)} layers drop alike"
         judged = Judged(DROPOUT, "points", 100, [DROPOUT_RATE], what)
-        made.append(found(case, judged, masks(before, after)))
-    alike = all(finding.decision != WORSE for finding in made)
-    what = "a seed decides what is drawn, and no two draw alike"
+        dropped = [found(case, judged, masks(before, after))]
+    alike = all(finding.decision != WORSE for finding in (drawn, *dropped))
     contrasts = [*seed(before, after), *(anew(before, after) if alike else [])]
-    made.insert(1, found(case, Judged(SEEDS, "", 1, [INDEPENDENCE], what), contrasts))
-    for finding in made:
+    what = "a seed decides what is drawn, and no two draw alike"
+    seeded = found(case, Judged(SEEDS, "", 1, [INDEPENDENCE], what), contrasts)
+    for finding in (drawn, seeded, *dropped):
         yield finding._replace(seeds=seeds_of(before, after, finding.metric))
 
 
@@ -201,8 +201,7 @@ def anew(before: Drawn, after: Drawn) -> list[Contrast]:
         return []
     now, then = (side.sizes[other[0]] for side in (after, before))
     words = f"{other[0][-1]} has a root mean square of {now:.6g} instead of {then:.6g}"
-    more = f" (and {len(other) - 1} more like it)" if len(other) > 1 else ""
-    return [certain("anew", f"{ANEW}: {words}{more}")]
+    return [certain("anew", f"{ANEW}: {with_more(words, len(other) - 1)}")]
 
 
 def unlike(drawn: Drawn) -> bool:
@@ -275,8 +274,12 @@ def named(parted: Sequence[Contrast]) -> str:
 def largest(alike: Sequence[Contrast]) -> str:
     """Say the largest of some differences of one kind, and how many more there are."""
     chosen = max(alike, key=lambda contrast: abs(contrast.size or 0.0))
-    more = len(alike) - 1
-    return f"{chosen.words} (and {more} more like it)" if more else chosen.words
+    return with_more(chosen.words, len(alike) - 1)
+
+
+def with_more(words: str, more: int) -> str:
+    """Add to what is said of one difference how many more there are of its kind."""
+    return f"{words} (and {more} more like it)" if more else words
 
 
 def agreed(judged: Judged, seen: Sequence[float]) -> str:
