@@ -33,7 +33,7 @@ def timer(benchmark: Any, case: Case) -> Iterator[Timer]:
     That fixture is asked for here, not by its name later: ``--benchmark-only`` and pytest-codspeed
     choose their tests by the fixtures that these declare.
     """
-    given: list[Callable[..., Any]] = []
+    used: list[Callable[..., Any]] = []
     benchmark.group = str(case)
 
     def pedantic() -> Callable[..., Any]:
@@ -42,11 +42,14 @@ def timer(benchmark: Any, case: Case) -> Iterator[Timer]:
                 "no step is timed: pytest-benchmark is disabled, by --benchmark-disable or by "
                 "pytest-xdist's -n. Run the step times without it"
             )
-        given.append(benchmark.pedantic)
-        return given[0]
+        return timed
+
+    def timed(step: Callable[..., Any], **rounds: Any) -> Any:
+        used.append(step)
+        return benchmark.pedantic(step, **rounds)
 
     yield pedantic
-    if not given:
+    if not used:
         benchmark.skipped = True  # else pytest-benchmark warns that it was not used
 
 

@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from suite.store import read_record
+from suite.store import read_record, write_record
 
 ROOT = Path(__file__).parents[1]
 CASE, OTHER = "attack-lenet5", "step-time-lenet5"  # seconds each
@@ -36,7 +37,8 @@ def arguments(records: Path, *extra: str, planted: str = "") -> list[str]:
     """Write the command of a run; what is `planted` runs before it in the same process."""
     options = ["--release", "tf-2.21", "--lock", str(LOCK), "--tier", "quickstart"]
     start = ["-c", f"{planted}\n{START}"] if planted else ["-m", "pytest"]
-    command = [sys.executable, *start, "benchmarks", *options, "--records", str(records)]
+    plain = ("-p", "no:hypothesispytest", "-p", "no:xdist")  # no release's environment has them
+    command = [sys.executable, *start, *plain, "benchmarks", *options, "--records", str(records)]
     return [*command, "-k", f"{CASE}-", *extra]
 
 
@@ -68,6 +70,12 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def copied(records: Path, tmp_path: Path) -> Path:
+    """Copy those records to where a test may add to them."""
+    return Path(shutil.copytree(records, tmp_path / "copied"))
+
+
 def test_a_finished_case_is_not_run_again(records: Path) -> None:
     before = (records / RECORD).stat().st_mtime_ns
     assert run(records).returncode == 0
@@ -75,16 +83,15 @@ def test_a_finished_case_is_not_run_again(records: Path) -> None:
 
 
 def test_a_case_whose_lock_changed_is_run_again_and_the_old_record_kept(
-    records: Path, tmp_path: Path
+    copied: Path, tmp_path: Path
 ) -> None:
-    old = read_record(records / RECORD)
+    old = read_record(copied / RECORD)
     other = tmp_path / LOCK.name
     other.write_text(f"{LOCK.read_text()}# resolved anew\n")
-    assert run(records, "--lock", str(other)).returncode == 0
-    assert read_record(records / RECORD).key != old.key
-    kept = records / RECORD.parent / "superseded" / f"{old.name}-{old.key[:8]}.json"
+    assert run(copied, "--lock", str(other)).returncode == 0
+    assert read_record(copied / RECORD).key != old.key
+    kept = copied / RECORD.parent / "superseded" / f"{old.name}-{old.key[:8]}.json"
     assert kept.exists()
-    assert run(records).returncode == 0
 
 
 def test_a_damaged_record_ends_the_session_and_stays_as_it_is(tmp_path: Path) -> None:
@@ -116,17 +123,17 @@ def test_benchmarks_without_a_release_are_refused_however_they_are_named(named: 
     assert "benchmarks need --release and --lock" in done.stderr
 
 
-def test_a_test_that_crashes_is_told_as_no_answer(tmp_path: Path) -> None:
+def test_a_test_that_crashes_is_told_as_no_answer(copied: Path) -> None:
     planted = (
-        "from suite.measure.questions import attack\n"
+        "from suite.measure.questions import step_time\n"
         "def crash(*args, **options):\n"
         "    raise MemoryError('no space')\n"
-        "attack.linear_errors = crash\n"
+        "step_time.fixed_training = crash\n"
     )
-    finished = run(tmp_path, "-k", f"{CASE}- or {OTHER}-", planted=planted)
+    finished = run(copied, "-k", f"{CASE}- or {OTHER}-", planted=planted)
     assert finished.returncode == 2
-    assert "tf-2.21 is not fully judged: 3 checks hold; 1 test gave NO ANSWER" in finished.stdout
-    assert "NO ANSWER benchmarks/test_attack.py" in finished.stdout
+    assert "tf-2.21 is not fully judged: 10 checks hold; 1 test gave NO ANSWER" in finished.stdout
+    assert "NO ANSWER benchmarks/test_step_time.py" in finished.stdout
     assert "MemoryError('no space')" in finished.stdout
 
 
@@ -135,7 +142,7 @@ from suite.errors import FixError
 from suite.measure import once
 real = once.measure_once
 def measure_once(case, seed, **more):
-    if "attack" in str(case):
+    if "step-time" in str(case):
         raise FixError("the fix is of a later release")
     return real(case, seed, **more)
 once.measure_once = measure_once
@@ -144,17 +151,17 @@ once.measure_once = measure_once
 
 @pytest.mark.parametrize(("option", "status"), [("-v", 2), ("--partial", 0)])
 def test_a_skipped_case_is_told_and_no_pass_unless_asked_for(
-    option: str, status: int, tmp_path: Path
+    option: str, status: int, copied: Path
 ) -> None:
-    finished = run(tmp_path, "-k", f"{CASE}- or {OTHER}-", option, planted=LACKING)
+    finished = run(copied, "-k", f"{CASE}- or {OTHER}-", option, planted=LACKING)
     assert finished.returncode == status
-    assert "tf-2.21 is not fully judged: 3 checks hold; 1 test gave NO ANSWER" in finished.stdout
+    assert "tf-2.21 is not fully judged: 10 checks hold; 1 test gave NO ANSWER" in finished.stdout
     assert re.search(r"NO ANSWER benchmarks\S+: .*the fix is of a later release", finished.stdout)
 
 
 @pytest.mark.parametrize("option", ["-v", "--partial"])
 def test_a_run_that_measures_nothing_is_no_pass(option: str, tmp_path: Path) -> None:
-    finished = run(tmp_path, option, planted=LACKING)
+    finished = run(tmp_path, "-k", f"{OTHER}-", option, planted=LACKING)
     assert finished.returncode == 2
     assert "tf-2.21 is not judged: no case was measured, and none was found." in finished.stdout
     assert re.search(r"NO ANSWER benchmarks\S+: .*the fix is of a later release", finished.stdout)
@@ -167,22 +174,21 @@ def test_a_run_of_no_test_is_no_pass(options: tuple[str, ...], tmp_path: Path) -
     assert "tf-2.21 is not judged: no case was measured, and none was found." in finished.stdout
 
 
-def test_a_failed_check_counts_where_another_gives_no_answer(tmp_path: Path) -> None:
-    unexpected = "from suite.judge import traps\ntraps.news = lambda *args: 'it does otherwise'\n"
-    finished = run(tmp_path, "-k", f"{CASE}- or traps", planted=LACKING + unexpected)
+def test_a_failed_check_counts_where_another_gives_no_answer(copied: Path) -> None:
+    record = read_record(copied / RECORD)
+    (copied / RECORD).unlink()
+    write_record(replace(record, metrics={**record.metrics, "linear_error": 0.5}), copied / RECORD)
+    finished = run(copied, "-k", f"{CASE}- or {OTHER}-", planted=LACKING)
     assert finished.returncode == 1
-    assert "it does otherwise" in finished.stdout
+    assert "linear_error is 0.5, expected 0 to 1e-06" in finished.stdout
     assert re.search(r"NO ANSWER benchmarks\S+: .*the fix is of a later release", finished.stdout)
 
 
-def test_a_table_that_cannot_be_written_is_told_and_the_verdicts_count(
-    records: Path, tmp_path: Path
-) -> None:
-    shutil.copytree(records, tmp_path, dirs_exist_ok=True)
-    table = tmp_path / RECORD.parent / "checks.txt"
+def test_a_table_that_cannot_be_written_is_told_and_the_verdicts_count(copied: Path) -> None:
+    table = copied / RECORD.parent / "checks.txt"
     table.unlink()
     (table / "in the way").mkdir(parents=True)
-    finished = run(tmp_path)
+    finished = run(copied)
     assert finished.returncode == 0, finished.stdout
     [line] = [line for line in finished.stdout.splitlines() if line.startswith("NOT WRITTEN")]
     assert str(table) in line

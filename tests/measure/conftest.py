@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -80,8 +81,8 @@ def run_small(stack: Stack, case: Case, *, seed: int = 0, **more: Any) -> Record
     )
 
 
-@pytest.fixture(scope="module")
-def shallow() -> Iterator[None]:
+@contextmanager
+def shallow_network() -> Iterator[None]:
     """Put a network with two BatchNorm layers in the place of ResNet-50, which takes long."""
 
     def seeded(stack: Stack, case: Case, *, seed: int, **_: Any) -> Any:
@@ -101,4 +102,11 @@ def shallow() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "initial_model", seeded)
         patch.setattr(fixes, "build", build)
+        yield
+
+
+@pytest.fixture(scope="module")
+def shallow() -> Iterator[None]:
+    """Train `shallow_network` in the tests that ask for it."""
+    with shallow_network():
         yield

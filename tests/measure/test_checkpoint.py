@@ -136,14 +136,29 @@ def test_the_state_of_another_model_is_refused(stack: Stack) -> None:
         states[0].set(states[1].arrays())
 
 
+@pytest.fixture(scope="module")
+def state(stack: Stack) -> State:
+    """Give the state of a training of the same model, with its step."""
+    model = build(stack, LENET)
+    return State(stack, [model], stack.train_step(model, phases=None, epsilon=0.0))
+
+
 @pytest.mark.parametrize("change", [{"key": "other"}, {"seed": 1}])
 def test_the_checkpoint_of_another_case_environment_or_seed_is_not_used(
-    stack: Stack, begun: Checkpoint, change: dict[str, Any], capfd: pytest.CaptureFixture[str]
+    state: State, begun: Checkpoint, change: dict[str, Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    record = run_small(stack, LENET, checkpoint=begun._replace(**change))
+    assert begun._replace(**change).resume(state) is None
     assert (
         "is not used, and the training begins anew: it is of another case" in capfd.readouterr().err
     )
+
+
+def test_a_training_whose_checkpoint_is_not_used_begins_anew(
+    stack: Stack, begun: Checkpoint, capfd: pytest.CaptureFixture[str]
+) -> None:
+    small = replace(LENET, train_images=8, test_images=8)
+    record = run_small(stack, small, checkpoint=begun._replace(seed=1))
+    assert "the training begins anew" in capfd.readouterr().err
     assert "earlier_s" not in record.timing
 
 
@@ -159,17 +174,16 @@ def test_the_checkpoint_of_another_case_environment_or_seed_is_not_used(
     ],
 )
 def test_a_damaged_checkpoint_is_not_used_and_that_is_said(
-    stack: Stack, begun: Checkpoint, damage: Any, capfd: pytest.CaptureFixture[str]
+    state: State, begun: Checkpoint, damage: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     whole = begun.path.read_bytes()
     damaged = damage(whole)
     assert damaged != whole
     begun.path.write_bytes(damaged)
-    record = run_small(stack, replace(LENET, train_images=8, test_images=8), checkpoint=begun)
+    assert begun.resume(state) is None
     assert f"{begun.path} is not used, and the training begins anew: it is damaged" in (
         capfd.readouterr().err
     )
-    assert "earlier_s" not in record.timing
 
 
 def test_a_checkpoint_takes_the_place_of_the_one_before_and_is_not_written_over_it(
@@ -195,10 +209,9 @@ def test_a_training_of_one_epoch_keeps_nothing_and_looks_for_nothing(
 
 
 def test_a_training_that_goes_on_draws_what_it_would_have_drawn(
-    stack: Stack, tmp_path: Path
+    stack: Stack, state: State, tmp_path: Path
 ) -> None:
-    checkpoint, model = Checkpoint(tmp_path / "training", "key", 0), build(stack, LENET)
-    state = State(stack, [model], stack.train_step(model, phases=None, epsilon=0.0))
+    checkpoint = Checkpoint(tmp_path / "training", "key", 0)
     checkpoint.save(Progress([], [], []), state)
     stood = generators()
     stack.seed(7)

@@ -121,6 +121,7 @@ def session(records: Path, *more: str) -> str:
     """Time the steps of LeNet-5 on drawn signs in a session of its own; return what it says."""
     where = ["--release", "tf-2.21", "--lock", "locks/tf-2.21.txt", "--records", str(records)]
     chosen = ["--tier", "quickstart", "-k", "step-time-lenet5 or attack-lenet5"]
+    chosen += ["-p", "no:hypothesispytest", "-p", "no:xdist"]  # no release's environment has them
     command = [sys.executable, "-m", "pytest", "benchmarks", *where, *chosen, "-rs", *more]
     done = subprocess.run(  # noqa: S603
         command, cwd=ROOT, env=alone(), capture_output=True, text=True, check=False
@@ -128,24 +129,30 @@ def session(records: Path, *more: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_pytest_benchmarks_options_work_on_the_step_times(tmp_path: Path) -> None:
-    first = session(tmp_path / "first", "--benchmark-only")
-    assert "1 passed, 1 skipped" in first
-    stored = tmp_path / "first" / "tf-2.21" / "quickstart" / "timing" / "step-times.json"
-    again = session(tmp_path / "second", f"--benchmark-compare={stored}", "-k", "step-time-lenet5")
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Time steps alone, of what could also be attacked; return the folder of records."""
+    records = tmp_path_factory.mktemp("first")
+    assert "1 passed, 1 skipped" in session(records, "--benchmark-only")
+    return records
+
+
+def test_pytest_benchmarks_options_work_on_the_step_times(first: Path, tmp_path: Path) -> None:
+    stored = first / "tf-2.21" / "quickstart" / "timing" / "step-times.json"
+    again = session(tmp_path, f"--benchmark-compare={stored}", "-k", "step-time-lenet5")
     assert "benchmark 'step-time-lenet5': 2 tests" in again
     assert "[step-time-lenet5-seed0] (NOW)" in again
     assert "machine_info is different" not in again
 
 
-def test_a_case_that_has_its_record_is_not_timed_and_none_is_without_a_timer(
-    tmp_path: Path,
-) -> None:
+def test_no_step_is_timed_without_a_timer(tmp_path: Path) -> None:
     disabled = session(tmp_path, "--benchmark-disable", "-k", "step-time-lenet5")
     assert "no step is timed: pytest-benchmark is disabled" in disabled
     assert "1 skipped" in disabled
-    assert "1 passed" in session(tmp_path, "-k", "step-time-lenet5")
-    found = session(tmp_path, "-k", "step-time-lenet5")
+
+
+def test_a_case_that_has_its_record_is_not_timed(first: Path) -> None:
+    found = session(first, "-k", "step-time-lenet5")
     assert "1 passed" in found  # pytest-benchmark's warning of an unused fixture is an error here
     assert "Benchmark fixture was not used" not in found
     assert "Rounds" not in found
