@@ -490,7 +490,7 @@ LATER = "2026-03-01T00:00:00+00:00"
         ),
         (
             lambda: change(ONE, wall_s=read_record(OLD_ONE).wall_s, started_at=LATER),
-            "seed 1 of the candidate is the run of the baseline's seed ",
+            "seed 1 of the candidate is the run of the baseline's ",
         ),
         (lambda: shutil.rmtree(SMALL), "the candidate has no record of it"),
         (

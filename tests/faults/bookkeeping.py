@@ -100,7 +100,8 @@ def record_of(release: str, case: Case, seed: int, *, shift: int) -> Record:
         schema=SCHEMA_VERSION, release=release, tier=TIER, question="training", case=str(case),
         seed=seed, key=record_key(settings, environment), settings=settings,
         environment=environment, metrics=metrics, curves={}, statistics=[], timing={},
-        started_at=f"2026-01-0{shift + 1}T00:00:{seed:02}+00:00", wall_s=1.0 + seed + shift / 2,
+        started_at=f"2026-01-0{shift + 1}T00:00:{seed:02}+00:00",
+        wall_s=1.0 + seed + shift / 2 + CASES.index(str(case)) / 4,
     )  # fmt: skip
 
 
@@ -216,6 +217,16 @@ def reseeded(folder: Path) -> None:
     write_record(dataclasses.replace(record, seed=1), place(folder, NEW, CASES[0], 1))
 
 
+def recased(folder: Path) -> None:
+    """Give one case's runs a second time, as another case's."""
+    settings = asked(TIER)[CASES[1]].settings()
+    for seed in SEEDS:
+        run = read_record(place(folder, NEW, CASES[0], seed))
+        key = record_key(settings, run.environment)
+        other = dataclasses.replace(run, case=CASES[1], settings=settings, key=key)
+        write_record(other, place(folder, NEW, CASES[1], seed))
+
+
 def resized(record: Record) -> Record:
     """Let the case have been trained for an epoch more."""
     settings = {**record.settings, "epochs": record.settings["epochs"] + 1}
@@ -236,10 +247,12 @@ BOOKKEEPING = [
               copied((NEW, 0), (NEW, 1)), r"seed"),
     Tampering("books-seed-renamed", GROUP, "A run is kept twice, as two seeds.",
               reseeded, r"very numbers of seed 0"),
+    Tampering("books-case-renamed", GROUP, "The runs of a case are kept twice, as two cases.",
+              recased, r"is the run of the candidate's lenet5-"),
     Tampering("books-other-release", GROUP, "A file of the baseline lies with the candidate's.",
               copied((OLD, 0), (NEW, 0)), r"belongs to tf-2\.15"),
     Tampering("books-release-renamed", GROUP, "The baseline's runs are kept as the candidate's.",
-              relabelled, r"is the run of the baseline's seed"),
+              relabelled, r"is the run of the baseline's lenet5-plain"),
     Tampering("books-stale-code", GROUP, "The records were made by other code of the suite.",
               rewritten(NEW, lambda r: keyed(r, code_digest=digest("older code"))),
               r"the code that measures"),

@@ -9,7 +9,7 @@ from suite.judge.gate.draws import draw_findings
 from suite.judge.gate.finding import NO_WORSE, UNDECIDED, WORSE, Answer, Finding
 from suite.judge.gate.limits import lacking, limit_findings
 from suite.judge.gate.outcome import MARGINS, outcome_findings
-from suite.judge.gate.paired import BASELINE, CANDIDATE, MEND, QUESTIONS, copied
+from suite.judge.gate.paired import BASELINE, CANDIDATE, MEND, QUESTIONS, SIDES, same_run
 from suite.judge.gate.sequential import Plan, holm
 from suite.judge.gate.steps import step_findings
 from suite.records import Record
@@ -59,13 +59,18 @@ def decide(
 
 
 def _copied(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
-    """Say which traces and draws of the candidate are the baseline's own."""
-    cases = {record.case for record in after if record.question not in QUESTIONS}
-    return [
-        f"{case}: {fault}"
-        for case in sorted(cases)
-        for fault in copied(*([r for r in side if r.case == case] for side in (before, after)))
-    ]
+    """Say which records are the run of another case, and which traces and draws the baseline's own.
+
+    Those that were trained are held against the baseline's of their own case where they are paired.
+    """
+    sides = zip(SIDES, (before, after))
+    first: dict[float, tuple[str, Record]] = {}  # no two runs ever took the same, to the last bit
+    found = []
+    for side, run in ((side, run) for side, runs in sides for run in runs):
+        whose, former = first.setdefault(run.wall_s, (side, run))
+        if former.case != run.case or (whose != side and run.question not in QUESTIONS):
+            found.append(f"{run.case}: {same_run(side, run, whose, former)}")
+    return found
 
 
 def _absent(

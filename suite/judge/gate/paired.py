@@ -194,7 +194,7 @@ def _faults(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
         found += _not_alike(side, runs, ("release", "tier"))
         found += _not_own(side, runs)
     found += _not_alike("it", [*before, *after], ("question", "tier", "settings", "data"))
-    return [*dict.fromkeys([*found, *copied(before, after)])]
+    return [*dict.fromkeys([*found, *_copied(before, after)])]
 
 
 def _not_alike(whose: str, runs: Sequence[Record], names: Collection[str]) -> list[str]:
@@ -232,7 +232,7 @@ def _not_own(side: str, runs: Sequence[Record]) -> list[str]:
     return found
 
 
-def copied(before: Iterable[Record], after: Iterable[Record]) -> list[str]:
+def _copied(before: Iterable[Record], after: Iterable[Record]) -> list[str]:
     """Say which records of the candidate are runs of the baseline: no two take the same time.
 
     Args:
@@ -240,12 +240,17 @@ def copied(before: Iterable[Record], after: Iterable[Record]) -> list[str]:
         after: Those of the candidate.
     """
     runs = {run.wall_s: run for run in before}  # to the last bit: no two runs ever took the same
-    twice = [(runs[run.wall_s], run) for run in after if run.wall_s in runs]
     return [
-        f"seed {run.seed} of the candidate is the run of the baseline's seed {former.seed} "
-        f"(of {former.started_at}, {former.wall_s} s), expected a run of its own. {MEND}"
-        for former, run in twice
+        same_run(CANDIDATE, run, BASELINE, runs[run.wall_s]) for run in after if run.wall_s in runs
     ]
+
+
+def same_run(side: str, run: Record, whose: str, former: Record) -> str:
+    """Say that a record of one side is the run that another record tells of."""
+    return (
+        f"seed {run.seed} of {side} is the run of {whose}'s {former.name} "
+        f"(of {former.started_at}, {former.wall_s} s), expected a run of its own. {MEND}"
+    )
 
 
 def _metrics(

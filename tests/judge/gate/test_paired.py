@@ -93,7 +93,7 @@ def test_a_record_of_the_baseline_is_no_run_of_the_candidate(
 ) -> None:
     copied = make_record(seed=4, metrics={"clean_accuracy": 0.9}, release="tf-2.21", wall_s=1.0)
     text = faults(before, [*after[:4], copied])
-    assert "seed 4 of the candidate is the run of the baseline's seed 1" in text
+    assert "seed 4 of the candidate is the run of the baseline's net-plain-seed1" in text
 
 
 @pytest.mark.parametrize(
