@@ -59,16 +59,16 @@ def decide(
 
 
 def _copied(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
-    """Say which records are the run of another case, and which traces and draws the baseline's own.
+    """Say which records are the run of another record: no two take the same time, to the last bit.
 
     Those that were trained are held against the baseline's of their own case where they are paired.
     """
     sides = zip(SIDES, (before, after))
-    first: dict[float, tuple[str, Record]] = {}  # no two runs ever took the same, to the last bit
+    first: dict[float, tuple[str, Record]] = {}
     found = []
     for side, run in ((side, run) for side, runs in sides for run in runs):
         whose, former = first.setdefault(run.wall_s, (side, run))
-        if former.case != run.case or (whose != side and run.question not in QUESTIONS):
+        if former.name != run.name or (whose != side and run.question not in QUESTIONS):
             found.append(f"{run.case}: {same_run(side, run, whose, former)}")
     return found
 

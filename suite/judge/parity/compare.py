@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from suite.errors import RecordError
-from suite.judge.parity.differences import causes, correction_differs
+from suite.judge.parity.differences import ATTACKS, causes, correction_differs
 from suite.judge.parity.distances import (
     FINITE,
     TOLERANCES,
@@ -60,6 +60,7 @@ class Comparison(NamedTuple):
         state: The step of the stored training that the steps start after; empty for a trace of the
             first steps alone.
         applied: Those of the causes that are read off how gradients are applied.
+        attacks: Those that are read off attacks made beside the steps, which follow gradients.
         twice: True where one of the two is known to update the moving statistics twice a step.
     """
 
@@ -72,6 +73,7 @@ class Comparison(NamedTuple):
     causes: Sequence[str]
     state: str = ""
     applied: Sequence[str] = ()
+    attacks: Sequence[str] = ()
     twice: bool = False
 
     @property
@@ -164,12 +166,15 @@ def _compared_states(first: Itself, second: Itself) -> tuple[Comparison, ...]:
     if _unexplained(excused):
         attacked = any(map(_attacked, found))
         told = gradients_differ([each.distances for each in found], attacked=attacked)
-    return tuple(each._replace(causes=[*each.causes, *told]) for each in excused)
+    return tuple(each._replace(causes=[*told, *each.causes]) for each in excused)
 
 
 def _unexplained(found: Sequence[Comparison]) -> bool:
-    """True where no cause is known, and at step 0 nothing parts but gradients and their updates."""
-    return not any(each.causes for each in found) and all(
+    """True where at step 0 nothing parts but gradients and their updates, without a cause.
+
+    Attacks that are made beside the steps of the plain loss follow the gradients.
+    """
+    return not any({*each.causes} - {*each.attacks} for each in found) and all(
         TOLERANCES[tolerance_name(each.place)].turned
         for one in found
         for each in one.distances
@@ -320,6 +325,7 @@ def _compared(measured: Record, reference: Record) -> Comparison:
     allowed = UNORDERED if twice else OPTIMIZER
     applied = [] if broken == 0 else [*optimizer_differs(mine, theirs, allowed=allowed)]
     found = causes(mine, theirs, twice=bool(twice), broken_at_once=broken == 0)
+    attacks = [words for find in ATTACKS for words in find(mine, theirs)]
     return Comparison(
         case=measured.case,
         seed=measured.seed,
@@ -330,6 +336,7 @@ def _compared(measured: Record, reference: Record) -> Comparison:
         causes=[*untrained, *correction_differs(measured, reference), *found, *applied],
         state=state,
         applied=applied,
+        attacks=attacks,
         twice=bool(twice),
     )
 

@@ -10,16 +10,18 @@ import numpy as np
 from suite.judge.parity.alone import several_steps_differ, start_differs, sure_differs
 from suite.judge.parity.distances import (
     LOOSE,
-    TOLERANCES,
     absolute_difference,
     distance,
     flips,
-    norm_of_difference,
+    other_weights,
     reference_of,
+    rises,
     same,
+    same_forward,
 )
-from suite.judge.parity.fed import batches_differ, data_differ
+from suite.judge.parity.fed import batches_differ, data_differ, schedule_differs
 from suite.judge.parity.implied import (
+    REPLAYED,
     Place,
     Replay,
     Trace,
@@ -47,10 +49,12 @@ CONSTANTS: Mapping[str, str] = {
 }
 """Those of a BatchNorm, by the names that a trace has for them."""
 
-REPLAYED = 5e-5  # nats; a step and the suite's own passes differ by less than 1e-5
 MOVED = 1e-3  # of epsilon; seen: 6.7e-5, where a gradient is 0 but for rounding
 FLIPPED = 0.01  # share of the pixels; where the gradient is about 0 rounding decides its sign
 FLIPPED_IMAGE = 0.2  # the same of one image; seen: 0.042, of one that is recognised for sure
+ALIKE = (
+    0.9  # share of the pixels that move as the first image's; seen: .55 to .80, of one for all .96
+)
 FEW = 0.5  # of the images: an attack that moves no more of them elsewhere treats these otherwise
 REVERSED = 2 / 3  # share of the pixels; another gradient turns half of them round
 WEIGHTS = 0.01  # difference of the weights of the two cross-entropies, each of which is about 0.5
@@ -95,13 +99,7 @@ def causes(mine: Trace, theirs: Trace, *, twice: bool, broken_at_once: bool) -> 
 
 def initial_weights(mine: Trace, theirs: Trace) -> Iterator[str]:
     """List the weights that do not start from the same values."""
-    names = [
-        f"{place.layer}/{place.weight}"
-        for place, entry in theirs.items()
-        if place.quantity == "initial weight"
-        and mine[place] != entry
-        and norm_of_difference(mine[place], entry)
-    ]
+    names = other_weights(mine, theirs)
     if names:
         yield f"Initial weights are not the same: {listed(names)}"
 
@@ -121,7 +119,7 @@ def evaluation_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
         <= allowed / (there["images"] if name.endswith("accuracy") else 1)
     ]
     if here["shown"] == there["shown"]:
-        yield from odd if _same_forward(mine, theirs) else ()  # else it is another for that reason
+        yield from odd if same_forward(mine, theirs) else ()  # else it is another for that reason
     elif _test_images(mine) == _test_images(theirs):  # else they are told as other ones
         yield "The evaluation is another: it is shown other images"
 
@@ -129,16 +127,6 @@ def evaluation_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
 def _test_images(trace: Trace) -> Any:
     """Give the number and digest of the test images; None of a trace that does not tell."""
     return trace.get(Place(0, "data"), {}).get("test_images")
-
-
-def schedule_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
-    """Say that the learning rate follows another schedule."""
-    place = Place(0, "schedule")
-    if place in theirs and mine[place]["digest"] != theirs[place]["digest"]:
-        here, there = (
-            ", ".join(f"{rate:.4g}" for rate in trace[place]["rates"]) for trace in (mine, theirs)
-        )
-        yield f"Learning rate in epochs 0, 9, 10 and 20, of its first: {here} here, {there} there"
 
 
 def batch_norm_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
@@ -203,40 +191,43 @@ def attack_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
             f"FGSM epsilon, the largest change of a pixel: {here:.5g} here, {there:.5g} there. "
             "Another norm shows so too"
         )
+    pixels = flips(mine[place]["signs"], theirs[place]["signs"])
+    images = np.array_split(pixels, theirs[Place(0, "batch")]["images"])
+    odd = sum(bool(image.mean() > FLIPPED_IMAGE) for image in images)
+    if (odd or pixels.mean() > FLIPPED) and same_forward(mine, theirs):
+        yield (
+            f"The attack goes elsewhere: {pixels.mean():.1%} of step 0's pixels move to the other "
+            f"side, more than {FLIPPED_IMAGE:.0%} in {odd} of {len(images)} images. "
+            f"{_elsewhere(pixels.mean(), odd / len(images), alike=_alike(mine) > _alike(theirs))}"
+        )
     moved = np.divide([trace[place]["mean"] for trace in (mine, theirs)], [here, there])
-    if here and there and not abs(moved[0] - moved[1]) <= MOVED and _same_forward(mine, theirs):
+    if here and there and not abs(moved[0] - moved[1]) <= MOVED and same_forward(mine, theirs):
         yield (
             f"FGSM moves a pixel by {moved[0]:.4g} of epsilon on average here, {moved[1]:.4g} "
             "there: another clip of the pixels, or a sign that is smooth or 0"
         )
-    pixels = flips(mine[place]["signs"], theirs[place]["signs"])
-    images = np.array_split(pixels, theirs[Place(0, "batch")]["images"])
-    odd = sum(bool(image.mean() > FLIPPED_IMAGE) for image in images)
-    if (odd or pixels.mean() > FLIPPED) and _same_forward(mine, theirs):
-        yield (
-            f"The attack goes elsewhere: {pixels.mean():.1%} of step 0's pixels move to the other "
-            f"side, more than {FLIPPED_IMAGE:.0%} in {odd} of {len(images)} images. "
-            f"{_elsewhere(pixels.mean(), odd / len(images))}"
-        )
 
 
-def _elsewhere(share: float, images: float) -> str:
+def _alike(trace: Trace) -> bool:
+    """True where the attack of step 0 moves all images of the batch alike, but for its clip."""
+    signs, images = trace[Place(0, "perturbation")]["signs"], trace[Place(0, "batch")]["images"]
+    rose = np.reshape(rises(signs), (images, -1))
+    return images > 1 and bool(rose.any() and np.mean(rose[1:] == rose[0]) > ALIKE)
+
+
+def _elsewhere(share: float, images: float, *, alike: bool) -> str:
     """Say what an attack looks like that moves a share of the pixels, and of the images, so."""
+    if alike:
+        return "It moves all images alike: one gradient, or its mean, for the whole batch"
     if share > REVERSED:
         return "It goes the other way: another sign, or towards labels instead of away from them"
     if not images:
         return "In each image a few pixels do: another sign of a gradient of 0, or coarser images"
     if images <= FEW:
         return "It treats these images otherwise: it leaves them out, or their loss is another"
-    return "It follows another gradient: of other labels or images, another loss, norm or phase"
-
-
-def _same_forward(mine: Trace, theirs: Trace) -> bool:
-    """True where the same weights give the same logits of the same images before the first step."""
-    place = Place(0, "inference logits")
-    apart = distance(place, mine[place], theirs[place], reference_of(theirs))
-    near = apart <= TOLERANCES[place.quantity].first
-    return near and not any(initial_weights(mine, theirs))
+    return (
+        "It follows another gradient: other labels or images, another loss, phase or backward pass"
+    )
 
 
 def step_differs(mine: Trace, theirs: Trace, *, share: float = 0.0) -> Iterator[str]:
@@ -303,7 +294,7 @@ def _accuracies_differ(here: Replay, there: Replay, *, graph: bool) -> Iterator[
 def counting_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
     """Say that a step under the plain loss, which is not replayed, counts its images otherwise."""
     place, replayed = Place(0, "clean_accuracy"), Place(0, "replay")
-    if place not in theirs or replayed in theirs or not _same_forward(mine, theirs):
+    if place not in theirs or replayed in theirs or not same_forward(mine, theirs):
         return
     images = theirs[Place(0, "batch")]["images"]
     here, there = (images * trace[place]["value"] for trace in (mine, theirs))
@@ -395,6 +386,9 @@ CAUSES: Sequence[Callable[[Trace, Trace], Iterator[str]]] = (
     gradients_differ,
 )
 """The possible causes of a difference, cause before effect."""
+
+ATTACKS = (several_steps_differ, evaluation_differs)
+"""Causes that are read off attacks which no step of a case makes."""
 
 AT_ONCE = (statistics_differ, step_differs, gradients_differ)
 """Causes that read what step 0 does after its clean pass has moved the statistics."""

@@ -341,6 +341,24 @@ def _relative(difference: float, scale: float) -> float:
     return difference / scale if scale else float("inf")
 
 
+def same_forward(mine: Trace, theirs: Trace) -> bool:
+    """True where the same weights give the same logits of the same images before the first step."""
+    place = Place(0, "inference logits")
+    apart = distance(place, mine[place], theirs[place], reference_of(theirs))
+    return apart <= TOLERANCES[place.quantity].first and not other_weights(mine, theirs)
+
+
+def other_weights(mine: Trace, theirs: Trace) -> list[str]:
+    """Name the weights that do not start from the same values."""
+    return [
+        f"{place.layer}/{place.weight}"
+        for place, entry in theirs.items()
+        if place.quantity == "initial weight"
+        and mine[place] != entry
+        and norm_of_difference(mine[place], entry)
+    ]
+
+
 def flips(mine: str, theirs: str) -> np.ndarray:
     """Mark the pixels that rose in one trace and not in the other by 1, all others by 0.
 
@@ -348,10 +366,13 @@ def flips(mine: str, theirs: str) -> np.ndarray:
         mine: One bit a pixel, in base64; set where the pixel rose.
         theirs: The same of the other trace. All pixels differ if the numbers of them do.
     """
-    first, second = (np.frombuffer(base64.b64decode(text), np.uint8) for text in (mine, theirs))
-    if len(first) != len(second):
-        return np.ones(8 * len(second), np.uint8)
-    return np.unpackbits(first ^ second)
+    first, second = rises(mine), rises(theirs)
+    return np.ones(len(second), np.uint8) if len(first) != len(second) else first ^ second
+
+
+def rises(signs: str) -> np.ndarray:
+    """Mark by 1 the pixels that rose, of one bit a pixel in base64, ``(pixels,)``."""
+    return np.unpackbits(np.frombuffer(base64.b64decode(signs), np.uint8))
 
 
 def same(first: float, second: float, *, floor: float = 0.0) -> bool:

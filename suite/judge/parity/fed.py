@@ -87,3 +87,13 @@ def batches_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
         else:
             what = "Other batches"
         yield f"{what}, from step {first} on"
+
+
+def schedule_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
+    """Say that the learning rate follows another schedule."""
+    place = Place(0, "schedule")
+    if place in theirs and mine[place]["digest"] != theirs[place]["digest"]:
+        here, there = (
+            ", ".join(f"{rate:.4g}" for rate in trace[place]["rates"]) for trace in (mine, theirs)
+        )
+        yield f"Learning rate in epochs 0, 9, 10 and 20, of its first: {here} here, {there} there"

@@ -20,6 +20,7 @@ ACCURACIES = ("clean_accuracy", "adversarial_accuracy")
 STATE = "state"  # the name in an entry of the state that its steps start from
 LAGS = 3  # the fit separates the shares of the last three gradients in an update
 NO_MOMENTUM = 1e-3  # of the newest gradient's share; a smaller one of the second means no momentum
+REPLAYED = 5e-5  # nats; a step and the suite's own passes differ by less than 1e-5
 CARRIED = 0.01  # from all of the momentum, which the fit finds to 1e-3
 NO_DECAY = 5e-5  # of the learning rate; without decay the fit finds less than 2e-5
 

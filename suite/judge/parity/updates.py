@@ -8,6 +8,7 @@ import numpy as np
 
 from suite.judge.parity.distances import (
     ROUNDING,
+    absolute_difference,
     reference_of,
     rounding,
     same,
@@ -16,6 +17,7 @@ from suite.judge.parity.distances import (
 )
 from suite.judge.parity.implied import (
     CARRIED,
+    REPLAYED,
     Descent,
     Place,
     Trace,
@@ -23,6 +25,7 @@ from suite.judge.parity.implied import (
     first_rates,
     projected,
     ratio,
+    replay,
     steps_of,
 )
 from suite.judge.verdicts import listed
@@ -66,13 +69,21 @@ def optimizer_differs(
 ) -> Iterator[str]:
     """Say what the updates show of the optimizer; else what it does where it is tried alone."""
     found = [*_updates_differ(mine, theirs, allowed)]
-    yield from found or [*_alone_differs(mine, theirs), *_late_differs(mine, theirs)]
+    if not found and _same_loss(mine, theirs):  # whose gradients it is tried alone on
+        found = [*_alone_differs(mine, theirs), *_late_differs(mine, theirs)]
+    yield from found
     rates = [trace[PROBE]["rate"] for trace in (mine, theirs)]
     if None not in rates and not same(*rates):
         yield (
             f"Keras' own setter of the learning rate: the optimizer holds {rates[0]:.5g} after it "
             f"here, {rates[1]:.5g} there"
         )
+
+
+def _same_loss(mine: Trace, theirs: Trace) -> bool:
+    """True unless the replay of step 0 shows that the loss of its clean pass is another."""
+    here, there = replay(mine, 0), replay(theirs, 0)
+    return not (here and there and absolute_difference(here.clean, there.clean) > REPLAYED)
 
 
 def _alone_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
@@ -114,8 +125,8 @@ def _updates_differ(mine: Trace, theirs: Trace, allowed: Mapping[str, float]) ->
         return
     alike = here is None or there is None or _same_descent(here, there, allowed)
     if here and there and not alike:
-        noise = _noise(here, there)
-        yield f"Optimizer: {_described(here)} here, {_described(there)} there{noise}"
+        more = _noise(here, there) + _by_kind(mine, theirs)
+        yield f"Optimizer: {_described(here)} here, {_described(there)} there{more}"
     rates, reference = first_rates(theirs), reference_of(theirs)
     odd = [
         layer
@@ -191,6 +202,21 @@ def _noise(here: Descent, there: Descent) -> str:
         f"{there.unexplained:.2%} there: rounded more coarsely, or changed in some weights alone, "
         "rather than set otherwise"
     )
+
+
+def _by_kind(mine: Trace, theirs: Trace) -> str:
+    """Say which kinds of weight step 0 moves otherwise, where it moves others alike."""
+    slopes = [place for place in theirs if place.step == 0 and place.quantity == "gradient"]
+    factors = {}
+    for kind in sorted({place.weight for place in slopes}):
+        own = [place._replace(quantity="change") for place in slopes if place.weight == kind]
+        sides = (np.concatenate([projected(side, p) for p in own]) for side in (mine, theirs))
+        factors[kind] = ratio(*sides)
+    odd = {kind: factor for kind, factor in factors.items() if not abs(factor - 1) <= FIRST_RATE}
+    if len(odd) in (0, len(factors)):
+        return ""
+    told = "; ".join(f"{kind} {factor:.4g} times as far" for kind, factor in odd.items())
+    return f". Step 0 moves {told} as there, and the other kinds of weight alike"
 
 
 def _same_descent(here: Descent, there: Descent, allowed: Mapping[str, float]) -> bool:

@@ -206,6 +206,23 @@ def test_a_trace_that_is_the_baseline_s_own_is_missing(
     assert decide("b", "c", before=[own], after=[fresh]).missing == []
 
 
+@pytest.mark.parametrize(
+    ("case", "seed"), [("net-plain", 1), ("other-plain", 0)], ids=["seed", "case"]
+)
+def test_a_run_that_is_kept_twice_is_missing(
+    monkeypatch: pytest.MonkeyPatch, make_record: MakeRecord, case: str, seed: int
+) -> None:
+    for layer in ("draw_findings", "step_findings", "limit_findings", "lacking"):
+        monkeypatch.setattr(module, layer, lambda *_: [])
+    own = make_record("net-plain", wall_s=7.25)
+    again = make_record(case, seed, wall_s=7.25, metrics={"clean_accuracy": 0.8 + 1e-6})
+    missing = decide("b", "c", before=[], after=[own, again]).missing
+    told = f"{case}: seed {seed} of the candidate is the run of the candidate's net-plain-seed0"
+    assert sum(told in text for text in missing) == 1
+    apart = decide("b", "c", before=[], after=[own, replace(again, wall_s=7.5)]).missing
+    assert not any(told in text for text in apart)
+
+
 def test_a_surprise_among_many_is_taken_back() -> None:
     found = corrected([finding(WORSE, p=0.004), *[finding(NO_WORSE, p=0.5)] * 9], 0.01)
     assert found[0].decision == NO_WORSE

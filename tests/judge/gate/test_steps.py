@@ -260,6 +260,14 @@ def test_gradients_that_a_cause_explains_are_not_called_coarse(make: Make) -> No
     assert "Gradients part from every state" not in found.words
 
 
+def test_attacks_that_follow_the_gradients_do_not_hide_where_these_part(make: Make) -> None:
+    other = {"turned": 0.5, "reach": 3.5, "evaluated": {"adversarial_information_gain": 1.1}}
+    planted = dict.fromkeys((*FOUR, "200, Adam"), other)
+    words = among_four(make, planted, attacked=False).words
+    assert "It looks like: Gradients part from every state, in conv" in words
+    assert "Another backward pass" in words
+
+
 def test_two_states_are_too_few_to_take_one_for_rounding(make: Make) -> None:
     assert judged(make, versions=KERAS_3, **TURNED).decision == WORSE
 

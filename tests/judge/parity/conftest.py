@@ -89,6 +89,8 @@ class Planted(NamedTuple):
         lost: How many pretrained weights are others once they are set.
         evaluated: Numbers of the evaluation that are others.
         miscounted: Images more that the adversarial pass calls recognised.
+        alike: Whether the attack moves each image as the first.
+        bias_sgd: Momentum of the biases, where it is another.
     """
 
     set_momentum: float = 0.99
@@ -133,6 +135,8 @@ class Planted(NamedTuple):
     late: float | None = 5e-4
     evaluated: Mapping[str, float] = MappingProxyType({})
     miscounted: int = 0
+    alike: bool = False
+    bias_sgd: float | None = None
 
 
 def paper_trace(**planted: Any) -> list[Entry]:
@@ -243,6 +247,8 @@ class Paper:
         self.add(step, "inference logits", "", self.rng.normal(size=(IMAGES, 5)))
         signs = self.rng.random(800) < 0.5
         signs ^= self.errors.random(800) < self.planted.elsewhere
+        if self.planted.alike:
+            signs = np.tile(signs[: len(signs) // IMAGES], IMAGES)
         signs[len(signs) - self.planted.skipped * len(signs) // IMAGES :] = False
         bits = base64.b64encode(np.packbits(signs).tobytes()).decode()
         epsilon = self.planted.epsilon
@@ -273,8 +279,10 @@ class Paper:
         fallen = RATES[step] / RATES[max(step - 1, 0)] if planted.late_rate else 1.0
         for place, slope in slopes.items():
             pull = planted.rate * RATES[step] * (slope + planted.decay * self.weights[place])
-            self.velocity[place] = fallen * planted.sgd * self.velocity[place] - pull
-            ahead = planted.sgd * self.velocity[place] - pull
+            other = place[1] == "bias" and planted.bias_sgd is not None
+            sgd = planted.bias_sgd if other else planted.sgd
+            self.velocity[place] = fallen * sgd * self.velocity[place] - pull
+            ahead = sgd * self.velocity[place] - pull
             change = ahead if planted.nesterov else self.velocity[place]
             self.weights[place] = self.weights[place] + change
             self.add(step, "change", place[0], change, place[1])

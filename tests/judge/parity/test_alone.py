@@ -17,11 +17,12 @@ PGD = {
     "stride": 0.25,
     "outside": 0.0,
 }
+LOGITS = {"rms": 1.0, "projections": [1.0, -1.0]}
 START = {"colours": [-103.939, 0.0, 151.061], "lost": 0}
 
 
 def trace(quantity: str, told: dict[str, Any], **changes: Any) -> dict[Place, Any]:
-    return {Place(0, quantity): {**told, **changes}}
+    return {Place(0, quantity): {**told, **changes}, Place(0, "inference logits"): LOGITS}
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,12 @@ def test_a_start_that_differs_is_told(changes: dict[str, Any], words: str) -> No
     found = "".join(start_differs(trace("start", START, **changes), trace("start", START)))
     assert words in found
     assert bool(words) == bool(found)
+
+
+def test_a_scale_that_is_read_off_another_network_is_not_told() -> None:
+    other = trace("start", START, colours=[151.061, 0.0, -103.939])
+    other[Place(0, "inference logits")] = {"rms": 2.0, "projections": [2.0, 1.0]}
+    assert not [*start_differs(other, trace("start", START))]
 
 
 @pytest.mark.parametrize(("share", "told"), [(1.0005, False), (0.008, True), (float("nan"), True)])

@@ -16,6 +16,8 @@ from suite.measure.summaries import PROJECTIONS, Entry
 from suite.records import Record
 from tests.judge.parity.conftest import IMAGES, KERAS_2, KERAS_3, Against, Make, with_entries
 
+PROBED = (0.0134, 0.4, 3.6, 8e-4)
+
 
 @pytest.mark.parametrize(
     ("planted", "quantity", "words"),
@@ -141,6 +143,12 @@ from tests.judge.parity.conftest import IMAGES, KERAS_2, KERAS_3, Against, Make,
         ({"pixels": "BGR"}, "data", "other pixels with the same labels, from step 0 on"),
         ({"epsilon": 0.0}, None, "FGSM epsilon, the largest change of a pixel: 0 here"),
         ({"moved": 0.898}, None, "FGSM moves a pixel by 0.898 of epsilon on average here, 1 there"),
+        ({"alike": True}, "perturbation", "It moves all images alike: one gradient, or its mean"),
+        (
+            {"bias_sgd": 0.0},
+            None,
+            "there. Step 0 moves bias 0.5263 times as far as there, and the other kinds of weight",
+        ),
         ({"skipped": 1}, None, "more than 20% in 1 of 16 images. It treats these images otherwise"),
         (
             {"narrow": -1.0},
@@ -209,6 +217,17 @@ def test_a_plain_step_that_counts_its_images_otherwise_is_told(
     found = [*counting_differs(mine, theirs)]
     assert len(found) == told
     assert all("The accuracy that the step reports is another" in words for words in found)
+
+
+def test_an_optimizer_is_not_blamed_for_the_gradients_of_another_loss(make: Make) -> None:
+    def heavier(entry: Entry) -> None:
+        if entry["quantity"] == "clean_ce":
+            entry["value"] += 0.1
+
+    found = compare_traces(with_entries(make(probed=PROBED), heavier), make("tf-2.21")).causes
+    assert any("clean pass is not the one it was told" in cause for cause in found)
+    assert not any("tried alone" in cause for cause in found)
+    assert any("tried alone" in c for c in compare_traces(make(probed=PROBED), make()).causes)
 
 
 def test_what_a_setting_explains_is_not_told_again_of_the_optimizer_alone(against: Against) -> None:
