@@ -369,7 +369,7 @@ SCHEDULES = [
 
 EVALUATIONS = [
     Fault("evaluation-mislabelled", "evaluation", "One test image in twenty has a wrong label.",
-          subsets(mislabelled), r"Other test images"),
+          subsets(mislabelled), r"Other labels of the same test images"),
     Fault("evaluation-of-training", "evaluation", "The test images are the training images.",
           subsets(tested_on_training), r"of the test images are among the training images"),
     Fault("evaluation-moves", "evaluation", "An evaluation in the training phase leaves the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -217,6 +218,16 @@ def test_a_plain_step_that_counts_its_images_otherwise_is_told(
     found = [*counting_differs(mine, theirs)]
     assert len(found) == told
     assert all("The accuracy that the step reports is another" in words for words in found)
+
+
+def test_other_test_images_are_told_once_where_a_trace_tells_of_its_data(make: Make) -> None:
+    def without_data(record: Record) -> Record:
+        left = [entry for entry in record.statistics if entry["quantity"] != "data"]
+        return replace(record, statistics=left)
+
+    sides = [make(tested=("others", "labels")), make("tf-2.21")]
+    assert sum("test images" in cause for cause in compare_traces(*sides).causes) == 1
+    assert not compare_traces(*map(without_data, sides)).causes  # the first state has told it
 
 
 def test_an_optimizer_is_not_blamed_for_the_gradients_of_another_loss(make: Make) -> None:
