@@ -54,11 +54,11 @@ def decide(
         *_absent(BASELINE, before, expected_before),
         *_absent(CANDIDATE, after, expected),
     ]
-    missing = [*lost, *missing, *lacking(before, after), *_copied(before, after)]
+    missing = [*lost, *missing, *lacking(before, after), *_kept_twice(before, after)]
     return Answer(baseline, candidate, findings, [*dict.fromkeys(missing)])
 
 
-def _copied(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
+def _kept_twice(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
     """Say which records are the run of another record: no two take the same time, to the last bit.
 
     Those that were trained are held against the baseline's of their own case where they are paired.

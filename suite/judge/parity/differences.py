@@ -51,9 +51,7 @@ CONSTANTS: Mapping[str, str] = {
 MOVED = 1e-3  # of epsilon; seen: 6.7e-5, where a gradient is 0 but for rounding
 FLIPPED = 0.01  # share of the pixels; where the gradient is about 0 rounding decides its sign
 FLIPPED_IMAGE = 0.2  # the same of one image; seen: 0.042, of one that is recognised for sure
-ALIKE = (
-    0.9  # share of the pixels that move as the first image's; seen: .55 to .80, of one for all .96
-)
+ALIKE = 0.9  # of the pixels move as the first image's; seen: .55 to .80, .96 in one for all
 FEW = 0.5  # of the images: an attack that moves no more of them elsewhere treats these otherwise
 REVERSED = 2 / 3  # share of the pixels; another gradient turns half of them round
 WEIGHTS = 0.01  # difference of the weights of the two cross-entropies, each of which is about 0.5
