@@ -397,7 +397,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def quickstart(session: nox.Session) -> None:
-    """Try everything on synthetic signs (at most 10 minutes; no data set needed)."""
+    """Try everything on synthetic signs (3 to 10 minutes; no data set needed)."""
     benchmark(session, DEFAULT, *session.posargs, lock=DEFAULT["name"], tier="quickstart")
 
 
