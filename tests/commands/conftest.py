@@ -93,10 +93,11 @@ def fill(tmp_path: Path, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatc
             **(probe_digest(case.question) if case else {}),
             **fields.pop("environment", {}),
         }
+        lasted = fields.pop("wall_s", 1.5)
         own = {"question": case.question, "settings": case.settings()} if case else {}
         for seed, value in enumerate(values):
             metrics = {"clean_accuracy": value}
-            given = {**own, "metrics": metrics, **fields}
+            given = {**own, "metrics": metrics, "wall_s": lasted + seed / 64, **fields}
             store(make_record(seed=seed, environment=environment, **given), Path(root))
 
     return fill
