@@ -1,8 +1,17 @@
-"""What tests ask of processes that they did not start themselves."""
+"""What tests ask of other processes, and how they start a benchmark session as nox does."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+UNLOADED = ("-p", "no:hypothesispytest", "-p", "no:xdist")
+"""Options of pytest: no release's environment has these two, and they take seconds."""
+
+
+def outside() -> dict[str, str]:
+    """Return the variables without those that tell pytest-benchmark of a parallel run."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
 
 
 def alive(pid: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from suite.store import read_record, write_record
+from tests.processes import UNLOADED, outside
 
 ROOT = Path(__file__).parents[1]
 CASE, OTHER = "attack-lenet5", "step-time-lenet5"  # seconds each
@@ -28,18 +28,12 @@ LOCK = ROOT / "locks" / "tf-2.21.txt"
 START = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
 
 
-def outside() -> dict[str, str]:
-    """Return the variables without those that tell pytest-benchmark of a parallel run."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
-
-
 def arguments(records: Path, *extra: str, planted: str = "") -> list[str]:
     """Write the command of a run; what is `planted` runs before it in the same process."""
     options = ["--release", "tf-2.21", "--lock", str(LOCK), "--tier", "quickstart"]
     start = ["-c", f"{planted}\n{START}"] if planted else ["-m", "pytest"]
-    plain = ("-p", "no:hypothesispytest", "-p", "no:xdist")  # no release's environment has them
-    command = [sys.executable, *start, *plain, "benchmarks", *options, "--records", str(records)]
-    return [*command, "-k", f"{CASE}-", *extra]
+    command = [sys.executable, *start, *UNLOADED, "benchmarks", *options]
+    return [*command, "--records", str(records), "-k", f"{CASE}-", *extra]
 
 
 def run(
@@ -92,6 +86,7 @@ def test_a_case_whose_lock_changed_is_run_again_and_the_old_record_kept(
     assert read_record(copied / RECORD).key != old.key
     kept = copied / RECORD.parent / "superseded" / f"{old.name}-{old.key[:8]}.json"
     assert kept.exists()
+    assert run(copied).returncode == 0
 
 
 def test_a_damaged_record_ends_the_session_and_stays_as_it_is(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from suite.store import read_records
 from suite.tables import asked
+from tests.processes import outside
 
 ROOT = Path(__file__).parents[1]
 TIER = "full-rehearsal"
@@ -27,7 +27,7 @@ def test_the_full_tiers_cases_of_a_network_run_on_the_cpu(tmp_path: Path) -> Non
     done = subprocess.run(
         [*command, "--records", str(tmp_path), "-k", CHOSEN],
         cwd=ROOT,
-        env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")},
+        env=outside(),
         capture_output=True,
         text=True,
         check=False,

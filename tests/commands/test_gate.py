@@ -489,7 +489,7 @@ LATER = "2026-03-01T00:00:00+00:00"
         ),
         (
             lambda: change(ONE, wall_s=read_record(OLD_ONE).wall_s, started_at=LATER),
-            "seed 1 of the candidate is the run of the baseline's ",
+            f"seed 1 of the candidate is the run of the baseline's {PLAIN_CASE}-seed1 ",
         ),
         (lambda: shutil.rmtree(SMALL), "the candidate has no record of it"),
         (

@@ -85,11 +85,12 @@ def test_an_evaluation_that_leaves_the_statistics_elsewhere_is_told(
 
     def careless(network: Network, split: Split, **named: Any) -> dict[str, float]:
         found = evaluate(network, split, **named)
-        network.logits(pixels(split.images), training=True)
+        for _ in range(2):
+            network.logits(pixels(split.images), training=True)
         return found
 
     monkeypatch.setattr(fed, "evaluate", careless)
-    assert fed.evaluation(run, own)["weights_moved"] > 0.001  # 0 where it is sound
+    assert fed.evaluation(run, own)["weights_moved"] > 0.01
 
 
 def one_more(split: Split) -> Split:

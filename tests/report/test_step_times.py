@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from suite.records import Record
 from suite.report.step_times import BENCHMARK, write_benchmark_json
 from suite.store import record_path, store
 from suite.tables import table
+from tests.processes import UNLOADED, outside
 
 ROOT = Path(__file__).parents[2]
 PLAIN_S = [0.1, 0.3, 0.2, 0.5]
@@ -68,11 +68,6 @@ def test_pytest_benchmarks_own_compare_puts_two_runs_side_by_side(
         assert f"benchmark '{name}': 2 tests" in told
 
 
-def alone() -> dict[str, str]:
-    """Return the variables without those that tell pytest-benchmark of a parallel run."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
-
-
 def test_the_timed_series_lies_under_the_node_id_of_its_test(
     tmp_path: Path, make_record: Callable[..., Record]
 ) -> None:
@@ -80,7 +75,7 @@ def test_the_timed_series_lies_under_the_node_id_of_its_test(
     command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "benchmarks", *options]
     done = subprocess.run(  # noqa: S603
         [*command, "-k", "step_time", "--seeds", "0,1"],
-        cwd=ROOT, env=alone(), capture_output=True, text=True, check=False,
+        cwd=ROOT, env=outside(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     collected = {line for line in done.stdout.splitlines() if "::" in line}
     cases = {str(case) for name in ("step-time", "full-size") for case in table(name, tier="small")}
@@ -121,10 +116,9 @@ def session(records: Path, *more: str) -> str:
     """Time the steps of LeNet-5 on drawn signs in a session of its own; return what it says."""
     where = ["--release", "tf-2.21", "--lock", "locks/tf-2.21.txt", "--records", str(records)]
     chosen = ["--tier", "quickstart", "-k", "step-time-lenet5 or attack-lenet5"]
-    chosen += ["-p", "no:hypothesispytest", "-p", "no:xdist"]  # no release's environment has them
-    command = [sys.executable, "-m", "pytest", "benchmarks", *where, *chosen, "-rs", *more]
+    command = [sys.executable, "-m", "pytest", *UNLOADED, "benchmarks", *where, *chosen, "-rs"]
     done = subprocess.run(  # noqa: S603
-        command, cwd=ROOT, env=alone(), capture_output=True, text=True, check=False
+        [*command, *more], cwd=ROOT, env=outside(), capture_output=True, text=True, check=False
     )
     return done.stdout + done.stderr
 
@@ -143,6 +137,7 @@ def test_pytest_benchmarks_options_work_on_the_step_times(first: Path, tmp_path:
     assert "benchmark 'step-time-lenet5': 2 tests" in again
     assert "[step-time-lenet5-seed0] (NOW)" in again
     assert "machine_info is different" not in again
+    assert "1 passed" in again
 
 
 def test_no_step_is_timed_without_a_timer(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from suite.judge.gate.draws import draw_findings
 from suite.judge.gate.finding import NO_WORSE, UNDECIDED, WORSE, Answer, Finding
 from suite.judge.gate.limits import lacking, limit_findings
 from suite.judge.gate.outcome import MARGINS, outcome_findings
-from suite.judge.gate.paired import BASELINE, CANDIDATE, MEND, QUESTIONS, SIDES, same_run
+from suite.judge.gate.paired import BASELINE, CANDIDATE, MEND, kept_twice
 from suite.judge.gate.sequential import Plan, holm
 from suite.judge.gate.steps import step_findings
 from suite.records import Record
@@ -54,23 +54,9 @@ def decide(
         *_absent(BASELINE, before, expected_before),
         *_absent(CANDIDATE, after, expected),
     ]
-    missing = [*lost, *missing, *lacking(before, after), *_kept_twice(before, after)]
+    twice = [f"{case}: {fault}" for case, fault in kept_twice(before, after)]
+    missing = [*lost, *missing, *lacking(before, after), *twice]
     return Answer(baseline, candidate, findings, [*dict.fromkeys(missing)])
-
-
-def _kept_twice(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
-    """Say which records are the run of another record: no two take the same time, to the last bit.
-
-    Those that were trained are held against the baseline's of their own case where they are paired.
-    """
-    sides = zip(SIDES, (before, after))
-    first: dict[float, tuple[str, Record]] = {}
-    found = []
-    for side, run in ((side, run) for side, runs in sides for run in runs):
-        whose, former = first.setdefault(run.wall_s, (side, run))
-        if former.name != run.name or (whose != side and run.question not in QUESTIONS):
-            found.append(f"{run.case}: {same_run(side, run, whose, former)}")
-    return found
 
 
 def _absent(

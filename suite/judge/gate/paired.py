@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -194,7 +194,7 @@ def _faults(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
         found += _not_alike(side, runs, ("release", "tier"))
         found += _not_own(side, runs)
     found += _not_alike("it", [*before, *after], ("question", "tier", "settings", "data"))
-    return [*dict.fromkeys([*found, *_copied(before, after)])]
+    return [*dict.fromkeys([*found, *(fault for _, fault in kept_twice(before, after))])]
 
 
 def _not_alike(whose: str, runs: Sequence[Record], names: Collection[str]) -> list[str]:
@@ -232,25 +232,26 @@ def _not_own(side: str, runs: Sequence[Record]) -> list[str]:
     return found
 
 
-def _copied(before: Iterable[Record], after: Iterable[Record]) -> list[str]:
-    """Say which records of the candidate are runs of the baseline: no two take the same time.
+def kept_twice(before: Iterable[Record], after: Iterable[Record]) -> Iterator[tuple[str, str]]:
+    """Say which records are the run of another one: no two take the same time, to the last bit.
 
     Args:
-        before: Records of the baseline, of one case.
+        before: Records of the baseline, of one case or of many.
         after: Those of the candidate.
+
+    Yields:
+        The case of such a record, and what is wrong with it.
     """
-    runs = {run.wall_s: run for run in before}  # to the last bit: no two runs ever took the same
-    return [
-        same_run(CANDIDATE, run, BASELINE, runs[run.wall_s]) for run in after if run.wall_s in runs
-    ]
-
-
-def same_run(side: str, run: Record, whose: str, former: Record) -> str:
-    """Say that a record of one side is the run that another record tells of."""
-    return (
-        f"seed {run.seed} of {side} is the run of {whose}'s {former.name} "
-        f"(of {former.started_at}, {former.wall_s} s), expected a run of its own. {MEND}"
-    )
+    first: dict[float, tuple[str, Record]] = {}
+    for side, runs in zip(SIDES, (before, after)):
+        for run in runs:
+            whose, former = first.setdefault(run.wall_s, (side, run))
+            if (whose, former.name) != (side, run.name):
+                yield (
+                    run.case,
+                    f"seed {run.seed} of {side} is the run of {whose}'s {former.name} (of "
+                    f"{former.started_at}, {former.wall_s} s), expected a run of its own. {MEND}",
+                )
 
 
 def _metrics(

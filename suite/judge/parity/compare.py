@@ -31,7 +31,7 @@ from suite.judge.parity.implied import (
 from suite.judge.parity.known import (
     correction,
     excess_factors,
-    poison_step,
+    first_poison,
     poisoned,
     twice_updated,
     without_correction,
@@ -313,7 +313,7 @@ def _compared(measured: Record, reference: Record) -> Comparison:
     factors = excess_factors(measured, reference)
     corrected = correction(mine, theirs, factors)
     twice, poison = twice_updated(measured, reference), poisoned(measured, reference)
-    broken = _first_poison(mine, theirs) if poison else None
+    broken = first_poison(mine, theirs) if poison else None
     state = str(measured.statistics[0].get(STATE, ""))
     reads_moved = measured.settings["phases"] is not None and updates_per_step(theirs) > 0
     known = Circumstances(
@@ -324,8 +324,8 @@ def _compared(measured: Record, reference: Record) -> Comparison:
     )
     allowed = UNORDERED if twice else OPTIMIZER
     applied = [] if broken == 0 else [*optimizer_differs(mine, theirs, allowed=allowed)]
-    found = causes(mine, theirs, twice=bool(twice), broken_at_once=broken == 0)
-    attacks = [words for find in ATTACKS for words in find(mine, theirs)]
+    told = [*causes(mine, theirs, twice=bool(twice), broken_at_once=broken == 0)]
+    found = [words for _, words in told]
     return Comparison(
         case=measured.case,
         seed=measured.seed,
@@ -336,7 +336,7 @@ def _compared(measured: Record, reference: Record) -> Comparison:
         causes=[*untrained, *correction_differs(measured, reference), *found, *applied],
         state=state,
         applied=applied,
-        attacks=attacks,
+        attacks=[words for find, words in told if find in ATTACKS],
         twice=bool(twice),
     )
 
@@ -397,9 +397,3 @@ def _again(measured: Record, reference: Record) -> str:
         f'Make both anew: `nox -s "benchmarks({measured.release})"` and '
         f'`nox -s "benchmarks({reference.release})"`.'
     )
-
-
-def _first_poison(mine: Trace, theirs: Trace) -> int | None:
-    """Find the first step at which the moving statistics of one of the traces turn into NaN."""
-    steps = [step for step in map(poison_step, (mine, theirs)) if step is not None]
-    return min(steps, default=None)

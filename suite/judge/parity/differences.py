@@ -73,7 +73,9 @@ GRADIENT = 2e-3  # distance of a gradient at step 0, relative to the largest of 
 SHARE = 1e-4  # difference of the shares of its way that a moving statistic goes in a step
 
 
-def causes(mine: Trace, theirs: Trace, *, twice: bool, broken_at_once: bool) -> Iterator[str]:
+def causes(
+    mine: Trace, theirs: Trace, *, twice: bool, broken_at_once: bool
+) -> Iterator[tuple[Callable[..., Iterator[str]], str]]:
     """Describe what the differences between two traces look like, but for the known ones.
 
     What the updates show of the optimizer is `suite.judge.parity.updates.optimizer_differs`.
@@ -85,13 +87,16 @@ def causes(mine: Trace, theirs: Trace, *, twice: bool, broken_at_once: bool) -> 
         broken_at_once: True where these statistics are known to turn into NaN at step 0.
 
     Yields:
-        One sentence for each difference; "here" is `mine`, "there" is `theirs`.
+        One sentence for each difference, after that of `CAUSES` which found it; "here" is `mine`,
+        "there" is `theirs`.
     """
     for find in CAUSES:
+        found: Iterable[str] = ()
         if twice and find is step_differs:
-            yield from step_differs(mine, theirs, share=LOOSE)
+            found = step_differs(mine, theirs, share=LOOSE)
         elif not (twice and find is statistics_differ) and not (broken_at_once and find in AT_ONCE):
-            yield from find(mine, theirs)
+            found = find(mine, theirs)
+        yield from ((find, words) for words in found)
 
 
 def initial_weights(mine: Trace, theirs: Trace) -> Iterator[str]:

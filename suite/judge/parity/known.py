@@ -180,6 +180,12 @@ def _rests(trace: Trace, record: Record, moving: Sequence[Place]) -> bool:
     return all(value == 0 or (_is_graph(record) and np.isnan(value)) for value in values)
 
 
+def first_poison(mine: Trace, theirs: Trace) -> int | None:
+    """Find the first step at which the moving statistics of one of the traces turn into NaN."""
+    steps = [step for step in map(poison_step, (mine, theirs)) if step is not None]
+    return min(steps, default=None)
+
+
 @remembered
 def poison_step(trace: Trace) -> int | None:
     """Find the step at which a moving statistic is the first number that is not finite.
