@@ -306,7 +306,8 @@ def require_gpu(session: nox.Session, row: Row) -> None:
 def tests(session: nox.Session) -> None:
     """Test the suite itself (minutes; no data set needed)."""
     install(session, DEFAULT["name"], "tools")
-    parallel = ("-n", "2", "--dist", "loadfile")  # a file's tests share their networks
+    # a file's tests share their networks; those with few tests take longest, and are not last
+    parallel = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
     env = {**ENVIRONMENT, "TF_NUM_INTRAOP_THREADS": "1"}  # else two processes have four
     run(session, "python", "-m", "pytest", *parallel, *session.posargs, env=env)
 
