@@ -12,7 +12,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NoReturn
 
 import nox
 from nox.command import CommandFailed
@@ -120,12 +120,18 @@ def run(
         session.run(*command, env=env, include_outer_env=False, **{**PATIENCE, **streams})
 
 
+def refuse(session: nox.Session, message: str) -> NoReturn:
+    """Say why a session cannot go on, and let it fail; `answer` ends with 2 then."""
+    session.warn(message)
+    raise CommandFailed(message)
+
+
 def install(session: nox.Session, *locks: str, find_links: str = "") -> None:
     """Make the environment exactly what the lock files list, if it is not so already."""
     files = [Path("locks", f"{lock}.txt") for lock in locks]
     missing = [file for file in files if not file.exists()]
     if missing:
-        session.error(f"{missing[0]} is missing: make it with `nox -s lock -- NAME`")
+        refuse(session, f"{missing[0]} is missing: make it with `nox -s lock -- NAME`")
     install_files(session, *files, find_links=find_links)
 
 
@@ -194,7 +200,7 @@ def install_uv(session: nox.Session, *, alone: bool) -> None:
     tools = Path("locks", "tools.txt")
     found = re.search(r"^uv==.*?(?=^\S|\Z)", tools.read_text(), re.MULTILINE | re.DOTALL)
     if not found:
-        session.error(f"{tools} pins no uv: restore it from version control")
+        refuse(session, f"{tools} pins no uv: restore it from version control")
     with TemporaryDirectory() as folder:
         file = Path(folder, "uv.txt")
         file.write_text(found[0])
@@ -236,7 +242,7 @@ def refuse_labels(session: nox.Session, given: list[str]) -> None:
     """Stop where an option would name another release, lock or tier than the session's."""
     for option in given:
         if option.partition("=")[0] in LABELS or option.startswith("@"):  # a file of options
-            session.error(NOT_HERE.format(option))
+            refuse(session, NOT_HERE.format(option))
 
 
 def benchmark(session: nox.Session, row: Row, *more: str, lock: str, tier: str) -> None:
@@ -259,10 +265,16 @@ def ask(session: nox.Session, command: str, **options: Any) -> None:
     run(session, "python", "-m", "suite", command, *session.posargs, **options)
 
 
-def answer(session: nox.Session, command: str, *locks: str, **options: Any) -> None:
-    """Give one of the suite's commands what follows ``--``; end with its status, whatever it is."""
+def answer(
+    session: nox.Session, command: str, *locks: str, labels: bool = True, **options: Any
+) -> None:
+    """Give one of the suite's commands what follows ``--``; end with its status, whatever it is.
+
+    Without `labels` no release, lock or tier may be among that.
+    """
     told: dict[str, Any] = {"fetches": True, "stderr": None}  # stdout begins with the answer
     try:
+        refuse_labels(session, [] if labels else session.posargs)
         install(session, *ray(session), *locks, "tools")
     except CommandFailed:  # nox itself would end with 1, which is an answer
         sys.exit(2)
@@ -288,7 +300,7 @@ def options_after_row(session: nox.Session) -> list[str]:
         return given
     if given[0] not in ROWS:
         rows = ", ".join(ROWS)
-        session.error(f"{given[0]} is no row of the release table. Name one first, of {rows}")
+        refuse(session, f"{given[0]} is no row of the release table. Name one first, of {rows}")
     return given[1:]
 
 
@@ -299,7 +311,7 @@ def require_gpu(session: nox.Session, row: Row) -> None:
     except OSError:
         listed = b""
     if not (listed.startswith(b"GPU ") or GPU.exists() or "--install-only" in sys.argv):
-        session.error(NO_GPU.format(row["name"]))
+        refuse(session, NO_GPU.format(row["name"]))
 
 
 @nox.session
@@ -387,7 +399,7 @@ def lint(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the site of the documentation in build/site (a minute): -- [--external] checks URLs."""
     if {*session.posargs} - {"--external"}:
-        session.error(f"--external is the only option. Received: {' '.join(session.posargs)}")
+        refuse(session, f"--external is the only option. Received: {' '.join(session.posargs)}")
     install(session, "docs")
     builder = "linkcheck" if session.posargs else "html"
     folder = "build/links" if session.posargs else "build/site"
@@ -468,22 +480,19 @@ def cluster_tests(session: nox.Session) -> None:
 @nox.session
 def gate(session: nox.Session) -> None:
     """Tell whether one release may replace another: -- --baseline ROW --candidate ROW."""
-    refuse_labels(session, session.posargs)
-    answer(session, "gate")
+    answer(session, "gate", labels=False)
 
 
 @nox.session(name="new-row")
 def new_row(session: nox.Session) -> None:
     """Add a new version to the release table, and gate it: -- tensorflow==2.22.0 [--no-run]."""
-    refuse_labels(session, session.posargs)
-    answer(session, "new-row")
+    answer(session, "new-row", labels=False)
 
 
 @nox.session
 def bisect(session: nox.Session) -> None:
     """Find the package and version that made a release worse: -- --baseline ROW --candidate ROW."""
-    refuse_labels(session, session.posargs)
-    answer(session, "bisect", terminate_timeout=60.0)  # for it to remove environments
+    answer(session, "bisect", labels=False, terminate_timeout=60.0)  # to remove environments
 
 
 @nox.session

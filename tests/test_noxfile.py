@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import STDOUT
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 import nox.registry
 import pytest
@@ -41,11 +41,10 @@ class FakeSession:
         self.apart = False
         self.patience_s = 0.0
 
-    def error(self, message: str) -> NoReturn:
-        raise RuntimeError(message)
-
     def log(self, message: str) -> None:
         self.told.append(message)
+
+    warn = log
 
     def install(self, *arguments: str, env: dict[str, str], include_outer_env: bool) -> None:
         assert not include_outer_env
@@ -150,7 +149,7 @@ def test_the_seeds_of_a_study_can_be_others(load: Load) -> None:
 def test_an_unknown_row_is_an_error_that_names_the_rows(load: Load, name: str) -> None:
     session = FakeSession("tf-9", "-k", "nothing")
     module = load("--", *session.posargs)
-    with pytest.raises(RuntimeError, match=r"^tf-9 is no row of the release table\. .* tf-2\.15, "):
+    with pytest.raises(CommandFailed, match=r"^tf-9 is no row of the release table\. .* tf-2\.15, "):
         getattr(module, name)(session)
     assert session.installs == []
 
@@ -178,7 +177,7 @@ def test_without_a_gpu_nothing_is_installed_for_one(
         r"`nvidia-smi -L` lists\. .* Here, on the CPU, `nox -s rehearsal -- tf-2\.21` tries every "
         r"case of it, and `nox -s \"benchmarks\(tf-2\.21\)\"` runs the small tier$"
     )
-    with pytest.raises(RuntimeError, match=wanted):
+    with pytest.raises(CommandFailed, match=wanted):
         module.gpu_benchmarks(session, module.DEFAULT)
     assert session.installs == []
 
@@ -222,7 +221,7 @@ def test_the_keras_that_runs_is_the_rows_whatever_the_user_set(
     ],
 )  # fmt: skip
 @pytest.mark.parametrize(
-    "name", ["quickstart", "benchmarks", "gpu_benchmarks", "study", "matrix", "gate"]
+    "name", ["quickstart", "benchmarks", "gpu_benchmarks", "study", "matrix"]
 )
 def test_another_release_lock_or_tier_than_the_sessions_is_refused_before_anything_is_installed(
     load: Load, given: list[str], name: str
@@ -231,7 +230,7 @@ def test_another_release_lock_or_tier_than_the_sessions_is_refused_before_anythi
     row = [module.DEFAULT] if name.endswith("benchmarks") else []
     what = next(option for option in given if option.startswith(("--release", "--l", "--t", "@")))
     told = "is no row" if name == "study" and what[0] == "@" else "is the session's own: .*benchm"
-    with pytest.raises(RuntimeError, match=f"^{what} {told}"):
+    with pytest.raises(CommandFailed, match=f"^{what} {told}"):
         getattr(module, name)(session, *row)
     assert session.installs == session.runs == []
 
@@ -255,7 +254,34 @@ def test_only_the_answer_of_the_gate_is_on_standard_output(
     assert session.apart == apart
 
 
-ANSWERING = ["gate", "bisect", "new_row", "diagnose"]
+ANSWERING = ["gate", "bisect", "new_row", "diagnose", "cluster"]
+
+
+def ended_with(session: FakeSession, module: Any, name: str) -> Any:
+    """Run a session that answers; give the status that it ends nox with."""
+    with pytest.raises(SystemExit) as ended:
+        getattr(module, name)(session)
+    return ended.value.code
+
+
+@pytest.mark.parametrize("name", ["gate", "bisect", "new_row"])
+@pytest.mark.parametrize("option", ["--release", "--tier=small", "@options.txt"])
+def test_a_label_that_is_refused_is_no_answer(load: Load, option: str, name: str) -> None:
+    session = FakeSession(option)
+    assert ended_with(session, load(), name) == 2
+    assert re.match(rf"{option.partition('=')[0]}.* is the session's own", session.told[0])
+    assert session.installs == session.runs == []
+
+
+@pytest.mark.parametrize("name", ANSWERING)
+def test_a_lock_that_is_missing_is_no_answer(
+    load: Load, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, module = FakeSession(), load()
+    monkeypatch.chdir(tmp_path)
+    assert ended_with(session, module, name) == 2
+    assert re.match(r"locks/.*\.txt is missing: make it with `nox -s lock", session.told[0])
+    assert session.runs == []
 
 
 @pytest.mark.parametrize("name", ANSWERING)
@@ -266,9 +292,7 @@ def test_what_cannot_be_installed_answers_nothing(load: Load, name: str) -> None
         raise CommandFailed("uv failed", return_code=1)
 
     module.install = install
-    with pytest.raises(SystemExit) as ended:
-        getattr(module, name)(session)
-    assert ended.value.code == 2
+    assert ended_with(session, module, name) == 2
 
 
 @pytest.mark.parametrize("name", ANSWERING)
@@ -280,9 +304,7 @@ def test_nox_ends_with_the_status_of_the_gate(load: Load, name: str, status: int
         raise CommandFailed("it failed", return_code=status)
 
     session.run = run  # type: ignore[method-assign]
-    with pytest.raises(SystemExit) as ended:
-        getattr(load(), name)(session)
-    assert ended.value.code == status
+    assert ended_with(session, load(), name) == status
 
 
 # What a command sees of the user's environment
