@@ -510,7 +510,7 @@ def parity(session: nox.Session) -> None:
 @nox.session(name="fix-table")
 def fix_table(session: nox.Session) -> None:
     """Compare the fixes and judge the published claims, from records."""
-    ask(session, "study")
+    ask(session, "fix-table")
 
 
 @nox.session

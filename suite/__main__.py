@@ -22,6 +22,7 @@ COMMANDS = {
     "compare": "judge the records against the stored baselines",
     "data": "download GTSRB's official archives",
     "diagnose": "tell what is wrong with a network of your own",
+    "fix-table": "compare the fixes and judge the claims",
     "gate": "tell whether a release may replace another",
     "gpu-bundle": "pack what measures beside a GPU that reaches no network",
     "gpu-collect": "check the files that it left, and keep their records",
@@ -35,7 +36,6 @@ COMMANDS = {
     "report": "write one page of records, baselines and verdicts",
     "rows": "list the rows of the release table",
     "states": "train the networks that parity steps from, and store them",
-    "study": "compare the fixes and judge the claims",
 }
 """What each command does; `suite.commands` has a module of each name, with _ for -."""
 

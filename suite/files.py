@@ -51,6 +51,7 @@ RECORD_BYTES = 16_000_000
 """What a record may hold at most: 80 times the largest that is stored, and twice what the longest
 training of any tier writes (61,250 steps, 6 curves, 20 bytes a number)."""
 
+TAIL_BYTES = 100_000
 TABLE_BYTES = 1_000_000  # of a table of bands or traps, which have some 20,000
 DEPTH = 32  # of nested JSON; a record has 5
 TOO_DEEP = f"it nests deeper than {DEPTH} levels"
@@ -138,6 +139,17 @@ def open_regular(path: Path) -> io.BufferedReader:
         os.close(descriptor)
         raise
     return os.fdopen(descriptor, "rb")
+
+
+def tail_of(path: Path) -> bytes:
+    """Read the last `TAIL_BYTES` of a log, which may be of any size.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    with open_regular(path) as file:
+        file.seek(-min(TAIL_BYTES, os.fstat(file.fileno()).st_size), os.SEEK_END)
+        return file.read(TAIL_BYTES)
 
 
 def _check_regular(mode: int) -> None:

@@ -149,7 +149,8 @@ def test_the_seeds_of_a_study_can_be_others(load: Load) -> None:
 def test_an_unknown_row_is_an_error_that_names_the_rows(load: Load, name: str) -> None:
     session = FakeSession("tf-9", "-k", "nothing")
     module = load("--", *session.posargs)
-    with pytest.raises(CommandFailed, match=r"^tf-9 is no row of the release table\. .* tf-2\.15, "):
+    wanted = r"^tf-9 is no row of the release table\. .* tf-2\.15, "
+    with pytest.raises(CommandFailed, match=wanted):
         getattr(module, name)(session)
     assert session.installs == []
 
@@ -220,9 +221,7 @@ def test_the_keras_that_runs_is_the_rows_whatever_the_user_set(
         ["--tier=quickstart"], ["--tier", "small"], ["@options.txt"],
     ],
 )  # fmt: skip
-@pytest.mark.parametrize(
-    "name", ["quickstart", "benchmarks", "gpu_benchmarks", "study", "matrix"]
-)
+@pytest.mark.parametrize("name", ["quickstart", "benchmarks", "gpu_benchmarks", "study", "matrix"])
 def test_another_release_lock_or_tier_than_the_sessions_is_refused_before_anything_is_installed(
     load: Load, given: list[str], name: str
 ) -> None:

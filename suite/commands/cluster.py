@@ -94,7 +94,7 @@ def _rows(options: argparse.Namespace) -> tuple[Release, ...]:
             raise SuiteError(f"the quickstart tier runs on {default} alone. Leave --rows out.")
         return chosen(known, default)
     pinned = tuple(row for row in known if not row.unpinned)
-    return chosen(known, options.rows) if options.rows else pinned
+    return pinned if options.rows is None else chosen(known, options.rows)
 
 
 def _measure(

@@ -26,7 +26,7 @@ from suite.report.text import printable
 from suite.store import find, read_resident, store
 from suite.tables import TIERS
 
-LOGS = "cluster"  # folder of the logs of the cases, beside the records of a row's tiers
+LOGS = ".cluster"  # folder of the logs of the cases; hidden, as no tier of the row is called so
 RETRIES = 5  # of a job whose worker or node died; what a case itself does is never tried again
 POLL_S = 1.0
 SKIPPED = "skipped: "  # begins what `outcome_of` says of a test that another job answers

@@ -23,10 +23,10 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from suite.commands.outcomes import TAIL_BYTES, Files, outcome_of, untried
+from suite.commands.outcomes import Files, outcome_of, untried
 from suite.commands.processes import END_TOGETHER, GRACE_S
 from suite.errors import SuiteError
-from suite.files import RECORD_BYTES, SUITE, open_regular, read_within
+from suite.files import RECORD_BYTES, SUITE, read_within, tail_of
 from suite.judge.compatibility import Outcome
 from suite.locks import Fault
 
@@ -275,6 +275,4 @@ def _reports(files: Files) -> dict[str, bytes]:
         for name, path in files._asdict().items()
         if name != "log" and path.is_file()
     }
-    with open_regular(files.log) as log:
-        log.seek(-min(TAIL_BYTES, os.fstat(log.fileno()).st_size), os.SEEK_END)
-        return {**found, "log": log.read(TAIL_BYTES)}
+    return {**found, "log": tail_of(files.log)}

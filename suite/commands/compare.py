@@ -18,6 +18,7 @@ from suite.commands.options import (
 )
 from suite.commands.provenance import provenance
 from suite.errors import SuiteError
+from suite.judge.compatibility import TIER
 from suite.report.grid import terminal_width
 from suite.report.text import printable
 from suite.report.verdicts import (
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
     chosen, closing = _chosen(options)
     reports = [judged(place, wishes) for place in chosen]
     closing.append(provenance(options.baselines))
-    closing += [GATE.format(name) for name in dict.fromkeys(report.release for report in reports)]
+    closing += [GATE.format(place.release) for place in chosen if _gated(place, options.baselines)]
     if options.markdown:
         write_text(options.markdown, page(reports, allowed, closing=closing))
     for line in _lines(reports, allowed):
@@ -98,8 +99,9 @@ def _parser() -> argparse.ArgumentParser:
 def _chosen(options: argparse.Namespace) -> tuple[list[Place], list[str]]:
     """Find the folders of records to judge, and say in a line at most which were left out.
 
-    The quickstart is judged only if its tier is named, since synthetic signs say nothing about a
-    release. An unpinned release is judged only if it is named, since it is no gate.
+    The quickstart and rehearsals are judged only if their tier is named, since drawn signs and a
+    few steps say nothing about a release. An unpinned release is judged only if it is named, since
+    it is no gate.
 
     Raises:
         SuiteError: If there is no folder.
@@ -116,7 +118,7 @@ def _chosen(options: argparse.Namespace) -> tuple[list[Place], list[str]]:
         and place.tier in (options.tier or place.tier, "")
     ]
     no_gates = set() if options.release else unpinned(table)
-    aside = set() if options.tier else {QUICKSTART}
+    aside = set() if options.tier else {QUICKSTART, *(n for n, t in TIERS.items() if t.rehearsal)}
     extra = [place for place in found if place.release in no_gates or place.tier in aside]
     chosen = [place for place in found if place not in extra]
     if not chosen:
@@ -127,6 +129,13 @@ def _chosen(options: argparse.Namespace) -> tuple[list[Place], list[str]]:
         )
     names = ", ".join(f"{place.release} {place.tier}" for place in extra)
     return chosen, [f"not judged unless named with --release or --tier: {names}"] if extra else []
+
+
+def _gated(place: Place, baselines: Path) -> bool:
+    """True where the gate can hold a release against a stored baseline of its own."""
+    known = {row["name"] for row in release_table()["releases"]}
+    there = (baselines / place.release / TIER).is_dir()
+    return place.tier == TIER and place.release in known and there
 
 
 def _lines(reports: Sequence[Report], allowed: Leniency) -> Iterator[str]:

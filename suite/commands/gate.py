@@ -20,6 +20,7 @@ from suite.commands.options import (
     budget,
     patterns,
     positive,
+    refuse_more,
     seeds,
 )
 from suite.commands.plan import Plan
@@ -28,6 +29,7 @@ from suite.commands.rounds import Rounds, clock_s
 from suite.errors import SuiteError
 from suite.files import write_atomically
 from suite.judge.gate.cost import MARGINS as COSTS
+from suite.judge.gate.cost import UNITS
 from suite.judge.gate.decide import further
 from suite.judge.gate.evidence import ASKED, TRAINING, Side
 from suite.judge.gate.finding import NO_WORSE, WORSE
@@ -53,9 +55,8 @@ def main(arguments: Sequence[str]) -> int:
         SuiteError: If a row, a seed or a file cannot be used.
     """
     options, more = _parser().parse_known_args(arguments)
-    if more and (options.address or options.no_run):
-        who = "a cluster takes" if options.address else "what is not run takes"
-        raise SuiteError(f"{who} no options of pytest. Leave out: {' '.join(more)}")
+    if options.address or options.no_run:
+        refuse_more(more, by="a cluster" if options.address else "what is not run")
     _clear([getattr(options, name) for name in WRITTEN if getattr(options, name)])
     gate, notes = opened(options), list[str]()
     if options.cases and not (gate.wanted or gate.timed):
@@ -228,10 +229,12 @@ def margins(text: str) -> dict[str, float]:
                 f"must be such as accuracy=0.02,nats=0.1. Received: {text:.80}"
             )
         name = "fraction" if name == ACCURACY else name
-        if name not in {*MARGINS, *COSTS, *METRICS}:
+        decisive = [*UNITS, *(metric for metric, row in METRICS.items() if row.primary)]
+        if name not in {*MARGINS, *COSTS, *decisive}:
             units = ", ".join((ACCURACY, *MARGINS, *COSTS))
             raise argparse.ArgumentTypeError(
-                f"must name a unit ({units}) or a metric. Received: {name:.80}"
+                f"must name a unit ({units}) or a metric that decides ({', '.join(decisive)}). "
+                f"Received: {name:.80}"
             )
         found[name] = float(value)
     return found

@@ -112,9 +112,9 @@ def _sides(options: argparse.Namespace, plan: Plan) -> tuple[Side, Side]:
             that is asked for.
     """
     candidate = _row(options.candidate)
-    word, _, named = options.baseline.partition(":")
+    word, colon, named = options.baseline.partition(":")
     stored = word == STORED
-    baseline = _row((named or candidate.name) if stored else options.baseline)
+    baseline = _row((named if colon else candidate.name) if stored else options.baseline)
     same = not stored and baseline == candidate
     seeds = options.seeds or (None if options.no_run else [*range(plan.last * (1 + same))])
     if same and seeds is None:

@@ -17,9 +17,8 @@ from typing import Any
 
 from suite.cases import Case, read_seeds
 from suite.commands.gpu_environment import normal
-from suite.commands.gpu_run import BARE_LOOPS, CONTENT
+from suite.commands.gpu_run import BARE_LOOPS, CONTENT, SAMPLE, TIMED
 from suite.commands.gpu_sample import load_sample, pack_sample
-from suite.commands.gpu_work import SAMPLE, TIMED
 from suite.commands.options import positive
 from suite.errors import ReleaseError, SuiteError
 from suite.files import SUITE, measuring_digest, probing_digest, read_bytes, write_atomically

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.commands.gpu_environment import INSTALLED
-from suite.commands.gpu_run import CONTENT, FILE_BYTES, FILES, differences, names_of
+from suite.commands.gpu_run import CONTENT, FILE_BYTES, FILES, SHOWN, differences, names_of
 from suite.commands.options import REGRESSION_STATUS
 from suite.data.archives import FAULTS, METHODS, opened_archive
 from suite.errors import RecordError
@@ -26,7 +26,6 @@ from suite.tables import TIERS, asked
 
 ARCHIVES = "records-*.zip"
 FOLDER = "records/"  # in an archive
-SHOWN = ("clean_accuracy", "adversarial_accuracy", "adversarial_branch_gain", "adversarial_step_s")
 OTHER_CODE = "Collect with the suite that made the bundle (git checkout), or make a bundle anew."
 
 

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -27,6 +28,9 @@ from suite.errors import SuiteError
 from suite.machine import cards
 
 CONTENT = "bundle.json"  # in the bundle: what is to be measured
+SAMPLE = Path("sample.zip")  # of the data, in the bundle
+TIMED = "step-time"  # the question that a worker answers while no other runs
+SHOWN = ("clean_accuracy", "adversarial_accuracy", "adversarial_branch_gain", "adversarial_step_s")
 LOG, USAGE, OVERHEAD = "log.txt", "gpu.csv", "overhead.txt"
 FILES, FILE_BYTES = 8, 16 << 20  # at most, that a run leaves
 RECORD_FILES = FILES - 3  # beside `LOG`, `USAGE` and `OVERHEAD`
@@ -341,6 +345,22 @@ def at_once() -> int:
     return max(1, min(fitting, len(os.sched_getaffinity(0))))
 
 
+def minutes(text: str) -> float:
+    """Read the minutes of a slice."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0. Received: {text:.80}")
+    return value
+
+
+def count(text: str) -> int:
+    """Read how many cases are measured at once."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more. Received: {text:.80}")
+    return value
+
+
 def _parser() -> argparse.ArgumentParser:
     """Make the parser of the command line."""
     parser = argparse.ArgumentParser(
@@ -348,9 +368,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--work", type=Path, default=Path("gpu-work"), help="kept between slices")
     parser.add_argument("--out", type=Path, default=Path("gpu-out"), help="gets at most 8 files")
-    parser.add_argument("--minutes", type=float, default=9.0, help="of this slice, its start too")
+    parser.add_argument("--minutes", type=minutes, default=9.0, help="of this slice, its start too")
     parser.add_argument(
-        "--jobs", type=int, default=at_once(),
+        "--jobs", type=count, default=at_once(),
         help="cases at once; else as many as fit into the GPU's memory, at most one a core",
     )  # fmt: skip
     parser.add_argument(

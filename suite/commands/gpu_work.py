@@ -13,17 +13,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from suite.commands.gpu_run import CONTENT, is_own
+from suite.commands.gpu_run import CONTENT, SAMPLE, SHOWN, TIMED, is_own
 from suite.commands.gpu_sample import load_sample
 from suite.errors import RecordError
 from suite.measure.once import Session, measure_once, open_session
 from suite.records import Record
 from suite.store import read_record
 from suite.tables import asked
-
-SAMPLE = Path("sample.zip")
-TIMED = "step-time"  # the question that a worker answers while no other runs
-SHOWN = ("clean_accuracy", "adversarial_accuracy", "adversarial_branch_gain", "adversarial_step_s")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from suite.cases import has_baseline
 from suite.commands.cluster_jobs import outcomes_of
 from suite.commands.cluster_link import add_address, connected
-from suite.commands.options import INTERRUPTED_STATUS, REGRESSION_STATUS, positive
+from suite.commands.options import INTERRUPTED_STATUS, REGRESSION_STATUS, positive, refuse_more
 from suite.commands.plan import collected
 from suite.commands.processes import Run, stopped_together
 from suite.commands.turns import in_turn
@@ -148,6 +148,8 @@ def _gigabytes(sizes: Iterable[int]) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Run the rows and print what each can do; return 1 if one failed that is not unpinned."""
     options, more = _parser().parse_known_args(arguments)
+    if options.table:
+        refuse_more(more)
     rows = chosen(read_releases(), options.rows)
     outcomes = {}
     try:

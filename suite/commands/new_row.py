@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 from tomlkit.items import AoT, Table
 
-from suite.commands.options import release_table
+from suite.commands.options import refuse_more, release_table
 from suite.commands.processes import NOX
 from suite.errors import ReleaseError
 from suite.files import read_within, write_atomically
@@ -84,6 +84,8 @@ def main(arguments: Sequence[str]) -> int:
         ReleaseError: If the version is there already, or cannot be resolved: nothing is written.
     """
     options, more = _parser().parse_known_args(arguments)
+    if options.no_run:
+        refuse_more(more, of="the gate")
     wanted = _wanted(options, read_releases())
     found = _resolve(wanted, [row.python for row in read_releases()])
     _write(wanted, found, options.reason or _reason(wanted, found))
@@ -123,9 +125,15 @@ def _wanted(options: argparse.Namespace, rows: Sequence[Release]) -> Wanted:
         raise ReleaseError(f"no row pins {package}, expected one of {', '.join(known)}.")
     base = _base(having, package, version, options.base)
     for row in having if package in BUILDS else [base]:
-        if Version(having[row]) == Version(version):
+        if _same(having[row], version):
             raise ReleaseError(f"{row} has {package}=={version} already: gate that row.")
     return Wanted(package, version, base, _name(package, version, base, rows))
+
+
+def _same(own: str, asked: str) -> bool:
+    """True for a version of a row, such as 2.13.0+cpu, that is asked for with its build or not."""
+    mine, other = Version(own), Version(asked)
+    return mine == other or (not other.local and Version(mine.public) == other)
 
 
 def _parsed(pin: str) -> tuple[str, str]:

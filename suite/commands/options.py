@@ -119,8 +119,19 @@ def budget(text: str) -> int:
 
 
 def patterns(text: str) -> list[str]:
-    """Read words or patterns of the names of cases."""
-    return [part for part in text.split(",") if part]
+    """Read words or patterns of the names of cases; none would stand for all."""
+    named(text.replace(",", " "))
+    return [part for part in text.split(",") if part.strip()]
+
+
+def refuse_more(given: Sequence[str], *, of: str = "pytest", by: str = "what is not run") -> None:
+    """Refuse further options where nothing runs that would read them.
+
+    Raises:
+        SuiteError: If there are any.
+    """
+    if given:
+        raise SuiteError(f"{by} takes no options of {of}. Leave out: {' '.join(given)}")
 
 
 def release_table() -> dict[str, Any]:
@@ -140,8 +151,9 @@ def release_table() -> dict[str, Any]:
 
 
 def unpinned(table: Mapping[str, Any]) -> set[str]:
-    """Name the releases whose failure fails nothing else."""
-    return {row["name"] for row in table.get("releases", []) if row.get("unpinned")}
+    """Name the releases whose failure fails nothing else, those of GPUs too."""
+    rows = [*table.get("releases", []), *table.get("gpu-releases", [])]
+    return {row["name"] for row in rows if row.get("unpinned")}
 
 
 def write_text(path: Path, text: str) -> None:

@@ -6,7 +6,6 @@ read, so the standard library's XML parser will do; it is not given files of an 
 
 from __future__ import annotations
 
-import os
 import re
 import textwrap
 from datetime import UTC, datetime
@@ -14,14 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from suite.files import open_regular, parse_json, read_within
+from suite.files import parse_json, read_within, tail_of
 from suite.judge.compatibility import Outcome
 from suite.locks import Fault, one_line
 from suite.releases import Release
 
 REPORT_BYTES = 50_000_000  # pytest's has about 100 kB
 REASON_LENGTH = 300  # characters: it goes into a cell of a table
-TAIL_BYTES = 100_000  # of a log, which may be of any size
 TAIL_LINES = 6  # of a log: what uv or pytest's command line complain about fits
 SHELL_SIGNAL = 128  # a shell's exit status for a command that a signal killed, less the signal
 SPEECHLESS = ("collection failure", "internal error")  # pytest's messages without a reason
@@ -201,9 +199,7 @@ def _silence(made: NoxReport, run: NoxReport, tests: PytestReport) -> str:
 def _last_words(log: Path) -> str:
     """Quote the end of a log for a person to read."""
     try:
-        with open_regular(log) as file:
-            file.seek(-min(TAIL_BYTES, os.fstat(file.fileno()).st_size), os.SEEK_END)
-            text = file.read(TAIL_BYTES).decode("utf-8", errors="replace")
+        text = tail_of(log).decode("utf-8", errors="replace")
     except OSError as error:
         return f"{log} cannot be read: {error.strerror}"
     text = re.sub(r"nox > Command .* failed with", "the last command failed with", text)

@@ -16,14 +16,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from suite.files import open_regular
+from suite.files import tail_of
 from suite.report.text import printable
 
 if TYPE_CHECKING:
     from typing import TextIO
 
 NAME = "framework.log"
-TAIL_BYTES = 100_000  # of a log, which may be of any size
 TAIL_LINES = 10  # of a log: what a framework says of its end fits
 WIDTH = 300  # characters of such a line: some print whole graphs
 WATCH = f"""\
@@ -97,9 +96,7 @@ def said_last(log: Path) -> list[str]:
 def last_lines(log: Path) -> list[str]:
     """Read the last lines of a log, each safe to print; none if there are none."""
     try:
-        with open_regular(log) as file:
-            file.seek(-min(TAIL_BYTES, os.fstat(file.fileno()).st_size), os.SEEK_END)
-            text = file.read(TAIL_BYTES).decode("utf-8", errors="replace")
+        text = tail_of(log).decode("utf-8", errors="replace")
     except OSError as error:
         return [f"{log} cannot be read: {error.strerror}"]
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]  # carriage returns too

@@ -18,7 +18,7 @@ from suite.judge.gate.finding import (
 from suite.judge.staleness import shown
 from suite.report.answer import grouped, headline, judged, ranked, sized
 from suite.report.grid import markdown_grid, text_grid
-from suite.report.text import counted, markdown, printable
+from suite.report.text import counted, markdown, printable, ranges
 
 COLUMNS = (
     "case", "metric", "difference", "interval", "margin", "smallest found", "seeds", "decision",
@@ -221,17 +221,6 @@ def _expected(side: Scope) -> str:
         f"{side.fewest} seeds of each trained case, lock "
         f"{shown(side.lock) or 'none'}, code {shown(side.code)}, libraries {libraries}"
     )
-
-
-def ranges(numbers: Iterable[int]) -> str:
-    """List whole numbers, those that follow each other as a range."""
-    runs: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
 
 
 def page(told: Told) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 LIMIT = 4_000  # characters: more is no name, and would push what else is said off the screen
 MARKS = 2  # accents on one letter; a pile of them covers the lines above and below
@@ -59,6 +60,19 @@ def _escaped(text: str) -> str:
         plain = character.isprintable() and marks <= MARKS and not _BLANKS.match(character)
         parts.append(character if plain else character.encode("unicode_escape").decode("ascii"))
     return "".join(parts)
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """List whole numbers, each once, three or more that follow each other as a range: 0 to 4, 7."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(
+        f"{run[0]} to {run[-1]}" if run[2:] else ", ".join(map(str, run)) for run in runs
+    )
 
 
 def counted(count: int, one: str, many: str = "") -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from suite.judge.verdicts import NEW, PASS, REGRESSION, VANISHED, Verdict, shown
 from suite.report.grid import markdown_grid, text_grid
-from suite.report.text import counted, markdown, printable
+from suite.report.text import counted, markdown, printable, ranges
 
 REFUSE, LEAVE_OUT, ACCEPT = "refuse", "leave-out", "accept"
 """What becomes of stale records: nothing can be told, they count as if not there, or are judged."""
@@ -162,7 +162,7 @@ def _scope(reports: Sequence[Report]) -> str:
         f"{counted(sum(report.judged for report in judged), 'number')} of "
         f"{counted(sum(len(report.cases) for report in judged), 'case')} of "
         f"{judged[0].home if len(judged) == 1 else counted(len(releases), 'release')} "
-        f"(seed{'s' if len(seeds) > 1 else ''} {_ranges(seeds)})"
+        f"(seed{'s' if len(seeds) > 1 else ''} {ranges(seeds)})"
     )
 
 
@@ -251,19 +251,6 @@ def _examples(names: Sequence[str]) -> str:
     """List some names, and count the others."""
     more = len(names) - NAMED
     return ", ".join([*names[:NAMED], *([f"and {more} more"] if more > 0 else [])])
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """Write sorted numbers, those that follow one another as a range: 0 to 4, 7."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(
-        f"{run[0]} to {run[-1]}" if run[2:] else ", ".join(map(str, run)) for run in runs
-    )
 
 
 def text_table(

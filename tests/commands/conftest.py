@@ -29,6 +29,7 @@ Output: TypeAlias = "pytest.CaptureFixture[str]"
 VALUES = [0.80, 0.82, 0.79, 0.81, 0.83]
 ROWS = ("tf-2.21", "tf-2.15", "tf-2.16", "tf-1.14")
 NIGHTLY = "tf-nightly"
+OF_BUNDLES = "keras3-torch-installed"  # unpinned too, and of GPUs alone
 PIN = "numpy==2.0.0"  # as the records say
 CASES = {
     "accuracy": (Case("lenet5", loss=PLAIN),),
@@ -48,8 +49,11 @@ def write_project(*more: str, pin: str = PIN) -> None:
     """Write the release table of a project into the working directory."""
     rows = [
         f'[[tool.suite.{table}]]\nname = "{name}"\npython = "3.11"\npins = ["{pin}"]\n'
-        f'reason = "to test"\n{"unpinned = true" if name == NIGHTLY else ""}\n'
-        for table, names in (("releases", (*ROWS, NIGHTLY, *more)), ("gpu-releases", ROWS[:1]))
+        f'reason = "to test"\n{"unpinned = true" if name in (NIGHTLY, OF_BUNDLES) else ""}\n'
+        for table, names in (
+            ("releases", (*ROWS, NIGHTLY, *more)),
+            ("gpu-releases", (*ROWS[:1], OF_BUNDLES)),
+        )
         for name in names
     ]
     head = '[project]\ndependencies = []\n[tool.uv]\n[tool.suite]\ndefault = "tf-2.21"\n'

@@ -22,7 +22,7 @@ import pytest
 from suite.__main__ import main
 from suite.commands import cluster, cluster_link, matrix
 from suite.commands.cluster import measurable
-from suite.commands.cluster_jobs import Cluster, Result, lost, outcomes_of
+from suite.commands.cluster_jobs import LOGS, Cluster, Result, lost, outcomes_of
 from suite.commands.cluster_link import (
     address,
     connected,
@@ -122,14 +122,14 @@ def test_what_comes_back_is_stored_whole_and_beside_it_the_log(nodes: Any) -> No
     (result,) = results(answer, plan_of(0, 1))
     assert (result.missing, result.reason, result.node) == ((), "", "node-1")
     assert [record.seed for record in read_records(Path("records", ROW, "small"))] == [0, 1]
-    assert Path("records", ROW, "cluster", f"{PLAIN_CASE}.log").read_bytes() == b"said"
+    assert Path("records", ROW, LOGS, f"{PLAIN_CASE}.log").read_bytes() == b"said"
 
 
 @pytest.mark.usefixtures("fill")
 @pytest.mark.parametrize(("tier", "gpus"), [("small", 0), ("full", 1)])
 def test_ray_is_told_what_a_job_takes_and_how_often_it_is_tried_again(tier: str, gpus: int) -> None:
     ray = ray_of(lambda *_: returned({}))
-    plan = plan_of(0)._replace(tier=tier, rows=read_releases(table="gpu-releases"))
+    plan = plan_of(0)._replace(tier=tier, rows=read_releases(table="gpu-releases")[:1])
     assert len([*Cluster(ray, 3, ("p", [0]), ("", [])).run(plan)]) == 1
     name = f"{ROW} {PLAIN_CASE} seed 0"
     assert ray.options == [{"num_cpus": 3, "num_gpus": gpus, "max_retries": 5, "name": name}]
@@ -353,7 +353,7 @@ def test_what_is_missing_is_told_with_its_log(nodes: Any, on: Any, capsys: Outpu
     assert main(ASKED) == 2
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("1 of 2 records are there, 1 measured now")
-    log = Path("records", ROW, "cluster", f"{PLAIN_CASE}.log")
+    log = Path("records", ROW, LOGS, f"{PLAIN_CASE}.log")
     assert second == f"MISSING {ROW} {PLAIN_CASE} seed 1: no space (on node-1); log: {log}"
 
 
@@ -453,6 +453,7 @@ def test_a_gate_on_a_cluster_takes_no_options_of_pytest(capsys: Output) -> None:
     [
         (("--cases", "nonsense"), "names no case of the small tier, which has lenet5-plain"),
         (("--rows", "tf-9"), "tf-9 is no row"),
+        (("--rows", ""), "nothing is no row"),
         (("--tier", "quickstart", "--rows", "tf-2.15"), "runs on tf-2.21 alone"),
     ],
 )

@@ -13,12 +13,14 @@ import pytest
 from suite import store, tables
 from suite.__main__ import main
 from suite.cases import Case
+from suite.commands.cluster_jobs import LOGS
 from suite.judge import staleness
 from suite.judge.baselines import expected_band
 from suite.store import read_record, write_record
 from tests.commands.conftest import (
     CASES,
     NIGHTLY,
+    OF_BUNDLES,
     PLAIN_CASE,
     TRACE,
     VALUES,
@@ -117,6 +119,25 @@ def test_compare_leaves_out_the_quickstart_unless_asked_for_it_and_says_so(
     _, rest = told(capsys)
     assert "not judged unless named with --release or --tier: tf-2.21 quickstart" in rest
     assert main(["compare", "--tier", "quickstart"]) == 1
+
+
+def test_compare_is_not_disturbed_by_what_other_sessions_leave_beside_the_records(
+    fill: Fill, capsys: Output
+) -> None:
+    fill("baselines")
+    fill("records", [0.8])
+    fill("records", [0.1], tier="full-rehearsal")
+    fill("records", [0.1], release=OF_BUNDLES, tier="sample")
+    log = Path("records", "tf-2.21", LOGS, f"{PLAIN_CASE}.log")
+    log.parent.mkdir()
+    log.write_text("of a cluster")
+    assert main(["compare"]) == 0
+    aside = f"{OF_BUNDLES} sample, tf-2.21 full-rehearsal"
+    rest = told(capsys)[1]
+    assert f"not judged unless named with --release or --tier: {aside}" in rest
+    assert rest.count("nox -s gate") == 1
+    assert main(["compare", "--tier", "full-rehearsal"]) == 2
+    assert "nox -s gate" not in told(capsys)[1]
 
 
 def test_an_unpinned_release_is_part_of_no_gate_unless_it_is_named(fill: Fill) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -292,6 +293,19 @@ def test_a_run_makes_the_environment_and_all_records(
     assert run_slice(given, bundle) == 0
     assert "4 of 4 records" in capsys.readouterr().out
     assert (run.home / "locks" / "row-gpu.txt").read_text() == "torch==2\n"
+
+
+@pytest.mark.parametrize(
+    "given", [["--minutes", "0"], ["--minutes", "nan"], ["--minutes", "inf"], ["--jobs", "0"],
+              ["--jobs", "-1"], ["--jobs", "two"]],
+)  # fmt: skip
+def test_a_slice_without_time_or_workers_is_refused(
+    tmp_path: Path, given: list[str], capsys: Output
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_slice(given, bundle_of(tmp_path))
+    assert ended.value.code == 2
+    assert re.search("must be|invalid count value: 'two'", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

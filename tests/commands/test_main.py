@@ -259,7 +259,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("text", TABLES.values(), ids=TABLES.keys())
-@pytest.mark.parametrize("command", ["compare", "parity", "matrix", "results", "study"])
+@pytest.mark.parametrize("command", ["compare", "parity", "matrix", "results", "fix-table"])
 def test_a_project_without_its_table_is_an_error_of_ours(
     command: str, text: str, fill: Fill, capsys: Output
 ) -> None:

@@ -47,6 +47,13 @@ env = { KERAS_BACKEND = "jax" }
 reason = "jax"
 
 [[tool.suite.releases]]
+name = "keras3-torch"
+python = "3.11"
+pins = ["torch==2.13.0+cpu", "keras==3.15.1", "numpy==2.4.6"]
+env = { KERAS_BACKEND = "torch" }
+reason = "torch"
+
+[[tool.suite.releases]]
 name = "tf-nightly"
 python = "3.13"
 pins = ["tf-nightly-cpu"]
@@ -114,7 +121,7 @@ def contents() -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in Path().rglob("*") if path.is_file()}
 
 
-OLD = ["tf-2.21", "tf-2.3", "keras3-jax", "tf-nightly"]
+OLD = ["tf-2.21", "tf-2.3", "keras3-jax", "keras3-torch", "tf-nightly"]
 
 
 def test_a_new_tensorflow_is_the_first_row_with_what_uv_chose_and_its_lock(capsys: Output) -> None:
@@ -204,6 +211,9 @@ def test_the_watched_version_is_raised_but_never_lowered() -> None:
         (["tensorflow==2.21.0"], "tf-2.21 has tensorflow==2.21.0 already: gate that row"),
         (["tensorflow-cpu==2.21"], "tf-2.21 has tensorflow==2.21 already"),
         (["keras==3.15.1"], "tf-2.21 has keras==3.15.1 already"),
+        (["torch==2.13"], "keras3-torch has torch==2.13 already"),
+        (["torch==2.13.0+cpu"], "keras3-torch has torch==2.13.0+cpu already"),
+        (["tensorflow==2.22.0", "--form", "tf-2.3"], "no options of the gate. Leave out: --form"),
         (["numpi==1"], "no row pins numpi, expected one of cleverhans, jax, keras"),
         (["tensorflow"], "'tensorflow' is no pin, expected such as tensorflow==2.22.0"),
         (["tensorflow==latest"], "is no pin"),

@@ -75,7 +75,7 @@ CALLS = Kind(
     ("tf-2.21",),
     (("matrix", "--table"), ("compare", "--stale", "accept")),
 )
-STUDIED = Kind({**STORED, "question": "fixes", "tier": "study"}, ("tf-2.21",), (("study",),))
+STUDIED = Kind({**STORED, "question": "fixes", "tier": "study"}, ("tf-2.21",), (("fix-table",),))
 
 
 KINDS = {"training": TRAINING, "traces": TRACES, "calls": CALLS, "studied": STUDIED}

@@ -24,7 +24,7 @@ from suite.judge.gate.finding import (
     Finding,
 )
 from suite.report.answer import grouped, headline
-from suite.report.gate import Scope, Told, lines, page, ranges
+from suite.report.gate import Scope, Told, lines, page
 from suite.report.gate_json import SCHEMA, verdict
 
 CASE = "vgg19-w0.25-intended-none"
@@ -168,9 +168,9 @@ def test_the_report_says_why_by_how_much_how_sure_and_what_would_decide() -> Non
     assert "outcome: 1 worse, 1 undecided, 1 no worse of 3 findings on 3 cases" in output
     assert any("at most 0.05 over all" in line and "2 points, 0.1 nats" in line for line in output)
     assert any(
-        "judged of tf-2.21: 4 records of 1 expected case, seeds 0-2, 5, in records/tf-2.21/small; "
-        "expected: at least 5 seeds of each trained case, lock sha256:1, code sha256:2, libraries "
-        "not checked (not here)" in line
+        "judged of tf-2.21: 4 records of 1 expected case, seeds 0 to 2, 5, in records/tf-2.21/"
+        "small; expected: at least 5 seeds of each trained case, lock sha256:1, code sha256:2, "
+        "libraries not checked (not here)" in line
         for line in output
     )
     assert output[-1] == "the budget is spent"
@@ -230,11 +230,6 @@ def test_steps_and_draws_are_told_in_words_where_all_is_wanted() -> None:
     assert [line for line in lines(told_, verbose=True) if line.startswith("no worse")] == wanted
     assert not any(line.startswith("no worse") for line in lines(told_))
     assert f"## Step map\n\n- {wanted[0]}\n" in page(told_)
-
-
-def test_seeds_in_a_row_are_a_range() -> None:
-    assert ranges([5, 0, 1, 2, 9, 8]) == "0-2, 5, 8-9"
-    assert ranges([]) == ""
 
 
 def test_markdown_has_every_finding_and_no_markup_of_strangers() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from suite.report.grid import markdown_grid, text_grid
-from suite.report.text import LIMIT, MARKS, markdown, printable
+from suite.report.text import LIMIT, MARKS, markdown, printable, ranges
 
 HOSTILE = {
     "newline": "a\n5 of 5 checks passed.",
@@ -108,3 +108,8 @@ def test_it_needs_nothing_installed() -> None:
     lines = source.read_text(encoding="utf-8").splitlines()
     imports = [line for line in lines if line.startswith(("import ", "from "))]
     assert imports == ["from __future__ import annotations", "import re", "import unicodedata"]
+
+
+def test_numbers_in_a_row_are_a_range() -> None:
+    assert ranges([5, 0, 1, 2, 9, 8, 8]) == "0 to 2, 5, 8, 9"
+    assert ranges([]) == ""

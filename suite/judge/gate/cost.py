@@ -69,13 +69,14 @@ def cost_findings(
     Args:
         case: Its name.
         starts: What each start of the workers measured of it, at least one.
-        margins: How much more is no worse, as a share, by the values of `UNITS`.
+        margins: How much more is no worse, as a share, by metric or by the values of `UNITS`.
 
     Returns:
         One finding a metric; none for the memory where that could not be measured.
     """
+    allowed = {**MARGINS, **margins}
     return [
-        _finding(case, metric, ratios, {**MARGINS, **margins}[UNITS[metric]])
+        _finding(case, metric, ratios, allowed.get(metric, allowed[UNITS[metric]]))
         for metric in METRICS
         for ratios in [[found for start in starts for found in [start.ratios(metric)] if found]]
         if ratios

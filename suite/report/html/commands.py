@@ -11,12 +11,19 @@ from suite.judge.study import photographed
 from suite.report.html.judged import Judged
 from suite.report.html.runs import Run
 
-SESSIONS = {
-    "full": ("gpu-benchmarks({})", "--"),
-    "study": ("study", "--", "{}"),
-    "quickstart": ("quickstart", "--"),
+BUNDLE = "nox -s gpu-bundle --"  # which takes no cases: those that are there it leaves out
+COMMANDS = {
+    "quickstart": "nox -s quickstart --",
+    "small": "nox -s benchmarks({0}) --",
+    "study": "nox -s study -- {0}",
+    "full": "nox -s gpu-benchmarks({0}) --",
+    "full-rehearsal": "nox -s rehearsal -- {0}",
+    "full-study": "python -m pytest benchmarks --tier full-study --release {0} "
+    "--lock locks/{0}-gpu.txt",
+    "sample": f"{BUNDLE} {{0}} --installed FILE",
+    "rehearsal": f"{BUNDLE} {{0}} --installed FILE --tier rehearsal",
 }
-ANY = ("benchmarks({})", "--")  # of the small tier, and of any that has no session of its own
+"""What measures the cases of each tier, for a row."""
 
 
 class Given(NamedTuple):
@@ -52,9 +59,11 @@ def of_tier(runs: Sequence[Run], given: Given) -> str:
     """Write the command that measures the seeds of a case again, one run or more."""
     record = runs[0].record
     seeds = sorted({run.record.seed for run in runs})
-    words = [word.format(record.release) for word in SESSIONS.get(record.tier, ANY)]
-    words += ["-k", record.case, "--seeds", ",".join(map(str, seeds))]
+    command = COMMANDS[record.tier]
+    words = [word.format(record.release) for word in command.split()]
+    words += [] if command.startswith(BUNDLE) else ["-k", record.case]
+    words += ["--seeds", ",".join(map(str, seeds))]
     words += given.options(record.release, record.tier)
     if photographed(record):
         words += ["--weights", f"{record.settings.get('architecture')}=FILE"]
-    return shlex.join(["nox", "-s", *words])
+    return shlex.join(words)

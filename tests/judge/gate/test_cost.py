@@ -121,6 +121,7 @@ def test_a_margin_of_the_user_decides() -> None:
     starts = [start(rng, slower=0.2, memory=0.12)]
     assert decisions(starts) == [WORSE, UNDECIDED]
     assert decisions(starts, time=0.4, memory=0.5) == [NO_WORSE, NO_WORSE]
+    assert decisions(starts, time=0.01, **{TIME: 0.4, MEMORY: 0.5}) == [NO_WORSE, NO_WORSE]
 
 
 def test_memory_that_could_not_be_measured_has_no_finding() -> None:

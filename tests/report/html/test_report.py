@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from suite.judge.gate.finding import NO_WORSE, UNDECIDED, WORSE
-from suite.report.html.commands import Given
+from suite.report.html.commands import COMMANDS, Given
 from suite.report.html.report import Evidence, Unread, report
 from suite.report.html.runs import Run, run_of
+from suite.tables import TIERS
 from tests.conftest import record_of
 from tests.report.html.conftest import (
     CASE,
@@ -144,6 +145,7 @@ def test_a_cell_has_its_evidence_and_the_command_that_makes_it_again(both: list[
         ("full", f"&#39;gpu-benchmarks({NEW})&#39; --"),
         ("small", f"&#39;benchmarks({NEW})&#39; --"),
         ("quickstart", "quickstart --"),
+        ("full-rehearsal", f"rehearsal -- {NEW}"),
     ],
 )
 def test_what_the_gate_did_not_judge_has_the_command_of_its_tier(
@@ -151,6 +153,16 @@ def test_what_the_gate_did_not_judge_has_the_command_of_its_tier(
 ) -> None:
     text = report(evidence(make_runs(tier=tier, seeds=2), judgement(findings=[])))
     assert f">nox -s {command} -k {CASE} --seeds 0,1</code>" in text
+
+
+def test_every_tier_has_its_command(make_runs: MakeRuns) -> None:
+    assert set(COMMANDS) == set(TIERS)
+    bundle, by_hand = (
+        report(evidence(make_runs(tier=tier, seeds=2), judgement(findings=[])))
+        for tier in ("sample", "full-study")
+    )
+    assert f">nox -s gpu-bundle -- {NEW} --installed FILE --seeds 0,1</code>" in bundle
+    assert f"--tier full-study --release {NEW} --lock locks/{NEW}-gpu.txt -k {CASE}" in by_hand
 
 
 def test_a_command_names_the_folders_that_were_named(make_runs: MakeRuns) -> None:

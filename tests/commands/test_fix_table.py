@@ -51,7 +51,7 @@ def test_fixes_writes_claims_curves_and_tables_into_the_page(
     )
     study(make_record, 0.0)
     study(make_record, 1.5, fix="bn-momentum-0.5")
-    arguments = ["study", "--page", "page.md", "--figure", "figures/fixes.svg"]
+    arguments = ["fix-table", "--page", "page.md", "--figure", "figures/fixes.svg"]
     assert main(arguments) == 0
     page = Path("page.md").read_text(encoding="utf-8")
     assert page.startswith("before\n<!-- fixes: begin -->\n")
@@ -65,7 +65,7 @@ def test_fixes_writes_claims_curves_and_tables_into_the_page(
 
 def test_fixes_without_a_study_names_the_command_that_makes_one(fill: Fill, capsys: Output) -> None:
     fill("records")
-    assert main(["study"]) == 2
+    assert main(["fix-table"]) == 2
     assert "nox -s study -- tf-2.21" in capsys.readouterr().err
 
 
@@ -88,7 +88,7 @@ def test_settings_that_are_no_cases_are_an_error_that_names_the_record(
         "net-intended-none", tier="study", question="fixes", settings=settings, seed=0
     )
     store(record, Path("records"))
-    status = main(["study"])
+    status = main(["fix-table"])
     printed = capsys.readouterr()
     assert status == 2
     assert printed.err.count("\n") == 1
@@ -103,7 +103,7 @@ def test_a_record_without_its_curves_is_an_error(
     study(make_record, 0.0)
     path = next(Path("records/tf-2.21/study").glob("*seed0.json"))
     store(replace(read_record(path), curves={}), Path("records"))
-    assert main(["study", "--figure", "curves.svg"]) == 2
+    assert main(["fix-table", "--figure", "curves.svg"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: records holds a record that is whole, but lacks a metric or c")
 
@@ -119,5 +119,5 @@ def test_a_study_that_cannot_be_read_is_not_passed_over(
     place.write_text("") if kind == "file" else place.symlink_to(
         "study" if kind == "loop" else "nowhere"
     )
-    assert main(["study"]) == 2
+    assert main(["fix-table"]) == 2
     assert "error: records/tf-2.15/study" in capsys.readouterr().err
