@@ -16,7 +16,7 @@ import pytest
 
 from suite.__main__ import COMMANDS
 from suite.cases import has_baseline
-from suite.commands import cluster, matrix, results, study
+from suite.commands import cluster, fix_table, matrix, results
 from suite.judge.traps import TRAPS, Trap, expected, generation
 from suite.locks import lock_digest, lock_of, pins_of
 from suite.releases import read_project, read_releases
@@ -185,7 +185,7 @@ def test_tables_are_what_the_stored_records_say(
     results.main(["--page", table, "--readme", readme, "--traps", traps, "--trends", trends])
     results.main(["--cluster", scaling])
     figure = ["--figure", str(tmp_path / "fixes.svg")]
-    study.main(["--records", "baselines", "studies", "--page", fixes, *figure])
+    fix_table.main(["--records", "baselines", "studies", "--page", fixes, *figure])
     for page, name in zip(copies, names):
         assert text_of(page) == text_of(ROOT / name)
     assert text_of(tmp_path / "trends.svg") == text_of(ROOT / "docs/trends.svg")

@@ -25,7 +25,7 @@ from suite.commands.cluster_node import (
     options_of,
     own_folder,
 )
-from suite.files import SUITE
+from suite.files import SUITE, TAIL_BYTES
 
 ROOT = SUITE.parent
 ROW = "tf-2.21"
@@ -144,7 +144,7 @@ def test_a_run_that_ends_with_a_status_is_no_pass_and_what_it_made_comes_back(
 def test_of_a_long_log_the_end_comes_back(nox: Any, tmp_path: Path) -> None:
     nox(words=50_000)
     log = run(tmp_path, "benchmarks(x)").reports["log"]
-    assert len(log) == cluster_node.TAIL_BYTES
+    assert len(log) == TAIL_BYTES
     assert log.endswith(b"the end\n")
 
 
