@@ -18,7 +18,7 @@ from suite.judge.compatibility import TIER
 from suite.judge.gate.cost import FEWEST_BLOCKS, Start, cost_findings, settled
 from suite.judge.gate.evidence import Side
 from suite.judge.gate.finding import COST, UNDECIDED, Finding
-from suite.judge.staleness import shown
+from suite.judge.staleness import brief
 
 QUESTION = "step-time"
 FILE_BYTES = 10_000_000  # of a stored result, which has about 100 kB
@@ -144,7 +144,7 @@ def stale(costs: Costs, sides: tuple[Side, Side]) -> Iterator[str]:
         ):
             found = said.get(name, "not stated")
             if expected and found != expected:
-                yield f"{side.name}: {what}: {shown(found)}, expected {shown(expected)}"
+                yield f"{side.name}: {what}: {brief(found)}, expected {brief(expected)}"
         then = said.get("machine")
         if not isinstance(then, dict):
             yield f"{side.name}: the machine: {then!r:.60}, expected what describes it"

@@ -11,7 +11,7 @@ from suite.data import download_gtsrb, load_gtsrb
 from suite.data.cache import cache_root
 from suite.data.gtsrb import PROVEN_PX
 from suite.errors import DataError
-from suite.judge.staleness import DATA, shown
+from suite.judge.staleness import DATA, brief
 from suite.report.text import printable
 
 
@@ -36,8 +36,8 @@ def main(arguments: Sequence[str]) -> int:
     expected = DATA["gtsrb", str(PROVEN_PX)]
     if found.digest != expected:  # the archives were checked when they were decoded
         raise DataError(
-            f"the cache holds other images than were decoded: {shown(found.digest)}, expected "
-            f"{shown(expected)}. Delete {cache_root() / 'data'}, which is made anew, and try again."
+            f"the cache holds other images than were decoded: {brief(found.digest)}, expected "
+            f"{brief(expected)}. Delete {cache_root() / 'data'}, which is made anew, and try again."
         )
     images = f"{len(found.train.labels):,} training and {len(found.test.labels):,} test images"
     print(

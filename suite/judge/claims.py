@@ -17,7 +17,7 @@ from suite.judge.study import (
     Setup,
     Study,
     accuracy,
-    counted,
+    of_all,
     place,
     setup_of,
     spread,
@@ -133,10 +133,10 @@ def hides(study: Study, phases: str) -> Judgement:
     mended = [record for record in hidden if _gains(record, "precise_bn_")]
     stalled, seeds = stalls(control, "information_gain")
     numbers = (
-        f"{PLAIN}: {counted(*stalls(plain, 'information_gain'))} stall, {len(hidden)} of them "
+        f"{PLAIN}: {of_all(*stalls(plain, 'information_gain'))} stall, {len(hidden)} of them "
         f"learn in the training phase, {len(mended)} of these learn in the inference phase with "
         f"the statistics recomputed (clean accuracy {_accuracies(plain)}); {CONTROL}: "
-        f"{counted(stalled, seeds)} stall"
+        f"{of_all(stalled, seeds)} stall"
     )
     numbers = _few(numbers, control, plain)
     if not stalled:
@@ -178,7 +178,7 @@ CLAIMS: Mapping[str, Callable[[Study, str], Judgement]] = {
 
 def tally(records: Sequence[Record]) -> str:
     """Write the stalls, the gain and the steps of one case in words."""
-    inference, branch = (counted(*stalls(records, name)) for name in MEASURES)
+    inference, branch = (of_all(*stalls(records, name)) for name in MEASURES)
     gain = spread(values(records, "information_gain"), decimals=2)
     made = ", ".join(dict.fromkeys(map(str, steps_made(records))))
     return (

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from suite.judge.baselines import surroundings
-from suite.judge.staleness import shown
+from suite.judge.staleness import brief
 from suite.records import Record
 
 STATED = "environment."  # begins the name of what a record states beside versions
@@ -60,7 +60,7 @@ def lineage_notes(former: Lineage, measured: Lineage, *, code: str, alike: bool)
     if older:
         days = sorted(day for found in older.values() for day in found)
         when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
-        states = ", ".join(map(shown, sorted(older)))
+        states = ", ".join(map(brief, sorted(older)))
         yield f"baseline of an older state of the suite (code {states}; {when})"
     for name in sorted(measured.traits):
         if len(measured.traits[name]) > 1:

@@ -138,7 +138,7 @@ def _of_case(record: Record, case: Case | None) -> Iterator[Difference]:
     for name in sorted({*settings, *record.settings}):
         found, expected = (part.get(name, "absent") for part in (record.settings, settings))
         if found != expected:
-            yield Difference(name, shown(found), shown(expected))
+            yield Difference(name, brief(found), brief(expected))
 
 
 @functools.lru_cache(maxsize=None)
@@ -159,7 +159,7 @@ def _of_lock(record: Record, now: Present) -> Iterator[Difference]:
     """Yield in what the record's lock, or a version that it saw, is not the release's."""
     found = record.environment["lock_digest"]
     if found != now.lock:
-        yield Difference("the lock", shown(found), shown(now.lock) if now.lock else now.fault)
+        yield Difference("the lock", brief(found), brief(now.lock) if now.lock else now.fault)
     for name, version in record.environment["versions"].items():
         if not _fits(name, str(version), now):
             expected = " or ".join(_pinned(name, now)) or now.python
@@ -193,9 +193,9 @@ def _of_digests(record: Record, now: Present) -> Iterator[Difference]:
     ):
         found = environment.get(name, "not stated")
         if expected and found != expected:
-            yield Difference(what, shown(found), shown(expected))
+            yield Difference(what, brief(found), brief(expected))
     if record.key != record_key(record.settings, environment):
-        yield Difference("the key", shown(record.key), "that of its settings and environment")
+        yield Difference("the key", brief(record.key), "that of its settings and environment")
 
 
 def must_share(record: Record) -> dict[str, str]:
@@ -237,7 +237,7 @@ def _known_data(record: Record) -> str | None:
     return DATA.get((str(settings.get("data")), str(settings.get("size_px"))))
 
 
-def shown(value: Any) -> str:
+def brief(value: Any) -> str:
     """Write a setting or the beginning of a digest."""
     text = str(value)
     return text[:SHOWN] if text.startswith("sha256:") else text

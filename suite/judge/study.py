@@ -144,7 +144,7 @@ def stalls(records: Iterable[Record], metric: str) -> tuple[int, int]:
     return sum(not gain >= STALLED for gain in gains), len(gains)
 
 
-def counted(count: int, total: int) -> str:
+def of_all(count: int, total: int) -> str:
     """Write ``k/n``, or a dash where there is nothing to count."""
     return f"{count}/{total}" if total else ABSENT
 

@@ -15,7 +15,7 @@ from suite.judge.gate.finding import (
     Answer,
     Finding,
 )
-from suite.judge.staleness import shown
+from suite.judge.staleness import brief
 from suite.report.answer import grouped, headline, judged, ranked, sized
 from suite.report.grid import markdown_grid, text_grid
 from suite.report.text import counted, markdown, printable, ranges
@@ -213,13 +213,13 @@ def closing(told: Told) -> Iterator[str]:
 def _expected(side: Scope) -> str:
     """Say what was expected of one side, and what lay there."""
     stored = "stored, " if side.stored else ""
-    libraries = shown(side.libraries) if side.libraries else f"not checked ({side.unchecked})"
+    libraries = brief(side.libraries) if side.libraries else f"not checked ({side.unchecked})"
     return (
         f"judged of {side.name}: {stored}{side.records} records of "
         f"{counted(len(side.cases), 'expected case')}, "
         f"seeds {ranges(side.seeds) or 'none'}, in {side.folder}; expected: at least "
         f"{side.fewest} seeds of each trained case, lock "
-        f"{shown(side.lock) or 'none'}, code {shown(side.code)}, libraries {libraries}"
+        f"{brief(side.lock) or 'none'}, code {brief(side.code)}, libraries {libraries}"
     )
 
 

@@ -15,7 +15,7 @@ from suite.judge.study import (
     CONTROL,
     NOT_MEASURED,
     accuracy,
-    counted,
+    of_all,
     require_cases,
     spread,
     stalls,
@@ -117,7 +117,7 @@ def overview_markdown(records: Sequence[Record]) -> str:
             row.loss,
             _pair(trained.get((row.network, PLAIN, CONTROL), [])),
             _pair(row.trained),
-            counted(*stalls(row.trained, "information_gain")),
+            of_all(*stalls(row.trained, "information_gain")),
             *(_pair(trained.get((row.network, row.loss, fix), [])) for fix in fixes),
         )
         for row in controls

@@ -17,7 +17,7 @@ from suite.judge.study import (
     NOT_MEASURED,
     Study,
     accuracy,
-    counted,
+    of_all,
     place,
     prediction_width,
     setup_of,
@@ -259,8 +259,8 @@ def _is_few(row: Row) -> bool:
 def stall_cells(records: Sequence[Record]) -> tuple[str, ...]:
     """Write the cells of `STALL_COLUMNS`."""
     return (
-        counted(*stalls(records, "information_gain")),
-        counted(*stalls(records, "adversarial_branch_gain")),
+        of_all(*stalls(records, "information_gain")),
+        of_all(*stalls(records, "adversarial_branch_gain")),
         spread(values(records, "information_gain"), decimals=2),
         steps_cell(records),
         _listed(map(str, sorted(steps_made(records)))) or ABSENT,

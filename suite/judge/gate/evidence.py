@@ -11,7 +11,7 @@ from suite.cases import Case
 from suite.errors import RecordError
 from suite.files import file_digest
 from suite.judge.history import check_fits, read_history
-from suite.judge.staleness import Present, differences, must_share, shown
+from suite.judge.staleness import Present, brief, differences, must_share
 from suite.judge.verdicts import listed
 from suite.measure.states import states_path
 from suite.records import Record
@@ -113,7 +113,7 @@ def _other_states(found: Evidence, cases: Mapping[str, Case]) -> Iterator[str]:
         if digest != expected:
             yield (
                 f"{record.case}: {found.side.name}: stale: the states that it steps from: "
-                f"{shown(digest)}, expected {shown(expected)}"
+                f"{brief(digest)}, expected {brief(expected)}"
             )
 
 
