@@ -19,6 +19,7 @@ from suite.judge.gate.cost import FEWEST_BLOCKS, Start, cost_findings, settled
 from suite.judge.gate.evidence import Side
 from suite.judge.gate.finding import COST, UNDECIDED, Finding
 from suite.judge.staleness import brief
+from suite.records import json_digest
 
 QUESTION = "step-time"
 FILE_BYTES = 10_000_000  # of a stored result, which has about 100 kB
@@ -83,6 +84,7 @@ def write(costs: Costs, path: Path) -> None:
     content["starts"] = {
         case: [start._asdict() for start in starts] for case, starts in costs.starts.items()
     }
+    content["digest"] = json_digest(content)
     write_atomically(path, f"{json.dumps(content)}\n".encode())
 
 
@@ -90,12 +92,12 @@ def read(path: Path) -> Costs:
     """Read what was measured; without sides where nothing was yet.
 
     Raises:
-        RecordError: If the file is damaged.
+        RecordError: If the file is damaged, or is not as a run wrote it.
     """
     if not os.path.lexists(path):
         return Costs()
     try:
-        content = parse_json(read_within(path, FILE_BYTES))
+        content = _as_written(parse_json(read_within(path, FILE_BYTES)))
         starts = {
             str(case): [_start(start) for start in given]
             for case, given in content["starts"].items()
@@ -105,6 +107,17 @@ def read(path: Path) -> Costs:
         raise RecordError(
             f"{path} cannot be read: {error!r:.200}. Remove it: a run makes it."
         ) from error
+
+
+def _as_written(content: dict[str, Any]) -> dict[str, Any]:
+    """Take the digest off what a run wrote.
+
+    Raises:
+        ValueError: If it is not that of the rest.
+    """
+    if content.pop("digest", "") != json_digest(content):
+        raise ValueError("its digest is not that of its content: it was edited")
+    return content
 
 
 def _start(content: Mapping[str, Any]) -> Start:

@@ -58,14 +58,14 @@ def main(arguments: Sequence[str]) -> int:
     if options.address or options.no_run:
         refuse_more(more, by="a cluster" if options.address else "what is not run")
     _clear([getattr(options, name) for name in WRITTEN if getattr(options, name)])
-    gate, notes = opened(options), list[str]()
+    gate, rounds = opened(options), None
     if options.cases and not (gate.wanted or gate.timed):
         named = ",".join(options.cases)
         raise SuiteError(f"--cases {named} names no case, expected of {', '.join(gate.every)}.")
     if not options.no_run:
         with redirect_stdout(sys.stderr):  # what is measured meanwhile: the answer comes first
-            notes = _measure(gate, more)
-    found = told(gate, notes)
+            rounds = _measure(gate, more)
+    found = told(gate, rounds)
     try:
         _write(found, options)
     finally:  # the answer of hours is told even where a file cannot be written
@@ -94,8 +94,8 @@ def _clear(files: Sequence[Path]) -> None:
             path.unlink()
 
 
-def _measure(gate: Gate, more: Sequence[str]) -> list[str]:
-    """Measure what is missing, in the order of its cost, and tell what is worth to know of it."""
+def _measure(gate: Gate, more: Sequence[str]) -> Rounds:
+    """Measure what is missing, in the order of its cost."""
     options, sides = gate.options, [side for side in gate.sides if not side.stored]
     rounds = Rounds(
         rows={
@@ -116,7 +116,7 @@ def _measure(gate: Gate, more: Sequence[str]) -> list[str]:
         if gate.timed and not rounds.over:
             _measure_costs(gate, rounds)
         _measure_outcome(gate, rounds, sides)
-    return rounds.notes()
+    return rounds
 
 
 def _all(gate: Gate, rounds: Rounds) -> Plan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from typing import NamedTuple
 from suite.cases import Case
 from suite.commands import costs
 from suite.commands.provenance import inspected
+from suite.commands.rounds import Rounds
 from suite.errors import SuiteError
 from suite.judge.compatibility import TIER
 from suite.judge.gate.cost import MARGINS as COSTS
@@ -28,11 +29,13 @@ from suite.judge.gate.evidence import (
     dropped,
     gathered,
     passed_over,
+    unasked,
 )
 from suite.judge.gate.finding import OUTCOME, RANDOM_PARTS, STEP_MAP, Answer
 from suite.judge.gate.interval import SHOWN
 from suite.judge.gate.limits import METRIC as LIMITS
 from suite.judge.gate.outcome import MARGINS
+from suite.judge.gate.paired import MEND, SIDES
 from suite.judge.gate.sequential import Plan
 from suite.judge.staleness import present
 from suite.networks.architectures import ARCHITECTURES
@@ -227,6 +230,13 @@ def judged(gate: Gate, known: Evidence | None = None) -> tuple[Answer, list[Evid
         if not evidence.side.stored
         for text in passed_over(evidence, other, gate.wanted)
     ]
+    if gate.options.seeds:
+        own += [
+            text
+            for evidence in found
+            if not evidence.side.stored
+            for text in unasked(evidence, gate.wanted)
+        ]
     missing = [*own, *_unchecked(gate), *_left_out(gate), *answer.missing]
     missing += [*unjudged(gate, answer), *lacking]
     return answer._replace(findings=[*answer.findings, *findings], missing=missing), found
@@ -282,9 +292,28 @@ def _stored(gate: Gate) -> list[Path]:
     ]
 
 
-def told(gate: Gate, notes: Sequence[str]) -> Told:
-    """Judge, and put together all that belongs to the answer."""
-    return told_of(gate, notes, *judged(refreshed(gate)))
+def told(gate: Gate, rounds: Rounds | None = None) -> Told:
+    """Judge what lies there after some rounds, and put together all that belongs to the answer."""
+    if rounds is None:
+        return told_of(gate, [], *judged(refreshed(gate)))
+    answer, found = judged(refreshed(gate))
+    missing = explained(answer.missing, gate.sides, rounds.failed)
+    return told_of(gate, rounds.notes(), answer._replace(missing=missing), found)
+
+
+def explained(
+    missing: Iterable[str], sides: Sequence[Side], failed: Mapping[tuple[str, str], str]
+) -> list[str]:
+    """Say first of each case without a record what its run ended with, where it did."""
+    ends = {
+        f"{case}: {word} has no record of it. {MEND}": f"{case}: {side.name}: no record: {why}"
+        for word, side in zip(SIDES, sides, strict=True)
+        for (row, case), why in failed.items()
+        if row == side.release and not side.stored
+    }
+    texts = [*missing]
+    ended = [ends[text] for text in texts if text in ends]
+    return [*ended, *(text for text in texts if text not in ends)]
 
 
 def told_of(gate: Gate, notes: Sequence[str], answer: Answer, found: Sequence[Evidence]) -> Told:

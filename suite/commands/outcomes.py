@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,8 @@ REPORT_BYTES = 50_000_000  # pytest's has about 100 kB
 REASON_LENGTH = 300  # characters: it goes into a cell of a table
 TAIL_LINES = 6  # of a log: what uv or pytest's command line complain about fits
 SHELL_SIGNAL = 128  # a shell's exit status for a command that a signal killed, less the signal
+TRACED = "in user code:"  # begins TensorFlow's message of an error while it traces a function
+OF_CASE = re.compile(r"\[(.+?)-seed\d+[-\]]")  # in the name of a benchmark
 SPEECHLESS = ("collection failure", "internal error")  # pytest's messages without a reason
 
 FRAMEWORK, ASKED, LOADED = "framework", "asked for", "loaded"
@@ -136,11 +139,7 @@ def nox_report(path: Path) -> NoxReport:
 
 def pytest_report(path: Path) -> PytestReport:
     """Read pytest's report of a run; ran is None if it is missing or damaged."""
-    try:
-        report = read_within(path, REPORT_BYTES)
-        suite = ElementTree.fromstring(report).find("testsuite")  # noqa: S314 - pytest's, and small
-    except (OSError, ValueError, LookupError, ElementTree.ParseError):
-        return PytestReport()
+    suite = _tests(path)
     if suite is None:
         return PytestReport()
     notes = {note.get("name"): note.get("value") for note in suite.iterfind("properties/property")}
@@ -153,6 +152,34 @@ def pytest_report(path: Path) -> PytestReport:
     )
 
 
+def failures(path: Path) -> dict[str, str]:
+    """Read in pytest's report of each case what the first of its tests that failed said."""
+    suite = _tests(path)
+    found: dict[str, str] = {}
+    for test, result in _ended(suite, "error", "failure") if suite is not None else ():
+        case = OF_CASE.search(test.get("name") or "")
+        if case:
+            found.setdefault(case.group(1), _short(_message(result)))
+    return found
+
+
+def _tests(path: Path) -> ElementTree.Element | None:
+    """Read pytest's report of a run; None if it is missing or damaged."""
+    try:
+        report = read_within(path, REPORT_BYTES)
+        return ElementTree.fromstring(report).find("testsuite")  # noqa: S314 - pytest's, and small
+    except (OSError, ValueError, LookupError, ElementTree.ParseError):
+        return None
+
+
+def _ended(
+    suite: ElementTree.Element, *ends: str
+) -> Iterator[tuple[ElementTree.Element, ElementTree.Element]]:
+    """Yield the tests that ended in one of some ways, each with what it says."""
+    for test in suite.iterfind("testcase"):
+        yield from ((test, result) for result in test if result.tag in ends)
+
+
 def _imported(suite: ElementTree.Element, framework: str | None) -> bool | None:
     """Tell whether the framework was loaded; it was not if a test's set-up failed before that."""
     if framework == LOADED:
@@ -162,18 +189,18 @@ def _imported(suite: ElementTree.Element, framework: str | None) -> bool | None:
 
 def _first(suite: ElementTree.Element, *ends: str) -> str:
     """Name the first test that ended in one of some ways and quote what it says; or nothing."""
-    for test in suite.iterfind("testcase"):
-        for result in test:
-            if result.tag in ends:
-                name = ".".join(filter(None, (test.get("classname"), test.get("name"))))
-                skipped = "skipped: " if result.tag == "skipped" else ""
-                return _short(f"{skipped}{name}: {_message(result)}")
+    for test, result in _ended(suite, *ends):
+        name = ".".join(filter(None, (test.get("classname"), test.get("name"))))
+        skipped = "skipped: " if result.tag == "skipped" else ""
+        return _short(f"{skipped}{name}: {_message(result)}")
     return ""
 
 
 def _message(result: ElementTree.Element) -> str:
     """Quote why a test failed: its message, or the last line of the traceback if that says more."""
     message = result.get("message") or ""
+    if TRACED in message:  # the error itself stands below the traceback
+        message = [line for line in message.splitlines() if line.strip()][-1].strip()
     lines = (result.text or "").strip().splitlines()
     return lines[-1] if lines and message in SPEECHLESS else message
 

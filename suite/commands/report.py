@@ -368,7 +368,8 @@ def _side(release: str, home: Home) -> Side:
 def _gate(sides: tuple[Side, Side], baselines: Path) -> Gate:
     """Have the gate judge what lies there, stale records too: it is then undecided at best."""
     options = argparse.Namespace(
-        records=sides[1].root, baselines=baselines, cases=[], margin={}, no_run=True, stale=True,
+        records=sides[1].root, baselines=baselines, cases=[], margin={}, seeds=None, no_run=True,
+        stale=True,
     )  # fmt: skip
     cases = {name: case for name, case in asked(TIER).items() if case.question in ASKED}
     return Gate(options, sides, cases, PLAN)

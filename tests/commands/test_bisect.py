@@ -30,6 +30,7 @@ from suite.judge.gate.finding import (
     Finding,
 )
 from suite.judge.gate.symptom import Symptom
+from suite.judge.metrics import PRIMARY
 from suite.releases import read_releases
 from tests.commands.conftest import Fill, Output, write_lock
 
@@ -83,8 +84,9 @@ for seed in value("--seeds").split(","):
     noise = random.Random(name + seed).gauss(0, 0.002)
     fall = 0.2 if holds(plan["fault"]) else 0.0
     accuracy = 0.8 + 0.004 * (int(seed) % 5) + noise - fall
-    metrics = dict.fromkeys(template.metrics, 2 * accuracy)
-    metrics["clean_accuracy"] = accuracy
+    metrics = {{
+        name: accuracy if name.endswith("accuracy") else 2 * accuracy for name in template.metrics
+    }}
     metrics["information_gain"] = 2 + noise  # nats; a fault leaves it alone
     digest = file_digest(pathlib.Path("locks", name + ".txt"))
     ran = {{"python": f"{{python}}.0"}}
@@ -112,7 +114,8 @@ Plan = Callable[..., None]
 def plan(fill: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """Give a function that plants a fault; a fake nox measures and a fake uv resolves."""
     monkeypatch.setattr(tables, "TABLES", {"accuracy": (Case("lenet5", loss=PLAIN),)})
-    fill("pool", [0.8], case=CASE, environment={"code_digest": CODE})
+    metrics = dict.fromkeys((*PRIMARY, "clean_branch_gain"), 0.8)
+    fill("pool", [0.8], case=CASE, environment={"code_digest": CODE}, metrics=metrics)
     template, places = tmp_path / "template" / f"{CASE}-seed0.json", tmp_path
     template.parent.mkdir()
     Path("pool/tf-2.21/small", template.name).rename(template)

@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,11 @@ for case in cases:
         if source.exists():
             shutil.copy(source, target)
 tests = '<testcase classname="benchmarks.test_it" name="test"/>'
+for case in cases:
+    crash = pathlib.Path("crashes", name, case)
+    if crash.exists():
+        said = f'<error message="{crash.read_text()}"/>'
+        tests += f'<testcase classname="b" name="test[{case}-seed{seeds[0]}]">{said}</testcase>'
 path = pathlib.Path(value("--junitxml"))
 path.write_text(f"<testsuites><testsuite>{tests}</testsuite></testsuites>")
 """
@@ -116,8 +121,15 @@ def put(fill: Fill, root: str, values: list[float], **changes: Any) -> None:
     for path in Path(root, changes.get("release", NEW), "small").glob(f"{changes['case']}-*"):
         record = read_record(path)
         accuracy = record.metrics["clean_accuracy"]
-        gains = dict.fromkeys(("information_gain", "adversarial_branch_gain"), 2 * accuracy)
-        change(path, metrics={**record.metrics, **gains}, wall_s=float(next(RUNS)))
+        change(path, metrics=whole(accuracy, record.settings), wall_s=float(next(RUNS)))
+
+
+def whole(accuracy: float, settings: Mapping[str, Any]) -> dict[str, float]:
+    """Give a training all that decides, each as good as its accuracy."""
+    branch = "adversarial" if settings["phases"] else "clean"
+    gains = ("information_gain", "adversarial_information_gain", f"{branch}_branch_gain")
+    accuracies = ("clean_accuracy", "adversarial_accuracy")
+    return {**dict.fromkeys(accuracies, accuracy), **dict.fromkeys(gains, 2 * accuracy)}
 
 
 def change(path: Path, **fields: Any) -> None:
@@ -174,7 +186,7 @@ def test_what_more_seeds_would_decide_is_undecided(fill: Fill, capsys: Output) -
     both(fill, "records", old=OPEN[:5], new=LOWER[:5])
     assert main(JUDGE) == 2
     output = told(capsys)
-    assert "? Undecided: nothing that was judged is worse, but 4 of " in output.splitlines()[0]
+    assert "? Undecided: nothing that was judged is worse, but 6 of " in output.splitlines()[0]
     assert "further seeds on each side would decide it, about 1 minute" in output
 
 
@@ -246,11 +258,33 @@ def test_a_margin_decides_how_much_worse_is_no_worse(fill: Fill) -> None:
     both(fill, "records", new=[value - 0.03 for value in OTHER])
     assert main(JUDGE) == 1
     assert main([*JUDGE, "--margin", "accuracy=0.05"]) == 0
-    assert main([*JUDGE, "--margin", "clean_accuracy=0.05"]) == 0
+    assert main([*JUDGE, "--margin", "clean_accuracy=0.05,adversarial_accuracy=0.05"]) == 0
+    assert main([*JUDGE, "--margin", "clean_accuracy=0.05"]) == 1
     assert main([*JUDGE, "--margin", "nats=0.5"]) == 1
 
 
 # What is measured
+
+
+def test_what_a_run_without_a_record_ended_with_is_told_first(fill: Fill, capsys: Output) -> None:
+    both(fill, "pool")
+    for path in Path("pool", NEW, "small").glob(f"{LOSS_CASE}-*"):
+        path.unlink()
+    for case in (LOSS_CASE, PLAIN_CASE):  # the second has its records all the same
+        crash = Path("crashes", NEW, case)
+        crash.parent.mkdir(parents=True, exist_ok=True)
+        crash.write_text(
+            "ValueError: in user code:&#10;&#10;  File x&#10;&#10;  KeyError: 'no'&#10;"
+        )
+    assert main([*BOTH, "--records", "own", "--cases", LOSS_CASE + "," + PLAIN_CASE]) == 2
+    output = told(capsys)
+    said = f"{LOSS_CASE}: {NEW}: no record: KeyError: 'no'"
+    assert f"such as {said}" in output.splitlines()[0]
+    assert f"MISSING {said}" in output
+    assert f"{LOSS_CASE}: the candidate has no record of it" not in output
+    assert f"{PLAIN_CASE}: {NEW}: no record" not in output
+    assert main([*BOTH, "--records", "own", "--no-run"]) == 2
+    assert f"{LOSS_CASE}: the candidate has no record of it. Measure" in told(capsys)
 
 
 def test_the_first_look_is_measured_on_both_rows_and_suffices_where_it_decides(
@@ -590,9 +624,12 @@ def test_stale_records_are_judged_only_if_that_is_asked_and_are_no_pass(capsys: 
 
 
 @pytest.mark.usefixtures("good")
-def test_records_of_seeds_that_do_not_count_are_told(capsys: Output) -> None:
-    assert main([*JUDGE, "--seeds", "0,1,2,3,4"]) == 0
+def test_seeds_that_lie_there_cannot_be_left_out_of_a_pass(capsys: Output) -> None:
+    assert main([*JUDGE, "--seeds", "0,1,2,3,4,5,6,7,8,9"]) == 0
+    told(capsys)
+    assert main([*JUDGE, "--seeds", "0,1,2,3,4"]) == 2
     output = told(capsys)
+    assert f": {OLD}: seed 5, 6, 7, 8, 9 lies there and is left out by --seeds" in output
     assert f"{OLD}: 10 records of other seeds were not judged" in output
     assert "seeds 0 to 4" in output
 

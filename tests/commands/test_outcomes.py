@@ -12,7 +12,7 @@ import pytest
 
 from suite.commands import outcomes
 from suite.commands.matrix import run_matrix
-from suite.commands.outcomes import Files, nox_report, outcome_of, pytest_report
+from suite.commands.outcomes import Files, failures, nox_report, outcome_of, pytest_report
 from suite.judge.compatibility import Outcome
 from suite.releases import Release
 from tests.bounds import within
@@ -239,6 +239,19 @@ def test_a_report_that_is_far_too_large_is_not_read(
     assert pytest_report(row(tmp_path).tests).ran == 1
     monkeypatch.setattr(outcomes, "REPORT_BYTES", len(PASSED) - 1)
     assert pytest_report(row(tmp_path).tests).ran is None
+
+
+def test_each_case_has_what_its_first_failing_test_said(tmp_path: Path) -> None:
+    path = tmp_path / "tests.xml"
+    ends = (("a", "error", "one"), ("a", "failure", "two"), ("b-c", "failure", "it fell"))
+    tests = "".join(
+        f'<testcase name="test[{case}-seed3]"><{end} message="{said}"/></testcase>'
+        for case, end, said in ends
+    )
+    skipped = '<testcase name="test[d-seed0]"><skipped message="three"/></testcase>'
+    path.write_text(f"<testsuites><testsuite>{tests}{skipped}<testcase/></testsuite></testsuites>")
+    assert failures(path) == {"a": "one", "b-c": "it fell"}
+    assert failures(tmp_path / "none.xml") == {}
 
 
 def test_a_row_does_not_pass_if_pytest_reports_a_failure_whatever_nox_says(tmp_path: Path) -> None:

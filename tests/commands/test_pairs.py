@@ -26,6 +26,7 @@ from suite.errors import RecordError, SuiteError
 from suite.judge.gate.evidence import Side
 from suite.judge.gate.finding import NO_WORSE, WORSE
 from suite.judge.staleness import Present
+from suite.records import json_digest
 from suite.releases import Release
 
 CASE = "step-time-lenet5"
@@ -178,12 +179,13 @@ def test_times_that_nobody_measured_are_no_evidence(field: str, reason: str) -> 
     content = json.loads(PATH.read_text())
     starts = content["starts"]
     copied = {case: [own[0]] * 2 for case, own in starts.items()}
-    PATH.write_text(json.dumps({**content, "sides": [], "starts": starts}))
-    if field == "starts":
-        PATH.write_text(json.dumps({**content, "starts": copied}))
-    if field == "step_s":
-        few = {case: [{**own[0], field: own[0][field][:1]}] for case, own in starts.items()}
-        PATH.write_text(json.dumps({**content, "starts": few}))
+    few = {case: [{**own[0], "step_s": own[0]["step_s"][:1]}] for case, own in starts.items()}
+    changes = {"sides": {"sides": []}, "starts": {"starts": copied}, "step_s": {"starts": few}}
+    edited = {**content, **changes[field]}
+    PATH.write_text(json.dumps(edited))
+    assert "it was edited" in judged()[1][0]
+    del edited["digest"]
+    PATH.write_text(json.dumps({**edited, "digest": json_digest(edited)}))
     found, missing = judged()
     assert found == []
     assert reason in missing[0]

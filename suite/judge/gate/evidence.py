@@ -10,6 +10,7 @@ from pathlib import Path
 from suite.cases import Case
 from suite.errors import RecordError
 from suite.files import file_digest
+from suite.judge.gate.complete import lacking
 from suite.judge.history import check_fits, read_history
 from suite.judge.staleness import Present, brief, differences, must_share
 from suite.judge.verdicts import listed
@@ -94,6 +95,7 @@ def gathered(side: Side, cases: Mapping[str, Case], *, lenient: bool = False) ->
     found.missing += _told(side, word, stale)
     found.missing += _mixed(found)
     found.missing += _other_states(found, cases)
+    found.missing += _cut(found, cases)
     if side.stored:
         found.missing += _unlisted(side.folder)
     return found
@@ -115,6 +117,16 @@ def _other_states(found: Evidence, cases: Mapping[str, Case]) -> Iterator[str]:
                 f"{record.case}: {found.side.name}: stale: the states that it steps from: "
                 f"{brief(digest)}, expected {brief(expected)}"
             )
+
+
+def _cut(found: Evidence, cases: Mapping[str, Case]) -> Iterator[str]:
+    """Yield what records lack that they must hold."""
+    apart: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for record in found.records:
+        lost = lacking(record, cases[record.case])
+        if lost:
+            apart[record.case, f"without {listed(lost)}"].append(record.seed)
+    yield from _told(found.side, "not whole", apart)
 
 
 def _unlisted(folder: Path) -> Iterator[str]:
@@ -196,6 +208,22 @@ def passed_over(found: Evidence, other: Evidence, cases: Mapping[str, Case]) -> 
             yield (
                 f"{name}: {found.side.name}: no record of seed {', '.join(map(str, lost))}, but of "
                 "later ones: it was removed, or its run never ended. Measure it."
+            )
+
+
+def unasked(found: Evidence, cases: Mapping[str, Case]) -> Iterator[str]:
+    """Yield the seeds of trainings that lie there and that the user asks to leave out.
+
+    Args:
+        found: A side that is measured here.
+        cases: The cases that are judged, by name.
+    """
+    for name, own in sorted(found.there.items()):
+        others = sorted(own - {*found.side.seeds.get(TRAINING, own)})
+        if cases[name].question == TRAINING and others:
+            yield (
+                f"{name}: {found.side.name}: seed {', '.join(map(str, others))} lies there and is "
+                "left out by --seeds. Name it too, or move its record away."
             )
 
 

@@ -18,6 +18,7 @@ QUESTIONS = ("training", "fixes", "attack", "step-time")
 """Of records with numbers by seed; the others are judged as step map, random parts or traps."""
 
 BASELINE, CANDIDATE = SIDES = ("the baseline", "the candidate")
+SURROGATE = "surrogate_digest"  # in a record's environment
 MEND = "Measure the case anew on both sides."
 FAR, FAR_OF_FEW = 4.0, 20.0  # deviations of a tail: 8 of five seeds a side, 5 of twenty
 MEDIAN = 1.4826  # from the median of absolute distances to a normal deviation
@@ -229,7 +230,21 @@ def _not_own(side: str, runs: Sequence[Record]) -> list[str]:
                 f"{side} has the very numbers of seed {same.seed} as seed {run.seed}, expected a "
                 f"run of its own for each. {MEND}"
             )
-    return found
+    return [*found, *_of_one_surrogate(side, runs)]
+
+
+def _of_one_surrogate(side: str, runs: Iterable[Record]) -> Iterator[str]:
+    """Yield which seeds started from the same surrogate, which each seed pretrains for itself."""
+    seeds: dict[str, list[int]] = {}
+    for run in runs:
+        if run.settings.get("weights") == "surrogate" and SURROGATE in run.environment:
+            seeds.setdefault(str(run.environment[SURROGATE]), []).append(run.seed)
+    for own in map(sorted, map(set, seeds.values())):
+        if len(own) > 1:
+            yield (
+                f"{side} started the seeds {', '.join(map(str, own))} from the same surrogate, "
+                f"expected one of its own for each. {MEND}"
+            )
 
 
 def kept_twice(before: Iterable[Record], after: Iterable[Record]) -> Iterator[tuple[str, str]]:

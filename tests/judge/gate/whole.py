@@ -53,6 +53,7 @@ class Law(NamedTuple):
                 seed=seed,
                 started_at=f"2026-01-01T00:00:00.{seed:06d}+00:00",
                 wall_s=float(seed),
+                environment={**self.record.environment, "surrogate_digest": f"sha256:{seed}"},
                 metrics={**self.record.metrics, **dict(zip(self.names, row.tolist()))},
             )
             for seed, row in enumerate(self.means + drawn, start=first)
