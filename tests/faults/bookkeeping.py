@@ -47,6 +47,7 @@ OLD, NEW = "tf-2.15", "tf-2.21"
 LOCKS = {OLD: digest("lock of the old"), NEW: digest("lock of the new")}
 SEEDS = range(5)
 CASES = ("lenet5-plain", "lenet5-intended-none")
+LOST = "adversarial_information_gain"
 GONE = "retired"  # a folder beside those of the releases
 GROUP = "bookkeeping"
 EVIDENCE = "evidence"
@@ -59,6 +60,7 @@ METRICS = {
     "information_gain": 3.0,
     "adversarial_information_gain": 2.1,
     "clean_branch_gain": 3.1,
+    "adversarial_branch_gain": 2.0,
 }
 
 
@@ -162,6 +164,14 @@ def rewritten(release: str, change: Callable[[Record], Record], seeds: Any = SEE
     return tamper
 
 
+def bereft(folder: Path) -> None:
+    """Take a metric that decides out of the records of both sides."""
+    for release in (OLD, NEW):
+        rewritten(release, lambda record: dataclasses.replace(record, metrics={
+            name: value for name, value in record.metrics.items() if name != LOST
+        }))(folder)  # fmt: skip
+
+
 def edited(folder: Path) -> None:
     """Change a number in the file of a baseline by hand."""
     path = place(folder, OLD, CASES[0], 2)
@@ -243,6 +253,8 @@ BOOKKEEPING = [
               deselected, r"no longer asked"),
     Tampering("books-baseline-edited", GROUP, "A number of the baseline is edited by hand.",
               edited, r"cannot be trusted|sha256|digest"),
+    Tampering("books-metric-gone", GROUP, "A metric that decides is taken out of both sides.",
+              bereft, rf"without {LOST}"),
     Tampering("books-other-seed", GROUP, "The file of a seed holds another seed's record.",
               copied((NEW, 0), (NEW, 1)), r"seed"),
     Tampering("books-seed-renamed", GROUP, "A run is kept twice, as two seeds.",

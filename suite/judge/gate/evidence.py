@@ -223,7 +223,7 @@ def unasked(found: Evidence, cases: Mapping[str, Case]) -> Iterator[str]:
         if cases[name].question == TRAINING and others:
             yield (
                 f"{name}: {found.side.name}: seed {', '.join(map(str, others))} lies there and is "
-                "left out by --seeds. Name it too, or move its record away."
+                "left out by --seeds. Name it too, or leave --seeds out."
             )
 
 

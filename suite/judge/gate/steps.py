@@ -51,7 +51,9 @@ def _finding(key: tuple[str, int], before: Record | None, after: Record | None) 
 
 def _parting(parted: Sequence[Comparison], states: int) -> str:
     """Say where the steps part first, by how much, and what it looks like."""
-    place = next((_place(each, each.first) for each in parted if each.first), "")
+    firsts = [(each, each.first) for each in parted if each.first]
+    first = min(firsts, key=lambda pair: pair[1].place.step, default=None)
+    place = _place(*first) if first else ""
     causes: dict[str, str] = {}
     for cause in (cause for each in parted for cause in each.causes):
         kind = re.sub(r"\d+\.[\d.e+-]*", "", _kind(cause))

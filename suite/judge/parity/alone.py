@@ -37,7 +37,7 @@ def several_steps_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
         for name, words, allowed in SEVERAL
         if not abs(here[name] - there[name]) <= allowed
     ]
-    if odd:
+    if odd and same_forward(mine, theirs):  # else its models are of other layers
         yield f"Attack of several steps (PGD), in units of epsilon: {'; '.join(odd)}"
 
 

@@ -9,7 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from suite.errors import RecordError
-from suite.judge.parity.differences import ATTACKS, causes, correction_differs
+from suite.judge.parity.differences import (
+    AT_START,
+    ATTACKS,
+    causes,
+    correction_differs,
+    initial_weights,
+)
 from suite.judge.parity.distances import (
     FINITE,
     TOLERANCES,
@@ -325,6 +331,9 @@ def _compared(measured: Record, reference: Record) -> Comparison:
     allowed = UNORDERED if twice else OPTIMIZER
     applied = [] if broken == 0 else [*optimizer_differs(mine, theirs, allowed=allowed)]
     told = [*causes(mine, theirs, twice=bool(twice), broken_at_once=broken == 0)]
+    parted = [*correction_differs(measured, reference)]
+    if any(find is initial_weights for find, _ in told):  # all else follows from them
+        told, parted, applied = [each for each in told if each[0] in AT_START], [], []
     found = [words for _, words in told]
     return Comparison(
         case=measured.case,
@@ -333,7 +342,7 @@ def _compared(measured: Record, reference: Record) -> Comparison:
         reference=reference.release,
         distances=list(distances(without_correction(mine, factors), theirs, known)),
         known=[*corrected, *twice, *poison],
-        causes=[*untrained, *correction_differs(measured, reference), *found, *applied],
+        causes=[*untrained, *parted, *found, *applied],
         state=state,
         applied=applied,
         attacks=[words for find, words in told if find in ATTACKS],

@@ -9,6 +9,7 @@ import numpy as np
 from suite.judge.parity.alone import several_steps_differ, start_differs, sure_differs
 from suite.judge.parity.distances import (
     LOOSE,
+    TOLERANCES,
     absolute_difference,
     distance,
     flips,
@@ -20,22 +21,24 @@ from suite.judge.parity.distances import (
 )
 from suite.judge.parity.fed import batches_differ, data_differ, schedule_differs
 from suite.judge.parity.implied import (
-    REPLAYED,
     Place,
-    Replay,
     Trace,
     fgsm_epsilon,
     layers_of,
-    loss_weights,
     projected,
     ratio,
-    replay,
     share_moved,
-    steps_of,
     trace_of,
     update_counts,
 )
 from suite.judge.parity.known import CORRECTION, keras_2
+from suite.judge.parity.passes import (
+    counting_differs,
+    inference_differs,
+    loss_differs,
+    reported_loss_differs,
+    step_differs,
+)
 from suite.judge.verdicts import listed
 from suite.records import Record
 
@@ -54,7 +57,6 @@ FLIPPED_IMAGE = 0.2  # the same of one image; seen: 0.042, of one that is recogn
 ALIKE = 0.9  # of the pixels move as the first image's; seen: .55 to .80, .96 in one for all
 FEW = 0.5  # of the images: an attack that moves no more of them elsewhere treats these otherwise
 REVERSED = 2 / 3  # share of the pixels; another gradient turns half of them round
-WEIGHTS = 0.01  # difference of the weights of the two cross-entropies, each of which is about 0.5
 EVALUATED: Mapping[str, float] = {
     "information_gain": 2e-5,
     "adversarial_information_gain": 2e-3,
@@ -66,7 +68,6 @@ EVALUATED: Mapping[str, float] = {
 """Nats, or images, by which the evaluations of two honest releases may differ; seen: 2.5e-7 and
 4.1e-5 nats, and no image. Behind an attack rounding turns pixels round."""
 
-MISCOUNTED = 1.5  # images of a batch; two that are equally likely but for rounding may swap
 NEAR = 2  # the most that is subtracted from n by a correction
 PROBED = 8  # values that it is observed on (`suite.measure.constants.batch_norm`)
 GRADIENT = 2e-3  # distance of a gradient at step 0, relative to the largest of its layer
@@ -170,10 +171,27 @@ def statistics_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
             f"{layer}/moving_{kind}",
         )
         for (layer, kind), (a, b) in shares.items()
-        if not same(a, b, floor=SHARE)
+        if not same(a, b, floor=SHARE) and not _moved_alike(mine, theirs, layer, kind)
     )
     for text, names in odd.items():
         yield f"Moving statistics of step 0 go {text} ({listed(names)})"
+    alike = [
+        f"{layer}/moving_{kind}"
+        for (layer, kind), (a, b) in shares.items()
+        if not same(a, b, floor=SHARE) and _moved_alike(mine, theirs, layer, kind)
+    ]
+    if alike:
+        yield (
+            "A batch's own statistics are others, though step 0 moves the moving ones as there "
+            f"({listed(alike)}): a momentum of 0, by which they are read, is not followed"
+        )
+
+
+def _moved_alike(mine: Trace, theirs: Trace, layer: str, kind: str) -> bool:
+    """True where step 0 moves a statistic as there."""
+    place = Place(0, "change", layer, f"moving_{kind}")
+    apart = distance(place, mine[place], theirs[place], reference_of(theirs))
+    return apart <= TOLERANCES["change of statistics"].first
 
 
 def _moved_by(here: float, there: float) -> str:
@@ -231,91 +249,6 @@ def _elsewhere(share: float, images: float, *, alike: bool) -> str:
     return (
         "It follows another gradient: other labels or images, another loss, phase or backward pass"
     )
-
-
-def step_differs(mine: Trace, theirs: Trace, *, share: float = 0.0) -> Iterator[str]:
-    """Say which pass of a step is not the one that the suite makes from the same weights.
-
-    Args:
-        mine: The trace that is compared.
-        theirs: The trace of the reference.
-        share: How far the adversarial pass may differ, as a share of its cross-entropy; rounding
-            is always allowed.
-    """
-    for step in steps_of(theirs):
-        here, there = replay(mine, step), replay(theirs, step)
-        if here is None or there is None or (step and not _finite(here, there)):
-            return  # what is not finite at a later step follows from the weights
-        allowed = max(REPLAYED, share * theirs[Place(step, "adversarial_ce")]["value"])
-        found = [*_passes_differ(here, there, allowed=allowed)]
-        found = found or [*_accuracies_differ(here, there, graph=share > 0)]
-        if found:  # the first step tells; what follows starts from other weights
-            yield from (f"{words} (step {step})" if step else words for words in found)
-            return
-
-
-def _finite(*replays: Replay) -> bool:
-    """True where every cross-entropy of a step and of its replay is a number."""
-    return bool(np.isfinite([(each.clean, each.adversarial) for each in replays]).all())
-
-
-def _passes_differ(here: Replay, there: Replay, *, allowed: float) -> Iterator[str]:
-    """Say which pass of one step is another; the adversarial one may differ by what is allowed."""
-    clean = absolute_difference(here.clean, there.clean) <= REPLAYED
-    if not clean:
-        yield (
-            "The step's clean pass is not the one it was told: its cross-entropy is the replayed "
-            f"one {here.clean:+.2g} nats here, {there.clean:+.2g} there. Another phase or loss"
-        )
-    if not absolute_difference(here.adversarial, there.adversarial) <= allowed:
-        rises = (
-            ", other labels or weights, or another epsilon inside the step: it rises "
-            f"{here.reach:.4g} times as far as the attack of the suite's passes makes it rise, "
-            f"{there.reach:.4g} times there"
-        )
-        yield (
-            "The step's adversarial pass is not the one it was told: its cross-entropy is the "
-            f"replayed one {here.adversarial:+.2g} nats here, {there.adversarial:+.2g} there. "
-            f"Another phase or loss{rises if clean else ''}"
-        )
-
-
-def _accuracies_differ(here: Replay, there: Replay, *, graph: bool) -> Iterator[str]:
-    """Say which pass of one step counts its images otherwise than the suite does.
-
-    A `graph` leaves open which statistics its adversarial pass reads.
-    """
-    names = ("clean", "adversarial")[: 1 if graph else 2]
-    for name, mine, theirs in zip(names, here.miscounted, there.miscounted):
-        if not abs(mine - theirs) <= MISCOUNTED:
-            yield (
-                f"The accuracy that the step reports of its {name} pass is not that of its logits: "
-                f"{mine:+.3g} images of the batch here, {theirs:+.3g} there"
-            )
-
-
-def counting_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
-    """Say that a step under the plain loss, which is not replayed, counts its images otherwise."""
-    place, replayed = Place(0, "clean_accuracy"), Place(0, "replay")
-    if place not in theirs or replayed in theirs or not same_forward(mine, theirs):
-        return
-    images = theirs[Place(0, "batch")]["images"]
-    here, there = (images * trace[place]["value"] for trace in (mine, theirs))
-    if not abs(here - there) <= MISCOUNTED:
-        yield (
-            f"The accuracy that the step reports is another: {here:.3g} of {images} images here, "
-            f"{there:.3g} there, from the same weights"
-        )
-
-
-def loss_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
-    """Say how the two cross-entropies are weighted in the loss, where that is not the same."""
-    here, there = loss_weights(mine), loss_weights(theirs)
-    if here and there and not all(same(*pair, floor=WEIGHTS) for pair in zip(here, there)):
-        yield (
-            f"Loss: {here[0]:.4g} CE(clean) + {here[1]:.4g} CE(adversarial) here, {there[0]:.4g} "
-            f"and {there[1]:.4g} there"
-        )
 
 
 def gradients_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
@@ -383,12 +316,17 @@ CAUSES: Sequence[Callable[[Trace, Trace], Iterator[str]]] = (
     start_differs,
     sure_differs,
     evaluation_differs,
+    inference_differs,
     step_differs,
     counting_differs,
+    reported_loss_differs,
     loss_differs,
     gradients_differ,
 )
 """The possible causes of a difference, cause before effect."""
+
+AT_START = (initial_weights, data_differ, batches_differ, schedule_differs, start_differs)
+"""Causes that do not follow from other initial weights, as all others may."""
 
 ATTACKS = (several_steps_differ, evaluation_differs)
 """Causes that are read off attacks which no step of a case makes."""

@@ -28,6 +28,7 @@ from suite.judge.parity.implied import (
     replay,
     steps_of,
 )
+from suite.judge.parity.passes import other_plain_loss
 from suite.judge.verdicts import listed
 
 PROBE = Place(0, "optimizer")
@@ -81,9 +82,10 @@ def optimizer_differs(
 
 
 def _same_loss(mine: Trace, theirs: Trace) -> bool:
-    """True unless the replay of step 0 shows that the loss of its clean pass is another."""
+    """True unless step 0, or its replay, shows that the loss of its clean pass is another."""
     here, there = replay(mine, 0), replay(theirs, 0)
-    return not (here and there and absolute_difference(here.clean, there.clean) > REPLAYED)
+    replayed = here and there and absolute_difference(here.clean, there.clean) > REPLAYED
+    return not replayed and not other_plain_loss(mine, theirs)
 
 
 def _alone_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
@@ -101,6 +103,8 @@ def _alone_differs(mine: Trace, theirs: Trace) -> Iterator[str]:
 
 def _looks(here: Sequence[float], there: Sequence[float]) -> str:
     """Say what moves of a weight look like that are others than those there."""
+    if not any(here):
+        return "its loss has no gradient, or nothing is updated"
     ratios = np.divide(here, there)
     if ratios[0] > 0 and np.ptp(ratios) <= ALIKE:
         return f"{np.mean(ratios):.4g} times the rate"
@@ -235,6 +239,8 @@ def _same_descent(here: Descent, there: Descent, allowed: Mapping[str, float]) -
 
 def _described(found: Descent) -> str:
     """Write the settings in words, or that no SGD explains the updates."""
+    if not found.rate:
+        return "no update at all (the weights are read as they were)"
     if found.unexplained > FITTED:
         return f"no SGD ({found.unexplained:.1%} of the update is unexplained)"
     return str(found)

@@ -245,12 +245,18 @@ def test_gradients_that_part_by_much_are_no_coarser_arithmetic(
     assert f"one of them. {words}" in among_four(make, planted).words
 
 
-@pytest.mark.parametrize(("size", "attacked"), [(1e-3, True), (5e-5, False)])
+@pytest.mark.parametrize(("size", "attacked"), [(1e-3, True), (3e-5, False)])
 def test_gradients_that_rounding_moves_from_every_state_are_no_fault(
     make: Make, size: float, attacked: bool
 ) -> None:
     planted = {state: {"turned": size} for state in (*FOUR, "200, Adam")}
     assert among_four(make, planted, attacked=attacked).decision == NO_WORSE
+
+
+def test_gradients_of_a_tensor_cores_precision_are_found(make: Make) -> None:
+    planted = {state: {"turned": 6e-5} for state in (*FOUR, "200, Adam")}
+    found = among_four(make, planted, attacked=False)
+    assert "Gradients part from every state" in found.words
 
 
 def test_gradients_that_a_cause_explains_are_not_called_coarse(make: Make) -> None:
