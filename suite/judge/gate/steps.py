@@ -51,11 +51,10 @@ def _finding(key: tuple[str, int], before: Record | None, after: Record | None) 
 
 def _parting(parted: Sequence[Comparison], states: int) -> str:
     """Say where the steps part first, by how much, and what it looks like."""
-    firsts = [(each, each.first) for each in parted if each.first]
-    first = min(firsts, key=lambda pair: pair[1].place.step, default=None)
-    place = _place(*first) if first else ""
+    ordered = sorted(parted, key=lambda each: each.first.place.step if each.first else 0)
+    place = next((_place(each, each.first) for each in ordered if each.first), "")
     causes: dict[str, str] = {}
-    for cause in (cause for each in parted for cause in each.causes):
+    for cause in (cause for each in ordered for cause in each.causes):
         kind = re.sub(r"\d+\.[\d.e+-]*", "", _kind(cause))
         causes.setdefault(kind, cause)  # once, however many states show it, with what numbers
     looks = " No cause the suite knows."

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,27 @@ def test_the_numbers_of_another_seed_are_no_run(
     copied = make_record(seed=7, metrics=after[2].metrics, release="tf-2.21", wall_s=99)
     text = faults(before, [*after, copied])
     assert "the candidate has the very numbers of seed 2 as seed 7" in text
+
+
+@pytest.mark.parametrize(("weights", "told"), [("surrogate", True), ("imagenet", False)])
+def test_each_seed_pretrains_a_surrogate_of_its_own(
+    make_record: MakeRecord, weights: str, told: bool
+) -> None:
+    settings = {**make_record().settings, "weights": weights}
+    sides = [
+        [
+            replace(run, environment={**run.environment, "surrogate_digest": f"sha256:{of(run)}"})
+            for run in side(make_record, release, settings=settings)
+        ]
+        for release, of in (
+            ("tf-2.15", lambda run: run.seed),
+            ("tf-2.21", lambda run: run.seed // 2),
+        )
+    ]
+    _, missing = pairs(*sides)
+    words = "the candidate started the seeds 0, 1 from the same surrogate, expected one of its own"
+    assert [words in text for text in missing[:1]] == [True] * told
+    assert len(missing) == 2 * told  # the seeds 2 and 3 too
 
 
 def test_a_record_of_the_baseline_is_no_run_of_the_candidate(

@@ -9,8 +9,13 @@ import numpy as np
 import pytest
 
 from suite.judge.parity.compare import compare_traces
-from suite.judge.parity.differences import counting_differs
-from suite.judge.parity.implied import descent, trace_of
+from suite.judge.parity.implied import Trace, descent, trace_of
+from suite.judge.parity.passes import (
+    counting_differs,
+    inference_differs,
+    other_plain_loss,
+    reported_loss_differs,
+)
 from suite.judge.parity.updates import OPTIMIZER, optimizer_differs
 from suite.judge.verdicts import SHOWN, listed
 from suite.measure.summaries import PROJECTIONS, Entry
@@ -220,6 +225,80 @@ def test_a_plain_step_that_counts_its_images_otherwise_is_told(
     assert all("The accuracy that the step reports is another" in words for words in found)
 
 
+def without(record: Record, *quantities: str) -> Trace:
+    """Make the trace of a record without what these quantities tell."""
+    left = [entry for entry in record.statistics if entry["quantity"] not in quantities]
+    return trace_of(replace(record, statistics=left))
+
+
+def heavier(entry: Entry) -> None:
+    """Add to the clean cross-entropy of each step."""
+    if entry["quantity"] == "clean_ce":
+        entry["value"] += 0.1
+
+
+def elsewhere(entry: Entry) -> None:
+    """Give each inference pass other logits."""
+    if entry["quantity"] == "inference logits":
+        entry["projections"] = [1.01 * value for value in entry["projections"]]
+
+
+def test_a_plain_step_of_another_loss_is_told(make: Make) -> None:
+    plain = ("replay", "batch norm")
+    mine, theirs = (without(with_entries(make(), heavier), *plain), without(make(), *plain))
+    (words,) = reported_loss_differs(mine, theirs)
+    assert "The loss that the step reports is another" in words
+    assert not other_plain_loss(theirs, theirs)
+    with_norm = [without(with_entries(make(), heavier), "replay"), without(make(), "replay")]
+    assert not [*reported_loss_differs(*with_norm)]  # its pass is no inference pass
+    other_batch = without(with_entries(make(labels="sorted"), heavier), *plain)
+    assert not [*reported_loss_differs(other_batch, theirs)]
+
+
+def test_an_inference_pass_that_is_not_the_steps_is_told(make: Make) -> None:
+    mine = without(with_entries(make(), elsewhere), "batch norm")
+    theirs = without(make(), "batch norm")
+    (words,) = inference_differs(mine, theirs)
+    assert "The inference pass gives other logits from the same weights" in words
+    assert not [*inference_differs(theirs, theirs)]
+    with_norm = trace_of(with_entries(make(), elsewhere)), trace_of(make())
+    assert not [*inference_differs(*with_norm)]  # its statistics may be what is other
+    both = with_entries(with_entries(make(), elsewhere), heavier)
+    assert not [*inference_differs(without(both, "batch norm"), theirs)]  # another network
+
+
+def test_an_attack_alone_is_not_told_of_where_the_layers_are_others(make: Make) -> None:
+    found = compare_traces(with_entries(make(reach=3.5), elsewhere), make("tf-2.21")).causes
+    assert not any("several steps" in cause for cause in found)
+
+
+def test_of_other_initial_weights_nothing_else_is_told_that_follows(make: Make) -> None:
+    planted = {"other_start": 1e-3, "rate": 1.1, "wrong_pass": 0.05, "lost": 34, "momentum": 0.9}
+    found = compare_traces(make(versions=KERAS_3, correction=1, **planted), make("tf-2.21")).causes
+    assert [cause.partition(":")[0] for cause in found] == [
+        "Initial weights are not the same",
+        "Of the pretrained weights that are set 34 are others when they are read here, 0 there",
+    ]
+
+
+def test_weights_that_stay_where_they_are_have_no_update(against: Against) -> None:
+    causes = against(rate=0.0).causes
+    assert any("Optimizer: no update at all (the weights are read as they" in c for c in causes)
+    found = against(probed=(0.0, 0.0, 0.0, 0.0)).causes
+    assert any("its loss has no gradient, or nothing is updated" in cause for cause in found)
+
+
+def test_statistics_of_a_batch_that_are_read_otherwise_are_no_momentum(make: Make) -> None:
+    def farther(entry: Entry) -> None:
+        if entry["quantity"] == "variance distance":
+            entry["projections"] = [2 * value for value in entry["projections"]]
+            entry["rms"] *= 2
+
+    found = compare_traces(with_entries(make(), farther), make("tf-2.21")).causes
+    assert any("A batch's own statistics are others" in cause for cause in found)
+    assert not any("of the way to the batch's" in cause for cause in found)
+
+
 def test_other_test_images_are_told_once_where_a_trace_tells_of_its_data(make: Make) -> None:
     def without_data(record: Record) -> Record:
         left = [entry for entry in record.statistics if entry["quantity"] != "data"]
@@ -231,10 +310,6 @@ def test_other_test_images_are_told_once_where_a_trace_tells_of_its_data(make: M
 
 
 def test_an_optimizer_is_not_blamed_for_the_gradients_of_another_loss(make: Make) -> None:
-    def heavier(entry: Entry) -> None:
-        if entry["quantity"] == "clean_ce":
-            entry["value"] += 0.1
-
     found = compare_traces(with_entries(make(probed=PROBED), heavier), make("tf-2.21")).causes
     assert any("clean pass is not the one it was told" in cause for cause in found)
     assert not any("tried alone" in cause for cause in found)
