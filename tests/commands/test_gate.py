@@ -28,6 +28,7 @@ from suite.judge.gate.evidence import ASKED
 from suite.judge.gate.finding import NO_WORSE, STEP_MAP, Finding
 from suite.judge.gate.sequential import Plan
 from suite.judge.history import HISTORY, entry_of, history_text
+from suite.records import record_key
 from suite.store import read_record, read_records, write_record
 from tests.bounds import within
 from tests.commands.conftest import Fill, Output, write_locks
@@ -422,6 +423,28 @@ def test_a_stored_baseline_needs_no_second_environment(fill: Fill, capsys: Outpu
     assert main(["gate", "--baseline", f"stored:{OLD}", "--candidate", NEW]) == 0
     assert {call[0] for call in calls()} == {NEW}
     assert f"May you upgrade from the stored baseline of {OLD} to {NEW}? Yes" in told(capsys)
+
+
+def test_a_library_that_was_edited_here_is_judged_against_a_stored_baseline_on_demand(
+    fill: Fill, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    for case in (PLAIN_CASE, LOSS_CASE):
+        put(fill, "baselines", FINE, case=case)
+        put(fill, "records", WORSE, case=case)
+    for path in Path("records", NEW, "small").glob("*.json"):
+        record = read_record(path)
+        made = {**record.environment, "library_digest": "sha256:edited"}
+        change(path, environment=made, key=record_key(record.settings, made))
+    commit()
+    monkeypatch.setattr(
+        staleness,
+        "_with_libraries",
+        lambda now, _: now._replace(libraries="sha256:edited", unchecked=""),
+    )
+    stored = ["gate", "--baseline", "stored", "--candidate", NEW, "--no-run"]
+    assert main(stored) == 2
+    assert "a library was edited or built here. --stale judges it as it is" in told(capsys)
+    assert main([*stored, "--stale"]) == 1
 
 
 def test_what_a_stored_baseline_has_no_record_of_is_not_measured_and_no_pass(

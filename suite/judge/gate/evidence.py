@@ -12,7 +12,7 @@ from suite.errors import RecordError
 from suite.files import file_digest
 from suite.judge.gate.complete import lacking
 from suite.judge.history import check_fits, read_history
-from suite.judge.staleness import Present, brief, differences, must_share
+from suite.judge.staleness import LIBRARIES, Present, brief, differences, must_share
 from suite.judge.verdicts import listed
 from suite.measure.states import states_path
 from suite.records import Record
@@ -71,8 +71,15 @@ class Evidence:
 
     def notes(self) -> list[str]:
         """Say what else there is to know: it changes nothing, and must not be read as nothing."""
-        text = f"{self.side.name}: {self.unused} records of other seeds were not judged"
-        return [text] if self.unused else []
+        found = []
+        if self.unused:
+            found.append(f"{self.side.name}: {self.unused} records of other seeds were not judged")
+        if self.side.stored and any(f": {LIBRARIES}: " in text for text in self.missing):
+            found.append(
+                f"{self.side.name} was made of other files than lie in the environment here, by "
+                "the same versions: a library was edited or built here. --stale judges it as it is"
+            )
+        return found
 
 
 def gathered(side: Side, cases: Mapping[str, Case], *, lenient: bool = False) -> Evidence:
