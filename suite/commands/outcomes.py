@@ -199,9 +199,10 @@ def _first(suite: ElementTree.Element, *ends: str) -> str:
 def _message(result: ElementTree.Element) -> str:
     """Quote why a test failed: its message, or the last line of the traceback if that says more."""
     message = result.get("message") or ""
-    if TRACED in message:  # the error itself stands below the traceback
-        message = [line for line in message.splitlines() if line.strip()][-1].strip()
     lines = (result.text or "").strip().splitlines()
+    said = [line[1:].strip() for line in lines if line.startswith("E ") and line[1:].strip()]
+    if TRACED in message and said:  # the error itself stands below the traceback in its message
+        return said[-1]
     return lines[-1] if lines and message in SPEECHLESS else message
 
 

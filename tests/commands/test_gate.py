@@ -71,7 +71,8 @@ tests = '<testcase classname="benchmarks.test_it" name="test"/>'
 for case in cases:
     crash = pathlib.Path("crashes", name, case)
     if crash.exists():
-        said = f'<error message="{crash.read_text()}"/>'
+        end = "E     File y&#10;E&#10;E     KeyError: 'no'&#10;&#10;x.py:1: KeyError"
+        said = f'<failure message="{crash.read_text()}">{end}</failure>'
         tests += f'<testcase classname="b" name="test[{case}-seed{seeds[0]}]">{said}</testcase>'
 path = pathlib.Path(value("--junitxml"))
 path.write_text(f"<testsuites><testsuite>{tests}</testsuite></testsuites>")
@@ -274,9 +275,7 @@ def test_what_a_run_without_a_record_ended_with_is_told_first(fill: Fill, capsys
     for case in (LOSS_CASE, PLAIN_CASE):  # the second has its records all the same
         crash = Path("crashes", NEW, case)
         crash.parent.mkdir(parents=True, exist_ok=True)
-        crash.write_text(
-            "ValueError: in user code:&#10;&#10;  File x&#10;&#10;  KeyError: 'no'&#10;"
-        )
+        crash.write_text("KeyError: in user code:&#10;  File x&#10;[+5 more lines]")
     assert main([*BOTH, "--records", "own", "--cases", LOSS_CASE + "," + PLAIN_CASE]) == 2
     output = told(capsys)
     said = f"{LOSS_CASE}: {NEW}: no record: KeyError: 'no'"
