@@ -657,6 +657,19 @@ def test_seeds_that_lie_there_cannot_be_left_out_of_a_pass(capsys: Output) -> No
 
 
 @pytest.mark.usefixtures("good")
+def test_a_metric_that_both_sides_lost_is_no_pass(capsys: Output) -> None:
+    for path in Path("records").glob(f"*/small/{PLAIN_CASE}-*"):
+        metrics = read_record(path).metrics
+        change(path, metrics={name: metrics[name] for name in metrics if "gain" not in name})
+    assert main(JUDGE) == 2
+    lost = "information_gain, adversarial_information_gain, clean_branch_gain"
+    output = told(capsys)
+    for name in (OLD, NEW):
+        assert f"{PLAIN_CASE}: {name}: not whole: seed 0, seed 1, seed 2 and " in output
+    assert f"without {lost}" in output
+
+
+@pytest.mark.usefixtures("good")
 def test_the_states_that_steps_start_from_must_be_as_committed(capsys: Output) -> None:
     states = Path("baselines/states/lenet5.npz")
     states.parent.mkdir()
