@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 
@@ -51,7 +52,7 @@ def _finding(key: tuple[str, int], before: Record | None, after: Record | None) 
 
 def _parting(parted: Sequence[Comparison], states: int) -> str:
     """Say where the steps part first, by how much, and what it looks like."""
-    ordered = sorted(parted, key=lambda each: each.first.place.step if each.first else 0)
+    ordered = sorted(parted, key=lambda each: each.first.place.step if each.first else math.inf)
     place = next((_place(each, each.first) for each in ordered if each.first), "")
     causes: dict[str, str] = {}
     for cause in (cause for each in ordered for cause in each.causes):

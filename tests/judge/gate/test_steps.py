@@ -259,6 +259,13 @@ def test_gradients_of_a_tensor_cores_precision_are_found(make: Make) -> None:
     assert "Gradients part from every state" in found.words
 
 
+def test_the_earliest_step_that_parts_is_named_whatever_its_state(make: Make) -> None:
+    planted = {"0": {"wrong_pass": 0.05, "wrong_from": 1}, "20": {"steeper": 1.2}}
+    words = among_four(make, planted).words
+    assert "first at the state after 20, step 0, gradient of conv/kernel" in words
+    assert words.index("The gradient of conv") < words.index("The step's adversarial pass")
+
+
 def test_gradients_that_a_cause_explains_are_not_called_coarse(make: Make) -> None:
     planted = {state: {"turned": 5e-3, "rate": 1.01} for state in (*FOUR, "200, Adam")}
     found = among_four(make, planted)

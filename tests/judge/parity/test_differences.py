@@ -249,6 +249,11 @@ def test_a_plain_step_of_another_loss_is_told(make: Make) -> None:
     (words,) = reported_loss_differs(mine, theirs)
     assert "The loss that the step reports is another" in words
     assert not other_plain_loss(theirs, theirs)
+    moved = [
+        without(with_entries(make(probed=PROBED), change), *plain) for change in (heavier, str)
+    ]
+    alone = [any("tried alone" in words for words in optimizer_differs(m, theirs)) for m in moved]
+    assert alone == [False, True]  # an optimizer is not blamed for its loss
     with_norm = [without(with_entries(make(), heavier), "replay"), without(make(), "replay")]
     assert not [*reported_loss_differs(*with_norm)]  # its pass is no inference pass
     other_batch = without(with_entries(make(labels="sorted"), heavier), *plain)
