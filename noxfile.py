@@ -120,9 +120,9 @@ def run(
         session.run(*command, env=env, include_outer_env=False, **{**PATIENCE, **streams})
 
 
-def refuse(session: nox.Session, message: str) -> NoReturn:
+def refuse(message: str) -> NoReturn:
     """Say why a session cannot go on, and let it fail; `answer` ends with 2 then."""
-    session.warn(message)
+    sys.stderr.write(f"error: {message}\n")  # without nox's prefix: the matrix quotes it
     raise CommandFailed(message)
 
 
@@ -131,7 +131,7 @@ def install(session: nox.Session, *locks: str, find_links: str = "") -> None:
     files = [Path("locks", f"{lock}.txt") for lock in locks]
     missing = [file for file in files if not file.exists()]
     if missing:
-        refuse(session, f"{missing[0]} is missing: make it with `nox -s lock -- NAME`")
+        refuse(f"{missing[0]} is missing: make it with `nox -s lock -- NAME`")
     install_files(session, *files, find_links=find_links)
 
 
@@ -200,7 +200,7 @@ def install_uv(session: nox.Session, *, alone: bool) -> None:
     tools = Path("locks", "tools.txt")
     found = re.search(r"^uv==.*?(?=^\S|\Z)", tools.read_text(), re.MULTILINE | re.DOTALL)
     if not found:
-        refuse(session, f"{tools} pins no uv: restore it from version control")
+        refuse(f"{tools} pins no uv: restore it from version control")
     with TemporaryDirectory() as folder:
         file = Path(folder, "uv.txt")
         file.write_text(found[0])
@@ -238,16 +238,16 @@ def run_pytest(session: nox.Session, *arguments: str, env: dict[str, str]) -> No
     run(session, "python", "-m", "pytest", "-W", "default", *arguments, env=env)
 
 
-def refuse_labels(session: nox.Session, given: list[str]) -> None:
+def refuse_labels(given: list[str]) -> None:
     """Stop where an option would name another release, lock or tier than the session's."""
     for option in given:
         if option.partition("=")[0] in LABELS or option.startswith("@"):  # a file of options
-            refuse(session, NOT_HERE.format(option))
+            refuse(NOT_HERE.format(option))
 
 
 def benchmark(session: nox.Session, row: Row, *more: str, lock: str, tier: str) -> None:
     """Run the benchmarks of one tier in the environment of one release."""
-    refuse_labels(session, [*more])
+    refuse_labels([*more])
     env = install_release(session, row, lock)
     labels = ("--release", row["name"], "--lock", f"locks/{lock}.txt", "--tier", tier)
     run_pytest(session, "benchmarks", *more, *labels, env=env)  # the last one counts
@@ -274,7 +274,7 @@ def answer(
     """
     told: dict[str, Any] = {"fetches": True, "stderr": None}  # stdout begins with the answer
     try:
-        refuse_labels(session, [] if labels else session.posargs)
+        refuse_labels([] if labels else session.posargs)
         install(session, *ray(session), *locks, "tools")
     except CommandFailed:  # nox itself would end with 1, which is an answer
         sys.exit(2)
@@ -300,18 +300,18 @@ def options_after_row(session: nox.Session) -> list[str]:
         return given
     if given[0] not in ROWS:
         rows = ", ".join(ROWS)
-        refuse(session, f"{given[0]} is no row of the release table. Name one first, of {rows}")
+        refuse(f"{given[0]} is no row of the release table. Name one first, of {rows}")
     return given[1:]
 
 
-def require_gpu(session: nox.Session, row: Row) -> None:
+def require_gpu(row: Row) -> None:
     """Stop before gigabytes are installed that nothing here can run; `--install-only` may go on."""
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, check=False).stdout  # noqa: S607 - of the driver
     except OSError:
         listed = b""
     if not (listed.startswith(b"GPU ") or GPU.exists() or "--install-only" in sys.argv):
-        refuse(session, NO_GPU.format(row["name"]))
+        refuse(NO_GPU.format(row["name"]))
 
 
 @nox.session
@@ -399,7 +399,7 @@ def lint(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the site of the documentation in build/site (a minute): -- [--external] checks URLs."""
     if {*session.posargs} - {"--external"}:
-        refuse(session, f"--external is the only option. Received: {' '.join(session.posargs)}")
+        refuse(f"--external is the only option. Received: {' '.join(session.posargs)}")
     install(session, "docs")
     builder = "linkcheck" if session.posargs else "html"
     folder = "build/links" if session.posargs else "build/site"
@@ -425,7 +425,7 @@ def benchmarks(session: nox.Session, row: Row) -> None:
 @nox.parametrize(["row", "python"], GPU_RELEASES)
 def gpu_benchmarks(session: nox.Session, row: Row) -> None:
     """Run the full tier at the published sizes on a CUDA GPU (hours)."""
-    require_gpu(session, row)
+    require_gpu(row)
     benchmark(session, row, *session.posargs, lock=f"{row['name']}-gpu", tier="full")
 
 
@@ -460,7 +460,7 @@ def study(session: nox.Session, row: Row = ROW) -> None:
 @nox.session
 def matrix(session: nox.Session) -> None:
     """Run the small tier on every release: -- [--rows A,B] [--jobs N] [OPTIONS]."""
-    refuse_labels(session, session.posargs)
+    refuse_labels(session.posargs)
     ask(session, "matrix", fetches=True)
 
 

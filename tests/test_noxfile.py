@@ -44,8 +44,6 @@ class FakeSession:
     def log(self, message: str) -> None:
         self.told.append(message)
 
-    warn = log
-
     def install(self, *arguments: str, env: dict[str, str], include_outer_env: bool) -> None:
         assert not include_outer_env
         self.installs.append(arguments)
@@ -265,21 +263,29 @@ def ended_with(session: FakeSession, module: Any, name: str) -> Any:
 
 @pytest.mark.parametrize("name", ["gate", "bisect", "new_row"])
 @pytest.mark.parametrize("option", ["--release", "--tier=small", "@options.txt"])
-def test_a_label_that_is_refused_is_no_answer(load: Load, option: str, name: str) -> None:
+def test_a_label_that_is_refused_is_no_answer(
+    load: Load, option: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     session = FakeSession(option)
     assert ended_with(session, load(), name) == 2
-    assert re.match(rf"{option.partition('=')[0]}.* is the session's own", session.told[0])
+    said = capsys.readouterr().err
+    assert re.match(rf"error: {option.partition('=')[0]}.* is the session's own", said)
     assert session.installs == session.runs == []
 
 
 @pytest.mark.parametrize("name", ANSWERING)
 def test_a_lock_that_is_missing_is_no_answer(
-    load: Load, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    load: Load,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     session, module = FakeSession(), load()
     monkeypatch.chdir(tmp_path)
     assert ended_with(session, module, name) == 2
-    assert re.match(r"locks/.*\.txt is missing: make it with `nox -s lock", session.told[0])
+    said = capsys.readouterr().err
+    assert re.match(r"error: locks/.*\.txt is missing: make it with `nox -s lock", said)
     assert session.runs == []
 
 

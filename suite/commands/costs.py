@@ -115,8 +115,10 @@ def _as_written(content: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: If it is not that of the rest.
     """
-    if content.pop("digest", "") != json_digest(content):
-        raise ValueError("its digest is not that of its content: it was edited")
+    digest = content.pop("digest", None)
+    if digest != json_digest(content):
+        what = "it has no digest" if digest is None else "its digest is not that of its content"
+        raise ValueError(f"{what}: it was edited, or written by an older suite")
     return content
 
 

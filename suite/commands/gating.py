@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,6 +48,10 @@ from suite.tables import asked
 
 LAYER_OF = {STEPS: STEP_MAP, DRAWS: RANDOM_PARTS, TRAINING: OUTCOME}
 STORED = "stored"
+NO_RECORD = re.compile(
+    rf"(?P<case>\S+): (?P<side>{'|'.join(SIDES)}) has no record of (it|seed (?P<seeds>[\d, ]+))\. "
+    + re.escape(MEND)
+)
 ITSELF = ".baseline"  # the folder in that of all records for a row that is compared with itself
 STATES = "states"  # the folder of the baselines that holds the weights that steps start from
 
@@ -235,7 +240,7 @@ def judged(gate: Gate, known: Evidence | None = None) -> tuple[Answer, list[Evid
             text
             for evidence in found
             if not evidence.side.stored
-            for text in unasked(evidence, gate.wanted)
+            for text in unasked(evidence, gate.options.seeds)
         ]
     missing = [*own, *_unchecked(gate), *_left_out(gate), *answer.missing]
     missing += [*unjudged(gate, answer), *lacking]
@@ -297,23 +302,40 @@ def told(gate: Gate, rounds: Rounds | None = None) -> Told:
     if rounds is None:
         return told_of(gate, [], *judged(refreshed(gate)))
     answer, found = judged(refreshed(gate))
-    missing = explained(answer.missing, gate.sides, rounds.failed)
+    missing = with_ends(answer.missing, gate.sides, rounds.failed)
     return told_of(gate, rounds.notes(), answer._replace(missing=missing), found)
 
 
-def explained(
-    missing: Iterable[str], sides: Sequence[Side], failed: Mapping[tuple[str, str], str]
+def with_ends(
+    missing: Iterable[str], sides: Sequence[Side], failed: Mapping[tuple[str, str, int], str]
 ) -> list[str]:
-    """Say first of each case without a record what its run ended with, where it did."""
-    ends = {
-        f"{case}: {word} has no record of it. {MEND}": f"{case}: {side.name}: no record: {why}"
-        for word, side in zip(SIDES, sides, strict=True)
-        for (row, case), why in failed.items()
-        if row == side.release and not side.stored
+    """Say first of the runs that have no record what they ended with, where that is known."""
+    named = dict(zip(SIDES, sides, strict=True))
+    ended, rest = list[str](), list[str]()
+    for text in missing:
+        found = NO_RECORD.fullmatch(text)
+        said = _ends(found["case"], found["seeds"], named[found["side"]], failed) if found else []
+        ended += said
+        rest += [] if said else [text]
+    return [*ended, *rest]
+
+
+def _ends(
+    case: str, seeds: str | None, side: Side, failed: Mapping[tuple[str, str, int], str]
+) -> list[str]:
+    """Say what the runs of a case ended with: of the seeds that are named, or of the first."""
+    own = {
+        seed: why
+        for (row, name, seed), why in failed.items()
+        if (row, name) == (side.release, case) and not side.stored
     }
-    texts = [*missing]
-    ended = [ends[text] for text in texts if text in ends]
-    return [*ended, *(text for text in texts if text not in ends)]
+    if seeds is None:
+        return [f"{case}: {side.name}: no record: {why}" for why in [*own.values()][:1]]
+    lost = [*map(int, seeds.split(", "))]
+    known = [seed for seed in lost if seed in own]
+    if len(known) < len(lost):
+        return []
+    return [f"{case}: {side.name}: no record of seed {seed}: {own[seed]}" for seed in known]
 
 
 def told_of(gate: Gate, notes: Sequence[str], answer: Answer, found: Sequence[Evidence]) -> Told:

@@ -168,8 +168,10 @@ def _base(having: Mapping[Release, str], package: str, version: str, named: str 
         raise ReleaseError(f"{named} pins no {package}; {', '.join(map(str, having))} do.")
     if package not in FREED:
         return next(iter(having))
-    older = [row for row, own in having.items() if Version(own) <= Version(version)]
-    return max(older, key=lambda row: Version(having[row])) if older else [*having][-1]
+    asked = Version(Version(version).public)
+    own = {row: Version(Version(pin).public) for row, pin in having.items()}
+    older = [row for row in own if own[row] <= asked]
+    return max(older, key=own.__getitem__) if older else [*having][-1]
 
 
 def _name(package: str, version: str, base: Release, rows: Sequence[Release]) -> str:

@@ -24,7 +24,9 @@ REASON_LENGTH = 300  # characters: it goes into a cell of a table
 TAIL_LINES = 6  # of a log: what uv or pytest's command line complain about fits
 SHELL_SIGNAL = 128  # a shell's exit status for a command that a signal killed, less the signal
 TRACED = "in user code:"  # begins TensorFlow's message of an error while it traces a function
-OF_CASE = re.compile(r"\[(.+?)-seed\d+[-\]]")  # in the name of a benchmark
+OF_CASE = re.compile(r"\[(.+?)-seed(\d+)[-\]]")  # in the name of a benchmark's test
+KIND = re.compile(r"\w+(Error|Exception|Warning|Interrupt)\b")  # begins the words of an error
+ARGUMENTS = re.compile(r"\s*Arguments received by .*")  # which Keras adds to those of a layer's
 SPEECHLESS = ("collection failure", "internal error")  # pytest's messages without a reason
 
 FRAMEWORK, ASKED, LOADED = "framework", "asked for", "loaded"
@@ -152,14 +154,14 @@ def pytest_report(path: Path) -> PytestReport:
     )
 
 
-def failures(path: Path) -> dict[str, str]:
-    """Read in pytest's report of each case what the first of its tests that failed said."""
+def failures(path: Path) -> dict[tuple[str, int], str]:
+    """Read in pytest's report, by case and seed, what the first test that failed said."""
     suite = _tests(path)
-    found: dict[str, str] = {}
+    found: dict[tuple[str, int], str] = {}
     for test, result in _ended(suite, "error", "failure") if suite is not None else ():
-        case = OF_CASE.search(test.get("name") or "")
-        if case:
-            found.setdefault(case.group(1), _short(_message(result)))
+        own = OF_CASE.search(test.get("name") or "")
+        if own:
+            found.setdefault((own.group(1), int(own.group(2))), _short(_message(result)))
     return found
 
 
@@ -201,8 +203,9 @@ def _message(result: ElementTree.Element) -> str:
     message = result.get("message") or ""
     lines = (result.text or "").strip().splitlines()
     said = [line[1:].strip() for line in lines if line.startswith("E ") and line[1:].strip()]
-    if TRACED in message and said:  # the error itself stands below the traceback in its message
-        return said[-1]
+    errors = [place for place, line in enumerate(said) if KIND.match(line)]
+    if TRACED in message and errors:  # the error itself stands below the traceback in its message
+        return ARGUMENTS.sub("", " ".join(said[errors[-1] :]))
     return lines[-1] if lines and message in SPEECHLESS else message
 
 

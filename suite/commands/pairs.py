@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from suite.commands.costs import Costs, read, stale, write
 from suite.commands.outcomes import outcome_of
 from suite.commands.processes import GRACE_S, POLL_S, Run, start, stop
-from suite.errors import SuiteError
+from suite.errors import RecordError, SuiteError
 from suite.judge.gate.cost import FEWEST_BLOCKS, LOOKS, TIME, Start, precise
 from suite.judge.gate.evidence import Side
 from suite.locks import fault, lock_of
 from suite.releases import Release
+from suite.report.text import printable
 from suite.report.waiting import waiting
 
 if TYPE_CHECKING:
@@ -237,11 +238,9 @@ def measure(
         margins: As of `cost_findings`.
 
     Raises:
-        RecordError: If the result cannot be read or written.
+        RecordError: If the result cannot be written.
     """
-    costs = read(path)
-    if costs.sides and any(stale(costs, sides)):
-        costs = Costs()
+    costs = _kept(path, sides)
     costs.fault = ""
     while _waiting(costs, cases, margins):
         try:
@@ -255,6 +254,16 @@ def measure(
         finally:
             write(costs, path)
     return costs
+
+
+def _kept(path: Path, sides: tuple[Side, Side]) -> Costs:
+    """Read what is stored and still of the present; nothing where it cannot be read."""
+    try:
+        costs = read(path)
+    except RecordError as error:
+        print(printable(f"{error} It is measured anew."), flush=True)
+        return Costs()
+    return Costs() if costs.sides and any(stale(costs, sides)) else costs
 
 
 def _start(costs: Costs, pair: Sequence[Worker], cases: Sequence[str], *, until_s: float) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from suite.commands.cluster_node import Job
+from suite.commands.outcomes import OF_CASE
 from suite.errors import SuiteError
 from suite.judge.staleness import Present, differences, present
 from suite.locks import lock_of
@@ -24,7 +25,7 @@ SESSIONS: Mapping[str, tuple[str, ...]] = {
 }
 """The words that name nox's session of each tier, for a row."""
 
-TEST = re.compile(r"(?m)^benchmarks\S*\[(.+?)-seed(\d+)[-\]]")  # as pytest lists one of a case
+TEST = re.compile(rf"(?m)^benchmarks\S*{OF_CASE.pattern}")  # as pytest lists one of a case
 OF_FILES = ("--gtsrb-root", "--weights")  # options of pytest that name files of this machine
 LINES = 3  # of what pytest says last, where it refuses something
 

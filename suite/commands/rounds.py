@@ -32,7 +32,7 @@ class Rounds:
         cluster: Where it runs; None for this machine.
         running: What runs at the moment.
         reasons: What the last run of each row said that did not end as expected.
-        failed: What the tests that failed said, by row and case; not of a cluster's.
+        failed: What the tests that failed said, by row, case and seed; not of a cluster's.
     """
 
     rows: Mapping[Path, Sequence[Release]]
@@ -42,7 +42,7 @@ class Rounds:
     cluster: Cluster | None = None
     running: list[Run] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
-    failed: dict[tuple[str, str], str] = field(default_factory=dict)
+    failed: dict[tuple[str, str, int], str] = field(default_factory=dict)
 
     @property
     def over(self) -> bool:
@@ -75,9 +75,9 @@ class Rounds:
             print(printable(f"{row} {outcome.seconds:.0f} s, {end}"), flush=True)
             if outcome.reason:
                 self.reasons[row.name] = outcome.reason
-            if not self.cluster:
+            if outcome.installs and not self.cluster:  # else no report is of this run
                 said = failures(files_of(row, plan.records, JOB).tests)
-                self.failed.update({(row.name, case): why for case, why in said.items()})
+                self.failed.update({(row.name, *test): why for test, why in said.items()})
 
     def _ends(self, plan: Plan) -> Iterator[tuple[Release, Outcome]]:
         """Run a plan here or on the cluster, and yield of each row what became of it."""

@@ -287,6 +287,34 @@ def test_what_a_run_without_a_record_ended_with_is_told_first(fill: Fill, capsys
     assert f"{LOSS_CASE}: the candidate has no record of it. Measure" in told(capsys)
 
 
+def test_what_the_run_of_one_seed_ended_with_is_told(fill: Fill, capsys: Output) -> None:
+    both(fill, "pool")
+    Path("pool", NEW, "small", f"{LOSS_CASE}-seed0.json").unlink()
+    crash = Path("crashes", NEW, LOSS_CASE)
+    crash.parent.mkdir(parents=True)
+    crash.write_text("MemoryError")
+    assert main([*BOTH, "--records", "own"]) == 2
+    output = told(capsys)
+    assert f"{LOSS_CASE}: {NEW}: no record of seed 0: MemoryError" in output
+    assert f"{LOSS_CASE}: the candidate has no record of seed 0" not in output
+
+
+def test_what_an_earlier_run_ended_with_is_not_told_of_one_that_never_began(
+    fill: Fill, capsys: Output
+) -> None:
+    both(fill, "pool")
+    for path in Path("pool", NEW, "small").glob(f"{LOSS_CASE}-*"):
+        path.unlink()
+    crash = Path("crashes", NEW, LOSS_CASE)
+    crash.parent.mkdir(parents=True)
+    crash.write_text("MemoryError")
+    assert main([*BOTH, "--records", "own"]) == 2
+    assert "no record: MemoryError" in told(capsys)
+    Path("locks", f"{NEW}.txt").write_text("edited")
+    assert main([*BOTH, "--records", "own"]) == 2
+    assert "MemoryError" not in told(capsys)
+
+
 def test_the_first_look_is_measured_on_both_rows_and_suffices_where_it_decides(
     fill: Fill, capsys: Output
 ) -> None:
@@ -406,6 +434,7 @@ def test_one_row_against_itself_has_seeds_of_its_own_on_each_side(
     itself = ["gate", "--baseline", NEW, "--candidate", NEW]
     for path in Path("pool", NEW, "small").iterdir():
         change(path, wall_s=float(next(RUNS)))
+    shutil.copytree("pool", "records")  # the even seeds of a gate with another row lie there
     assert main([*itself, "--seeds", "0,1,2,3,4,5,6,7,8,9"]) == 0
     found = [(call[2], Path(call[3][call[3].index("--records") + 1]).name) for call in calls()]
     assert found == [(list("02468"), ".baseline"), (list("13579"), "records")]
@@ -444,6 +473,9 @@ def test_a_library_that_was_edited_here_is_judged_against_a_stored_baseline_on_d
     assert main(stored) == 2
     assert "a library was edited or built here. --stale judges it as it is" in told(capsys)
     assert main([*stored, "--stale"]) == 1
+    write_locks(pin="numpy==2.0.1")  # then the lock says why they are others
+    assert main(stored) == 2
+    assert "was edited or built here" not in told(capsys)
 
 
 def test_what_a_stored_baseline_has_no_record_of_is_not_measured_and_no_pass(

@@ -19,7 +19,9 @@ from tests.bounds import within
 
 ROOT = Path(__file__).parents[2]
 NOXFILE = """
+import sys
 import nox
+from nox.command import CommandFailed
 nox.options.default_venv_backend = "none"
 ROWS = ("good", "fails", "uninstallable", "refused", "killed", "misspelt")
 UV = "import sys; print('Resolved 2 packages'); sys.exit('error: Hash mismatch for `keras==1`')"
@@ -27,7 +29,8 @@ UV = "import sys; print('Resolved 2 packages'); sys.exit('error: Hash mismatch f
 @nox.parametrize("row", [nox.param(name, id=name) for name in ROWS])
 def benchmarks(session, row):
     if row == "refused":
-        session.error("locks/refused.txt is missing: make it")
+        print("error: locks/refused.txt is missing: make it", file=sys.stderr)
+        raise CommandFailed("locks/refused.txt is missing: make it")
     if row == "uninstallable":
         session.run_install("python", "-c", UV, external=True)
     more = ["--sedes", "0,1"] if row == "misspelt" else []
@@ -250,8 +253,21 @@ def test_each_case_has_what_its_first_failing_test_said(tmp_path: Path) -> None:
     )
     skipped = '<testcase name="test[d-seed0]"><skipped message="three"/></testcase>'
     path.write_text(f"<testsuites><testsuite>{tests}{skipped}<testcase/></testsuite></testsuites>")
-    assert failures(path) == {"a": "one", "b-c": "it fell"}
+    assert failures(path) == {("a", 3): "one", ("b-c", 3): "it fell"}
     assert failures(tmp_path / "none.xml") == {}
+
+
+def test_the_error_of_a_traced_function_is_quoted_without_its_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "tests.xml"
+    said = (
+        "E   ValueError: in user code:&#10;E     File x&#10;E       raise ValueError(&#10;E&#10;"
+        "E     ValueError: Inputs have the rank 2,&#10;E     expected 4&#10;E&#10;"
+        "E     Arguments received by Conv2D.call():&#10;E       • mask=None&#10;&#10;x.py:1: Error"
+    )
+    head = "ValueError: in user code:&#10;  File x&#10;[+5 more lines]"
+    test = f'<testcase name="test[a-seed0]"><failure message="{head}">{said}</failure></testcase>'
+    path.write_text(f"<testsuites><testsuite>{test}</testsuite></testsuites>", encoding="utf-8")
+    assert failures(path) == {("a", 0): "ValueError: Inputs have the rank 2, expected 4"}
 
 
 def test_a_row_does_not_pass_if_pytest_reports_a_failure_whatever_nox_says(tmp_path: Path) -> None:

@@ -191,6 +191,17 @@ def test_times_that_nobody_measured_are_no_evidence(field: str, reason: str) -> 
     assert reason in missing[0]
 
 
+@pytest.mark.parametrize("content", ["{", '{"sides": [], "starts": {}, "fault": ""}'])
+def test_times_that_cannot_be_read_are_measured_anew(
+    content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured(openers())
+    PATH.write_text(content)
+    measured(openers())
+    assert "cannot be read" in capsys.readouterr().out
+    assert judged()[0] == [NO_WORSE, NO_WORSE]
+
+
 def test_times_of_another_machine_are_stale() -> None:
     there = {**machine.describe(()), "cores": 99}
     measured(openers(said={"machine": there}))

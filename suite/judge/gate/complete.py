@@ -6,7 +6,9 @@ quantity agree.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
+from pathlib import Path
 
 from suite.cases import Case
 from suite.errors import SuiteError
@@ -31,7 +33,7 @@ DROPPED = ("dropout", "dropout layers", "dropout steps")
 WITH_DROPOUT = "alexnet"  # the only network that has any
 
 
-def lacking(record: Record, case: Case) -> list[str]:
+def lost(record: Record, case: Case) -> list[str]:
     """List what a record of a case must hold, and does not."""
     try:
         if case.question == "training":
@@ -68,10 +70,27 @@ def _states(case: Case) -> list[str]:
     Raises:
         WeightsError: If the stored ones cannot be read.
     """
-    trained = load_states(states_path(case)) if case.weights == "states" else ()
+    trained = _trained(states_path(case)) if case.weights == "states" else ()
     states = ["0", *map(str, trained)]
     adam = case.phases is None and case.architecture in PRETRAINED
     return [*states, *(f"{state}, Adam" for state in states if adam)]
+
+
+def _trained(path: Path) -> tuple[int, ...]:
+    """Read after how many steps of a training the states of a file are.
+
+    Raises:
+        WeightsError: If it cannot be read.
+    """
+    changed_ns = path.stat().st_mtime_ns if path.exists() else 0
+    return _read(path, changed_ns)
+
+
+@functools.lru_cache(maxsize=None)
+def _read(path: Path, changed_ns: int) -> tuple[int, ...]:
+    """Read a file of states once, unless it changed."""
+    del changed_ns
+    return tuple(load_states(path))
 
 
 def _of_draws(record: Record, case: Case) -> Iterator[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from suite.cases import Case
 from suite.errors import RecordError
 from suite.files import file_digest
-from suite.judge.gate.complete import lacking
+from suite.judge.gate.complete import lost
 from suite.judge.history import check_fits, read_history
 from suite.judge.staleness import LIBRARIES, Present, brief, differences, must_share
 from suite.judge.verdicts import listed
@@ -18,6 +18,7 @@ from suite.measure.states import states_path
 from suite.records import Record
 from suite.store import files_by_case, read_records, read_resident, seed_of
 
+STALE = "stale"
 NAMED = 3  # examples in a sentence
 STEPS, DRAWS, ATTACK, TRAINING = ASKED = ("parity", "random", "attack", "training")
 """The questions whose records the gate judges, in the order of their cost."""
@@ -74,7 +75,9 @@ class Evidence:
         found = []
         if self.unused:
             found.append(f"{self.side.name}: {self.unused} records of other seeds were not judged")
-        if self.side.stored and any(f": {LIBRARIES}: " in text for text in self.missing):
+        stale = [text for text in self.missing if f": {STALE}: " in text]
+        apart = {reason for text in stale for reason in text.split(": ")}
+        if self.side.stored and LIBRARIES in apart and "the lock" not in apart:
             found.append(
                 f"{self.side.name} was made of other files than lie in the environment here, by "
                 "the same versions: a library was edited or built here. --stale judges it as it is"
@@ -98,7 +101,7 @@ def gathered(side: Side, cases: Mapping[str, Case], *, lenient: bool = False) ->
             stale[record.case, str(difference)].append(record.seed)
         if lenient or not apart:
             found.records.append(record)
-    word = "stale, judged all the same" if lenient else "stale"
+    word = f"{STALE}, judged all the same" if lenient else STALE
     found.missing += _told(side, word, stale)
     found.missing += _mixed(found)
     found.missing += _other_states(found, cases)
@@ -130,9 +133,9 @@ def _cut(found: Evidence, cases: Mapping[str, Case]) -> Iterator[str]:
     """Yield what records lack that they must hold."""
     apart: dict[tuple[str, str], list[int]] = defaultdict(list)
     for record in found.records:
-        lost = lacking(record, cases[record.case])
-        if lost:
-            apart[record.case, f"without {listed(lost)}"].append(record.seed)
+        missing = lost(record, cases[record.case])
+        if missing:
+            apart[record.case, f"without {listed(missing)}"].append(record.seed)
     yield from _told(found.side, "not whole", apart)
 
 
@@ -218,16 +221,16 @@ def passed_over(found: Evidence, other: Evidence, cases: Mapping[str, Case]) -> 
             )
 
 
-def unasked(found: Evidence, cases: Mapping[str, Case]) -> Iterator[str]:
-    """Yield the seeds of trainings that lie there and that the user asks to leave out.
+def unasked(found: Evidence, seeds: Collection[int]) -> Iterator[str]:
+    """Yield the seeds that lie there and that the user leaves out.
 
     Args:
         found: A side that is measured here.
-        cases: The cases that are judged, by name.
+        seeds: Those that the user names, of either side.
     """
     for name, own in sorted(found.there.items()):
-        others = sorted(own - {*found.side.seeds.get(TRAINING, own)})
-        if cases[name].question == TRAINING and others:
+        others = sorted(own - {*seeds})
+        if others:
             yield (
                 f"{name}: {found.side.name}: seed {', '.join(map(str, others))} lies there and is "
                 "left out by --seeds. Name it too, or leave --seeds out."

@@ -326,7 +326,8 @@ CAUSES: Sequence[Callable[[Trace, Trace], Iterator[str]]] = (
 """The possible causes of a difference, cause before effect."""
 
 AT_START = (initial_weights, data_differ, batches_differ, schedule_differs, start_differs)
-"""Causes that do not follow from other initial weights, as all others may."""
+"""Causes that are told beside other initial weights. All others may follow from weights that are
+not those that were set, what is read off probes too."""
 
 ATTACKS = (several_steps_differ, evaluation_differs)
 """Causes that are read off attacks which no step of a case makes."""

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from suite.judge.gate.complete import WITH_DROPOUT, lacking
-from suite.networks.architectures import ARCHITECTURES
+from suite.judge.gate.complete import WITH_DROPOUT, lost
 from suite.records import Record
 from suite.store import read_record
-from suite.tables import asked
+from suite.tables import TIERS, asked
 
 BASELINES = Path(__file__).parents[3] / "baselines"
 CASES = asked("small")
@@ -39,9 +38,9 @@ def without(record: Record, **fields: Any) -> Record:
 def test_stored_records_lack_nothing(release: str) -> None:
     paths = sorted((BASELINES / release / "small").glob("*-seed0.json"))
     assert len(paths) >= 13
-    found = {path.name: lacking(record, CASES[record.case]) for path in paths
+    found = {path.name: lost(record, CASES[record.case]) for path in paths
              for record in [read_record(path)]}  # fmt: skip
-    assert {name: lost for name, lost in found.items() if lost} == {}
+    assert {name: part for name, part in found.items() if part} == {}
 
 
 @pytest.mark.parametrize(
@@ -55,11 +54,11 @@ def test_stored_records_lack_nothing(release: str) -> None:
 def test_a_metric_that_decides_must_be_there(case: str, metric: str) -> None:
     record = stored(case)
     kept = {name: value for name, value in record.metrics.items() if name != metric}
-    assert lacking(replace(record, metrics=kept), CASES[case]) == [metric]
+    assert lost(replace(record, metrics=kept), CASES[case]) == [metric]
 
 
 @pytest.mark.parametrize(
-    ("fields", "lost"),
+    ("fields", "missing"),
     [
         ({"state": "100"}, "the state 100"),
         ({"state": "20, Adam"}, "the state 20, Adam"),
@@ -69,33 +68,31 @@ def test_a_metric_that_decides_must_be_there(case: str, metric: str) -> None:
         ({"quantity": "evaluation"}, "evaluation from the state 0"),
     ],
 )
-def test_a_trace_must_have_every_state_and_quantity(fields: dict[str, str], lost: str) -> None:
-    assert lost in lacking(without(stored(TRACED), **fields), CASES[TRACED])
+def test_a_trace_must_have_every_state_and_quantity(fields: dict[str, str], missing: str) -> None:
+    assert missing in lost(without(stored(TRACED), **fields), CASES[TRACED])
 
 
 def test_a_trace_of_an_attack_must_tell_of_it() -> None:
     case = "parity-lenet5-intended"
     cut = without(stored(case), quantity="perturbation")
-    assert lacking(cut, CASES[case])[0] == "perturbation from the state 0"
+    assert lost(cut, CASES[case])[0] == "perturbation from the state 0"
 
 
 @pytest.mark.parametrize(
-    ("fields", "lost"),
+    ("fields", "missing"),
     [
         ({"quantity": "layers"}, ["layers"]),
         ({"layer": "Dense 1", "weight": "kernel"}, ["16 draws of each weight"]),
         ({"quantity": "builds"}, ["builds", "0 draws of each weight"]),
     ],
 )
-def test_draws_must_be_of_every_weight(fields: dict[str, str], lost: list[str]) -> None:
-    assert lacking(without(stored(DRAWN), **fields), CASES[DRAWN]) == lost
+def test_draws_must_be_of_every_weight(fields: dict[str, str], missing: list[str]) -> None:
+    assert lost(without(stored(DRAWN), **fields), CASES[DRAWN]) == missing
 
 
 def test_dropout_must_be_told_where_there_is_any() -> None:
     case = "random-alexnet-w0.5"
-    assert lacking(without(stored(case), quantity="dropout steps"), CASES[case]) == [
-        "dropout steps"
-    ]
+    assert lost(without(stored(case), quantity="dropout steps"), CASES[case]) == ["dropout steps"]
     names = {CASES[case].architecture for case in CASES if case.startswith("random-")}
     dropped = {
         CASES[case].architecture
@@ -103,10 +100,11 @@ def test_dropout_must_be_told_where_there_is_any() -> None:
         if case.startswith("random-")
         and any(entry["quantity"] == "dropout" for entry in stored(case).statistics)
     }
-    assert (dropped, names) == ({WITH_DROPOUT}, {*ARCHITECTURES} & names)
+    assert dropped == {WITH_DROPOUT}
+    assert names == {*TIERS["small"].architectures}
 
 
 def test_states_that_cannot_be_read_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("suite.measure.states.FOLDER", Path("nowhere"))
-    (told,) = lacking(stored(TRACED), CASES[TRACED])
+    (told,) = lost(stored(TRACED), CASES[TRACED])
     assert "nowhere/vgg19-w0.25.npz holds no states" in told
