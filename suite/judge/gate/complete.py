@@ -41,7 +41,7 @@ def lost(record: Record, case: Case) -> list[str]:
         if case.question == "parity":
             return [*_of_trace(record, case)]
         return [*_of_draws(record, case)] if case.question == "random" else []
-    except (SuiteError, TypeError, LookupError) as error:  # no states, or no such field
+    except (SuiteError, OSError, TypeError, LookupError) as error:  # no states, no such field
         return [f"what it should ({error})"]
 
 
