@@ -7,13 +7,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from suite.commands import outcomes
 from suite.commands.matrix import run_matrix
 from suite.commands.outcomes import Files, failures, nox_report, outcome_of, pytest_report
+from suite.errors import WeightsError
 from suite.judge.compatibility import Outcome
+from suite.measure.named import set_weights_by_key
 from suite.releases import Release
 from tests.bounds import within
 
@@ -255,6 +259,18 @@ def test_each_case_has_what_its_first_failing_test_said(tmp_path: Path) -> None:
     path.write_text(f"<testsuites><testsuite>{tests}{skipped}<testcase/></testsuite></testsuites>")
     assert failures(path) == {("a", 3): "one", ("b-c", 3): "it fell"}
     assert failures(tmp_path / "none.xml") == {}
+
+
+def test_states_that_do_not_fit_are_no_reason_to_make_others(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError) as raised:
+        set_weights_by_key(SimpleNamespace(layers=[]), {("Dense 1", "kernel"): np.zeros(2)})
+    path = tmp_path / "tests.xml"
+    test = f'<testcase name="test[a-seed0]"><failure message="{raised.value}"/></testcase>'
+    path.write_text(f"<testsuites><testsuite>{test}</testsuite></testsuites>")
+    (why,) = failures(path).values()
+    assert "Dense 1/kernel has the shape (2,) in the stored states" in why
+    assert "This release makes another network" in why
+    assert "Make the states anew" not in why
 
 
 def test_the_error_of_a_traced_function_is_quoted_without_its_traceback(tmp_path: Path) -> None:
