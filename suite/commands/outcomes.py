@@ -33,7 +33,7 @@ OTHER_NETWORK = (
 digest, and stays as it is while nothing else there changes."""
 
 OF_CASE = re.compile(r"\[(.+?)-seed(\d+)[-\]]")  # in the name of a benchmark's test
-KIND = re.compile(r"\w+(Error|Exception|Warning|Interrupt)\b")  # begins the words of an error
+KIND = re.compile(r"[\w.]+(Error|Exception|Warning|Interrupt)\b")  # begins the words of an error
 ARGUMENTS = re.compile(r"\s*Arguments received by .*")  # which Keras adds to those of a layer's
 SPEECHLESS = ("collection failure", "internal error")  # pytest's messages without a reason
 
