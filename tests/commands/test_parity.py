@@ -42,7 +42,9 @@ def traced(fill: Fill, release: str, loss: float = 3.5, **changes: Any) -> None:
 def _entries(step: int, loss: float) -> Iterator[dict[str, Any]]:
     batch = {"digest": "a", "images": 4, "learning_rate": 0.1}
     yield {"step": step, "quantity": "batch", "layer": "", **batch}
-    first = ("inference logits", "initial weight") if step == 0 else ()
+    first = ("initial weight",) if step == 0 else ()
+    values = {name: NO_CHANGE[name] for name in ("projections", "rms")}
+    yield {"step": step, "quantity": "inference logits", "layer": "", **values}
     if step == 0:
         yield {
             "step": 0,
@@ -55,6 +57,7 @@ def _entries(step: int, loss: float) -> Iterator[dict[str, Any]]:
         }
     for quantity in (*first, "gradient", "change"):
         yield {**NO_CHANGE, "step": step, "quantity": quantity}
+    yield {"step": step, "quantity": "clean_ce", "layer": "", "value": 3.5}
     yield {"step": step, "quantity": "loss", "layer": "", "value": loss}
 
 

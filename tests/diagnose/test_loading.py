@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,7 +44,7 @@ def network() -> Any:
 
 
 @pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return a module of builders in the current folder, ``builders_of_mine``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -67,7 +68,8 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "def generates():\n"
         "    raise GeneratorExit\n"
     )
-    return path
+    yield path
+    sys.modules.pop("builders_of_mine", None)  # it lies in a folder of this test
 
 
 SUFFIXES = [".keras", ".h5"] if MODERN else [".h5"]

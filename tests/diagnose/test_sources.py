@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def own():
 
 
 @pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Work in a folder with a module of builders, arrays, and images of three classes."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -80,6 +81,8 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             path = Path("images", label, f"{index}.png")
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.full((4, 4, 3), 255, np.uint8)).save(path)
+    yield
+    sys.modules.pop("sources_of_mine", None)
 
 
 NET = "sources_of_mine:net"
