@@ -61,7 +61,13 @@ def main(arguments: Sequence[str]) -> int:
     chosen, closing = _chosen(options)
     reports = [judged(place, wishes) for place in chosen]
     closing.append(provenance(options.baselines))
-    closing += [GATE.format(place.release) for place in chosen if _gated(place, options.baselines)]
+    rows = {row["name"] for row in release_table()["releases"]}
+    gated = [place for place in chosen if place.release in rows and place.tier == TIER]
+    closing += [
+        GATE.format(place.release)
+        for place in gated
+        if (options.baselines / place.release / TIER).is_dir()
+    ]
     if options.markdown:
         write_text(options.markdown, page(reports, allowed, closing=closing))
     for line in _lines(reports, allowed):
@@ -129,13 +135,6 @@ def _chosen(options: argparse.Namespace) -> tuple[list[Place], list[str]]:
         )
     names = ", ".join(f"{place.release} {place.tier}" for place in extra)
     return chosen, [f"not judged unless named with --release or --tier: {names}"] if extra else []
-
-
-def _gated(place: Place, baselines: Path) -> bool:
-    """True where the gate can hold a release against a stored baseline of its own."""
-    known = {row["name"] for row in release_table()["releases"]}
-    there = (baselines / place.release / TIER).is_dir()
-    return place.tier == TIER and place.release in known and there
 
 
 def _lines(reports: Sequence[Report], allowed: Leniency) -> Iterator[str]:

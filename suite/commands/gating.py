@@ -299,9 +299,9 @@ def _stored(gate: Gate) -> list[Path]:
 
 def told(gate: Gate, rounds: Rounds | None = None) -> Told:
     """Judge what lies there after some rounds, and put together all that belongs to the answer."""
-    if rounds is None:
-        return told_of(gate, [], *judged(refreshed(gate)))
     answer, found = judged(refreshed(gate))
+    if rounds is None:
+        return told_of(gate, [], answer, found)
     missing = with_ends(answer.missing, gate.sides, rounds.failed)
     return told_of(gate, rounds.notes(), answer._replace(missing=missing), found)
 

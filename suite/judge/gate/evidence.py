@@ -18,7 +18,6 @@ from suite.measure.states import states_path
 from suite.records import Record
 from suite.store import files_by_case, read_records, read_resident, seed_of
 
-STALE = "stale"
 NAMED = 3  # examples in a sentence
 STEPS, DRAWS, ATTACK, TRAINING = ASKED = ("parity", "random", "attack", "training")
 """The questions whose records the gate judges, in the order of their cost."""
@@ -62,6 +61,7 @@ class Evidence:
         missing: What should be there and is not, or does not count: the case, then the reason.
         unused: How many records are of seeds that do not count.
         there: The seeds of each case, by the names of its files.
+        refused: In what records that do not count are not of the present, such as "the lock".
     """
 
     side: Side
@@ -69,15 +69,14 @@ class Evidence:
     missing: list[str] = field(default_factory=list)
     unused: int = 0
     there: dict[str, set[int]] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
 
     def notes(self) -> list[str]:
         """Say what else there is to know: it changes nothing, and must not be read as nothing."""
         found = []
         if self.unused:
             found.append(f"{self.side.name}: {self.unused} records of other seeds were not judged")
-        stale = [text for text in self.missing if f": {STALE}: " in text]
-        apart = {reason for text in stale for reason in text.split(": ")}
-        if self.side.stored and LIBRARIES in apart and "the lock" not in apart:
+        if self.side.stored and LIBRARIES in self.refused and "the lock" not in self.refused:
             found.append(
                 f"{self.side.name} was made of other files than lie in the environment here, by "
                 "the same versions: a library was edited or built here. --stale judges it as it is"
@@ -101,7 +100,9 @@ def gathered(side: Side, cases: Mapping[str, Case], *, lenient: bool = False) ->
             stale[record.case, str(difference)].append(record.seed)
         if lenient or not apart:
             found.records.append(record)
-    word = f"{STALE}, judged all the same" if lenient else STALE
+        else:
+            found.refused |= {difference.what for difference in apart}
+    word = "stale, judged all the same" if lenient else "stale"
     found.missing += _told(side, word, stale)
     found.missing += _mixed(found)
     found.missing += _other_states(found, cases)

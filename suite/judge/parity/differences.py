@@ -163,6 +163,8 @@ def statistics_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
         (layer, kind): [share_moved(trace, layer, kind=kind) for trace in (mine, theirs)]
         for layer, kind in there
     }
+    apart = {key: pair for key, pair in shares.items() if not same(*pair, floor=SHARE)}
+    alike = [key for key in apart if _moved_alike(mine, theirs, *key)]
     odd = _by_text(
         (
             f"{a:.4g} of the way to the batch's here, {b:.4g} there: "
@@ -170,20 +172,16 @@ def statistics_differ(mine: Trace, theirs: Trace) -> Iterator[str]:
             f"{there[layer, kind]:.4g}",
             f"{layer}/moving_{kind}",
         )
-        for (layer, kind), (a, b) in shares.items()
-        if not same(a, b, floor=SHARE) and not _moved_alike(mine, theirs, layer, kind)
+        for (layer, kind), (a, b) in apart.items()
+        if (layer, kind) not in alike
     )
     for text, names in odd.items():
         yield f"Moving statistics of step 0 go {text} ({listed(names)})"
-    alike = [
-        f"{layer}/moving_{kind}"
-        for (layer, kind), (a, b) in shares.items()
-        if not same(a, b, floor=SHARE) and _moved_alike(mine, theirs, layer, kind)
-    ]
     if alike:
+        names = [f"{layer}/moving_{kind}" for layer, kind in alike]
         yield (
             "A batch's own statistics are others, though step 0 moves the moving ones as there "
-            f"({listed(alike)}): a momentum of 0, by which they are read, is not followed"
+            f"({listed(names)}): a momentum of 0, by which they are read, is not followed"
         )
 
 
